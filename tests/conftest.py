@@ -1,0 +1,24 @@
+import os
+
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["XLRAY_STORAGE"] = "storage-that-no-test-may-make"  # a test that needs one names it
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def process_group(tmp_path_factory):
+    """This process as the only rank of a gloo process group."""
+    import torch
+    import torch.distributed as dist
+
+    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path_factory.mktemp('gloo')}/init", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        os.environ.pop(name, None)

@@ -1,0 +1,228 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xlray import analysis
+from xlray.analysis import FI_ACCURACY, Point, Sampling
+
+SAMPLING = Sampling(num_draws=1_000)
+RUNGS = (1_024, 4_096, 16_384)
+
+
+def make_point(tasks, value, seed=0, rung_index=0, role="measure", chain=None, source="all"):
+    tasks = tuple(sorted(tasks))
+    cell = f"{len(tasks)}-{source}" if tasks else "0"
+    cluster = f"chain {chain}" if chain is not None and tasks else " ".join(tasks)
+    return Point(
+        f"{'+'.join(tasks)}/{source}/{seed}",
+        role,
+        cell,
+        len(tasks),
+        source,
+        tasks,
+        cluster,
+        seed,
+        RUNGS[rung_index],
+        rung_index,
+        {FI_ACCURACY: value},
+    )
+
+
+def one(estimates, name):
+    (found,) = (estimate for estimate in estimates if estimate.name == name)
+    return found
+
+
+def grid(num_subsets, seeds, effect=3.0, noise=0.5, generator=None):
+    """Control and cells of two and four tasks, subset and seed effects of known size."""
+    generator = generator or np.random.default_rng(1)
+    seed_effects = {seed: generator.normal(0, noise) for seed in seeds}
+    subset_effects = generator.normal(0, noise, (2, num_subsets))
+    points = [make_point((), 50 + seed_effects[s] + generator.normal(0, noise / 2), s) for s in seeds]
+    for (row, size), number, seed in itertools.product(enumerate((2, 4)), range(num_subsets), seeds):
+        value = (
+            50 + effect * size / 4 + seed_effects[seed] + subset_effects[row, number] + generator.normal(0, noise / 2)
+        )
+        points.append(make_point([f"t{size}{number}{k}" for k in range(size)], value, seed))
+    return points
+
+
+def test_means_and_differences_are_the_plain_ones():
+    points = grid(3, (0, 1, 2))
+    values = {
+        cell: np.mean([p.scores[FI_ACCURACY] for p in points if p.cell == cell]) for cell in ("0", "2-all", "4-all")
+    }
+    means = analysis.cell_means(points, FI_ACCURACY, SAMPLING)
+    gaps = analysis.cell_differences(points, FI_ACCURACY, SAMPLING)
+    for cell, value in values.items():
+        assert one(means, f"mean/fi_accuracy/{cell}").value == pytest.approx(value)
+    for more, fewer in (("2-all", "0"), ("4-all", "0"), ("4-all", "2-all")):
+        found = one(gaps, f"difference/fi_accuracy/{more} - {fewer}")
+        assert found.value == pytest.approx(values[more] - values[fewer])
+        assert found.low <= found.value <= found.high
+    found = one(means, "mean/fi_accuracy/4-all")
+    assert (found.num_seeds, found.num_subsets, found.rung, found.level) == (3, 3, 1_024, 0.95)
+
+
+def test_interval_equals_a_crossed_bootstrap_written_as_loops():
+    points = [p for p in grid(4, (0, 1, 2, 3)) if p.cell == "4-all"]
+    table = {(p.tasks, p.seed): p.scores[FI_ACCURACY] for p in points}
+    subsets, seeds = sorted({p.tasks for p in points}), (0, 1, 2, 3)
+    generator = np.random.default_rng(5)
+    draws = []
+    for _ in range(4_000):
+        rows = generator.integers(0, len(subsets), len(subsets))
+        columns = generator.integers(0, len(seeds), len(seeds))
+        draws.append(np.mean([table[subsets[r], seeds[c]] for r in rows for c in columns]))
+    (found,) = analysis.cell_means(points, FI_ACCURACY, Sampling(num_draws=4_000))
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.06)
+
+
+def test_seed_effects_cancel_in_differences():
+    points = [
+        make_point(tasks, 50 + 10 * seed + (2 if tasks else 0), seed) for tasks in ((), ("a",)) for seed in range(5)
+    ]
+    (gap,) = analysis.cell_differences(points, FI_ACCURACY, SAMPLING)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((2, 2, 2))
+    mean = one(analysis.cell_means(points, FI_ACCURACY, SAMPLING), "mean/fi_accuracy/0")
+    assert mean.high - mean.low > 10
+
+
+def test_difference_uses_the_seeds_that_both_cells_have():
+    points = [make_point((), 50, 0), make_point((), 90, 1), make_point(("a",), 52, 0)]
+    (gap,) = analysis.cell_differences(points, FI_ACCURACY, SAMPLING)
+    assert (gap.value, gap.low, gap.num_seeds) == (2, None, 1)
+    assert analysis.cell_differences([points[1], points[2]], FI_ACCURACY, SAMPLING) == []
+
+
+def test_chains_are_drawn_alike_in_all_cells():
+    """A chain's own effect is in each of its prefixes, so it cancels between cells if the draw is the same."""
+    points = [
+        make_point([f"c{chain}t{k}" for k in range(size)], 50 + 10 * chain + size, seed, chain=chain)
+        for chain in range(6)
+        for size in (1, 3)
+        for seed in (0, 1)
+    ]
+    (gap,) = analysis.cell_differences(points, FI_ACCURACY, SAMPLING)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((2, 2, 2))
+
+
+def test_one_seed_and_one_subset_leave_no_interval():
+    estimates = analysis.all_estimates(grid(1, (0,)), SAMPLING)
+    assert estimates and all(
+        e.low is None and e.high is None for e in estimates if not e.name.startswith("contribution")
+    )
+    wider = analysis.all_estimates(grid(1, (0, 1)), SAMPLING)
+    assert all(e.low is not None for e in wider)
+
+
+def test_pairs_compare_sizes_within_a_pool_and_pools_within_a_size():
+    points = [
+        make_point([f"t{k}" for k in range(size)], 1.0, source=source)
+        for source in ("en", "other")
+        for size in (0, 2, 4)
+    ]
+    assert set(analysis.cell_pairs(points)) == {
+        ("2-en", "0"),
+        ("2-other", "0"),
+        ("2-other", "2-en"),
+        ("4-en", "0"),
+        ("4-en", "2-en"),
+        ("4-other", "0"),
+        ("4-other", "2-other"),
+        ("4-other", "4-en"),
+    }
+
+
+def test_past_the_first_rung_only_measure_trials_count():
+    points = [make_point((f"{role}",), 1.0, rung_index=r, role=role) for role in ("measure", "explore") for r in (0, 1)]
+    assert {p.role for p in analysis.estimable(points, 0)} == {"measure", "explore"}
+    assert {p.role for p in analysis.estimable(points, 1)} == {"measure"}
+    only_explore = [p for p in points if p.role == "explore"]
+    assert {e.rung for e in analysis.all_estimates(only_explore, SAMPLING)} == {1_024}
+
+
+def test_contributions_recover_known_effects():
+    generator = np.random.default_rng(3)
+    effects = {"good": 3.0, "fair": 1.0, "none": 0.0, "bad": -3.0}
+    points = []
+    for subset in itertools.chain.from_iterable(itertools.combinations(effects, k) for k in range(5)):
+        for seed in (0, 1, 2):
+            value = 50 + 5 * seed + sum(effects[t] for t in subset) + generator.normal(0, 0.3)
+            points.append(make_point(subset, value, seed))
+    found = analysis.contributions(points, FI_ACCURACY, SAMPLING)
+    for task, effect in effects.items():
+        estimate = one(found.estimates, f"contribution/fi_accuracy/{task}")
+        assert estimate.value == pytest.approx(effect, abs=0.3)
+        assert estimate.low < estimate.value < estimate.high
+    assert (
+        one(found.estimates, "contribution/fi_accuracy/bad").high
+        < 0
+        < one(found.estimates, "contribution/fi_accuracy/good").low
+    )
+    assert found.held_out_error < 0.5 < found.null_error and not found.inseparable
+
+
+def test_ridge_equals_least_squares_with_extra_rows():
+    generator = np.random.default_rng(0)
+    design, values, weights = (
+        generator.normal(size=(12, 3)),
+        generator.normal(size=12),
+        generator.integers(0, 3, 12) * 1.0,
+    )
+    repeated = np.repeat(np.arange(12), weights.astype(int))
+    x, y = design[repeated], values[repeated]
+    stacked = np.vstack([x - x.mean(axis=0), np.sqrt(0.7) * np.eye(3)])
+    expected = np.linalg.lstsq(stacked, np.concatenate([y - y.mean(), np.zeros(3)]), rcond=None)[0]
+    assert analysis._ridge(design, values, weights[None], 0.7)[0] == pytest.approx(expected)
+
+
+def test_contributions_name_tasks_that_are_always_together_and_say_what_is_missing():
+    subsets = ((), ("a", "b"), ("c",), ("a", "b", "c"))
+    found = analysis.contributions(
+        [make_point(t, float(len(t)), s) for t in subsets for s in (0, 1)], FI_ACCURACY, SAMPLING
+    )
+    assert found.inseparable == (("a", "b"),)
+    few = analysis.contributions([make_point(("a",), 1.0)], FI_ACCURACY, SAMPLING)
+    assert few.estimates == () and few.missing == "at least 4 different subsets at one rung, found 1"
+
+
+def test_rank_correlation_equals_scipy_also_when_points_are_repeated():
+    generator = np.random.default_rng(2)
+    first, second = generator.integers(0, 5, 20) * 1.0, generator.normal(size=20)
+    weights = generator.integers(0, 3, (7, 20)) * 1.0
+    draws = analysis._rank_correlation(weights, first, second)
+    for weight, draw in zip(weights, draws, strict=True):
+        repeated = np.repeat(np.arange(20), weight.astype(int))
+        assert draw == pytest.approx(stats.spearmanr(first[repeated], second[repeated]).statistic)
+
+
+def test_rank_correlation_between_rungs():
+    values = {0: (1.0, 2.0, 3.0, 4.0, 9.0), 1: (10.0, 30.0, 20.0, 40.0, 0.0)}
+    roles = ["measure"] * 4 + ["explore"]
+    points = [make_point((f"t{n}",), values[r][n], rung_index=r, role=roles[n]) for r in (0, 1) for n in range(5)]
+    (found,) = analysis.rank_correlations(points, FI_ACCURACY, SAMPLING)
+    assert found.name == "rank_correlation/fi_accuracy/1024 - 4096"
+    assert found.value == pytest.approx(stats.spearmanr(values[0][:4], values[1][:4]).statistic)
+    assert analysis.rank_correlations(points[:3], FI_ACCURACY, SAMPLING) == []
+
+
+def test_estimates_are_the_same_each_time():
+    points = grid(2, (0, 1))
+    assert analysis.all_estimates(points, SAMPLING) == analysis.all_estimates(list(reversed(points))[::-1], SAMPLING)
+    other = analysis.cell_means(points, FI_ACCURACY, Sampling(num_draws=1_000, level=0.5))
+    wide = analysis.cell_means(points, FI_ACCURACY, SAMPLING)
+    assert all(a.high - a.low <= b.high - b.low for a, b in zip(other, wide, strict=True))
+
+
+def test_coverage_of_differences_in_a_simulation():
+    """Rough check at 8 subsets x 5 seeds; the interval may be a little short, never wildly off."""
+    hits = 0
+    for number in range(100):
+        points = grid(8, range(5), generator=np.random.default_rng(number))
+        gaps = analysis.cell_differences(points, FI_ACCURACY, Sampling(num_draws=300))
+        gap = one(gaps, "difference/fi_accuracy/4-all - 0")
+        hits += gap.low <= 3.0 <= gap.high
+    assert hits >= 82

@@ -1,0 +1,555 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from xlray import cli, loading, progress, results
+from xlray.canonical import InputError
+from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
+from xlray.results import SCORES, TRIALS
+
+SWEEP = """
+from xlray import Encoder, Execution, Intermediate, Sweep, Target, subsets
+sweep = Sweep(
+    "tiny", Encoder({encoder!r}), measure=(*subsets.empty(), *subsets.explicit(("copa_en",))), seeds=(0, 1),
+    intermediate=Intermediate(rungs=(32, 64), batch_size=16, warmup_examples=16, max_length=64, stride=32),
+    targets=(Target("udpos", num_examples=32, batch_size=16, max_length=64, stride=32),),
+    execution=Execution(micro_batch_tokens=2048), question="Does COPA help?",
+)
+"""
+TOKENS = [("The", "DET"), ("dog", "NOUN"), ("ran", "VERB")]
+
+
+def xlray(capfd, *arguments):
+    """Run the command line in this process: exit code, stdout, stderr."""
+    code = cli.main([str(a) for a in arguments])
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+def refused(capfd, *arguments):
+    """The one line on stderr of a command that must end with 2 and print nothing else."""
+    code, out, err = xlray(capfd, *arguments)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and err.startswith("xlray: "), (code, out, err)
+    return err
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 130}))
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    folder = tmp_path / "data"
+    (folder / "udpos").mkdir(parents=True)
+    (folder / "copa_en").mkdir()
+    sentence = "".join(f"{token}\t{tag}\n" for token, tag in TOKENS) + "\n"
+    for name in ("train-en", "dev-en"):
+        (folder / "udpos" / f"{name}.tsv").write_text(sentence * 3)
+    (folder / "udpos" / "dev-fi.tsv").write_text(sentence.replace(TOKENS[0][0], "toinen") * 3)
+    record = {
+        "premise": "It rained.",
+        "choice1": "It is wet.",
+        "choice2": "It is dry.",
+        "question": "effect",
+        "label": 0,
+    }
+    lines = "".join(json.dumps({**record, "idx": i, "changed": False}) + "\n" for i in range(4))
+    for name in ("train-en.jsonl", "dev-en.jsonl"):
+        (folder / "copa_en" / name).write_text(lines)
+    return folder
+
+
+@pytest.fixture
+def sweep_file(tmp_path, encoder):
+    path = tmp_path / "tiny.py"
+    path.write_text(SWEEP.format(encoder=str(encoder)))
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A storage with one sweep: one trial finished, one stopped, one failed, one in the middle of a phase."""
+    directory = tmp_path / "runs" / "sweeps" / "demo"
+    directory.mkdir(parents=True)
+    definition = {
+        "name": "demo",
+        "question": "Why?",
+        "intermediate": {"rungs": [32, 64]},
+        "seeds": [0],
+        "targets": [{"task": "mini_udpos"}, {"task": "mini_panx"}],
+    }
+    (directory / "sweep.json").write_text(json.dumps(definition))
+    trials = {
+        "aaaa": ("measure", "0", []),
+        "bbbb": ("explore", "1-all", ["x"]),
+        "cccc": ("measure", "1-all", ["y"]),
+        "dddd": ("measure", "2-all", ["x", "y"]),
+    }
+    journal, rows, scores = directory / "journal", [], []
+    for trial_id, (role, cell, tasks) in trials.items():
+        entry = {"event": "created", "trial_id": trial_id, "role": role, "cell": cell, "tasks": tasks, "seed": 0}
+        results.append(journal, entry)
+        results.append(journal, {"event": "running", "trial_id": trial_id})
+    ends = {"aaaa": ("finished", 2), "bbbb": ("stopped", 1), "cccc": ("failed", 0), "dddd": ("running", 1)}
+    for trial_id, (status, rungs) in ends.items():
+        role, cell, tasks = trials[trial_id]
+        for index in range(rungs):
+            found = {"mini_udpos": 60.0 + index, "mini_panx": 40.0 + index}
+            rung = {"rung": (32, 64)[index], "rung_index": index}
+            place = {
+                "sweep": "demo",
+                "trial_id": trial_id,
+                "cell": cell,
+                "num_tasks": len(tasks),
+                "tasks": tasks,
+                **rung,
+                "seed": 0,
+                "role": role,
+                "source": "all",
+            }
+            for task, value in found.items():
+                common = {**place, "task": task, "language": "fi", "split": "dev", "num_examples": 32}
+                scores.append({**common, "metric": "headline", "value": value, "selection": True})
+                scores.append({**common, "metric": "majority", "value": 20.0, "selection": False})
+            results.append(
+                journal,
+                {
+                    "event": "rung",
+                    "trial_id": trial_id,
+                    "cell": cell,
+                    "role": role,
+                    **rung,
+                    "score": 50.0,
+                    "fi_accuracy": 50.0 + index,
+                    "scores": found,
+                    "decision": "continue",
+                    "reason": "",
+                    "cutoff": None,
+                    "probability": 1.0,
+                },
+            )
+        if status != "running":
+            results.append(journal, {"event": status, "trial_id": trial_id, "error": "Boom\nValueError: x"})
+        rows.append(
+            {
+                "sweep": "demo",
+                "trial_id": trial_id,
+                "status": status,
+                "role": role,
+                "cell": cell,
+                "tasks": tasks,
+                "num_tasks": len(tasks),
+                "source": "all",
+                "seed": 0,
+                "position": 0,
+            }
+        )
+    results.write_table(directory / "results" / "trials.parquet", results.to_table(rows, TRIALS))
+    results.write_table(directory / "results" / "scores.parquet", results.to_table(scores, SCORES))
+    return tmp_path / "runs"
+
+
+# --- wrong use: exit code 2, one line on stderr, nothing started ------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_an_unknown_task_is_refused_with_a_suggestion(capfd, tmp_path, sweep_file, data_dir, command):
+    sweep_file.write_text(sweep_file.read_text().replace("copa_en", "copa_ne"))
+    line = refused(capfd, command, sweep_file, "--data-dir", data_dir, "--storage", tmp_path / "runs")
+    assert "copa_ne" in line and "Did you mean 'copa_en'?" in line and str(sweep_file) in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_field_is_refused_with_a_suggestion(capfd, sweep_file):
+    line = refused(capfd, "plan", sweep_file, "--set", "intermediate.learning_rat=1e-5")
+    assert "'learning_rat'" in line and "Did you mean 'learning_rate'?" in line
+
+
+def test_an_unknown_field_in_the_file_is_refused_with_its_line(capfd, sweep_file):
+    sweep_file.write_text(sweep_file.read_text().replace("seeds=", "seedz="))
+    line = refused(capfd, "plan", sweep_file)
+    assert f"{sweep_file}:3: TypeError" in line and "seedz" in line
+
+
+def test_a_setting_without_a_value_is_refused(capfd, sweep_file):
+    assert "must be FIELD=VALUE" in refused(capfd, "plan", sweep_file, "--set", "seeds")
+
+
+def test_rungs_that_do_not_increase_are_refused_in_the_file_and_in_a_setting(capfd, sweep_file):
+    law = "0 < rungs[0] < rungs[1] < ..."
+    line = refused(capfd, "plan", sweep_file, "--set", "intermediate.rungs=[64,32]")
+    assert law in line and "--set intermediate.rungs=[64,32]" in line
+    sweep_file.write_text(sweep_file.read_text().replace("(32, 64)", "(64, 32)"))
+    line = refused(capfd, "plan", sweep_file)
+    assert law in line and f"{sweep_file}:5" in line
+
+
+def test_a_data_directory_without_the_files_is_refused_with_their_names(capfd, sweep_file, data_dir):
+    (data_dir / "udpos" / "dev-fi.tsv").unlink()
+    line = refused(capfd, "plan", sweep_file, "--data-dir", data_dir)
+    assert "dev-fi.tsv" in line and str(data_dir / "udpos") in line
+
+
+def test_a_data_directory_that_is_not_there_or_not_given_is_refused(capfd, sweep_file, tmp_path, monkeypatch):
+    monkeypatch.delenv("XLRAY_DATA_DIR", raising=False)
+    assert "nowhere" in refused(capfd, "plan", sweep_file, "--data-dir", tmp_path / "nowhere")
+    assert "--data-dir" in refused(capfd, "plan", sweep_file)
+
+
+def test_a_malformed_data_file_is_refused_with_its_line(capfd, sweep_file, data_dir):
+    path = data_dir / "udpos" / "train-en.tsv"
+    path.write_text("The\tDET\ndog\n\n")
+    line = refused(capfd, "plan", sweep_file, "--data-dir", data_dir)
+    assert f"{path}, line 2" in line
+
+
+def test_an_empty_data_file_is_refused(capfd, sweep_file, data_dir):
+    (data_dir / "udpos" / "train-en.tsv").write_text("")
+    assert "udpos" in refused(capfd, "plan", sweep_file, "--data-dir", data_dir)
+
+
+def test_a_file_without_a_sweep_is_refused(capfd, tmp_path):
+    path = tmp_path / "empty.py"
+    path.write_text("a = 1\n")
+    assert "must define `sweep = Sweep(...)`" in refused(capfd, "run", path)
+    path.write_text("sweep = 3\n")
+    assert "`sweep` is a int" in refused(capfd, "run", path)
+
+
+def test_a_syntax_error_is_refused_with_its_line(capfd, tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("a = 1\nsweep = Sweep(\n")
+    assert f"{path}:2: not valid Python" in refused(capfd, "run", path)
+
+
+def test_what_a_file_raises_is_refused_with_its_line_and_a_missing_file_by_name(capfd, tmp_path):
+    path = tmp_path / "raises.py"
+    path.write_text("import json\n\njson.loads('{')\n")
+    assert f"{path}:3: JSONDecodeError" in refused(capfd, "run", path)
+    path.write_text("raise SystemExit(0)\n")
+    assert f"{path}:1: SystemExit" in refused(capfd, "run", path)
+    assert "Did you mean" in refused(capfd, "run", tmp_path / "raise.py")
+
+
+def test_a_storage_that_cannot_be_written_is_refused(capfd, tmp_path, sweep_file, data_dir):
+    (tmp_path / "file").write_text("")
+    storage = tmp_path / "file" / "runs"
+    assert str(tmp_path / "file") in refused(capfd, "run", sweep_file, "--data-dir", data_dir, "--storage", storage)
+    assert "object storage" in refused(capfd, "plan", sweep_file, "--storage", "s3://bucket/runs")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["runn"], ["plan", "x.py", "--nope"], ["tasks", "list", "--kind", "pos"]]
+)
+def test_wrong_use_of_the_command_line_is_one_line(capfd, arguments):
+    refused(capfd, *arguments)
+
+
+def test_an_unknown_sweep_is_refused_with_a_suggestion(capfd, runs):
+    for command in ("status", "report"):
+        assert "Did you mean 'demo'?" in refused(capfd, command, "demos", "--storage", runs)
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+
+def test_plan_prints_one_document_with_the_agreed_fields(capfd, sweep_file, data_dir, tmp_path):
+    sweep_file.write_text(sweep_file.read_text() + "print('noise')\n")
+    code, out, err = xlray(capfd, "plan", sweep_file, "--data-dir", data_dir, "--storage", tmp_path / "runs", "--json")
+    document = json.loads(out)
+    assert code == 0 and err == "noise\n"
+    assert document.keys() >= {
+        "trials",
+        "cells",
+        "phases",
+        "steps",
+        "naive_steps",
+        "steps_ratio",
+        "saved",
+        "device_hours",
+        "storage_bytes",
+        "minimum_detectable_effect",
+    }
+    assert document["trials"] == 4 and document["phases"].keys() == {"new", "shared", "stored"}
+    assert not (tmp_path / "runs").exists(), "a plan writes nothing"
+    code, out, _ = xlray(capfd, "plan", sweep_file, "--data-dir", data_dir, "--set", "seeds=[0]", "--json")
+    assert json.loads(out)["trials"] == 2
+
+
+def test_tasks_are_listed_in_the_agreed_shape(capfd):
+    code, out, err = xlray(capfd, "tasks", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "") and {"mini_udpos", "copa_en"} <= {t["name"] for t in found}
+    fields = {"name", "kind", "role", "languages", "source", "licence", "num_examples"}
+    assert all(task.keys() >= fields for task in found)
+    assert xlray(capfd, "tasks", "list", "--json")[1] == out
+    chosen = ("--kind", "tagging", "--role", "target", "--language", "fi", "--json")
+    names = [t["name"] for t in json.loads(xlray(capfd, "tasks", "list", *chosen)[1])]
+    assert {"udpos", "panx"} <= set(names) and "tydiqa" not in names
+
+
+def test_a_task_is_shown_with_sizes_and_examples_where_its_files_are(capfd, data_dir):
+    document = json.loads(xlray(capfd, "tasks", "show", "udpos", "--data-dir", data_dir, "--json")[1])
+    assert document["sizes"] == {"train/en": 3, "dev/en": 3, "dev/fi": 3} and len(document["examples"]) == 3
+    code, out, _ = xlray(capfd, "tasks", "show", "udpos", "--data-dir", data_dir)
+    assert code == 0 and "Universal Dependencies" in out and "train/en" in out
+
+
+def test_checking_tasks_fails_only_for_files_that_are_there_and_cannot_be_read(capfd, data_dir):
+    code, out, _ = xlray(capfd, "tasks", "check", "udpos", "--data-dir", data_dir, "--json")
+    status = {row["split"]: row["status"] for row in json.loads(out)}
+    assert code == 0 and status["train/en"] == "ok" and status["test/fi"] == "absent"
+    (data_dir / "udpos" / "dev-fi.tsv").write_text("The\tARTICLE\n")
+    code, out, err = xlray(capfd, "tasks", "check", "udpos", "--data-dir", data_dir)
+    assert code == 2 and "failed" in out and "dev/fi" in err and err.count("\n") == 1
+
+
+def test_status_prints_one_document_with_the_agreed_fields(capfd, runs, monkeypatch):
+    code, out, err = xlray(capfd, "status", "demo", "--storage", runs, "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "") and (document["name"], document["state"]) == ("demo", "interrupted")
+    fields = {"trial_id", "status", "role", "cell", "num_tasks", "seed", "rung", "fi_accuracy"}
+    assert all(trial.keys() >= fields for trial in document["trials"])
+    found = {t["trial_id"]: (t["status"], t["rung"], t["fi_accuracy"], t["num_tasks"]) for t in document["trials"]}
+    assert found == {
+        "aaaa": ("finished", 64, 51.0, 0),
+        "bbbb": ("stopped", 32, 50.0, 1),
+        "cccc": ("failed", None, None, 1),
+        "dddd": ("running", 32, 50.0, 2),
+    }
+    monkeypatch.setenv("XLRAY_STORAGE", str(runs))
+    assert xlray(capfd, "status", "demo", "--json")[1] == out
+    assert xlray(capfd, "status", runs / "sweeps" / "demo", "--json")[1] == out
+    with results.exclusive(runs / "sweeps" / "demo" / "journal"):
+        assert json.loads(xlray(capfd, "status", "demo", "--json")[1])["state"] == "running"
+
+
+def test_status_shows_the_best_trial_first_and_why_one_failed(capfd, runs):
+    out = xlray(capfd, "status", "demo", "--storage", runs)[1]
+    assert out.index("0tasks-s0-aaaa") < out.index("1tasks-s0-bbbb") < out.index("1tasks-s0-cccc")
+    assert "ValueError: x" in out and "64 (2/2)" in out
+
+
+def test_watching_a_sweep_that_has_ended_ends_at_once(capfd, runs):
+    code, out, _ = xlray(capfd, "status", "demo", "--storage", runs, "--watch")
+    assert code == 0 and "1 running, 1 finished, 1 stopped, 1 failed" in out
+    refused(capfd, "status", "demo", "--storage", runs, "--watch", "--json")
+
+
+def test_report_prints_one_document_and_writes_the_page(capfd, runs):
+    code, out, _ = xlray(capfd, "report", "demo", "--storage", runs, "--json")
+    document = json.loads(out)
+    assert code == 0 and document.keys() == {"answer", "estimates", "warnings", "files"}
+    assert (runs / "sweeps/demo/report/report.html").is_file()
+
+
+def test_the_final_table_ranks_trials_and_shows_the_majority_answer(runs):
+    from xlray import screens
+
+    work, journal = progress.read_work(runs / "sweeps" / "demo")
+    baseline = screens.majority(results.load_results(runs / "sweeps" / "demo"))
+    assert baseline == {"mini_udpos": 20.0, "mini_panx": 20.0}
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(screens.final_table(Watch(work).states(journal), work, baseline))
+    text = console.export_text()
+    assert text.index("aaaa") < text.index("dddd") < text.index("cccc") < text.index("majority answer")
+    assert "udpos" in text and "mini_udpos" not in text
+
+
+def test_python_users_load_results_and_get_a_report_where_they_want_it(runs, tmp_path, monkeypatch):
+    from xlray import load_results, report
+
+    def write(directory):
+        (directory / "report" / "tables").mkdir(parents=True, exist_ok=True)
+        (directory / "report" / "report.html").write_text("page")
+
+    monkeypatch.setattr(report, "write_report", write)
+    found = load_results("demo", runs)
+    assert found.best()["trial_id"] == "aaaa" and found.scores.num_rows == 16 and found.trials.num_rows == 4
+    assert found.report() == runs / "sweeps/demo/report/report.html"
+    assert found.report(tmp_path / "answer.html").read_text() == "page"
+    assert (found.report(tmp_path / "copy").parent / "tables").is_dir()
+    with pytest.raises(InputError, match="demos"):
+        load_results("demos", runs)
+
+
+# --- the front door -------------------------------------------------------------------------------------------------
+
+
+def test_quick_commands_load_neither_torch_nor_ray():
+    code = """
+import sys, xlray
+from xlray.cli import main
+from xlray import Execution, Sweep, TrialConfig, load_results, run, subsets
+import xlray.live, xlray.progress, xlray.screens
+main(["--help"]), main(["tasks", "--json"])
+assert xlray.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
+print(sorted({"torch", "ray", "transformers", "matplotlib"} & sys.modules.keys()), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+
+
+def test_every_exported_name_is_there_and_others_are_not():
+    import xlray as package
+
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert not hasattr(package, "sweeps")
+
+
+def test_a_settings_order_is_kept(sweep_file):
+    settings = ["intermediate.warmup_examples=0", "intermediate.batch_size=8", "intermediate.rungs=[8,16]"]
+    sweep = loading.apply_settings(loading.load_sweep(sweep_file), settings)
+    assert sweep.intermediate.rungs == (8, 16)
+
+
+def test_what_libraries_print_goes_to_the_log_and_comes_back_after(capfd, tmp_path):
+    from xlray.live import diverted
+
+    with diverted(tmp_path / "a" / "run.log") as (stdout, stderr):
+        os.write(1, b"from below Python\n")
+        subprocess.run(["echo", "from a child"], check=True)
+        stdout.write("ours\n")
+        stderr.write("ours too\n")
+    print("after")
+    assert capfd.readouterr() == ("ours\nafter\n", "ours too\n")
+    assert sorted((tmp_path / "a" / "run.log").read_text().splitlines()) == ["from a child", "from below Python"]
+
+
+# --- how far a sweep is ---------------------------------------------------------------------------------------------
+
+
+def make_work(directory):
+    """Two trials of three phases; the first phase is common to both."""
+    made = (("a", "trunk", 40), ("b", "cooldown", 10), ("c", "target", 50), ("d", "target", 100))
+    phases = {name: PhaseWork(directory / "phases" / name, kind, name, steps) for name, kind, steps in made}
+    first = TrialWork("t1", "1tasks-s0-t1", "measure", "1-all", 1, 0, (phases["a"], phases["b"], phases["c"]))
+    second = TrialWork("t2", "1tasks-s1-t2", "explore", "1-all", 1, 1, (phases["a"], phases["d"]))
+    return Work("w", "", directory, 1, ("udpos",), (), (first, second))
+
+
+def finish(directory, name):
+    (directory / "phases" / name).mkdir(parents=True)
+    (directory / "phases" / name / "DONE").write_text("{}")
+
+
+def show(directory, **progress):
+    (directory / "progress").mkdir(exist_ok=True)
+    (directory / "progress" / "t1.json").write_text(json.dumps({"loss": 1.0, "time": time.time() + 1, **progress}))
+
+
+def test_steps_count_common_phases_once_and_leave_out_what_was_stored(tmp_path):
+    journal = [{"event": "running", "trial_id": "t1", "time": 1.0}]
+    watch = Watch(make_work(tmp_path))
+    assert watch.steps(watch.states(journal)) == (0, 200)
+    finish(tmp_path, "a")
+    assert watch.steps(watch.states(journal)) == (40, 200)
+    assert Watch(make_work(tmp_path)).steps(watch.states(journal)) == (0, 160)
+
+
+def test_steps_of_the_phase_that_runs_are_read_from_the_progress_of_that_phase(tmp_path):
+    journal = [{"event": "running", "trial_id": "t1"}]
+    watch = Watch(make_work(tmp_path))
+    show(tmp_path, kind="trunk", done=20, steps=40)
+    states = watch.states(journal)
+    assert (states[0].phase, states[0].done, watch.steps(states)) == ("a", 20, (20, 200))
+    finish(tmp_path, "a")  # the progress file still tells of the phase before
+    states = watch.states(journal)
+    assert (states[0].phase, states[0].done, watch.steps(states)) == ("b", 0, (40, 200))
+    (tmp_path / "progress" / "t1.json").write_text("{torn")
+    assert watch.states(journal)[0].done == 0
+
+
+def test_what_a_stopped_trial_leaves_undone_is_taken_out(tmp_path):
+    watch = Watch(make_work(tmp_path))
+    finish(tmp_path, "a")
+    journal = [{"event": event, "trial_id": "t2"} for event in ("running", "stopped")]
+    assert watch.steps(watch.states(journal)) == (40, 100)
+
+
+def test_a_trial_that_an_earlier_run_left_open_or_failed_is_waiting(tmp_path):
+    watch = Watch(make_work(tmp_path))
+    journal = [{"event": "running", "trial_id": "t1"}, {"event": "failed", "trial_id": "t2", "error": "x"}]
+    assert [s.status for s in watch.states(journal, since=2)] == ["created", "created"]
+    assert [s.status for s in watch.states(journal)] == ["running", "failed"]
+    journal.append({"event": "running", "trial_id": "t2"})
+    assert [s.status for s in watch.states(journal, since=2)] == ["created", "running"]
+
+
+def test_time_left_is_known_from_five_percent_on_and_falls_to_zero():
+    assert time_left_s(10.0, 0, 100) is None and time_left_s(10.0, 4, 100) is None
+    assert time_left_s(10.0, 5, 100) == pytest.approx(190.0)
+    assert time_left_s(60.0, 50, 100) == pytest.approx(60.0)
+    assert time_left_s(60.0, 50, 75) == pytest.approx(30.0), "a stopped trial brings the end nearer"
+    assert time_left_s(60.0, 100, 100) == 0.0 and time_left_s(3.0, 0, 0) == 0.0
+    rate, total = 7.0, 1000
+    for done in range(50, 1001, 50):
+        assert time_left_s(done / rate, done, total) == pytest.approx((total - done) / rate)
+
+
+def test_a_clock_shows_hours_only_where_there_are_some():
+    assert [clock(s) for s in (None, 0, 61, 3723)] == ["–", "0:00", "1:01", "1:02:03"]
+
+
+def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
+    from xlray.live import shown_first
+
+    work, journal = progress.read_work(runs / "sweeps" / "demo")
+    states = Watch(work).states(journal)
+    assert [s.trial.trial_id for s in shown_first(states, 2)] == ["dddd", "cccc"]
+    assert len(shown_first(states, 100)) == 4
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
+    from xlray.live import LiveView
+
+    work, journal = progress.read_work(runs / "sweeps" / "demo")
+    console = Console(file=io.StringIO(), width=width, height=9)
+    view = LiveView(console, Watch(work), journal, time.time())
+    view.since = 0
+    console.print(view.renderable())
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) <= 9 and max(map(len, lines)) <= width
+    assert "2tasks-s0-dddd" in lines[5] and "(2 not shown)" in lines[-1] and "51.0" not in lines[5]
+
+
+def test_plain_progress_is_one_line_per_event(tmp_path):
+    from xlray.live import LiveView
+
+    output = io.StringIO()
+    with LiveView(Console(file=output), Watch(make_work(tmp_path)), [], time.time()) as view:
+        view({"event": "stage", "stage": "trials", "open": 2})
+        view({"event": "created", "trial_id": "t1", "role": "measure"})
+        view({"event": "running", "trial_id": "t1"})
+        view(
+            {
+                "event": "rung",
+                "trial_id": "t1",
+                "rung_index": 0,
+                "rung": 640,
+                "fi_accuracy": 51.26,
+                "scores": {"udpos": 51.26},
+                "decision": "stop",
+                "reason": "below the cut",
+            }
+        )
+        view({"event": "failed", "trial_id": "t2", "error": "Traceback\nValueError: no"})
+    assert output.getvalue().splitlines() == [
+        "[0:00] running trials",
+        "[0:00] 1tasks-s0-t1: running",
+        "[0:00] 1tasks-s0-t1: rung 1/1 (640 examples): Finnish 51.3 % (udpos 51.3), stopped: below the cut",
+        "[0:00] 1tasks-s1-t2: failed: ValueError: no",
+    ]

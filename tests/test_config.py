@@ -1,0 +1,214 @@
+import dataclasses
+
+import pytest
+
+from xlray.canonical import InputError, fingerprint, nearest, require, to_plain
+from xlray.config import (
+    Architecture,
+    Encoder,
+    Execution,
+    Intermediate,
+    Pretraining,
+    Stopping,
+    Subset,
+    Sweep,
+    Target,
+    TrialConfig,
+)
+from xlray.settings import with_fields
+
+ENCODER = Encoder("folder")
+SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Intermediate(rungs=()), "rungs is not empty"),
+        (
+            lambda: Intermediate(rungs=(4096, 2048)),
+            r"0 < rungs\[0\] < rungs\[1\] < \.\.\.` must hold, but got \(4096, 2048\)",
+        ),
+        (lambda: Intermediate(rungs=(4096, 4096)), r"0 < rungs\[0\]"),
+        (lambda: Intermediate(rungs=(4097,)), "rung % batch_size == 0"),
+        (lambda: Intermediate(schedule="cosine"), r"schedule in \('constant', 'linear'\)` must hold, but got 'cosine'"),
+        (lambda: Intermediate(schedule="linear"), "linear schedule: one rung"),
+        (lambda: Intermediate(cooldown_ratio=1.0), "0 < cooldown_ratio < 1"),
+        (lambda: Intermediate(cooldown_ratio=0.0), "0 < cooldown_ratio < 1"),
+        (lambda: Intermediate(mixing="random"), "mixing in"),
+        (lambda: Intermediate(temperature=0.0), "temperature > 0"),
+        (lambda: Intermediate(cap=0), "cap > 0"),
+        (lambda: Intermediate(warmup_examples=4096), r"0 <= warmup_examples < rungs\[0\]"),
+        (lambda: Intermediate(examples_per_task=0), "examples_per_task > 0"),
+        (lambda: Intermediate(learning_rate=0.0), "Intermediate: `learning_rate > 0` must hold, but got 0.0"),
+        (lambda: Intermediate(stride=256), "0 < stride < max_length"),
+        (lambda: Intermediate(weight_decay=-1.0), "weight_decay >= 0"),
+        (lambda: Target("t", num_examples=100), r"Target\('t'\): `num_examples is a positive multiple of batch_size`"),
+        (lambda: Target("t", probe_examples=0), "probe_examples is a positive multiple"),
+        (lambda: Target("t", warmup_ratio=1.5), "`0 <= warmup_ratio < 1` must hold, but got 1.5"),
+        (lambda: Architecture(hidden_size=130), "hidden_size % num_heads == 0"),
+        (lambda: Architecture(max_positions=2), "max_positions > 2"),
+        (lambda: Pretraining(()), "tasks is not empty"),
+        (lambda: Pretraining(("t",), num_examples=100), "num_examples % batch_size == 0"),
+        (lambda: Subset(("a", "a")), "tasks are distinct"),
+        (lambda: Execution(num_workers=0), "num_workers >= 1"),
+        (lambda: Execution(zero_stage=4), r"zero_stage in \(0, 1, 2, 3\)` must hold, but got 4"),
+        (lambda: Execution(zero_stage=0, offload=True), "offload needs zero_stage >= 1"),
+        (lambda: Execution(micro_batch_tokens=0), "micro_batch_tokens >= 1"),
+        (lambda: Execution(checkpoint_every_steps=0), "checkpoint_every_steps >= 1"),
+        (lambda: Execution(max_concurrent_trials=0), "max_concurrent_trials >= 1"),
+        (lambda: Stopping(reduction_factor=1.0), "reduction_factor > 1"),
+        (lambda: Stopping(survival_probability=1.1), "0 <= survival_probability <= 1"),
+        (lambda: dataclasses.replace(SWEEP, name="a/b"), "name consists of letters"),
+        (lambda: dataclasses.replace(SWEEP, name=""), "name consists of letters"),
+        (lambda: dataclasses.replace(SWEEP, name=".hidden"), "name consists of letters"),
+        (lambda: dataclasses.replace(SWEEP, measure=()), "measure or explore is not empty"),
+        (lambda: dataclasses.replace(SWEEP, seeds=(1, 1)), "seeds are distinct"),
+        (lambda: dataclasses.replace(SWEEP, seeds=()), "seeds are distinct"),
+        (lambda: dataclasses.replace(SWEEP, targets=()), "targets is not empty"),
+        (lambda: dataclasses.replace(SWEEP, targets=(Target("t"), Target("t", 64))), "target tasks are distinct"),
+        (lambda: dataclasses.replace(SWEEP, dropout=1.0), "0 <= dropout < 1"),
+        (lambda: dataclasses.replace(SWEEP, clip_norm=0.0), "clip_norm > 0"),
+        (lambda: dataclasses.replace(SWEEP, precision="fp16"), r"precision in \('fp32', 'bf16'\)"),
+        (
+            lambda: dataclasses.replace(SWEEP, precision="bf16", execution=Execution(zero_stage=0)),
+            "bf16 needs zero_stage >= 1",
+        ),
+    ],
+)
+def test_a_value_against_the_law_is_refused_with_the_law(make, message):
+    with pytest.raises(InputError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_require_states_the_law_then_the_fact():
+    require(True, "x > 0", 1, "here")
+    with pytest.raises(InputError, match=r"^here: `x > 0` must hold, but got -1\.$"):
+        require(False, "x > 0", -1, "here")
+
+
+def test_the_nearest_name_is_suggested_and_nothing_where_none_is_near():
+    assert nearest("udpso", ["udpos", "panx"]) == " Did you mean 'udpos'?"
+    assert nearest("zzz", ["udpos", "panx"]) == ""
+
+
+def test_seeds_are_outermost_so_that_early_trials_cover_all_subsets():
+    sweep = dataclasses.replace(SWEEP, measure=(Subset(()), Subset(("a",))), explore=(Subset(("b",)),))
+    trials = sweep.trials()
+    assert [(t.config.seed, t.config.tasks, t.role) for t in trials] == [
+        (seed, tasks, role)
+        for seed in (0, 1)
+        for tasks, role in (((), "measure"), (("a",), "measure"), (("b",), "explore"))
+    ]
+    assert len({t.trial_id for t in trials}) == 6
+
+
+def test_measure_wins_over_explore_and_a_subset_is_run_once():
+    sweep = dataclasses.replace(
+        SWEEP, measure=(Subset(("b", "a")),), explore=(Subset(("a", "b")), Subset(("c",))), seeds=(0,)
+    )
+    assert [(t.config.tasks, t.role) for t in sweep.trials()] == [(("a", "b"), "measure"), (("c",), "explore")]
+
+
+def test_cells_are_the_number_of_tasks_and_the_source():
+    sweep = dataclasses.replace(
+        SWEEP, measure=(Subset(()), Subset(("a",), "english"), Subset(("b", "c"), "other")), seeds=(0,)
+    )
+    assert [t.cell for t in sweep.trials()] == ["0", "1-english", "2-other"]
+
+
+def test_the_trial_id_depends_on_what_changes_numbers_and_on_nothing_else():
+    config = SWEEP.trials()[0].config
+    again = dataclasses.replace(SWEEP, execution=Execution(num_workers=4, zero_stage=3), question="?").trials()[0]
+    assert again.trial_id == config.trial_id
+    changes = {
+        "encoder": Encoder("folder", "main"),
+        "tasks": ("a",),
+        "intermediate": Intermediate(cap=9),
+        "targets": (Target("t"),),
+        "seed": 1,
+        "dropout": 0.0,
+        "clip_norm": 2.0,
+        "precision": "bf16",
+    }
+    assert changes.keys() == {f.name for f in dataclasses.fields(TrialConfig)}
+    ids = {dataclasses.replace(config, **{k: v}).trial_id for k, v in changes.items()}
+    assert len(ids | {config.trial_id}) == len(changes) + 1
+
+
+def test_plain_values_name_their_type():
+    assert to_plain(Encoder("x")) == {"type": "Encoder", "path": "x", "revision": None}
+    assert to_plain({"b": (1, 2.5), "a": None}) == {"a": None, "b": [1, 2.5]}
+    assert fingerprint(Encoder("x")) != fingerprint({"path": "x", "revision": None})
+
+
+# --- --set ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "read", "value"),
+    [
+        ("dropout=0.2", lambda s: s.dropout, 0.2),
+        ("clip_norm=2", lambda s: s.clip_norm, 2.0),
+        ("intermediate.learning_rate=1e-5", lambda s: s.intermediate.learning_rate, 1e-5),
+        ("intermediate.rungs=[2048, 4096]", lambda s: s.intermediate.rungs, (2048, 4096)),
+        ("intermediate.warmup_examples=0", lambda s: s.intermediate.warmup_examples, 0),
+        ("intermediate.examples_per_task=100", lambda s: s.intermediate.examples_per_task, 100),
+        ("intermediate.scaled_losses=false", lambda s: s.intermediate.scaled_losses, False),
+        ("execution.zero_stage=3", lambda s: s.execution.zero_stage, 3),
+        ("seeds=[3]", lambda s: s.seeds, (3,)),
+        ("seeds=3", lambda s: s.seeds, (3,)),
+        ("precision=bf16", lambda s: s.precision, "bf16"),
+        ("name=another", lambda s: s.name, "another"),
+        ("encoder=some/folder", lambda s: s.encoder, Encoder("some/folder")),
+        ("encoder=ID/x@abc", lambda s: s.encoder, Encoder("ID/x", "abc")),
+    ],
+)
+def test_set_replaces_one_field(setting, read, value):
+    path, _, text = setting.partition("=")
+    found = read(with_fields(SWEEP, {path: text}))
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("droput", "0.1", "unknown field 'droput' of Sweep. Did you mean 'dropout'?"),
+        (
+            "intermediate.learning_rat",
+            "1",
+            "unknown field 'learning_rat' of Intermediate. Did you mean 'learning_rate'?",
+        ),
+        ("dropout.x", "1", "'dropout' has no fields"),
+        ("dropout", "high", "a value of type float must be given, but got 'high'"),
+        ("execution.zero_stage", "1.5", "a value of type int must be given"),
+        ("execution.zero_stage", "true", "a value of type int must be given"),
+        ("execution.zero_stage", "7", "zero_stage in"),
+        ("dropout", "1.5", "0 <= dropout < 1"),
+        ("dropout", "NaN", "0 <= dropout < 1"),
+        ("intermediate.rungs", "[]", "rungs is not empty"),
+        ("precision", "8", "a value of type str must be given"),
+    ],
+)
+def test_set_refuses_what_does_not_fit(path, text, message):
+    with pytest.raises(InputError) as caught:
+        with_fields(SWEEP, {path: text})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("seeds", '["a"]'), ("intermediate.rungs", '["4096"]'), ("seeds", "[1.5]"), ("targets", "[1]")]
+)
+def test_set_refuses_elements_of_another_type(path, text):
+    with pytest.raises(InputError):
+        with_fields(SWEEP, {path: text})
+
+
+def test_settings_are_applied_one_after_the_other():
+    found = with_fields(
+        SWEEP, {"intermediate.warmup_examples": "0", "intermediate.batch_size": "8", "intermediate.rungs": "[8]"}
+    )
+    assert (found.intermediate.rungs, found.intermediate.batch_size) == ((8,), 8)
+    assert found.measure == SWEEP.measure

@@ -1,0 +1,162 @@
+"""Encoder and tokenised data in the storage: once, in parallel, from files that are read only when they have changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import helpers
+import pytest
+
+from xlray import preparation, sources
+from xlray.canonical import InputError
+from xlray.config import Encoder, Execution, Intermediate, Subset, Sweep, Target
+from xlray.jobs import data_of
+from xlray.phases import EncoderSpec, Store
+from xlray.plan import plan_sweep, summary
+from xlray.sweep import prepare, ray_session
+
+WORDS = ["sky", "blue", "red", "sea", *(f"w{n}" for n in range(20))]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return helpers.encoder_folder(tmp_path_factory.mktemp("encoder") / "encoder", WORDS)[0]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two intermediate sets and one target in the publishers' formats."""
+    folder = tmp_path / "data"
+    (tmp_path / "runs").mkdir()
+    for name, rows in (("indonlu_smsa", 30), ("korsts_ko", 20)):
+        (folder / name).mkdir(parents=True)
+        if name == "indonlu_smsa":
+            text = "".join(f"sky w{n % 20} blue\t{('positive', 'negative')[n % 2]}\n" for n in range(rows))
+            (folder / name / "train_preprocess.tsv").write_text(text)
+        else:
+            head = "genre\tfilename\tyear\tid\tscore\tsentence1\tsentence2\n"
+            text = "".join(f"g\tf\t2012\t{n}\t{n % 5}.0\tsky w{n}\tred w{n}\n" for n in range(rows))
+            (folder / name / "sts-train.tsv").write_text(head + text)
+    (folder / "tatoeba").mkdir()
+    (folder / "tatoeba" / "tatoeba.fin-eng.eng").write_text("".join(f"sea w{n}\n" for n in range(10)))
+    (folder / "tatoeba" / "tatoeba.fin-eng.fin").write_text("".join(f"blue w{n}\n" for n in range(10)))
+    return folder
+
+
+def sweep(encoder: Path) -> Sweep:
+    return Sweep(
+        "prepared",
+        Encoder(str(encoder)),
+        measure=(Subset(("indonlu_smsa", "korsts_ko")),),
+        intermediate=Intermediate(rungs=(64,), batch_size=32, warmup_examples=32, max_length=30, stride=10),
+        targets=(Target("tatoeba", max_length=30, stride=10),),
+        execution=Execution(micro_batch_tokens=64),
+    )
+
+
+def modified(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_everything_that_a_sweep_reads_comes_into_the_storage_once(encoder: Path, data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    rows = prepare(plan_sweep(sweep(encoder), data, root), root)
+    assert {(r["task"], r["split"], r["records"]) for r in rows} == {
+        ("indonlu_smsa", "train/id", 30),
+        ("korsts_ko", "train/ko", 20),
+        ("tatoeba", "all/fi", 10),
+    }
+    (stored,) = (root / "encoders").iterdir()
+    assert {p.name for p in stored.iterdir()} == set(sources.ENCODER_FILES)
+    before = modified(root)
+    assert prepare(plan_sweep(sweep(encoder), data, root), root) == rows
+    assert modified(root) == before
+
+
+def test_files_that_have_not_changed_are_not_read_again(
+    encoder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "runs"
+    first = plan_sweep(sweep(encoder), data, root)
+    read: list[str] = []
+    load = sources.load_records
+
+    def counted(task: Any, split: str, *rest: Any) -> list[Any]:
+        read.append(task.name)
+        return load(task, split, *rest)
+
+    monkeypatch.setattr(sources, "load_records", counted)
+    again = plan_sweep(sweep(encoder), data, root)
+    assert read == [] and again.all_specs() == first.all_specs()
+    path = data / "korsts_ko" / "sts-train.tsv"
+    path.write_text(path.read_text().replace("sky w3\t", "sky w4\t"))
+    changed = plan_sweep(sweep(encoder), data, root)
+    assert read == ["korsts_ko"] and changed.all_specs().keys() != first.all_specs().keys()
+    prepare(again, root)
+    assert sorted(set(read)) == ["indonlu_smsa", "korsts_ko", "tatoeba"], "preparing needs the records themselves"
+
+
+def test_a_file_that_breaks_after_it_was_remembered_is_still_refused(encoder: Path, data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    plan_sweep(sweep(encoder), data, root)
+    (data / "indonlu_smsa" / "train_preprocess.tsv").write_text("no label here\n")
+    with pytest.raises(InputError, match=r"train_preprocess.tsv, line 1"):
+        plan_sweep(sweep(encoder), data, root)
+
+
+def test_a_stored_encoder_of_the_hub_is_used_without_the_hub(encoder: Path, tmp_path: Path) -> None:
+    hub = Encoder("somebody/xlm-r", "1" * 40)
+    spec = EncoderSpec(f"{hub.path}@{hub.revision}")
+    stored = sources.bring_encoder(tmp_path, spec, encoder)
+    assert sources.encoder_folder(hub, tmp_path) == stored
+    assert sources.encoder_spec(hub, stored) == spec
+
+
+def test_an_interrupted_copy_of_an_encoder_is_no_encoder(encoder: Path, tmp_path: Path) -> None:
+    spec = EncoderSpec("somebody/xlm-r@1")
+    incomplete = tmp_path / "elsewhere"
+    incomplete.mkdir()
+    (incomplete / "config.json").write_text(json.dumps({}))
+    with pytest.raises(FileNotFoundError):
+        sources.bring_encoder(tmp_path, spec, incomplete)
+    assert not sources.stored_encoder(tmp_path, spec).exists()
+    assert list((tmp_path / "encoders").iterdir()) == []
+
+
+def test_bad_examples_are_refused_or_left_out_and_counted(encoder: Path, data: Path, tmp_path: Path) -> None:
+    path = data / "indonlu_smsa" / "train_preprocess.tsv"
+    path.write_text(path.read_text() + "sky w1\tglad\nno label\n")
+    with pytest.raises(InputError, match=r"must be one of|columns"):
+        plan_sweep(sweep(encoder), data, tmp_path)
+    for _ in range(2):  # the second time what is remembered says so
+        plan = plan_sweep(sweep(encoder), data, tmp_path, skip_bad_examples=True)
+        found = summary(plan, Store(tmp_path))["skipped_examples"]
+        assert found["indonlu_smsa train/id"]["number"] == 2 and "'glad'" in found["indonlu_smsa train/id"]["first"]
+        kept = [d for spec in plan.all_specs().values() for d in data_of(spec) if d.task == "indonlu_smsa"]
+        assert {d.num_records for d in kept} == {30}
+
+
+@pytest.mark.ray
+def test_large_splits_are_tokenised_in_parallel_to_the_same_files(
+    encoder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "PARALLEL_FROM", 1)
+    parallel, serial = tmp_path / "parallel", tmp_path / "serial"
+    plan = plan_sweep(sweep(encoder), data, parallel)
+    with ray_session(Execution(), None):
+        specs = {d for spec in plan.all_specs().values() for d in data_of(spec)}
+        vocabulary = sources.encoder_vocabulary(encoder)
+        seen: list[str] = []
+        folders = preparation.prepare_splits(plan.sources, parallel, specs, vocabulary, lambda s: seen.append(s.task))
+    assert sorted(seen) == ["indonlu_smsa", "korsts_ko", "tatoeba"]
+    monkeypatch.setattr(preparation, "PARALLEL_FROM", 10**9)
+    other = plan_sweep(dataclasses.replace(sweep(encoder), name="serial"), data, serial)
+    prepare(other, serial)
+    for spec, folder in folders.items():
+        twin = serial / "data" / folder.name
+        for name in ("examples.arrow", "references.json"):
+            assert (folder / name).read_bytes() == (twin / name).read_bytes(), spec.task
+    assert Store(parallel).root == parallel

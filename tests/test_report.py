@@ -1,0 +1,422 @@
+import base64
+import csv
+import hashlib
+import itertools
+import json
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xlray import analysis, report, results
+from xlray.canonical import InputError
+from xlray.results import PHASES, SCORES, TRIALS
+
+RUNGS = (1_024, 4_096, 16_384)
+TARGETS = {"udpos": 75.0, "panx": 55.0, "tydiqa": 40.0, "tatoeba": 30.0}
+EFFECTS = {"mnli": 1.5, "squad": 2.0, "copa": 0.3, "random": -2.0, "paws": 0.7, "qqp": 0.2, "swag": 0.0, "ccg": 0.6}
+SUBSETS = (  # tasks, role
+    ((), "measure"),
+    (("mnli", "squad"), "measure"),
+    (("copa", "random"), "measure"),
+    (("mnli", "squad", "paws", "qqp"), "measure"),
+    (("copa", "random", "swag", "ccg"), "measure"),
+    (tuple(EFFECTS), "measure"),
+    (("swag", "random"), "explore"),
+    (("mnli", "copa"), "explore"),
+)
+
+
+def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, statuses=None, targets=None):
+    """A plausible sweep on disk: known effects, seed noise, explore trials that are stopped at the second rung."""
+    folder = Path(folder)
+    targets = targets or TARGETS
+    generator = np.random.default_rng(7)
+    scores, trials, phases = [], [], []
+    journal = folder / "journal"
+    results.append(journal, {"event": "sweep", "definition": {"name": folder.name}})
+    for seed, (position, (subset, role)) in itertools.product(seeds, enumerate(subsets)):
+        tasks = sorted(subset)
+        cell = f"{len(tasks)}-all" if tasks else "0"
+        trial = hashlib.sha256(f"{seed} {tasks}".encode()).hexdigest()[:10]
+        results.append(journal, {"event": "created", "trial_id": trial, "role": role, "cell": cell})
+        stopped = role == "explore" and "random" in tasks
+        last = min(1 if stopped else 2, rungs - 1)
+        means = []
+        for rung_index in range(last + 1):
+            common = {
+                "sweep": folder.name,
+                "trial_id": trial,
+                "cell": cell,
+                "num_tasks": len(tasks),
+                "tasks": tasks,
+                "seed": seed,
+                "rung": RUNGS[rung_index],
+                "rung_index": rung_index,
+                "split": "dev",
+                "role": role,
+                "source": "all",
+                "num_eval_examples": 500,
+            }
+            gain = sum(EFFECTS[task] for task in tasks) * (rung_index + 1) / 3
+            found = {}
+            for task, base in targets.items():
+                value = base + 3 * rung_index + gain * (2 if task == "tatoeba" else 1) + generator.normal(0, noise)
+                found[task] = value
+                examples = 0 if task == "tatoeba" else 512
+                rows = [("headline", "fi", value, True), ("majority", "fi", base / 2, False)]
+                rows += [("headline", "en", value + 12, False)] if task != "tatoeba" else []
+                scores += [
+                    {
+                        **common,
+                        "task": task,
+                        "num_examples": examples,
+                        "metric": metric,
+                        "language": language,
+                        "value": v,
+                        "selection": chosen,
+                    }
+                    for metric, language, v, chosen in rows
+                ]
+            means.append(statistics.fmean(found.values()))
+            stops = stopped and rung_index == 1
+            results.append(
+                journal,
+                {
+                    "event": "rung",
+                    "trial_id": trial,
+                    "cell": cell,
+                    "role": role,
+                    "rung": RUNGS[rung_index],
+                    "rung_index": rung_index,
+                    "score": results.without_tatoeba(found),
+                    "fi_accuracy": means[-1],
+                    "scores": found,
+                    "decision": "stop" if stops else "continue",
+                    "probability": 0.2 if role == "explore" else 1.0,
+                    "cutoff": 55.0 if role == "explore" else None,
+                },
+            )
+        done = "stopped" if stopped else "finished"
+        status = (statuses or {}).get((seed, position), done if rungs == 3 else "running")
+        if status in report.ENDED:
+            results.append(journal, {"event": status, "trial_id": trial, "error": None})
+        trials.append(
+            {
+                "sweep": folder.name,
+                "trial_id": trial,
+                "status": status,
+                "role": role,
+                "cell": cell,
+                "num_tasks": len(tasks),
+                "tasks": tasks,
+                "source": "all",
+                "chain": None,
+                "position": position,
+                "seed": seed,
+                "last_rung": RUNGS[last],
+                "degenerate": False,
+                "execution": '{"num_workers": 2}',
+                "method_versions": '{"trunk": 1}',
+                "fi_accuracy": means[-1],
+            }
+        )
+        for number, kind in enumerate(("trunk", "cooldown", "target")):
+            shared = kind == "trunk" and position == 0
+            phases.append(
+                {
+                    "phase": f"{kind}-{trial}",
+                    "kind": kind,
+                    "status": "shared" if shared else "computed",
+                    "num_steps": 100 * (number + 1),
+                    "num_tokens": 50_000,
+                    "device_hours": 0.25,
+                    "trial_id": trial,
+                    "num_executed_steps": 0 if shared else 100 * (number + 1) + 5,
+                    "degenerate": False,
+                    "num_repeated_steps": 0 if shared else 5,
+                }
+            )
+    for name, rows, schema in (("scores", scores, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
+        results.write_table(folder / f"results/{name}.parquet", results.to_table(rows, schema))
+    definition = {
+        "type": "Sweep",
+        "name": folder.name,
+        "question": "Do more intermediate tasks make XLM-R better at Finnish?",
+        "seeds": list(seeds),
+        "measure": [{"tasks": list(tasks)} for tasks, role in subsets if role == "measure"],
+        "explore": [{"tasks": list(tasks)} for tasks, role in subsets if role == "explore"],
+    }
+    (folder / "sweep.json").write_text(json.dumps(definition))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = make_sweep(tmp_path_factory.mktemp("sweeps") / "quickstart")
+    return folder, report.write_report(folder)
+
+
+def page(folder):
+    return (folder / "report/report.html").read_text()
+
+
+def without_images(html):
+    return re.sub(r'src="data:image/svg\+xml;base64,[^"]+"', 'src=""', html)
+
+
+def test_document_and_files(finished):
+    folder, document = finished
+    assert set(document) == {"answer", "estimates", "warnings", "files"}
+    fields = {"name", "value", "low", "high", "level", "num_seeds", "num_subsets", "rung"}
+    assert document["estimates"] and all(set(estimate) == fields for estimate in document["estimates"])
+    json.dumps(document, allow_nan=False)
+    names = {str(Path(file).relative_to(folder / "report")) for file in document["files"]}
+    for table in ("leaderboard", "by_num_tasks", "by_target", "rungs", "decisions", "contributions", "cost"):
+        assert {f"tables/{table}.csv", f"tables/{table}.tex"} <= names
+    for figure in ("by_num_tasks", "by_target", "learning_curves", "contributions"):
+        assert {f"figures/{figure}.svg", f"figures/{figure}.pdf"} <= names
+    assert "report.html" in names and all(Path(file).stat().st_size > 0 for file in document["files"])
+
+
+def test_numbers_equal_an_independent_computation(finished):
+    folder, document = finished
+    frame = results.load_results(folder).scores.to_pandas()
+    last = frame[(frame.metric == "headline") & frame.selection & (frame.role == "measure") & (frame.rung_index == 2)]
+    means = last.groupby(["num_tasks", "trial_id"]).value.mean().groupby("num_tasks").mean()
+    found = {e["name"]: e for e in document["estimates"] if e["rung"] == RUNGS[2]}
+    assert found["mean/fi_accuracy/8-all"]["value"] == pytest.approx(means[8])
+    gain = found["difference/fi_accuracy/8-all - 0"]
+    assert gain["value"] == pytest.approx(means[8] - means[0])
+    trained = last[last.task != "tatoeba"].groupby("num_tasks").value.mean()
+    assert found["difference/without_tatoeba/8-all - 0"]["value"] == pytest.approx(trained[8] - trained[0])
+    panx = last[last.task == "panx"].groupby("num_tasks").value.mean()
+    assert found["mean/panx/4-all"]["value"] == pytest.approx(panx[4])
+    assert f"These 8 tasks instead of 0: +{gain['value']:.1f} points of Finnish dev accuracy" in document["answer"]
+    assert f"(from {means[0]:.1f} to {means[8]:.1f} %)" in document["answer"]
+    assert "2 seeds \u00d7 1 subset, after 16,384 intermediate examples (the last rung)" in document["answer"]
+    first = frame[(frame.metric == "headline") & frame.selection & (frame.rung_index == 0) & (frame.num_tasks == 2)]
+    early = next(e for e in document["estimates"] if e["name"] == "mean/fi_accuracy/2-all" and e["rung"] == RUNGS[0])
+    assert early["value"] == pytest.approx(first.value.mean()) and early["num_subsets"] == 4
+
+
+def test_tables_hold_the_numbers(finished):
+    folder, document = finished
+    rows = list(csv.DictReader((folder / "report/tables/leaderboard.csv").open()))
+    best = results.load_results(folder).best()
+    assert len(rows) == 16 and rows[0]["trial_id"] == best["trial_id"]
+    assert float(rows[0]["fi_accuracy"]) == pytest.approx(best["fi_accuracy"])
+    assert float(rows[0]["tatoeba"]) == pytest.approx(best["scores"]["tatoeba"])
+    assert [row["status"] for row in rows[-2:]] == ["stopped", "stopped"]
+    cells = list(csv.DictReader((folder / "report/tables/by_num_tasks.csv").open()))
+    row = next(r for r in cells if r["cell"] == "8-all" and r["rung"] == str(RUNGS[2]))
+    gain = next(
+        e for e in document["estimates"] if e["name"] == "difference/fi_accuracy/8-all - 0" and e["rung"] == RUNGS[2]
+    )
+    assert (float(row["gain"]), float(row["gain_interval_low"])) == pytest.approx((gain["value"], gain["low"]))
+    targets = list(csv.DictReader((folder / "report/tables/by_target.csv").open()))
+    row = next(r for r in targets if r["target"] == "udpos" and r["cell"] == "0")
+    assert float(row["majority"]) == pytest.approx(37.5) and float(row["english"]) == pytest.approx(
+        float(row["finnish"]) + 12
+    )
+    stops = [r for r in csv.DictReader((folder / "report/tables/decisions.csv").open()) if r["decision"] == "stop"]
+    assert len(stops) == 2 and {r["rung"] for r in stops} == {str(RUNGS[1])}
+    (total,) = [r for r in csv.DictReader((folder / "report/tables/cost.csv").open()) if r["kind"] == "all"]
+    assert (total["phases_computed"], total["phases_shared"], total["steps_repeated"]) == ("46", "2", "230")
+    assert total["steps_computed"] == str(14 * 105 + 16 * 205 + 16 * 305) and total["steps_shared"] == "200"
+    assert float(total["hours_computed"]) == 11.5
+    latex = (folder / "report/tables/leaderboard.tex").read_text()
+    assert r"\toprule" in latex and r"fi\_accuracy (\%)" in latex and latex.count(r"\\") == 17
+
+
+def test_the_known_helpful_tasks_rank_above_the_harmful_one(finished):
+    _, document = finished
+    effect = {
+        e["name"].rsplit("/", 1)[1]: e["value"]
+        for e in document["estimates"]
+        if e["name"].startswith("contribution/") and e["rung"] == RUNGS[0]
+    }
+    assert min(effect["mnli"], effect["squad"]) > 0 > effect["random"] == min(effect.values())
+
+
+def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished):
+    html = page(finished[0])
+    assert "http" not in without_images(html) and len(html) < 5_000_000
+    for image in re.findall(r'base64,([^"]+)"', html):
+        links = re.findall(rb'(?:href|src)="([^"]+)"|url\(([^)]+)\)', base64.b64decode(image))
+        assert all((a or b).startswith(b"#") for a, b in links)
+    images = re.findall(r"<img [^>]*>", without_images(html))
+    assert len(images) == 4 and all(re.search(r'alt="[^"]{40,}"', image) for image in images)
+    assert re.search(r'alt="[^"]*cell 8-all: \d\d\.\d, interval \d', html)
+    assert "<link" not in html and "<script src" not in html
+    svg = (finished[0] / "report/figures/by_num_tasks.svg").read_text()
+    assert "<text" in svg and "Intermediate tasks" in svg
+
+
+def test_the_same_data_give_the_same_bytes(finished):
+    folder, document = finished
+    before = {file: Path(file).read_bytes() for file in document["files"]}
+    assert report.write_report(folder) == document
+    assert {file: Path(file).read_bytes() for file in document["files"]} == before
+
+
+def test_warnings_of_a_finished_sweep(finished):
+    text = " ".join(finished[1]["warnings"])
+    assert "Oracle selection" in text and "2 were stopped early, 0 failed" in text and "2 seeds" in text
+    assert "Unfinished" not in text and "One seed" not in text and "Mixed" not in text
+
+
+def test_one_seed_has_no_interval_where_there_is_one_subset(tmp_path):
+    document = report.write_report(make_sweep(tmp_path / "s", seeds=(0,)))
+    gain = next(e for e in document["estimates"] if e["name"] == "difference/fi_accuracy/8-all - 0")
+    assert gain["low"] is None and gain["high"] is None and gain["num_seeds"] == 1
+    assert "no interval (one seed, one subset)" in document["answer"]
+    assert any(warning.startswith("One seed:") for warning in document["warnings"])
+
+
+def test_unfinished_sweep_says_so_first_and_counts_failures(tmp_path):
+    statuses = {(1, 4): "running", (1, 5): "created", (0, 7): "failed"}
+    folder = make_sweep(tmp_path / "s", statuses=statuses)
+    definition = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(
+        json.dumps({**definition, "seeds": [0, 1, 2], "intermediate": {"rungs": [1, 2, 3, 4]}})
+    )
+    document = report.write_report(folder)
+    assert document["warnings"][0].startswith("Unfinished sweep: 14 of 24 trials have ended, 2 are running")
+    assert any("1 failed" in warning for warning in document["warnings"])
+    assert "the last rung so far" in document["answer"]
+    assert page(folder).index("Unfinished sweep") < page(folder).index("<main>")
+
+
+@pytest.mark.parametrize("stage", ["defined", "journal", "first scores", "one cell"])
+def test_early_stages_are_reported_without_a_wrong_number(tmp_path, stage):
+    folder = tmp_path / "early"
+    if stage == "one cell":
+        make_sweep(folder, seeds=(0,), subsets=SUBSETS[:1], rungs=1)
+    else:
+        folder.mkdir()
+        (folder / "sweep.json").write_text(
+            '{"name": "early", "seeds": [0, 1], "measure": [{"tasks": []}], "explore": []}'
+        )
+    if stage in ("journal", "first scores"):
+        results.append(folder / "journal", {"event": "created", "trial_id": "t", "role": "measure", "cell": "0"})
+    if stage == "first scores":
+        row = {
+            "trial_id": "t",
+            "cell": "0",
+            "num_tasks": 0,
+            "tasks": [],
+            "seed": 0,
+            "rung": 8,
+            "rung_index": 0,
+            "num_examples": 8,
+            "task": "udpos",
+            "language": "fi",
+            "split": "dev",
+            "metric": "headline",
+            "value": float("nan"),
+            "selection": True,
+            "role": "measure",
+            "source": "all",
+        }
+        results.write_table(folder / "results/scores.parquet", results.to_table([row], SCORES))
+    document = report.write_report(folder)
+    assert any(warning.startswith("Unfinished sweep") for warning in document["warnings"])
+    assert "is not drawn. Missing:" in page(folder) and "nan" not in without_images(page(folder)).lower().replace(
+        "isnan", ""
+    )
+    if stage == "one cell":
+        assert "no second cell" in document["answer"] and len(document["estimates"]) > 0
+    else:
+        assert "no answer yet" in document["answer"] and document["estimates"] == []
+
+
+def test_a_later_report_leaves_no_figure_behind_that_it_refuses(tmp_path):
+    folder = make_sweep(tmp_path / "s")
+    report.write_report(folder)
+    results.write_table(folder / "results/scores.parquet", SCORES.empty_table())
+    document = report.write_report(folder)
+    assert not list((folder / "report/figures").iterdir())
+    assert sorted(str(p) for p in (folder / "report").rglob("*.*")) == document["files"]
+
+
+def test_survivors_only_are_not_estimated_past_the_first_rung(tmp_path):
+    explore = tuple((tasks, "explore") for tasks, _ in SUBSETS)
+    document = report.write_report(make_sweep(tmp_path / "s", subsets=explore))
+    assert any(warning.startswith("Survivors only") for warning in document["warnings"])
+    assert {e["rung"] for e in document["estimates"]} == {RUNGS[0]}
+    assert "not the last rung" in document["answer"]
+
+
+def test_mixed_execution_is_warned_about(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    rows = results.load_results(folder).trials.to_pylist()
+    rows[0]["execution"] = '{"num_workers": 8}'
+    results.write_table(folder / "results/trials.parquet", results.to_table(rows, TRIALS))
+    assert any(warning.startswith("Mixed execution settings: 2") for warning in report.write_report(folder)["warnings"])
+
+
+def test_hostile_names_are_escaped(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    definition = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({**definition, "question": "<script>alert('x')</script> 5 & 6?"}))
+    report.write_report(folder)
+    assert "<script>alert" not in page(folder) and "&lt;script&gt;alert" in page(folder)
+
+
+def test_two_pools_have_two_sentences(tmp_path):
+    folder = make_sweep(tmp_path / "s")
+    loaded = results.load_results(folder)
+    for name, schema in (("scores", SCORES), ("trials", TRIALS)):
+        rows = getattr(loaded, name).to_pylist()
+        for row in rows:
+            if row["num_tasks"] == 4:
+                row["source"] = "english" if "mnli" in row["tasks"] else "other"
+                row["cell"] = f"4-{row['source']}"
+        rows = [row for row in rows if row["num_tasks"] in (0, 4)]
+        results.write_table(folder / f"results/{name}.parquet", results.to_table(rows, schema))
+    document = report.write_report(folder)
+    assert (
+        "4 tasks from english instead of 0" in document["answer"] and "4 tasks from other instead" in document["answer"]
+    )
+    assert any(e["name"] == "difference/fi_accuracy/4-other - 4-english" for e in document["estimates"])
+
+
+def test_what_is_no_sweep_or_damaged_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="not a sweep's folder"):
+        report.write_report(tmp_path)
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    (folder / "sweep.json").write_text("{")
+    with pytest.raises(InputError, match=r"sweep\.json: not JSON") as caught:
+        report.write_report(folder)
+    assert "\n" not in str(caught.value)
+    (folder / "sweep.json").unlink()
+    report.write_report(folder)
+    (folder / "results/scores.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        report.write_report(folder)
+
+
+def test_points_take_the_rung_of_their_index_and_chains_as_clusters(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    loaded = results.load_results(folder)
+    scores = [{**row, "rung": 0 if row["num_tasks"] == 0 else row["rung"]} for row in loaded.scores.to_pylist()]
+    trials = [{**row, "chain": 3 if row["num_tasks"] == 2 else None} for row in loaded.trials.to_pylist()]
+    results.write_table(folder / "results/scores.parquet", results.to_table(scores, SCORES))
+    results.write_table(folder / "results/trials.parquet", results.to_table(trials, TRIALS))
+    points = analysis.collect_points(results.load_results(folder))
+    assert {(p.rung_index, p.rung) for p in points} == set(enumerate(RUNGS))
+    assert {p.cluster for p in points if p.num_tasks == 2} == {"chain 3 of all"}
+    assert all(p.scores["udpos@en"] == pytest.approx(p.scores["udpos"] + 12) for p in points)
+
+
+def test_the_journal_tells_the_latest_status(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    trials = results.load_results(folder).trials["trial_id"].to_pylist()
+    results.append(folder / "journal", {"event": "failed", "trial_id": trials[0], "error": "x"})
+    results.append(folder / "journal", {"event": "failed", "trial_id": trials[1], "error": "x"})
+    results.append(folder / "journal", {"event": "created", "trial_id": trials[1]})
+    statuses = report.collect_evidence(folder).statuses
+    assert (statuses[trials[0]], statuses[trials[1]], statuses[trials[2]]) == ("failed", "created", "finished")

@@ -1,0 +1,197 @@
+import itertools
+import math
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from xlray.config import Stopping
+from xlray.scheduler import Decision, RungScheduler, decide
+
+STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)
+NEVER_SPARED = Stopping(reduction_factor=3.0, survival_probability=0.0)
+LAST = 2
+
+
+def report(journal, trial_id, score, rung_index=0, cell="2-all", role="explore", diverged=False, stopping=NEVER_SPARED):
+    """Decide and journal, as the driver does."""
+    decision = decide(journal, trial_id, cell, role, rung_index, score, diverged, stopping, LAST)
+    journal.append(
+        {
+            "event": "rung",
+            "trial_id": trial_id,
+            "cell": cell,
+            "role": role,
+            "rung_index": rung_index,
+            "score": score,
+            "diverged": diverged,
+            "decision": decision.action,
+            "reason": decision.reason,
+            "cutoff": decision.cutoff,
+            "probability": decision.probability,
+        }
+    )
+    return decision
+
+
+def spared(trial_id, rung_index=0):
+    """Whether the draw lets this trial go on below the cut."""
+    journal = []
+    report(journal, "better", 90.0, rung_index)
+    return report(journal, trial_id, 10.0, rung_index, stopping=STOPPING).action == "continue"
+
+
+def test_the_best_third_of_a_rung_goes_on():
+    journal = []
+    found = {score: report(journal, f"t{score}", float(score)) for score in (50, 40, 60, 45, 55, 70, 30, 65, 58)}
+    # After n reports the best ceil(n / 3) go on: 50 of 1; 60 of 3; 55 of (50 40 60 45 55); 70; 65; 58 of 9 is fourth.
+    assert [s for s, d in found.items() if d.action == "continue"] == [50, 60, 55, 70, 65]
+    assert found[58] == Decision("stop", "below the cut", 60.0, 0.0)
+    assert found[65].cutoff == 60.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_goes_on_is_what_ranks_in_the_best_third_at_that_moment(seed):
+    scores = random.Random(seed).sample(range(1000), 25)
+    journal = []
+    for i, score in enumerate(scores):
+        seen = sorted(scores[: i + 1], reverse=True)
+        above = score in seen[: max(1, math.ceil(len(seen) / 3))]
+        assert report(journal, f"t{i}", float(score)).action == ("continue" if above else "stop")
+
+
+def test_the_first_trial_of_a_cell_goes_on_and_a_tie_with_the_cut_too():
+    journal = []
+    assert report(journal, "a", 10.0).action == "continue"
+    assert report(journal, "b", 10.0).action == "continue"
+
+
+def test_measure_is_never_stopped_and_enters_no_cut():
+    journal = []
+    for i in range(9):
+        assert report(journal, f"m{i}", 90.0 + i, role="measure") == Decision("continue", "measure", None, 1.0)
+    assert report(journal, "e", 10.0).action == "continue"  # the first of its kind, whatever the controls score
+    assert report(journal, "m", 0.0, role="measure").action == "continue"
+    assert report(journal, "f", 5.0).cutoff == 10.0
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("role", ["measure", "explore"])
+@pytest.mark.parametrize("rung_index", [0, LAST])
+def test_a_score_that_is_no_number_stops(score, role, rung_index):
+    assert report([], "t", score, rung_index, role=role) == Decision("stop", "diverged", None, 0.0)
+
+
+@pytest.mark.parametrize("role", ["measure", "explore"])
+def test_a_diverged_trunk_stops_whatever_its_score(role):
+    assert report([], "t", 99.0, role=role, diverged=True).action == "stop"
+
+
+def test_a_score_that_is_no_number_enters_no_cut():
+    journal = []
+    for i, score in enumerate((math.nan, None, math.inf)):
+        journal.append(
+            {"event": "rung", "trial_id": f"n{i}", "cell": "2-all", "role": "explore", "rung_index": 0, "score": score}
+        )
+    assert report(journal, "a", 10.0).cutoff == 10.0
+
+
+def test_a_replayed_report_gets_the_decision_that_was_made():
+    journal = []
+    first = report(journal, "a", 10.0)
+    for i in range(5):
+        report(journal, f"b{i}", 50.0 + i)
+    assert decide(journal, "a", "2-all", "explore", 0, 10.0, False, NEVER_SPARED, LAST) == first
+    assert decide(journal, "a", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST) == first
+
+
+def test_cells_and_rungs_compete_only_within_themselves():
+    journal = []
+    report(journal, "a", 90.0, cell="8-all")
+    report(journal, "b", 90.0, rung_index=1)
+    assert report(journal, "c", 10.0).action == "continue"
+    assert report(journal, "d", 10.0, cell="8-all").action == "stop"
+    assert report(journal, "d", 10.0, cell="2-all", rung_index=1).action == "stop"
+
+
+def test_other_events_are_passed_over():
+    journal = [{"event": "sweep", "name": "s"}, {"event": "trial", "trial_id": "a", "status": "running"}]
+    assert report(journal, "a", 10.0).action == "continue"
+
+
+def test_the_last_rung_never_stops():
+    journal = []
+    for i in range(6):
+        assert report(journal, f"t{i}", 60.0 - i, rung_index=LAST) == Decision("continue", "last rung", None, 1.0)
+
+
+def test_a_trial_below_the_cut_survives_by_a_draw_that_is_recorded():
+    survivors = [f"t{i}" for i in range(40) if spared(f"t{i}")]
+    assert survivors
+    journal = []
+    report(journal, "better", 90.0)
+    assert report(journal, survivors[0], 10.0, stopping=STOPPING) == Decision(
+        "continue", "below the cut, drawn to go on", 90.0, 0.2
+    )
+
+
+def test_the_draw_depends_on_trial_and_rung_alone():
+    assert [spared(f"t{i}") for i in range(50)] == [spared(f"t{i}") for i in range(50)]
+    assert [spared(f"t{i}") for i in range(200)] != [spared(f"t{i}", 1) for i in range(200)]
+
+
+def test_survivors_are_as_frequent_as_the_probability_says():
+    n = 5000
+    count = sum(spared(f"{i:010x}") for i in range(n))
+    assert abs(count / n - 0.2) < 5 * math.sqrt(0.2 * 0.8 / n)
+
+
+def test_replaying_a_journal_reproduces_every_decision():
+    source = random.Random(0)
+    journal = []
+    alive = {
+        f"t{i}": (source.choice(("2-all", "8-all")), source.choice(("explore", "explore", "measure")))
+        for i in range(60)
+    }
+    for rung_index in range(LAST + 1):
+        order = list(alive)
+        source.shuffle(order)
+        for trial_id in order:
+            cell, role = alive[trial_id]
+            score = math.nan if source.random() < 0.05 else source.gauss(50, 10)
+            if report(journal, trial_id, score, rung_index, cell, role, stopping=STOPPING).action == "stop":
+                del alive[trial_id]
+    assert {entry["reason"] for entry in journal} == {
+        "above the cut",
+        "below the cut",
+        "below the cut, drawn to go on",
+        "measure",
+        "last rung",
+        "diverged",
+    }
+    replayed = []
+    for entry in journal:
+        keys = ("trial_id", "score", "rung_index", "cell", "role", "diverged")
+        report(replayed, **{key: entry[key] for key in keys}, stopping=STOPPING)
+    assert [(e["decision"], e["cutoff"], e["probability"]) for e in replayed] == [
+        (e["decision"], e["cutoff"], e["probability"]) for e in journal
+    ]
+
+
+@pytest.mark.parametrize("factor", [2.0, 3.0, 4.0])
+def test_about_one_in_the_reduction_factor_goes_on_when_scores_come_in_random_order(factor):
+    source = random.Random(1)
+    stopping = Stopping(factor, 0.0)
+    journal = []
+    kept = sum(report(journal, f"t{i}", source.random(), stopping=stopping).action == "continue" for i in range(400))
+    assert kept / 400 == pytest.approx(1 / factor, abs=0.08)
+
+
+def test_the_scheduler_hands_rungs_on_and_does_what_is_decided():
+    trial = SimpleNamespace(config={"trial_id": "abc"})
+    answers = itertools.cycle([Decision("continue", "", None, 1.0), Decision("stop", "", None, 0.0)])
+    seen = []
+    scheduler = RungScheduler(lambda trial_id, result: seen.append((trial_id, result)) or next(answers))
+    assert scheduler.on_trial_result(None, trial, {"rung_index": 0}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, trial, {"rung_index": 1}) == "STOP"
+    assert seen == [("abc", {"rung_index": 0}), ("abc", {"rung_index": 1})]

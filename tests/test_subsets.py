@@ -1,0 +1,210 @@
+import itertools
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xlray import subsets
+from xlray.canonical import InputError
+from xlray.config import Subset
+
+POOL = tuple(f"task{i:02d}" for i in range(32))
+KINDS = {name: ("nli", "nli", "nli", "qa", "qa", "tagging", "tagging", "mlm")[i % 8] for i, name in enumerate(POOL)}
+CONTAINS = {"task00": ("task01", "task02"), "task01": ("task03",), "task09": ("elsewhere",)}
+TOGETHER = [{"task00", "task01"}, {"task00", "task02"}, {"task00", "task03"}, {"task01", "task03"}]
+
+SEEDS = st.integers(0, 1_000)
+
+
+def tasks_of(design):
+    return [subset.tasks for subset in design]
+
+
+def spread(design, pool=POOL):
+    counts = Counter(name for subset in design for name in subset.tasks)
+    return max(counts[name] for name in pool) - min(counts[name] for name in pool)
+
+
+def test_explicit_subsets_are_sorted_and_numbered():
+    assert subsets.explicit(["b", "a"], (), {"c"}, source="mine") == (
+        Subset(("a", "b"), "mine", None, 0),
+        Subset((), "mine", None, 1),
+        Subset(("c",), "mine", None, 2),
+    )
+
+
+def test_explicit_refuses_a_bare_string_and_repetitions():
+    with pytest.raises(InputError, match="list of names"):
+        subsets.explicit("sst2")
+    with pytest.raises(InputError, match="task names are distinct"):
+        subsets.explicit(["a", "a"])
+    with pytest.raises(InputError, match="subsets are distinct"):
+        subsets.explicit(["a", "b"], ["b", "a"])
+
+
+def test_small_designs_are_what_their_names_say():
+    pool = ["c", "a", "b"]
+    assert subsets.empty() == (Subset(()),)
+    assert tasks_of(subsets.everything(pool)) == [("a", "b", "c")]
+    assert tasks_of(subsets.leave_one_out(pool)) == [("b", "c"), ("a", "c"), ("a", "b")]
+    assert tasks_of(subsets.add_one(["b"], pool)) == [("a", "b"), ("b", "c")]
+    assert tasks_of(subsets.add_one([], pool)) == [("a",), ("b",), ("c",)]
+    assert tasks_of(subsets.pairs(pool)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    for design in (subsets.leave_one_out(pool), subsets.pairs(pool)):
+        assert [subset.position for subset in design] == [0, 1, 2]
+
+
+def test_pairs_and_add_one_skip_what_contains_one_another():
+    contains = {"a": ("b",)}
+    assert tasks_of(subsets.pairs(list("abc"), contains=contains)) == [("a", "c"), ("b", "c")]
+    assert tasks_of(subsets.add_one(["b"], list("abc"), contains=contains)) == [("b", "c")]
+    with pytest.raises(InputError, match="a task to add"):
+        subsets.add_one(["b"], ["a", "b"], contains=contains)
+
+
+@given(SEEDS, st.sets(st.integers(1, 32), min_size=1), st.integers(1, 4))
+def test_chains_are_nested_and_numbered(seed, sizes, num_chains):
+    design = subsets.chains(POOL, sizes, num_chains, seed, "english32")
+    assert [subset.position for subset in design] == list(range(len(sizes) * num_chains))
+    assert {subset.source for subset in design} == {"english32"}
+    for chain in range(num_chains):
+        line = [set(subset.tasks) for subset in design if subset.chain == chain]
+        assert [len(tasks) for tasks in line] == sorted(sizes)
+        assert all(a < b for a, b in itertools.pairwise(line))
+
+
+def test_size_zero_gives_the_empty_subset_once():
+    design = subsets.chains(POOL, (0, 4, 8), 3, source="x")
+    assert design[0] == Subset((), "x", None, 0)
+    assert [len(tasks) for tasks in tasks_of(design)] == [0, 4, 8, 4, 8, 4, 8]
+    assert [subset.position for subset in design] == list(range(7))
+
+
+def test_more_chains_or_sizes_keep_those_that_were_there():
+    few, many = subsets.chains(POOL, (4, 8), 2, seed=7), subsets.chains(POOL, (4, 6, 8), 5, seed=7)
+    assert {(s.chain, s.tasks) for s in few} < {(s.chain, s.tasks) for s in many}
+
+
+def test_chains_depend_on_seed_and_chain():
+    designs = [tasks_of(subsets.chains(POOL, (8,), 2, seed)) for seed in range(5)]
+    assert len({tasks for design in designs for tasks in design}) == 10
+
+
+def test_permutations_of_chains_are_uniform():
+    firsts = Counter(subset.tasks[0] for subset in subsets.chains(POOL[:4], (1,), 4_000))
+    assert all(abs(count - 1_000) < 140 for count in firsts.values())  # five standard deviations
+
+
+@given(SEEDS, st.permutations(POOL))
+@settings(max_examples=20)
+def test_the_order_of_the_pool_does_not_matter(seed, pool):
+    assert subsets.chains(pool, (0, 9, 20), 2, seed) == subsets.chains(POOL, (0, 9, 20), 2, seed)
+    assert subsets.random_subsets(pool, 9, 4, seed) == subsets.random_subsets(POOL, 9, 4, seed)
+    assert subsets.random_subsets(pool[:6], 2, 4, seed) == subsets.random_subsets(sorted(pool[:6]), 2, 4, seed)
+
+
+@given(SEEDS, st.sampled_from([1, 2, 9, 20, 31]), st.integers(1, 30))
+@settings(max_examples=50)
+def test_random_subsets_are_distinct_and_balanced(seed, size, num):
+    design = subsets.random_subsets(POOL, size, num, seed)
+    assert len(set(tasks_of(design))) == num
+    assert all(len(tasks) == size and set(tasks) <= set(POOL) for tasks in tasks_of(design))
+    assert spread(design) <= 1
+    assert [subset.position for subset in design] == list(range(num))
+    assert all(subset.chain is None for subset in design)
+
+
+@pytest.mark.parametrize(("num_tasks", "size"), [(5, 0), (5, 2), (6, 3), (7, 4), (8, 8)])
+def test_all_subsets_of_a_small_pool_can_be_drawn(num_tasks, size):
+    pool, num = POOL[:num_tasks], math.comb(num_tasks, size)
+    design = subsets.random_subsets(pool, size, num, seed=1)
+    assert sorted(tasks_of(design)) == list(itertools.combinations(pool, size))
+    assert all(spread(design[:first], pool) <= 2 for first in range(1, num + 1))
+
+
+@pytest.mark.parametrize(("num_tasks", "size"), [(32, 9), (8, 3)])
+def test_more_random_subsets_keep_those_that_were_there(num_tasks, size):
+    pool = POOL[:num_tasks]
+    assert subsets.random_subsets(pool, size, 5) == subsets.random_subsets(pool, size, 12)[:5]
+    assert subsets.random_subsets(pool, size, 5) != subsets.random_subsets(pool, size, 5, seed=1)
+
+
+def test_pairs_of_tasks_meet_by_chance():
+    meetings = Counter(
+        pair
+        for seed in range(300)
+        for s in subsets.random_subsets(POOL[:12], 4, 3, seed)
+        for pair in itertools.combinations(s.tasks, 2)
+    )
+    expected = 300 * 3 * 6 / math.comb(12, 2)
+    assert len(meetings) == math.comb(12, 2)
+    assert all(abs(count - expected) < 6 * math.sqrt(expected) for count in meetings.values())
+
+
+@pytest.mark.parametrize(("pool", "size", "num"), [(POOL, 9, 12), (POOL, 20, 12), (POOL[:8], 4, 12)])
+def test_kinds_keep_their_share_in_every_subset(pool, size, num):
+    totals = Counter(KINDS[name] for name in pool)
+    design = subsets.random_subsets(pool, size, num, kinds=KINDS)
+    for tasks in tasks_of(design):
+        counts = Counter(KINDS[name] for name in tasks)
+        for kind, total in totals.items():
+            assert size * total // len(pool) <= counts[kind] <= -(-size * total // len(pool))
+    assert spread(design, pool) <= 2
+
+
+@given(SEEDS)
+@settings(max_examples=30)
+def test_no_drawn_subset_holds_a_task_and_one_it_contains(seed):
+    designs = [
+        subsets.random_subsets(POOL, 20, 6, seed, contains=CONTAINS),
+        subsets.random_subsets(POOL, 20, 6, seed, contains=CONTAINS, kinds=KINDS),
+        subsets.random_subsets(POOL[:8], 3, 6, seed, contains=CONTAINS),
+        subsets.chains(POOL, (1, 5, 30), 3, seed, contains=CONTAINS),
+    ]
+    for tasks in itertools.chain.from_iterable(map(tasks_of, designs)):
+        assert not any(pair <= set(tasks) for pair in TOGETHER)
+
+
+def test_without_contains_such_subsets_are_drawn():
+    drawn = tasks_of(subsets.random_subsets(POOL, 20, 6)) + tasks_of(subsets.chains(POOL, (30,), 3))
+    assert any(pair <= set(tasks) for pair in TOGETHER for tasks in drawn)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: subsets.chains(POOL, (33,), 1), r"0 <= size <= 32 .*must hold, but got 33"),
+        (lambda: subsets.chains(POOL, (-1,), 1), r"0 <= size <= 32 .*but got -1"),
+        (lambda: subsets.chains(POOL, (), 1), "sizes is not empty"),
+        (lambda: subsets.chains(POOL, (3,), 0), "num_chains >= 1"),
+        (lambda: subsets.chains([], (0,), 1), "number of tasks >= 1"),
+        (lambda: subsets.chains("task00", (1,), 1), "list of names"),
+        (lambda: subsets.chains(["a", "a"], (1,), 1), r"distinct.*'a'"),
+        (lambda: subsets.chains(POOL, (31,), 1, contains=CONTAINS), "do not contain one another"),
+        (lambda: subsets.random_subsets(POOL[:4], 2, 7), r"num <= 4 choose 2.*but got 7"),
+        (lambda: subsets.random_subsets(POOL[:4], 2, 0), "num >= 1"),
+        (lambda: subsets.random_subsets(POOL[:4], 5, 1), "0 <= size <= 4"),
+        (lambda: subsets.random_subsets(POOL[:4], 3, 2, contains=CONTAINS), "0 of 2 found"),
+        (lambda: subsets.random_subsets(POOL, 31, 2, contains=CONTAINS | {"task31": ("task30",)}), "0 of 2 found"),
+        (lambda: subsets.random_subsets(["nli1"], 1, 1, kinds={"nli2": "nli"}), "Did you mean 'nli2'"),
+        (lambda: subsets.pairs(["a"]), "number of tasks >= 2"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_the_law(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_a_pool_brings_its_source_kinds_and_what_contains_what():
+    kinds = {name: "even" if i % 2 else "odd" for i, name in enumerate(POOL)}
+    contains = {POOL[0]: (POOL[1],)}
+    pool = subsets.Pool(tuple(POOL), "mine", kinds, contains)
+    drawn = subsets.random_subsets(pool, size=4, num=3, seed=5)
+    assert drawn == subsets.random_subsets(POOL, 4, 3, 5, "mine", kinds, contains)
+    assert {subset.source for subset in drawn} == {"mine"}
+    assert not any({POOL[0], POOL[1]} <= set(subset.tasks) for subset in drawn)
+    assert subsets.chains(pool, (2, 3), 2) == subsets.chains(POOL, (2, 3), 2, source="mine", contains=contains)
+    assert subsets.pairs(pool, source="other") == subsets.pairs(POOL, "other", contains)
+    assert subsets.everything(pool) == subsets.everything(POOL, "mine")

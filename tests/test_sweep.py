@@ -1,0 +1,214 @@
+"""Whole sweeps with real Ray, DeepSpeed and files, on the embedded world with a tiny random encoder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xlray.collect import sweep_folder
+from xlray.results import ITEMS, PHASES, SCORES, TRIALS, read_journal
+
+pytestmark = pytest.mark.ray
+
+TASKS = ("mini_topic_en", "mini_roles_de", "mini_similarity_en")
+SWEEP = """
+from xlray import Architecture, Execution, Intermediate, Pretraining, Stopping, Subset, Sweep, Target
+
+sweep = Sweep(
+    name="small",
+    encoder=Pretraining(
+        tasks=("mini_text",), architecture=Architecture(32, 1, 2, 64, 1000, 130), num_examples=64, batch_size=32
+    ),
+    measure=(Subset(()),),
+    explore=tuple(Subset((name,)) for name in {tasks!r}),
+    intermediate=Intermediate(
+        rungs=(256, 512), batch_size=16, learning_rate=1e-3, warmup_examples=32, max_length=64, stride=32
+    ),
+    targets=(Target("mini_udpos", num_examples=256, batch_size=16, learning_rate=1e-3), Target("mini_tatoeba")),
+    stopping=Stopping(reduction_factor=50.0, survival_probability=0.0),
+    execution=Execution(num_workers=2, zero_stage=1, micro_batch_tokens=1024, checkpoint_every_steps=5),
+)
+"""
+
+
+def start(folder: Path, *options: str, tasks: tuple[str, ...] = TASKS) -> subprocess.Popen[str]:
+    file = folder / "small.py"
+    file.write_text(SWEEP.replace("{tasks!r}", repr(tasks)))
+    command = [sys.executable, "-m", "xlray", "run", str(file), "--storage", str(folder / "runs"), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=400)
+    return process.returncode, output
+
+
+def table(folder: Path, name: str) -> pa.Table:
+    return pq.read_table(sweep_folder(folder / "runs", "small") / "results" / f"{name}.parquet")
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    path = sweep_folder(folder / "runs", "small") / "journal"
+    return read_journal(path) if path.exists() else []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small sweep has run to its end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, output = finish(start(folder))
+    assert code == 0, output
+    return folder
+
+
+def test_every_trial_ends_and_the_tables_have_their_columns(undisturbed: Path) -> None:
+    trials = table(undisturbed, "trials").to_pylist()
+    assert len(trials) == 4
+    assert {t["status"] for t in trials} == {"finished", "stopped"}
+    schemas = {"scores": SCORES, "trials": TRIALS, "phases": PHASES, "items": ITEMS}
+    for name, schema in schemas.items():
+        assert set(schema.names) <= set(table(undisturbed, name).column_names)
+        assert len(table(undisturbed, name)) > 0
+    assert (sweep_folder(undisturbed / "runs", "small") / "report" / "report.html").stat().st_size > 1000
+
+
+def test_asha_stops_a_trial_and_another_follows_it(undisturbed: Path) -> None:
+    entries = journal(undisturbed)
+    stopped = [i for i, e in enumerate(entries) if e["event"] == "stopped"]
+    assert stopped, "with a cut at the best fiftieth of three trials at least one must stop"
+    following = {e["trial_id"] for e in entries[stopped[0] :] if e["event"] == "running"}
+    ended = {e["trial_id"] for e in entries[stopped[0] + 1 :] if e["event"] in ("finished", "stopped")}
+    assert following and following <= ended, "the trial after a stopped one must start and end"
+    measured = [e for e in entries if e["event"] == "rung" and e["role"] == "measure"]
+    assert all(e["decision"] == "continue" for e in measured)
+
+
+def test_test_scores_are_sealed(undisturbed: Path) -> None:
+    assert set(table(undisturbed, "scores")["split"].to_pylist()) == {"dev"}
+    sealed = list((undisturbed / "runs" / "phases").glob("target-*/sealed/scores.parquet"))
+    assert sealed and {r["split"] for r in pq.read_table(sealed[0]).to_pylist()} == {"test"}
+
+
+def test_a_second_run_computes_nothing(undisturbed: Path) -> None:
+    before = table(undisturbed, "phases")
+    code, output = finish(start(undisturbed))
+    assert code == 0, output
+    assert table(undisturbed, "phases").equals(before)
+    assert sum(e["event"] == "running" for e in journal(undisturbed)) == 4
+
+
+def test_a_worker_killed_in_a_phase_costs_at_most_one_interval_and_no_score(undisturbed: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, tasks=TASKS[:1])
+    try:
+        killed = kill_a_worker_in(tmp_path, process, "trunk-*", after_steps=2)
+        assert killed, "the run ended before a worker could be killed"
+        code, output = finish(process)
+    finally:
+        process.kill()
+    assert code == 0, output
+    repeated = {r["phase"]: r["num_repeated_steps"] for r in table(tmp_path, "phases").to_pylist()}
+    assert sum(repeated.values()) <= 5, "more was repeated than the checkpoint interval"
+    restarted = [r for r in table(tmp_path, "phases").to_pylist() if r["num_executed_steps"] > r["num_steps"]]
+    assert all(r["num_executed_steps"] == r["num_steps"] + r["num_repeated_steps"] for r in restarted)
+    disturbed, whole = scores(tmp_path), scores(undisturbed)
+    assert {r["trial_id"] for r in table(tmp_path, "trials").to_pylist()} == {key[0] for key in disturbed}
+    assert disturbed == {key: whole[key] for key in disturbed}
+
+
+def kill_a_worker_in(folder: Path, process: subprocess.Popen[str], phase: str, after_steps: int) -> bool:
+    """SIGKILL one Ray Train worker once an unfinished phase has made that many steps."""
+    until = time.monotonic() + 200
+    while time.monotonic() < until and process.poll() is None:
+        for log in (folder / "runs" / "phases").glob(f"{phase}/attempt/steps.log"):
+            if len(log.read_text().splitlines()) >= after_steps:
+                workers = [
+                    p
+                    for p in psutil.Process(process.pid).children(recursive=True)
+                    if any("RayTrainWorker" in part for part in p.cmdline())
+                ]
+                workers = workers or [p for p in psutil.process_iter() if _is_worker_of(p, folder)]
+                if workers:
+                    os.kill(workers[0].pid, signal.SIGKILL)
+                    return True
+        time.sleep(0.01)
+    return False
+
+
+def _is_worker_of(process: psutil.Process, folder: Path) -> bool:
+    try:
+        if not any("RayTrainWorker" in part for part in process.cmdline()):
+            return False
+        return any(str(folder) in file.path for file in process.open_files())
+    except psutil.Error:
+        return False
+
+
+def scores(folder: Path) -> dict[Any, float]:
+    """Every dev score by trial, rung, task, language and metric."""
+    rows = table(folder, "scores").to_pylist()
+    assert rows
+    return {(r["trial_id"], r["rung"], r["task"], r["language"], r["metric"]): r["value"] for r in rows}
+
+
+def first_explored(folder: Path) -> str:
+    """The trial on the first task."""
+    return next(t["trial_id"] for t in table(folder, "trials").to_pylist() if t["tasks"] == [TASKS[0]])
+
+
+def test_a_failing_trial_does_not_end_the_sweep(undisturbed: Path, tmp_path: Path) -> None:
+    # The folder of the first trial's trunk is a file: the trial cannot begin the phase.
+    trunk = next(
+        Path(done).parent
+        for done in (undisturbed / "runs" / "phases").glob("trunk-1tasks-256-*/DONE")
+        if json.loads(Path(done).read_text())["record"]["trial_id"] == first_explored(undisturbed)
+    )
+    (tmp_path / "runs" / "phases").mkdir(parents=True)
+    (tmp_path / "runs" / "phases" / trunk.name).write_text("not a folder")
+    code, output = finish(start(tmp_path, "--set", "execution.max_failures=0", tasks=TASKS[:2]))
+    statuses = [t["status"] for t in table(tmp_path, "trials").to_pylist()]
+    assert statuses.count("failed") == 1, output
+    assert len(statuses) == 3 and not {"created", "running"} & set(statuses)
+    assert code == 3
+    error = next(t["error"] for t in table(tmp_path, "trials").to_pylist() if t["status"] == "failed")
+    assert trunk.name in error
+
+
+def test_a_changed_definition_under_the_same_name_is_refused(undisturbed: Path) -> None:
+    code, output = finish(start(undisturbed, "--set", "intermediate.learning_rate=0.5"))
+    assert code == 2
+    assert "intermediate.learning_rate" in output and len(output.strip().splitlines()) == 1
+
+
+def test_more_seeds_compute_only_what_is_new(undisturbed: Path) -> None:
+    plan = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "xlray",
+            "plan",
+            str(undisturbed / "small.py"),
+            "--storage",
+            str(undisturbed / "runs"),
+            "--set",
+            "seeds=[0,1]",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    document = json.loads(plan.stdout)
+    assert document["trials"] == 8
+    assert document["phases"]["stored"] > 0 and document["phases"]["new"] > 0
+    assert document["remaining_steps"] < document["steps"]

@@ -1,0 +1,368 @@
+import dataclasses
+import itertools
+import math
+
+import helpers
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from xlray import engine
+from xlray.config import Execution
+from xlray.phases import EvaluationSpec, Store, phase_hash
+from xlray.plan import PlannedPhase
+from xlray.train import run_phase, run_phases, rung_metrics
+
+pytestmark = pytest.mark.usefixtures("process_group")
+
+FILLER = [f"filler{i}" for i in range(20)]
+COLOURS = ["red", "green", "blue"]
+NUMBERS = ["zero", "one", "two", "three", "four"]
+PRIZES = [f"prize{i}" for i in range(12)]
+TAGS = {"B": COLOURS, "N": NUMBERS, "O": FILLER}
+WORDS = [*FILLER, *COLOURS, *NUMBERS, *PRIZES, "right", "what", "?"]
+
+
+def sentence(random, *marked, fewest=2, most=6):
+    """Filler with the marked words at random places."""
+    words = [str(w) for w in random.choice(FILLER, random.integers(fewest, most))]
+    for word in marked:
+        words.insert(int(random.integers(len(words) + 1)), word)
+    return words
+
+
+def classification(random, i):
+    label = COLOURS[random.integers(3)]
+    return {"id": str(i), "text": " ".join(sentence(random, label)), "text_pair": None, "label": label}
+
+
+def regression(random, i):
+    value = int(random.integers(5))
+    return {"id": str(i), "text": " ".join(sentence(random, NUMBERS[value])), "text_pair": None, "label": float(value)}
+
+
+def multiple_choice(random, i):
+    count = int(random.integers(2, 5))
+    right = int(random.integers(count))
+    choices = [" ".join(sentence(random, *["right"] * (c == right))) for c in range(count)]
+    return {"id": str(i), "context": "", "question": "what ?", "choices": choices, "label": right}
+
+
+def span_qa(random, i):
+    prize = PRIZES[random.integers(len(PRIZES))]
+    context = " ".join(sentence(random, prize, fewest=4, most=12))
+    return {
+        "id": str(i),
+        "question": "what ?",
+        "context": context,
+        "answers": [{"text": prize, "start": context.index(prize)}],
+    }
+
+
+def tagging(random, i):
+    words = sentence(random, COLOURS[random.integers(3)], NUMBERS[random.integers(5)])
+    tags = [next(tag for tag, known in TAGS.items() if word in known) for word in words]
+    return {"id": str(i), "tokens": words, "tags": tags}
+
+
+def mlm(random, i):
+    word = FILLER[random.integers(len(FILLER))]
+    return {"id": str(i), "text": " ".join([word] * int(random.integers(6, 14))), "text_pair": None}
+
+
+TOYS = {f.__name__: f for f in (classification, regression, multiple_choice, span_qa, tagging, mlm)}
+LABELS = {"classification": tuple(COLOURS), "tagging": tuple(TAGS)}
+
+
+def records_of(kind, seed, num):
+    random = np.random.default_rng(seed)
+    return [TOYS[kind](random, i) for i in range(num)]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return helpers.encoder_folder(tmp_path_factory.mktemp("encoder") / "encoder", WORDS)
+
+
+class World:
+    """A store, the toy records, and jobs over phases that start from the encoder."""
+
+    def __init__(self, storage, encoder):
+        self.storage, self.store = storage, Store(storage)
+        self.folder, self.root, self.vocabulary = encoder
+        self.records = {}
+
+    def data(self, kind, split="train/en", num=400, records=None):
+        found = records_of(kind, len(split), num) if records is None else records
+        scale = (0.0, 4.0) if kind == "regression" else (0.0, 1.0)
+        spec = helpers.data_spec(
+            f"toy_{kind}", kind, split, found, 40, 20 if kind == "span_qa" else 0, LABELS.get(kind, ()), scale
+        )
+        self.records[spec] = found
+        return spec
+
+    def job(self, *specs, **changes):
+        changes.setdefault("execution", Execution(micro_batch_tokens=512, checkpoint_every_steps=4))
+        return helpers.make_job(self.storage, specs, self.records, self.vocabulary, {self.root: self.folder}, **changes)
+
+    def run(self, *specs, **changes):
+        job = self.job(*specs, **changes)
+        return [run_phase(spec, job) for spec in specs]
+
+    def scores(self, spec):
+        return {r["metric"]: r["value"] for r in pq.read_table(self.store.open(spec, "scores.parquet")).to_pylist()}
+
+    def trunk(self, kind="trunk", parent=None, **changes):
+        data = [self.data("classification"), self.data("tagging")]
+        values = {"schedule": "warmup_constant", "warmup_examples": 64, "num_examples": 192, "weight_decay": 0.01}
+        return helpers.train_spec(kind, parent or self.root, data, **{**values, **changes})
+
+    def target(self, kind, metric, parent=None, **changes):
+        data = self.data(kind)
+        dev = EvaluationSpec(self.data(kind, "dev/fi", 100), "fi", "dev", False, True)
+        return helpers.train_spec(
+            "target", parent or self.root, [data], evaluations=(dev,), headline=metric, scaled_losses=False, **changes
+        )
+
+
+@pytest.fixture
+def world(tmp_path, encoder):
+    return World(tmp_path, encoder)
+
+
+def state_of(world, spec):
+    return load_file(world.store.open(spec, "state/state.safetensors"))
+
+
+def weights_of(world, spec):
+    return load_file(world.store.open(spec, "weights/model.safetensors"))
+
+
+# --- every head learns ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric", "examples", "least"),
+    [
+        ("classification", ("accuracy",), 1024, 95),
+        ("multiple_choice", ("accuracy",), 2048, 95),
+        ("tagging", ("accuracy",), 1024, 95),
+        ("span_qa", ("f1", "exact_match"), 3072, 95),
+        ("regression", ("pearson",), 2048, 95),
+    ],
+)
+def test_every_kind_of_head_learns_a_separable_task(world, kind, metric, examples, least):
+    spec = world.target(kind, metric, num_examples=examples, learning_rate=3e-3, warmup_examples=256, dropout=0.0)
+    assert world.run(spec) == [None]
+    scores = world.scores(spec)
+    assert scores["headline"] > least
+    assert scores["headline"] == pytest.approx(np.mean([scores[m] for m in metric]))
+    assert scores["majority"] < 70
+
+
+def test_masked_language_modelling_learns_to_copy(world, monkeypatch):
+    losses = []
+    step = engine.train_step
+    monkeypatch.setattr(engine, "train_step", lambda *a: losses.append(step(*a)) or losses[-1])
+    spec = helpers.train_spec(
+        "trunk",
+        world.root,
+        [world.data("mlm")],
+        num_examples=2048,
+        learning_rate=3e-3,
+        warmup_examples=256,
+        schedule="warmup_linear",
+        dropout=0.0,
+        scaled_losses=False,
+    )
+    assert world.run(spec) == [None]
+    values = torch.stack(losses).sum(1)
+    assert values[:5].mean() == pytest.approx(math.log(200), rel=0.1)
+    assert values[-20:].mean() < 1.0
+    assert "lm_head.dense.weight" in weights_of(world, spec)
+
+
+# --- segments ------------------------------------------------------------------------------------------------------
+
+
+def test_a_trunk_of_two_segments_is_the_trunk_of_one(world):
+    whole = world.trunk()
+    first = world.trunk(num_examples=80)
+    second = world.trunk(parent=phase_hash(first), num_examples=112, first_example=80, continues=True)
+    world.run(whole, first, second)
+    expected, found = state_of(world, whole), state_of(world, second)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7, msg=name)
+    assert int(found["next_step"]) == int(found["step"]) == 12
+
+
+def test_a_cooldown_leaves_the_trunk_alone_and_yields_an_encoder_folder(world):
+    trunk = world.trunk(num_examples=96)
+    cooldown = world.trunk(
+        kind="cooldown", parent=phase_hash(trunk), first_example=96, num_examples=32, continues=True, schedule="decay"
+    )
+    longer = world.trunk(parent=phase_hash(trunk), first_example=96, num_examples=96, continues=True)
+    whole = world.trunk()
+    target = world.target("classification", ("accuracy",), parent=phase_hash(cooldown))
+    assert world.run(trunk, cooldown, longer, whole, target)[:4] == [None] * 4
+    assert world.store.has(target)
+    folder = world.store.folder(cooldown) / "weights"
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert (folder / "tokenizer.json").read_bytes() == (world.folder / "tokenizer.json").read_bytes()
+    assert not any("heads" in name for name in weights_of(world, cooldown))
+    expected, found = state_of(world, whole), state_of(world, longer)
+    torch.testing.assert_close(found["model/heads.weight"], expected["model/heads.weight"], rtol=1e-6, atol=1e-7)
+
+
+def test_a_phase_gives_the_same_bits_twice(world, tmp_path, encoder):
+    other = World(tmp_path / "other", encoder)
+    states = []
+    for one in (world, other):
+        one.run(one.trunk())
+        states.append(state_of(one, one.trunk()))
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+# --- interruption --------------------------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    pass
+
+
+def interrupt(monkeypatch, after):
+    """The n-th training step from now on raises; steps that only create optimizer state have rate 0 and do not count."""
+    counter = itertools.count(1)
+    step = engine.train_step
+
+    def interrupted(running, micro_batches, learning_rate):
+        if learning_rate > 0 and next(counter) > after:
+            raise KilledError
+        return step(running, micro_batches, learning_rate)
+
+    monkeypatch.setattr(engine, "train_step", interrupted)
+
+
+def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(world, tmp_path, encoder, monkeypatch):
+    undisturbed = World(tmp_path / "undisturbed", encoder)
+    spec = undisturbed.trunk()
+    assert spec == world.trunk()
+    undisturbed.run(spec)
+    for after in (6, 5):  # stops in step 6, goes on from 4, stops in step 9, goes on from 8
+        with monkeypatch.context() as context, pytest.raises(KilledError):
+            interrupt(context, after)
+            world.run(spec)
+        assert not world.store.has(spec)
+    attempt = world.store.folder(spec) / "attempt"
+    assert [p.name for p in attempt.glob("state-*")] == ["state-8.safetensors"]
+    assert world.run(spec) == [None]
+    expected, found = state_of(undisturbed, spec), state_of(world, spec)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7, msg=name)
+    record = world.store.done(spec)["record"]
+    assert record["num_steps"] == 12
+    assert record["num_executed_steps"] == 12 + record["num_repeated_steps"]
+    assert record["num_repeated_steps"] == 2 + 1
+    assert undisturbed.store.done(spec)["record"]["num_repeated_steps"] == 0
+    assert not attempt.exists()
+
+
+def test_a_damaged_state_is_passed_over(world, monkeypatch):
+    spec = world.trunk()
+    with monkeypatch.context() as context, pytest.raises(KilledError):
+        interrupt(context, 6)
+        world.run(spec)
+    state = world.store.folder(spec) / "attempt" / "state-4.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    assert world.run(spec) == [None]
+    assert world.store.done(spec)["record"]["num_repeated_steps"] == 6
+
+
+def test_a_finished_phase_is_not_run_again(world, monkeypatch):
+    spec = world.target("classification", ("accuracy",))
+    reasons = world.run(spec)
+    before = world.store.done(spec)
+    interrupt(monkeypatch, 0)
+    assert world.run(spec) == reasons
+    assert world.store.done(spec) == before
+
+
+# --- degenerate runs -----------------------------------------------------------------------------------------------
+
+
+def test_a_diverging_target_is_stored_as_degenerate_without_a_number(world, monkeypatch):
+    spec = world.target("classification", ("accuracy",), learning_rate=1e30, num_examples=640)
+    (reason,) = world.run(spec)
+    assert "not finite" in reason
+    assert world.store.done(spec)["record"]["degenerate"] == reason
+    assert math.isnan(world.scores(spec)["headline"])
+    interrupt(monkeypatch, 0)
+    assert world.run(spec) == [reason]  # as stored, without a step
+
+
+def test_a_diverging_trunk_ends_the_trial_after_its_rung_was_reported(world):
+    trunk = world.trunk(learning_rate=1e30, num_examples=640)
+    longer = world.trunk(parent=phase_hash(trunk), first_example=640, num_examples=640, continues=True)
+    cooldown = world.trunk(
+        kind="cooldown", parent=phase_hash(trunk), first_example=640, num_examples=32, continues=True, schedule="decay"
+    )
+    target = world.target("classification", ("accuracy",), parent=phase_hash(cooldown))
+    job = world.job(trunk, cooldown, target, longer)
+    rungs = (None, None, 0, None)
+    job = dataclasses.replace(
+        job, phases=tuple(PlannedPhase(p.spec, r) for p, r in zip(job.phases, rungs, strict=True))
+    )
+    reports = []
+    run_phases(job, reports.append)
+    assert len(reports) == 1
+    assert reports[0]["diverged"]
+    assert reports[0]["degenerate"].startswith("trunk: the loss is not finite")
+    assert math.isnan(reports[0]["score"])
+    assert not world.store.has(longer)
+
+
+def test_a_collapsed_target_keeps_its_number_and_is_noted(world):
+    constant = [{**record, "label": "red"} for record in records_of("classification", 8, 100)]
+    data = world.data("classification", records=constant)
+    dev = EvaluationSpec(world.data("classification", "dev/fi", 60), "fi", "dev", False, True)
+    spec = helpers.train_spec(
+        "target", world.root, [data], evaluations=(dev,), headline=("accuracy",), learning_rate=1e-2, num_examples=320
+    )
+    (reason,) = world.run(spec)
+    assert reason == "one prediction for all of toy_classification dev fi"
+    assert 10 < world.scores(spec)["headline"] < 60
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_reports_each_rung_once_with_its_own_targets(world):
+    trunk = world.trunk(num_examples=96)
+    specs = [trunk]
+    for dropout in (0.0, 0.1):  # stand for two rungs
+        specs += [
+            world.target(kind, ("accuracy",), dropout=dropout, num_examples=64)
+            for kind in ("classification", "tagging")
+        ]
+    job = world.job(*specs, rungs=(64, 128))
+    rungs = (None, 0, 0, 1, 1)
+    job = dataclasses.replace(
+        job, phases=tuple(PlannedPhase(p.spec, r) for p, r in zip(job.phases, rungs, strict=True))
+    )
+    reports = []
+    run_phases(job, reports.append)
+    assert [(r["rung_index"], r["rung"]) for r in reports] == [(0, 64), (1, 128)]
+    for i, report in enumerate(reports):
+        scores = [world.scores(spec)["headline"] for spec in specs[1 + 2 * i : 3 + 2 * i]]
+        assert report["fi_accuracy"] == pytest.approx(np.mean(scores))
+        assert (report["fi/toy_classification"], report["fi/toy_tagging"]) == tuple(scores)
+
+
+def test_retrieval_counts_in_fi_accuracy_but_ranks_no_trial(world):
+    job = world.job(retrieval_tasks=("find",), rungs=(64,))
+    metrics = rung_metrics(job, 0, {"tag": 60.0, "find": 20.0})
+    assert (metrics["fi_accuracy"], metrics["score"]) == (40.0, 60.0)
+    assert math.isnan(rung_metrics(job, 0, {"tag": math.nan, "find": 20.0})["score"])

@@ -1,0 +1,76 @@
+"""What Python users call: run a sweep, or load what one has measured, with its report at hand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xlray.config import Sweep
+from xlray.loading import data_folder, find_sweep_folder, storage_root
+from xlray.results import Results
+from xlray.results import load_results as load_tables
+
+
+class SweepResults(Results):
+    """A sweep's tables (`scores`, `trials`, `phases`), its `best()` trial and its `report()`."""
+
+    def report(self, path: Path | str | None = None) -> Path:
+        """Write the report into the sweep's folder, and copy it.
+
+        Args:
+            path: a file (`answer.html`) gets the page, which needs nothing beside it; a folder gets tables and figures
+                as well. None leaves it in the sweep's folder.
+
+        Returns:
+            The page's path.
+        """
+        from xlray.report import write_report
+
+        write_report(self.directory)
+        made = self.directory / "report"
+        if path is None:
+            return made / "report.html"
+        target = Path(path)
+        if target.suffix == ".html":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return Path(shutil.copyfile(made / "report.html", target))
+        shutil.copytree(made, target, dirs_exist_ok=True)
+        return target / "report.html"
+
+
+def load_results(name: Path | str, storage: Path | str = "runs") -> SweepResults:
+    """The tables of a sweep that was run, finished or not.
+
+    Args:
+        name: of the sweep in the storage, or its folder.
+
+    Raises:
+        InputError: there is no such sweep, or a table cannot be read.
+    """
+    return SweepResults(**vars(load_tables(find_sweep_folder(str(name), storage_root(str(storage))))))
+
+
+def run(
+    sweep: Sweep,
+    storage: Path | str = "runs",
+    data_dir: Path | str | None = None,
+    address: str | None = None,
+    listener: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> SweepResults:
+    """Run a sweep, or go on with it: what is in the storage is not computed again.
+
+    Args:
+        storage: folder that all workers see.
+        data_dir: folder of the tasks' original files.
+        address: of a running Ray cluster; None starts Ray on this machine.
+        listener: gets every entry of the journal as it happens.
+
+    Raises:
+        InputError: wrong use, before anything is started.
+    """
+    from xlray.sweep import run as run_sweep  # loads Ray
+
+    folder = data_folder(None if data_dir is None else Path(data_dir))
+    return SweepResults(**vars(run_sweep(sweep, storage_root(str(storage)), folder, address, listener)))

@@ -1,0 +1,59 @@
+"""Values in one form, so that they can be hashed and compared, and the error of wrong use. Standard library only."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class InputError(ValueError):
+    """Wrong use: one line that says what must hold, what was found, and where. The command line exits with 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def require(condition: bool, law: str, found: object, where: str) -> None:
+    """Raise `InputError` "`law` must hold, but got `found`" unless the condition is true."""
+    if not condition:
+        raise InputError(f"{where}: `{law}` must hold, but got {found!r}.")
+
+
+def to_plain(value: Any) -> Any:
+    """`value` as JSON types: dataclasses become objects that name their type, tuples become lists.
+
+    Raises:
+        InputError: for a value that has no canonical form (a set, a NaN, an object of another type).
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        require(all(isinstance(key, str) for key in value), "keys are strings", list(value), "canonical form")
+        return {key: to_plain(value[key]) for key in sorted(value)}
+    if isinstance(value, float):
+        require(math.isfinite(value), "numbers are finite", value, "canonical form")
+        return value
+    if value is None or isinstance(value, (str, int)):  # bool is an int
+        return value
+    raise InputError(f"canonical form: a value of type {type(value).__name__} cannot be hashed: {value!r}.")
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of `value`: sorted keys, no spaces, floats in their shortest form."""
+    return json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

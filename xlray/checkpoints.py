@@ -1,0 +1,170 @@
+"""What a phase keeps on disk while it runs and when it ends: states, weights, and the ledger of executed steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from xlray.batches import Layout
+from xlray.model import Model, empty_encoder, initialise_heads, load_encoder
+from xlray.phases import TrainSpec, write_atomically
+
+SHOW_EVERY_S = 0.5
+
+
+def save_state(path: Path, state: Mapping[str, Tensor], next_step: int) -> None:
+    """Write a gathered state in one rename; older states beside it are then removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        save_file({**state, "next_step": torch.tensor(next_step)}, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for older in path.parent.glob("state-*.safetensors"):
+        if older != path:
+            older.unlink()
+
+
+def latest_state(attempt: Path) -> Path | None:
+    """The newest readable state of an unfinished phase; a damaged one is passed over."""
+    found = sorted(attempt.glob("state-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]), reverse=True)
+    for path in found:
+        try:
+            load_file(path)
+        except (SafetensorError, OSError):
+            path.unlink()
+            continue
+        return path
+    return None
+
+
+def save_weights(folder: Path, weights: Mapping[str, Tensor], config: Any, tokenizer_from: str | None) -> None:
+    """Write an encoder folder in XLM-R's layout (config.json, model.safetensors, tokenizer.json).
+
+    Args:
+        config: transformers' configuration of the encoder.
+        tokenizer_from: folder of the phase or encoder whose tokenizer.json is copied.
+
+    The heads of tasks are left out: what follows has heads of its own. The masked-LM head is kept.
+    """
+    folder.mkdir(parents=True)
+    named = {}
+    for name, value in weights.items():
+        if name.startswith("encoder."):
+            named[f"roberta.{name.removeprefix('encoder.')}"] = value
+        elif name.startswith("lm_head."):
+            named[name] = value
+    save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(folder)
+    if tokenizer_from is not None:
+        copy_tokenizer(Path(tokenizer_from), folder)
+
+
+def copy_tokenizer(parent: Path, folder: Path) -> None:
+    """Hand the parent's tokenizer.json on, from its weights, its state or (a public encoder) itself."""
+    for source in (parent / "weights", parent / "state", parent):
+        if (source / "tokenizer.json").exists():
+            shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+            return
+
+
+def weights_folder(parent: Path) -> Path:
+    """Where an encoder lies: a public folder holds it directly, a phase under `weights/`."""
+    return parent / "weights" if (parent / "weights").is_dir() else parent
+
+
+def load_model(
+    parent: Path, plan: Layout, dropout: float, seed: int, state_path: Path | None
+) -> tuple[Model, dict[str, Tensor] | None]:
+    """The model as it stands at the start of a phase, and the optimizer's state to go on from.
+
+    Args:
+        parent: folder of the encoder or phase it starts from; only its config is read if there is a state.
+        seed: of fresh heads.
+        state_path: a saved state, whose weights and moments are taken; None starts from the parent's weights.
+    """
+    if state_path is not None:
+        state = load_file(state_path)
+        where = state_path.parent if (state_path.parent / "config.json").exists() else weights_folder(parent)
+        where = where if (where / "config.json").exists() else parent / "state"
+        model = Model(empty_encoder(where), plan, dropout)
+        load_weights(model, state)
+        return model, state
+    encoder, lm_head = load_encoder(weights_folder(parent))
+    model = Model(encoder, plan, dropout)
+    initialise_heads(model, seed)
+    if model.lm_head is not None and lm_head:
+        model.lm_head.load_state_dict(lm_head)
+    return model, None
+
+
+def load_weights(model: Model, state: Mapping[str, Tensor]) -> None:
+    """Set the model's weights from a gathered state."""
+    model.load_state_dict({k.removeprefix("model/"): v for k, v in state.items() if k.startswith("model/")})
+
+
+class Ledger:
+    """Counts the steps that were executed, also those that a crash lost, and feeds the live view.
+
+    `steps.log` gets one line per executed step with a plain write, which survives SIGKILL of the process: "step tokens
+    seconds". The cost of a phase and the steps repeated after crashes are read from it.
+    """
+
+    def __init__(self, attempt: Path, progress: Path | None, spec: TrainSpec, num_workers: int) -> None:
+        self.path = attempt / "steps.log"
+        self.progress = progress
+        self.spec = spec
+        self.num_workers = num_workers
+        self.file = self.path.open("ab", buffering=0)
+        self.before = time.monotonic()
+        self.shown = 0.0
+        self.first_step_at: float | None = None
+
+    def step(self, step: int, tokens: int) -> None:
+        """Record one executed step; `tokens` of this rank."""
+        now = time.monotonic()
+        self.first_step_at = self.first_step_at or time.time()
+        self.file.write(f"{step} {tokens * self.num_workers} {now - self.before:.4f}\n".encode())
+        self.before = now
+
+    def show(self, done: int, loss: float) -> None:
+        """Tell the live view how far the phase is, at most twice a second."""
+        if self.progress is None or time.monotonic() - self.shown < SHOW_EVERY_S:
+            return
+        self.shown = time.monotonic()
+        write_atomically(
+            self.progress,
+            json.dumps(
+                {"kind": self.spec.kind, "done": done, "steps": self.spec.num_steps, "loss": loss, "time": time.time()}
+            ),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Steps, tokens and device-seconds over all attempts at this phase."""
+        self.file.close()
+        seconds = time.monotonic() - self.before  # evaluation and saving
+        lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 2]
+        steps = [int(line[0]) for line in lines]
+        seconds += sum(float(line[2]) for line in lines)
+        return {
+            "num_steps": self.spec.num_steps,
+            "num_executed_steps": len(steps),
+            "num_repeated_steps": len(steps) - len(set(steps)),
+            "num_tokens": sum(int(line[1]) for line in lines),
+            "device_seconds": seconds * self.num_workers,
+            "first_step_at": self.first_step_at,
+        }

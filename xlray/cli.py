@@ -1,0 +1,392 @@
+"""The command line: the only place that parses, prints and exits. Heavy modules are imported where they are needed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from xlray.bench_commands import bench_app
+from xlray.canonical import InputError
+from xlray.config import Sweep
+from xlray.export_commands import export_predictions
+from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
+from xlray.output import fail, open_console, print_json
+from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from xlray.plan import SweepPlan
+    from xlray.progress import TrialState, Work
+    from xlray.results import Results
+
+DONE, CRASHED, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4
+
+app = typer.Typer(
+    help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(bench_app, name="bench")
+app.command("export-predictions")(export_predictions)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
+]
+Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; none starts Ray here.")]
+OnBadExample = Annotated[
+    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad example, or leave it out.")
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point: runs one command and returns its exit code.
+
+    0 done; 1 a fault of xlray itself; 2 wrong use or configuration; 3 finished, some trials failed; 4 interrupted, can
+    be run again.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = typer.main.get_command(app).main(args=given or ["--help"], prog_name="xlray", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else DONE
+    except BrokenPipeError:  # `xlray ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
+    except InputError as error:
+        return fail(str(error), WRONG_USE)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted; run the same command again to go on.", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  the border: whatever it was, the user gets a line and an exit code
+        return _fail_unexpectedly(error)
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    if hasattr(error, "format_message"):  # wrong use of the command line itself
+        return fail(f"{error.format_message()} See `xlray --help`.", WRONG_USE)
+    if type(error).__name__ == "StoreError":  # the message says what was damaged; a second run computes it anew
+        return fail(str(error), INTERRUPTED)
+    if not hasattr(error, "log"):
+        traceback.print_exc()
+    log = f"; the traceback is in {error.log}" if hasattr(error, "log") else ""
+    return fail(f"{type(error).__name__}: {error}{log}", CRASHED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("xlray"))
+        raise typer.Exit()
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+@app.command()
+def plan(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    as_json: Json = False,
+) -> None:
+    """Show what a sweep would compute and what is stored already; spends nothing."""
+    from xlray.phases import Store
+    from xlray.plan import summary
+
+    root = storage_root(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
+    document = summary(planned, Store(root))
+    if as_json:
+        print_json(document)
+        return
+    from xlray import screens
+
+    console = open_console()
+    _print_plan(console, sweep, document)
+    rows = screens.phase_rows(planned, None)
+    console.print(
+        screens.make_table(
+            ("phase", "number", "steps", "examples"),
+            [(r["phase"], r["number"], screens.spread(r["steps"]), screens.spread(r["examples"])) for r in rows],
+            right=("number", "steps", "examples"),
+        )
+    )
+
+
+def _print_plan(console: Console, sweep: Sweep, document: dict[str, Any]) -> None:
+    from xlray.screens import plan_lines
+
+    console.print(f"{sweep.name}: {sweep.question}" if sweep.question else sweep.name, style="bold", highlight=False)
+    for line in plan_lines(document):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep, or go on with it: what is in the storage is not computed again."""
+    from xlray.collect import check_definition
+    from xlray.phases import check_writable
+
+    started = time.time()
+    root = storage_root(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
+    check_writable(root)
+    check_definition(sweep, root)
+    results, work, states, report = _run(sweep, planned, root, data_dir, address, as_json, started)
+    from xlray.sweep import exit_code
+
+    code = exit_code(results)
+    if as_json:
+        from xlray.progress import status_document, sweep_state
+
+        document = status_document(work, states, sweep_state(states, running=False))
+        print_json({**document, "exit_code": code, "report": report})
+    else:
+        _print_end(results, planned, work, states, report)
+    counts = {status: sum(s.status == status for s in states) for status in ("failed", "created", "running")}
+    if code == SOME_FAILED:
+        fail(
+            f"{counts['failed']} of {len(states)} trials failed; `xlray status {sweep.name} --json` has the reasons, "
+            f"running the same command again tries them again.",
+            code,
+        )
+    elif code == INTERRUPTED:
+        fail(
+            f"{counts['created'] + counts['running']} of {len(states)} trials are open; run the same command again to "
+            "go on.",
+            code,
+        )
+    raise typer.Exit(code)
+
+
+def _run(
+    sweep: Sweep,
+    planned: SweepPlan,
+    root: Path,
+    data_dir: Path | None,
+    address: str | None,
+    as_json: bool,
+    started: float,
+) -> tuple[Results, Work, tuple[TrialState, ...], dict[str, Any]]:
+    """Run under the live view, with what libraries print in `run.log`, then write the report."""
+    from rich.console import Console
+
+    from xlray.live import LiveView, diverted
+    from xlray.phases import Store
+    from xlray.plan import summary
+    from xlray.progress import Watch, work_of_plan
+    from xlray.results import read_journal
+
+    store, directory = Store(root), root / "sweeps" / sweep.name
+    work = work_of_plan(planned, store, directory)
+    journal = read_journal(directory / "journal")
+    log = directory / "run.log"
+    with diverted(log) as (stdout, stderr), _interruptible():
+        console = Console(file=stderr if as_json else stdout)
+        _print_plan(console, sweep, summary(planned, store))
+        watch = Watch(work)
+        try:
+            with LiveView(console, watch, journal, started) as live:
+                from xlray.sweep import run as run_sweep  # loads Ray: seconds
+
+                results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned)
+            from xlray.report import write_report
+
+            report = write_report(directory)
+        except InputError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            error.log = log  # type: ignore[attr-defined]
+            raise
+    return results, work, watch.states(read_journal(directory / "journal")), report
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Take a termination like Ctrl-C, also where the shell ignores that (a job in the background)."""
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+
+
+def _print_end(
+    results: Results,
+    planned: SweepPlan,
+    work: Work,
+    states: Sequence[TrialState],
+    report: dict[str, Any],
+) -> None:
+    from xlray import screens
+
+    console = open_console()
+    console.print(screens.phase_table(screens.phase_rows(planned, results)))
+    console.print(screens.final_table(states, work, screens.majority(results)))
+    console.print(report["answer"], highlight=False, markup=False)
+    page = next((f for f in report["files"] if f.endswith("report.html")), None)
+    for line in (
+        "",
+        f"report       {page}",
+        f"TensorBoard  tensorboard --logdir {work.directory / 'tensorboard'}",
+        f"log          {work.directory / 'run.log'}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def prepare(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Bring the encoder and the tokenised data of a sweep into the storage, once; `run` then finds them there."""
+    from xlray.phases import check_writable
+
+    root = storage_root(storage)
+    check_writable(root)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
+    from xlray.live import diverted
+    from xlray.sweep import prepare as prepare_sweep
+
+    with diverted(root / "prepare.log") as (stdout, stderr), _interruptible():
+        from rich.console import Console
+
+        console = Console(file=stderr if as_json else stdout)
+        rows = prepare_sweep(planned, root, address, lambda entry: _print_stage(console, entry))
+    if as_json:
+        print_json({"name": sweep.name, "splits": rows})
+        return
+    from xlray import screens
+
+    counts = ("records", "rows", "tokens", "longest")
+    cells = [(f"{r['task']} {r['split']}", *(f"{r[key]:,}" for key in counts)) for r in rows]
+    open_console().print(screens.make_table(("split", *counts), cells, right=counts))
+
+
+def _print_stage(console: Console, entry: dict[str, Any]) -> None:
+    if entry["stage"] == "tokenise":
+        text = f"tokenising {entry['task']} {entry['split']} ({entry['number']} of {entry['splits']})"
+        console.print(text, highlight=False, markup=False)
+
+
+@app.command()
+def status(
+    name: SweepName,
+    watch: Annotated[bool, typer.Option("--watch", help="Until the sweep ends.")] = False,
+    storage: Storage = "runs",
+    as_json: Json = False,
+) -> None:
+    """Show how far a sweep is, from its journal alone."""
+    from xlray import progress
+
+    if watch and as_json:
+        raise InputError("--watch and --json: one of them may be given, but got both.")
+    directory = find_sweep_folder(name, storage_root(storage))
+    if watch:
+        _watch(directory)
+        return
+    work, journal = progress.read_work(directory)
+    seen = progress.Watch(work)
+    states = seen.states(journal)
+    state = progress.sweep_state(states, progress.is_running(directory))
+    if as_json:
+        print_json(progress.status_document(work, states, state))
+        return
+    from xlray import live, screens
+
+    console = open_console()
+    console.print(f"{work.name}: {state}; {live.summary_line(states)}", style="bold", highlight=False)
+    if work.question:
+        console.print(work.question, style="italic", highlight=False, markup=False)
+    console.print(screens.final_table(states, work, {}, running=state == "running"))
+    for s in states:
+        if s.status == "running" and s.phase:
+            console.print(f"{s.trial.title}: {s.phase} {s.done}/{s.steps}", highlight=False)
+        if s.status == "failed":
+            console.print(f"{s.trial.title} failed: {(s.error.splitlines() or [''])[-1]}", style="red", markup=False)
+
+
+def _watch(directory: Path) -> None:
+    from xlray import live, progress
+
+    work, journal = progress.read_work(directory)
+    view = live.LiveView(open_console(), progress.Watch(work), journal, time.time())
+    view.stage, view.since = "trials", 0
+    with view:
+        while progress.is_running(directory):
+            time.sleep(1.0)
+            work, journal = progress.read_work(directory)
+            view.follow(work, journal)
+    state = progress.sweep_state(view.states(), running=False)
+    print(f"{work.name}: {state}; {live.summary_line(view.states())}")
+
+
+@app.command()
+def report(name: SweepName, storage: Storage = "runs", as_json: Json = False) -> None:
+    """Write report.html, tables and figures of a sweep, finished or not."""
+    directory = find_sweep_folder(name, storage_root(storage))
+    from xlray.report import write_report
+
+    document = write_report(directory)
+    if as_json:
+        print_json(document)
+        return
+    from xlray.screens import print_estimates
+
+    console = open_console()
+    print_estimates(console, document)
+    page = next((f for f in document["files"] if f.endswith("report.html")), "")
+    console.print(f"report  {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def doctor(storage: Storage = "runs", as_json: Json = False) -> None:
+    """Check whether this machine can run a sweep."""
+    from xlray.doctor import run_checks
+
+    checks = run_checks(storage_root(storage))
+    if as_json:
+        print_json([dataclasses.asdict(check) for check in checks])
+    else:
+        from xlray.screens import make_table
+
+        console = open_console()
+        console.print(make_table(("check", "status", "found"), [(c.name, c.status, c.detail) for c in checks]))
+    if any(check.status == "problem" for check in checks):
+        raise typer.Exit(fail(f"doctor: {sum(c.status == 'problem' for c in checks)} problem(s) found.", WRONG_USE))

@@ -1,0 +1,193 @@
+"""From the journal and the store to a sweep's tables. Reads finished phases only; test scores stay sealed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xlray.canonical import InputError, to_plain
+from xlray.config import Sweep, Trial
+from xlray.phases import METHOD_VERSIONS, Spec, Store, TrainSpec, differing_fields, phase_hash, phase_name
+from xlray.plan import PlannedPhase, SweepPlan
+from xlray.results import ITEMS, PHASES, SCORES, TRIALS, read_journal, to_table, write_table
+
+OPEN_STATES = ("created", "running")
+
+
+def sweep_folder(root: Path, name: str) -> Path:
+    """`<storage>/sweeps/<name>`."""
+    return root / "sweeps" / name
+
+
+def check_definition(sweep: Sweep, root: Path) -> None:
+    """Raise `InputError` for a definition that would mix with another one's results under this name.
+
+    Seeds, subsets, targets, rungs and execution may change: they only add trials or change speed.
+    """
+    path = sweep_folder(root, sweep.name) / "sweep.json"
+    if not path.exists():
+        return
+    free = ("seeds", "measure", "explore", "execution", "question", "targets", "own_tasks")
+    stored, wanted = (
+        {k: v for k, v in document.items() if k not in free}
+        for document in (json.loads(path.read_text()), sweep.definition)
+    )
+    for document in (stored, wanted):
+        document["intermediate"] = {k: v for k, v in document["intermediate"].items() if k != "rungs"}
+    lines = differing_fields(stored, wanted)
+    if lines:
+        raise InputError(
+            f"sweep {sweep.name!r} exists with another definition ({'; '.join(lines)}); give the changed "
+            f"sweep another name."
+        )
+
+
+def statuses(journal: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each trial: `status`, `error`, `rungs` (rung index -> entry), as the journal tells it; later entries win."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in journal:
+        if "trial_id" not in entry:
+            continue
+        state = found.setdefault(entry["trial_id"], {"status": "created", "error": "", "rungs": {}})
+        event = entry["event"]
+        if event == "rung":
+            state["rungs"][entry["rung_index"]] = entry
+            state["status"] = "running"
+        elif event in ("created", "running", "finished", "stopped", "failed"):
+            state["status"] = event
+            state["error"] = entry.get("error", "") or ""
+    return found
+
+
+def write_results(plan: SweepPlan, store: Store) -> None:
+    """Write `results/{scores,trials,phases,items}.parquet` from what is finished now."""
+    directory = sweep_folder(store.root, plan.sweep.name)
+    known = statuses(read_journal(directory / "journal"))
+    records = {key: store.done(spec)["record"] for key, spec in plan.all_specs().items() if store.has(spec)}
+    trials = {t.trial_id: t for t in plan.trials}
+    scores, items = _scores(plan, store, trials, records)
+    tables = {
+        "scores": to_table(scores, SCORES),
+        "trials": to_table([_trial_row(plan, t, known.get(t.trial_id, {}), records) for t in plan.trials], TRIALS),
+        "phases": to_table(_phase_rows(plan, records), PHASES),
+        "items": items,
+    }
+    for name, table in tables.items():
+        (directory / "results").mkdir(parents=True, exist_ok=True)
+        write_table(directory / "results" / f"{name}.parquet", table)
+
+
+def _place(plan: SweepPlan, trial: Trial, index: int) -> dict[str, Any]:
+    return {
+        "sweep": plan.sweep.name,
+        "trial_id": trial.trial_id,
+        "cell": trial.cell,
+        "num_tasks": len(trial.config.tasks),
+        "tasks": list(trial.config.tasks),
+        "seed": trial.config.seed,
+        "rung": plan.sweep.intermediate.rungs[index],
+        "rung_index": index,
+        "role": trial.role,
+        "source": trial.subset.source,
+    }
+
+
+def _scores(
+    plan: SweepPlan, store: Store, trials: Mapping[str, Trial], records: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], pa.Table]:
+    rows: list[dict[str, Any]] = []
+    items: list[pa.Table] = []
+    read: dict[str, tuple[list[dict[str, Any]], pa.Table]] = {}
+    for trial_id, phases in plan.phases.items():
+        for planned in (p for p in phases if p.rung_index is not None):
+            key = phase_hash(planned.spec)
+            if key not in records:
+                continue
+            if key not in read:
+                folder = store.folder(planned.spec)
+                read[key] = (
+                    pq.read_table(folder / "scores.parquet").to_pylist(),
+                    pq.read_table(folder / "items.parquet"),
+                )
+            assert planned.rung_index is not None
+            place = _place(plan, trials[trial_id], planned.rung_index)
+            seen = planned.spec.num_examples if isinstance(planned.spec, TrainSpec) else 0
+            rows += [{**place, "num_examples": seen, "phase": phase_name(planned.spec), **row} for row in read[key][0]]
+            items.append(_with_place(read[key][1], place))
+    return rows, pa.concat_tables(items) if items else ITEMS.empty_table()
+
+
+def _with_place(items: pa.Table, place: Mapping[str, Any]) -> pa.Table:
+    size = len(items)
+    columns = []
+    for field in ITEMS:
+        if field.name in items.column_names:
+            columns.append(items[field.name].cast(pa.string()) if field.name == "statistic" else items[field.name])
+        else:
+            columns.append(pa.chunked_array([pa.repeat(pa.scalar(place[field.name], field.type), size)]))
+    table = pa.table(columns, names=ITEMS.names)
+    return table.set_column(
+        ITEMS.get_field_index("statistic"), ITEMS.field("statistic"), table["statistic"].dictionary_encode()
+    ).unify_dictionaries()
+
+
+def _trial_row(plan: SweepPlan, trial: Trial, state: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
+    rungs: Mapping[int, Any] = state.get("rungs", {})
+    last = max(rungs) if rungs else None
+    reasons = [
+        records[phase_hash(p.spec)]["degenerate"] for p in plan.phases[trial.trial_id] if phase_hash(p.spec) in records
+    ]
+    return {
+        "sweep": plan.sweep.name,
+        "trial_id": trial.trial_id,
+        "status": state.get("status", "created"),
+        "role": trial.role,
+        "cell": trial.cell,
+        "num_tasks": len(trial.config.tasks),
+        "tasks": list(trial.config.tasks),
+        "source": trial.subset.source,
+        "chain": trial.subset.chain,
+        "position": trial.subset.position,
+        "seed": trial.config.seed,
+        "last_rung": None if last is None else plan.sweep.intermediate.rungs[last],
+        "degenerate": any(reasons),
+        "error": state.get("error", ""),
+        "execution": json.dumps(to_plain(plan.sweep.execution), sort_keys=True),
+        "method_versions": json.dumps(METHOD_VERSIONS, sort_keys=True),
+        "fi_accuracy": None if last is None else rungs[last]["fi_accuracy"],
+    }
+
+
+def _phase_rows(plan: SweepPlan, records: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cost ledger: each phase once as computed (by the trial that did it) or stored, and as shared for others."""
+    rows = []
+    seen: set[str] = set()
+    shared = tuple(PlannedPhase(spec) for spec in plan.shared)
+    for trial_id, phases in {"": shared, **plan.phases}.items():
+        for key, spec in {phase_hash(p.spec): p.spec for p in phases}.items():
+            if key in records:
+                rows.append(_phase_row(spec, records[key], trial_id, plan.sweep.name, key not in seen))
+                seen.add(key)
+    return rows
+
+
+def _phase_row(spec: Spec, record: Mapping[str, Any], trial_id: str, sweep: str, first: bool) -> dict[str, Any]:
+    mine = record["sweep"] == sweep and record["trial_id"] in (trial_id, "shared") and first
+    status = "computed" if mine else ("stored" if record["sweep"] != sweep else "shared")
+    return {
+        "phase": phase_name(spec),
+        "kind": spec.kind,
+        "status": status,
+        "num_steps": record["num_steps"],
+        "num_tokens": record["num_tokens"] if mine else 0,
+        "device_hours": record["device_seconds"] / 3600 if mine else 0.0,
+        "trial_id": trial_id,
+        "num_executed_steps": record["num_executed_steps"] if mine else 0,
+        "num_repeated_steps": record["num_repeated_steps"] if mine else 0,
+        "degenerate": bool(record["degenerate"]),
+    }

@@ -1,0 +1,168 @@
+"""Whether this machine can run a sweep: checks that start nothing and change nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xlray.canonical import InputError
+from xlray.phases import check_writable
+
+GIB = 2**30
+PROBE_TIMEOUT_S = 120
+# Libraries are loaded in a process of their own: a broken one may hang, abort or print.
+TORCH_PROBE = """
+import json, torch
+cuda = torch.cuda.is_available()
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "devices":
+    [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
+    "bf16": torch.cuda.is_bf16_supported() if cuda else torch.backends.cpu.get_cpu_capability()}))
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `status` is ok, warning or problem."""
+
+    name: str
+    status: str
+    detail: str
+
+
+def run_checks(root: Path) -> list[Check]:
+    """All checks.
+
+    Args:
+        root: the storage's folder.
+    """
+    made: list[Callable[[], list[Check]]] = [
+        _python,
+        _packages,
+        _torch,
+        lambda: _imports("ray"),
+        lambda: _imports("deepspeed"),
+        _compiler,
+        _cores,
+        _memory,
+        _shared_memory,
+        lambda: _storage(root),
+    ]
+    return [check for make in made for check in make()]
+
+
+def _python() -> list[Check]:
+    good = sys.version_info >= (3, 11)
+    return [Check("python", "ok" if good else "problem", f"{platform.python_version()} (3.11 or later is needed)")]
+
+
+def _packages() -> list[Check]:
+    try:
+        required = importlib.metadata.requires("xlray") or []
+    except importlib.metadata.PackageNotFoundError:
+        return [Check("xlray", "problem", "not installed; run `pip install -e .`")]
+    found = []
+    for line in required:
+        if "extra ==" in line:
+            continue
+        name, wanted = re.split(r"[\[<>=~! ]", line, maxsplit=1)[0], re.findall(r">=\s*([\d.]+)", line)
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found.append(Check(name, "problem", f"not installed; {line} is needed"))
+            continue
+        old = bool(wanted) and _numbers(version) < _numbers(wanted[0])
+        found.append(Check(name, "problem" if old else "ok", f"{version}{f'; {line} is needed' if old else ''}"))
+    return found
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
+
+
+def _probe(code: str) -> tuple[bool, str]:
+    """Run Python code in a process of its own: whether it ended well, and its last line."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PROBE_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"no answer within {PROBE_TIMEOUT_S} s"
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    return done.returncode == 0, lines[-1] if lines else f"exit code {done.returncode}"
+
+
+def _torch() -> list[Check]:
+    good, line = _probe(TORCH_PROBE)
+    if not good:
+        return [Check("torch import", "problem", line)]
+    found = json.loads(line)
+    if not found["devices"]:
+        wide = "avx512" in str(found["bf16"]).lower() or "amx" in str(found["bf16"]).lower()
+        bf16 = "bf16 may be faster than fp32" if wide else "fp32 is faster than bf16"
+        return [
+            Check("device", "warning", "no CUDA device: everything runs on the CPU, which is for small encoders"),
+            Check("bf16", "ok", f"CPU capability {found['bf16']}: {bf16}"),
+        ]
+    precision = (
+        Check("bf16", "ok", "supported") if found["bf16"] else Check("bf16", "warning", "not supported: use fp32")
+    )
+    return [Check("device", "ok", f"CUDA {found['cuda']}: {', '.join(found['devices'])}"), precision]
+
+
+def _imports(name: str) -> list[Check]:
+    good, line = _probe(f"import {name}; print({name}.__version__)")
+    return [Check(f"{name} import", "ok" if good else "problem", line)]
+
+
+def _compiler() -> list[Check]:
+    found = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    return [Check("C++ compiler", "ok", f"{found} (not needed)" if found else "none (not needed)")]
+
+
+def _cores() -> list[Check]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    note = "" if cores >= 2 else "; two or more are advised"
+    return [Check("cores", "warning" if note else "ok", f"{cores}{note}")]
+
+
+def _memory() -> list[Check]:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    note = "" if total >= 4 * GIB else "; Ray wants 4 or more"
+    return [Check("memory", "warning" if note else "ok", f"{total / GIB:.1f} GiB{note}")]
+
+
+def _shared_memory() -> list[Check]:
+    path = Path("/dev/shm")
+    if not path.is_dir():
+        return [Check("/dev/shm", "ok", "not there; Ray uses a temporary folder")]
+    free = shutil.disk_usage(path).free
+    note = "" if free >= GIB // 2 else "; Ray's object store is slow with less than 0.5 (docker: --shm-size)"
+    return [Check("/dev/shm", "warning" if note else "ok", f"{free / GIB:.1f} GiB free{note}")]
+
+
+def _storage(root: Path) -> list[Check]:
+    there = next(p for p in (root, *root.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    note = "" if free >= 10 * GIB else "; a trial of XLM-R Large needs more than 10"
+    checks = [Check("storage disk", "warning" if note else "ok", f"{free / GIB:.1f} GiB free below {root}{note}")]
+    try:
+        if root.is_dir():
+            check_writable(root)
+        writable = os.access(there, os.W_OK)
+    except InputError:
+        writable = False
+    if not writable:
+        return [*checks, Check("storage", "problem", f"{there} cannot be written")]
+    return [*checks, Check("storage", "ok", "can be written" if root.is_dir() else "can be created")]

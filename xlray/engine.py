@@ -1,0 +1,247 @@
+"""Execution -> DeepSpeed engine; one optimizer step; state by parameter name, the same for every ZeRO stage.
+
+The only module that imports DeepSpeed. Its checkpoints (pickles tied to a stage and world size) are not used: state is
+the fp32 master weights and AdamW's two moments by parameter name, gathered on rank 0 and restored under any stage.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from xlray.batches import Batch
+from xlray.config import Execution
+from xlray.model import Model
+
+os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # DeepSpeed compiles an optimizer at import: a second for nothing
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # AdamW in transformers and fairseq's XLM-R fine-tuning
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """What the optimizer needs to know of a phase."""
+
+    weight_decay: float
+    clip_norm: float
+    precision: str
+
+
+def deepspeed_config(execution: Execution, optimization: Optimization) -> dict[str, Any]:
+    """The DeepSpeed configuration of an execution; micro-batches are counted by xlray, so DeepSpeed's counts are 1."""
+    zero: dict[str, Any] = {"stage": execution.zero_stage, "overlap_comm": False}
+    if execution.zero_stage == 3:
+        zero["stage3_param_persistence_threshold"] = 0
+    if execution.offload:
+        zero["offload_optimizer"] = {"device": "cpu"}
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": optimization.clip_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+    if optimization.precision == "bf16":
+        config["bf16"] = {"enabled": True}
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
+        config["communication_data_type"] = "fp32"
+    return config
+
+
+def import_deepspeed() -> Any:
+    """DeepSpeed, without the ops it would compile at run time and without its log lines."""
+    import logging
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+    import deepspeed.ops
+
+    deepspeed.utils.logging.logger.setLevel(logging.ERROR)
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would compile C++ for 30 s at first use
+    return deepspeed
+
+
+def start_engine(model: Model, execution: Execution, optimization: Optimization, device: torch.device) -> Any:
+    """A fresh DeepSpeed engine around `model`, whose fp32 weights also become the fp32 masters.
+
+    The process group must be initialised. In bf16 DeepSpeed would make its masters from rounded weights, so they are
+    set from the fp32 weights afterwards.
+    """
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it; Ray Train and torchrun set it
+    deepspeed = import_deepspeed()
+    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
+    masters = {n: p.detach().clone() for n, p in model.named_parameters()} if optimization.precision == "bf16" else {}
+    if execution.activation_checkpointing:
+        model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    model.to(device)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, optimization.weight_decay),
+        lr=0.0,
+        betas=BETAS,
+        eps=EPSILON,
+        fused=not execution.offload,
+    )
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=optimizer, config=deepspeed_config(execution, optimization), dist_init_required=False
+    )
+    if execution.zero_stage == 3 and model.lm_head is not None:
+        deepspeed.zero.register_external_parameter(model, model.encoder.embeddings.word_embeddings.weight)
+    if masters:
+        _set_masters(engine, masters)
+    return engine
+
+
+def _parameter_groups(model: Model, weight_decay: float) -> list[dict[str, Any]]:
+    if weight_decay == 0:  # each group costs DeepSpeed a collective of its own
+        return [{"params": list(model.parameters()), "weight_decay": 0.0}]
+    plain = [p for n, p in model.named_parameters() if n.endswith("bias") or "norm" in n.lower()]
+    decayed = [p for n, p in model.named_parameters() if not (n.endswith("bias") or "norm" in n.lower())]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def train_step(engine: Any, micro_batches: Sequence[Batch], learning_rate: float) -> Tensor:
+    """One optimizer step over this rank's micro-batches.
+
+    Each unit's weight already divides by the global count, and DeepSpeed averages gradients over ranks, so the loss is
+    multiplied by the world size.
+
+    Returns:
+        `[num_tasks]` fp32, this rank's part of each task's loss; the sum over ranks and tasks is the step's loss.
+    """
+    for group in engine.optimizer.param_groups:
+        group["lr"] = learning_rate
+    losses = []
+    for i, batch in enumerate(micro_batches):
+        engine.set_gradient_accumulation_boundary(i == len(micro_batches) - 1)
+        output = engine(batch.to(engine.device))
+        engine.backward(output.losses.sum() * dist.get_world_size())
+        losses.append(output.losses.detach())
+    engine.step()
+    return torch.stack(losses).sum(0)
+
+
+def gather_state(engine: Any) -> dict[str, Tensor]:
+    """`{"model/<name>", "exp_avg/<name>", "exp_avg_sq/<name>"}` -> fp32 on the CPU, and `step`; collective.
+
+    Every rank must call it; rank 0 gets the tensors, the others an empty dictionary.
+    """
+    from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+    _link_moments(engine)
+    keep = dist.get_rank() == 0
+    state: dict[str, Tensor] = {}
+    for name, parameter in engine.module.named_parameters():
+        values = {}
+        if _stage(engine) == 0:
+            moments = engine.optimizer.state[parameter]
+            values = {"model": parameter.detach(), **{key: moments[key] for key in MOMENTS}}
+        else:
+            values["model"] = safe_get_full_fp32_param(parameter)
+            for key in MOMENTS:
+                values[key] = safe_get_full_optimizer_state(parameter, key)
+        if keep:
+            state.update({f"{kind}/{name}": v.detach().float().cpu().clone() for kind, v in values.items()})
+    if keep:
+        state["step"] = torch.tensor(max(int(s["step"]) for s in _inner(engine).state.values()))
+    return state
+
+
+def gather_weights(engine: Any) -> dict[str, Tensor]:
+    """fp32 weights by parameter name on rank 0 (an empty dictionary elsewhere); collective."""
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    keep = dist.get_rank() == 0
+    weights: dict[str, Tensor] = {}
+    for name, parameter in engine.module.named_parameters():
+        value = parameter.detach() if _stage(engine) == 0 else safe_get_full_fp32_param(parameter)
+        if keep:
+            weights[name] = value.float().cpu().clone()
+    return weights
+
+
+def restore_moments(engine: Any, state: Mapping[str, Tensor], dummy: Batch) -> None:
+    """Set AdamW's moments and step from a gathered state; collective. Parameters absent from it start from zero.
+
+    The weights must have been in the model before `start_engine`. DeepSpeed creates optimizer state at the first step,
+    so one step with zero gradients and rate 0 is made first; it changes nothing.
+
+    Args:
+        dummy: a micro-batch of weight zero.
+    """
+    from deepspeed.utils import safe_set_full_optimizer_state
+
+    train_step(engine, [dummy], 0.0)
+    _link_moments(engine)
+    for name, parameter in engine.module.named_parameters():
+        for key in MOMENTS:
+            value = state.get(f"{key}/{name}")
+            if value is None:
+                continue
+            if _stage(engine) == 0:
+                engine.optimizer.state[parameter][key].copy_(value)
+            else:
+                safe_set_full_optimizer_state(parameter, value.to(engine.device), key)
+    for moments in _inner(engine).state.values():
+        if torch.is_tensor(moments["step"]):
+            moments["step"].fill_(float(state["step"]))
+        else:
+            moments["step"] = int(state["step"])
+
+
+def _set_masters(engine: Any, masters: Mapping[str, Tensor]) -> None:
+    from deepspeed.utils import safe_set_full_fp32_param
+
+    for name, parameter in engine.module.named_parameters():
+        safe_set_full_fp32_param(parameter, masters[name].to(engine.device))
+
+
+def _link_moments(engine: Any) -> None:
+    # ZeRO 1 and 2 link parameters to their moments after the first *group* has made its first step, so that the second
+    # group's links are empty (DeepSpeed 0.19.8); linking again once all groups have stepped completes them.
+    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
+        engine.optimizer._hp_optimizer_states_linked = False
+        engine.optimizer._lazy_init_hp_params_optimizer_state()
+
+
+def _stage(engine: Any) -> int:
+    return int(engine.zero_optimization_stage())
+
+
+def _inner(engine: Any) -> torch.optim.Optimizer:
+    """torch's optimizer under DeepSpeed's wrapper."""
+    wrapped = engine.optimizer
+    return wrapped if isinstance(wrapped, torch.optim.Optimizer) else wrapped.optimizer
+
+
+def stop_engine(engine: Any) -> None:
+    """Free everything the engine holds; under ZeRO 3 `destroy` alone leaves the partitions alive."""
+    engine.destroy()
+    wrapped = engine.optimizer
+    inner = _inner(engine)
+    inner.state.clear()
+    for group in inner.param_groups:
+        group["params"] = []
+    if _stage(engine) == 3:
+        for parameter in engine.module.parameters():
+            parameter.data = torch.empty(0)
+            for name in ("ds_tensor", "_z3_optimizer"):
+                if hasattr(parameter, name):
+                    setattr(parameter, name, None)
+    if wrapped is not inner:
+        for name in [n for n, v in vars(wrapped).items() if isinstance(v, (list, dict, Tensor))]:
+            setattr(wrapped, name, None)
+    engine.optimizer = None
+    engine.module = None
+    gc.collect()

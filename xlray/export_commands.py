@@ -1,0 +1,52 @@
+"""`xlray export-predictions`: test predictions for XTREME's `evaluate.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xlray.canonical import InputError
+from xlray.loading import find_sweep_folder, storage_root
+from xlray.output import open_console, print_json
+from xlray.task_commands import Json, Storage, SweepName
+
+
+def export_predictions(
+    name: SweepName,
+    unseal: Annotated[bool, typer.Option("--unseal", help="Open the test data; it is recorded.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write into; by default below the sweep's.")
+    ] = None,
+    trial: Annotated[str | None, typer.Option("--trial", metavar="ID", help="One trial only.")] = None,
+    rung: Annotated[
+        int | None, typer.Option("--rung", metavar="N", help="Examples of the rung; by default each trial's last.")
+    ] = None,
+    storage: Storage = "runs",
+    as_json: Json = False,
+) -> None:
+    """Write the test predictions of a sweep in the layout that XTREME's evaluate.py reads."""
+    directory = find_sweep_folder(name, storage_root(storage))
+    if not unseal:
+        raise InputError(
+            f"{directory.name}: test sets are sealed until the design is final; give --unseal to open them, which is "
+            "recorded and stated in every report."
+        )
+    from xlray.export import export_predictions as export
+
+    document = export(directory, out, trial, rung)
+    if as_json:
+        print_json(document)
+        return
+    from xlray.screens import make_table
+
+    rows = [(t["trial_id"], f"{t['rung']:,}", len(t["files"]), ", ".join(t["missing"])) for t in document["trials"]]
+    console = open_console()
+    console.print(make_table(("trial", "rung", "files", "diverged"), rows, right=("rung", "files")))
+    lines = (
+        f"predictions  {document['out']}/<trial>/predictions",
+        f"unsealings   {document['unsealings']}, this one included",
+    )
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

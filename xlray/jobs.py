@@ -1,0 +1,134 @@
+"""A trial as a document that its workers read: phases, folders, execution. Paths and values only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xlray.canonical import fingerprint, to_plain
+from xlray.config import Execution, Sweep, Trial
+from xlray.data import Vocabulary
+from xlray.phases import DataSpec, RetrievalSpec, Spec, Store, TrainSpec, from_plain, phase_hash, write_atomically
+from xlray.plan import PlannedPhase, SweepPlan
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to run phases.
+
+    Attributes:
+        name: the trial's id, or the name of the shared phases.
+        phases: in the order in which they run.
+        folders: `data_key` of each data spec -> its prepared folder.
+        parents: hash of a phase or root -> the folder that holds its weights or state.
+        rungs: examples seen at each rung.
+        retrieval_tasks: targets that train nothing and do not rank trials.
+        progress: file for the live view.
+    """
+
+    name: str
+    sweep: str
+    storage: Path
+    execution: Execution
+    phases: tuple[PlannedPhase, ...]
+    folders: Mapping[str, str]
+    parents: Mapping[str, str]
+    vocab_size: int
+    mask_id: int
+    rungs: tuple[int, ...]
+    retrieval_tasks: tuple[str, ...]
+    progress: Path
+
+
+def data_key(spec: DataSpec) -> str:
+    """Key of a data spec in `Job.folders`."""
+    return fingerprint(spec)[:20]
+
+
+def data_of(spec: Spec) -> tuple[DataSpec, ...]:
+    """Every split that a phase reads."""
+    if isinstance(spec, RetrievalSpec):
+        return tuple(e.data for e in spec.evaluations)
+    if isinstance(spec, TrainSpec):
+        return (*spec.data, *(e.data for e in spec.evaluations))
+    return spec.data
+
+
+def make_job(
+    name: str,
+    phases: tuple[PlannedPhase, ...],
+    plan: SweepPlan,
+    store: Store,
+    folders: Mapping[DataSpec, Path],
+    vocabulary: Vocabulary,
+    directory: Path,
+) -> Job:
+    """The job of a trial, or of the phases before all trials.
+
+    Args:
+        directory: the sweep's folder in the storage.
+    """
+    parents = {phase_hash(spec): str(store.folder(spec)) for spec in plan.all_specs().values()}
+    if plan.root is not None:
+        parents[phase_hash(plan.root)] = str(plan.folder)
+    used = {phase_hash(p.spec) for p in phases} | {p.spec.parent for p in phases if hasattr(p.spec, "parent")}
+    wanted = {spec for p in phases for spec in data_of(p.spec)}
+    retrieval = {p.spec.evaluations[0].data.task for p in phases if isinstance(p.spec, RetrievalSpec)}
+    return Job(
+        name,
+        plan.sweep.name,
+        store.root,
+        plan.sweep.execution,
+        phases,
+        {data_key(spec): str(folders[spec]) for spec in wanted if spec in folders},
+        {key: path for key, path in parents.items() if key in used},
+        vocabulary.size,
+        vocabulary.mask,
+        plan.sweep.intermediate.rungs,
+        tuple(sorted(retrieval)),
+        directory / "progress" / f"{name}.json",
+    )
+
+
+def write_job(path: Path, job: Job) -> None:
+    """Write the job as one JSON document."""
+    document = {
+        **{key: getattr(job, key) for key in ("name", "sweep", "folders", "parents", "vocab_size", "mask_id")},
+        "storage": str(job.storage),
+        "progress": str(job.progress),
+        "execution": asdict(job.execution),
+        "rungs": list(job.rungs),
+        "retrieval_tasks": list(job.retrieval_tasks),
+        "phases": [{"spec": to_plain(p.spec), "rung_index": p.rung_index} for p in job.phases],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    job.progress.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(document))
+
+
+def read_job(path: Path) -> Job:
+    """The inverse of `write_job`."""
+    document: dict[str, Any] = json.loads(path.read_text())
+    phases = tuple(PlannedPhase(from_plain(p["spec"]), p["rung_index"]) for p in document["phases"])
+    return Job(
+        document["name"],
+        document["sweep"],
+        Path(document["storage"]),
+        Execution(**document["execution"]),
+        phases,
+        document["folders"],
+        document["parents"],
+        document["vocab_size"],
+        document["mask_id"],
+        tuple(document["rungs"]),
+        tuple(document["retrieval_tasks"]),
+        Path(document["progress"]),
+    )
+
+
+def trial_title(sweep: Sweep, trial: Trial) -> str:
+    """A readable name: number of tasks, seed, hash."""
+    return f"{len(trial.config.tasks)}tasks-s{trial.config.seed}-{trial.trial_id}"

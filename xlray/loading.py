@@ -1,0 +1,157 @@
+"""From what a user typed to values: a sweep file, settings, the storage, a sweep's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xlray.canonical import InputError, nearest
+from xlray.config import Sweep
+from xlray.settings import with_fields
+
+if TYPE_CHECKING:
+    from xlray.plan import SweepPlan
+
+MODULE_NAME = "_xlray_sweep_file"
+
+
+def load_sweep(path: Path) -> Sweep:
+    """The value of the variable `sweep` of a Python file. What the file prints goes to stderr.
+
+    Raises:
+        InputError: no such file, it is no Python, it raises, or it defines no sweep; with file and line.
+    """
+    if not path.is_file():
+        beside = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise InputError(f"{path}: no such sweep file.{nearest(str(path), beside)}")
+    namespace = _execute(path)
+    if "sweep" not in namespace:
+        made = [name for name, value in namespace.items() if isinstance(value, Sweep)]
+        hint = f" It defines {made[0]!r} instead." if made else ""
+        raise InputError(f"{path}: the file must define `sweep = Sweep(...)`, but defines no `sweep`.{hint}")
+    sweep = namespace["sweep"]
+    if not isinstance(sweep, Sweep):
+        raise InputError(f"{path}: the file must define `sweep = Sweep(...)`, but `sweep` is a {type(sweep).__name__}.")
+    return sweep
+
+
+def _execute(path: Path) -> dict[str, object]:
+    """Run the file as a module of a private name, without leaving a compiled copy beside it."""
+    module = types.ModuleType(MODULE_NAME)
+    module.__file__ = str(path)
+    try:
+        code = compile(path.read_bytes(), str(path), "exec")
+    except SyntaxError as error:
+        raise InputError(f"{path}:{error.lineno}: not valid Python: {error.msg}.") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not a readable Python file: {error}.") from error
+    sys.modules[MODULE_NAME] = module  # dataclasses look their module up by name
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            exec(code, module.__dict__)
+    except InputError as error:
+        raise InputError(f"{path}:{_line(error, path)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{path}:{_line(error, path)}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.modules.pop(MODULE_NAME, None)  # gone already if the file loaded another sweep file
+    return dict(vars(module))
+
+
+def _line(error: BaseException, path: Path) -> int:
+    """The last line of the file that was being executed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno or 0 for f in reversed(frames) if f.filename == str(path)), 0)
+
+
+def apply_settings(sweep: Sweep, settings: Sequence[str]) -> Sweep:
+    """The sweep with `FIELD=VALUE` settings applied in order.
+
+    Raises:
+        InputError: no `=`, an unknown field, or a value that the field refuses; names the setting.
+    """
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {setting}: must be FIELD=VALUE, such as `--set intermediate.batch_size=64`.")
+        try:
+            sweep = with_fields(sweep, {name: value})
+        except InputError as error:
+            text = str(error)
+            raise InputError(text if text.startswith("--set") else f"--set {setting}: {text}") from error
+    return sweep
+
+
+def load_plan(
+    path: Path, settings: Sequence[str] | None, data_dir: Path | None, root: Path, skip_bad_examples: bool
+) -> tuple[Sweep, SweepPlan]:
+    """A sweep file with its settings, and its plan.
+
+    Raises:
+        InputError: what is wrong with it, after the file's name.
+    """
+    from xlray.plan import plan_sweep
+
+    sweep = load_sweep(path)
+    try:
+        sweep = apply_settings(sweep, settings or [])
+        return sweep, plan_sweep(sweep, data_folder(data_dir), root, skip_bad_examples)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def storage_root(text: str) -> Path:
+    """The storage's folder, absolute.
+
+    Raises:
+        InputError: an object store, which is not supported yet, or a path below something that is no folder.
+    """
+    text = text.removeprefix("file://")
+    if "://" in text:
+        raise InputError(f"--storage {text}: must be a folder; object storage is not supported yet.")
+    root = Path(text).expanduser().absolute()
+    there = next(p for p in (root, *root.parents) if p.exists())
+    if not there.is_dir():
+        raise InputError(f"--storage {text}: must be a folder that can be written, but {there} is a file.")
+    return root
+
+
+def data_folder(path: Path | None) -> Path | None:
+    """The folder of original data files, absolute, or None.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if path is None:
+        return None
+    folder = path.expanduser().absolute()
+    if not folder.is_dir():
+        raise InputError(f"--data-dir {path}: must be a folder, but there is none.")
+    return folder
+
+
+def is_sweep_folder(folder: Path) -> bool:
+    """Whether a sweep was run there."""
+    return (folder / "sweep.json").is_file() or (folder / "journal").is_dir()
+
+
+def find_sweep_folder(name: str, root: Path) -> Path:
+    """The folder of a sweep that was run, by its name in the storage or by its own path.
+
+    Raises:
+        InputError: there is none; the nearest name is suggested.
+    """
+    own = Path(name).expanduser()
+    for folder in (root / "sweeps" / name, own):
+        if is_sweep_folder(folder):
+            return folder.absolute()
+    if own.suffix == ".py":
+        raise InputError(f"{name}: must be the name or folder of a sweep that was run, but is a sweep file.")
+    known = sorted(p.name for p in (root / "sweeps").glob("*") if is_sweep_folder(p))
+    has = f"{root} holds {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else f"{root} holds none"
+    raise InputError(f"{name}: must be the name or folder of a sweep that was run, but {has}.{nearest(name, known)}")

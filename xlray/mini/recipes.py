@@ -1,0 +1,31 @@
+"""The recipes that fit the embedded world: an encoder of under half a million parameters and minutes of training."""
+
+from __future__ import annotations
+
+from xlray.config import Architecture, Intermediate, Pretraining, Target
+
+ENCODER = Pretraining(
+    tasks=("mini_text",),
+    architecture=Architecture(
+        hidden_size=96,
+        num_layers=3,
+        num_heads=4,
+        intermediate_size=192,
+        vocab_size=1_500,
+        max_positions=130,
+        initializer_range=0.05,
+    ),
+    num_examples=204_800,
+    batch_size=256,
+    learning_rate=5e-3,
+    max_length=128,
+)
+INTERMEDIATE = Intermediate(
+    rungs=(1_024, 2_048, 4_096), batch_size=32, learning_rate=5e-4, warmup_examples=256, max_length=128, stride=64
+)
+TARGETS: tuple[Target, ...] = (
+    Target("mini_udpos", num_examples=2_048, probe_examples=512, learning_rate=1e-3),
+    Target("mini_panx", num_examples=2_048, probe_examples=512, learning_rate=1e-3),
+    Target("mini_tydiqa", num_examples=2_048, probe_examples=512, learning_rate=1e-3),
+    Target("mini_tatoeba", retrieval_layer=3),
+)

@@ -1,0 +1,321 @@
+"""XLM-R with packed sequences, counter-based dropout and one linear layer of heads for all tasks.
+
+The encoder is transformers' own `XLMRobertaModel`; attention inside each sequence of a pack is put under it through its
+attention interface, and its dropout modules are replaced by ones whose masks depend on the example alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
+from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead
+
+from xlray.batches import Batch, Group, Layout, PackedSequences
+from xlray.canonical import InputError
+from xlray.config import Architecture
+
+ATTENTION = "xlray_packed"
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # of splitmix64 (Steele, Lea and Flood 2014), as a signed integer
+_MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
+_MIX_2 = 0x94D049BB133111EB - 2**64
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    *,
+    sequences: PackedSequences,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention within each sequence of a pack: `[1, heads, T, d]` -> `[1, T, heads, d]`.
+
+    bf16 on CUDA takes the flash kernel for variable lengths; everything else one SDPA call per distinct length.
+    """
+    if query.is_cuda and query.dtype == torch.bfloat16:
+        return _attention_flash(query, key, value, scaling, sequences), None
+    return _attention_by_length(query, key, value, scaling, sequences), None
+
+
+def _attention_by_length(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, sequences: PackedSequences) -> Tensor:
+    # Sequences lie sorted by length, so those of one length are a view `[count, heads, length, d]`: no copy, no padding.
+    # Split, not slices: the gradient of each slice would be as large as the pack.
+    _, heads, _, width = q.shape
+    sizes = [count * length for _, count, length in sequences.runs]
+    queries, keys, values = (torch.split(x[0].transpose(0, 1), sizes) for x in (q, k, v))
+    parts = []
+    for (_, count, length), *qkv in zip(sequences.runs, queries, keys, values, strict=True):
+        query, key, value = (x.view(count, length, heads, width).transpose(1, 2) for x in qkv)
+        out = F.scaled_dot_product_attention(query, key, value, scale=scaling)
+        parts.append(out.transpose(1, 2).reshape(count * length, heads, width))
+    return torch.cat(parts).unsqueeze(0)
+
+
+def _attention_flash(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, sequences: PackedSequences) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    offsets, longest = sequences.offsets, sequences.longest
+    query, key, value = (x[0].transpose(0, 1).contiguous() for x in (q, k, v))
+    out = varlen_attn(query, key, value, offsets, offsets, longest, longest, scale=scaling)
+    assert isinstance(out, Tensor)
+    return out.unsqueeze(0)
+
+
+AttentionInterface.register(ATTENTION, packed_attention)
+
+
+def keep_mask(keys: Tensor, site: int, width: int, probability: float) -> Tensor:
+    """Which units survive dropout: `[T, width]` bool, a pure function of each token's key and the unit.
+
+    Four units share one 64-bit splitmix64 hash, 16 bits each, so the probability is exact to 1 / 65536.
+
+    Args:
+        keys: `[T]` int64, one per token: a hash of (seed, phase, step, example, position).
+        site: number of the dropout module (layer and place).
+    """
+    quads = (width + 3) // 4
+    counter = torch.arange(site * quads + 1, (site + 1) * quads + 1, device=keys.device, dtype=torch.int64)
+    z = keys[:, None] + counter * _GOLDEN
+    z = (z ^ ((z >> 30) & (2**34 - 1))) * _MIX_1
+    z = (z ^ ((z >> 27) & (2**37 - 1))) * _MIX_2
+    z = z ^ ((z >> 31) & (2**33 - 1))
+    return z.view(torch.int16)[:, :width] >= round(probability * 65536) - 32768
+
+
+class CounterDropout(nn.Module):
+    """Dropout whose mask is `keep_mask`: independent of rank, packing and order of execution."""
+
+    def __init__(self, site: int, probability: float) -> None:
+        super().__init__()
+        self.site = site
+        self.probability = probability
+        self.keys: Tensor | None = None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """`hidden`: `[..., T, width]`; the keys of the T tokens are set by the model before each forward."""
+        if not self.training or self.probability == 0 or self.keys is None:
+            return hidden
+        keep = keep_mask(self.keys, self.site, hidden.shape[-1], self.probability)
+        return hidden * (keep.to(hidden.dtype) / (1 - self.probability))
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a forward pass returns.
+
+    Attributes:
+        losses: `[num_tasks]` fp32, each task's weighted loss; their sum is the loss of the micro-batch.
+        logits: one fp32 tensor per group of the batch: `[n, outputs]`, multiple choice `[examples, choices]`, span QA
+            `[examples, positions, 2]` with -inf where there is no choice or position.
+        pooled: `[sequences, hidden]` fp32 mean over the tokens of each sequence at the layer asked for, else None.
+    """
+
+    losses: Tensor
+    logits: list[Tensor]
+    pooled: Tensor | None = None
+
+
+class Model(nn.Module):
+    """Encoder, the one linear layer of heads, and the masked-LM head where the mixture needs it.
+
+    Args:
+        encoder: with `xlray_packed` attention.
+        plan: which outputs belong to which task. Without outputs there is no layer of heads; the masked-LM head, whose
+            decoder is tied to the embedding, exists only when a task is masked language modelling.
+        dropout: probability for hidden states.
+    """
+
+    def __init__(self, encoder: XLMRobertaModel, plan: Layout, dropout: float):
+        super().__init__()
+        self.encoder = encoder
+        hidden_size = encoder.config.hidden_size
+        self.num_tasks = len(plan.kinds)
+        self.heads = nn.Linear(hidden_size, plan.num_outputs) if plan.num_outputs else None
+        self.lm_head = MaskedLMHead(encoder.config) if "mlm" in plan.kinds else None
+        self.dropouts = _replace_dropout(encoder, dropout)
+        self.head_dropout = CounterDropout(len(self.dropouts), dropout)
+        _silence_shifts(self, plan)
+
+    def forward(self, batch: Batch, layer: int | None = None) -> Output:
+        """Losses and logits of a packed micro-batch; with `layer`, mean-pooled states of that hidden layer instead."""
+        for module in (*self.dropouts, self.head_dropout):
+            module.keys = batch.keys
+        states = self.encoder(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            sequences=batch.sequences,
+            output_hidden_states=layer is not None,
+        )
+        losses = torch.zeros(self.num_tasks, dtype=torch.float32, device=batch.input_ids.device)
+        if layer is not None:
+            return Output(losses, [], _mean_pool(states.hidden_states[layer][0], batch.sequences))
+        hidden = self.head_dropout(states.last_hidden_state[0])
+        logits: list[Tensor] = []
+        if self.heads is not None:
+            # One call for all tasks: under ZeRO 3 each call gathers the layer, and ranks see different tasks.
+            scores = self.heads(hidden[torch.cat([group.reads for group in batch.groups])]).float()
+            parts = scores.split([len(group.reads) for group in batch.groups])
+            for group, part in zip(batch.groups, parts, strict=True):
+                loss, shaped = group_loss(group, part[:, group.first : group.first + group.count])
+                losses = losses.index_add(0, group.task, loss[None])
+                logits.append(shaped)
+        if self.lm_head is not None and batch.masked is not None:
+            masked = batch.masked
+            scores = self.lm_head(states.last_hidden_state[0][masked.reads], self.encoder.embeddings.word_embeddings)
+            per_token = F.cross_entropy(scores.float(), masked.labels, reduction="none")
+            losses = losses.index_add(0, masked.task, (per_token * masked.weights).sum()[None])
+        return Output(losses, logits)
+
+
+class MaskedLMHead(nn.Module):
+    """transformers' XLM-R masked-LM head with the decoder's weight taken from the embedding at each call."""
+
+    def __init__(self, config: XLMRobertaConfig) -> None:
+        super().__init__()
+        head = XLMRobertaLMHead(config)
+        self.dense, self.layer_norm, self.bias = head.dense, head.layer_norm, head.bias
+
+    def forward(self, hidden: Tensor, embedding: nn.Embedding) -> Tensor:
+        """`[n, hidden]` -> `[n, vocabulary]`."""
+        return F.linear(self.layer_norm(F.gelu(self.dense(hidden))), embedding.weight, self.bias)
+
+
+def group_loss(group: Group, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The weighted loss (fp32 scalar) and the logits in their final shape, for the examples of one task in a pack.
+
+    Args:
+        scores: `[reads, outputs]` fp32.
+    """
+    if group.kind == "regression":
+        values = scores[:, 0]
+        return (((values - group.labels) ** 2) * group.weights).sum(), values[:, None]
+    if group.kind in ("classification", "tagging"):
+        per_label = F.cross_entropy(scores, group.labels, reduction="none", ignore_index=-1)
+        return (per_label * group.weights).sum(), scores
+    assert group.segments is not None
+    # One row per example: the scores of its choices or positions, -inf where it has fewer than the longest. Softmax over
+    # them ignores the head's bias; see `_silence_shifts` for why its gradient must be exactly zero.
+    missing = group.segments < 0
+    shaped = scores[group.segments.clamp(min=0)].masked_fill(missing[..., None], -math.inf)
+    if group.kind == "multiple_choice":
+        per_label = F.cross_entropy(shaped[..., 0], group.labels, reduction="none", ignore_index=-1)
+        return (per_label * group.weights).sum(), shaped[..., 0]
+    ends = F.cross_entropy(shaped.transpose(1, 2).flatten(0, 1), group.labels, reduction="none", ignore_index=-1)
+    return (ends.view(-1, 2).mean(1) * group.weights).sum(), shaped
+
+
+def _silence_shifts(model: Model, plan: Layout) -> None:
+    """Make exactly zero the gradients that are zero but for rounding.
+
+    A shift of all keys changes no attention weight, and a shift of all choices or positions no probability. AdamW would
+    scale the rounding up to full steps: parameters would differ between executions although no output does.
+    """
+    for name, parameter in model.encoder.named_parameters():
+        if name.endswith("attention.self.key.bias"):
+            parameter.register_hook(torch.zeros_like)
+    if model.heads is not None and not all(plan.shifted):
+        mask = torch.tensor(plan.shifted)
+        model.heads.bias.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: gradient * mask.to(gradient.device)
+        )
+
+
+def _mean_pool(states: Tensor, sequences: PackedSequences) -> Tensor:
+    """Mean over all tokens of each sequence, special ones included, as XTREME's Tatoeba script does."""
+    parts = [
+        states[start : start + count * length].float().view(count, length, -1).mean(1)
+        for start, count, length in sequences.runs
+    ]
+    return torch.cat(parts)
+
+
+def _replace_dropout(encoder: nn.Module, probability: float) -> list[CounterDropout]:
+    found: list[CounterDropout] = []
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, nn.Dropout) and not name.endswith("self.dropout"):  # no packed kernel drops attention
+            parent, _, leaf = name.rpartition(".")
+            found.append(CounterDropout(len(found), probability))
+            setattr(encoder.get_submodule(parent), leaf, found[-1])
+    return found
+
+
+def random_encoder(architecture: Architecture, seed: int) -> XLMRobertaModel:
+    """An XLM-R with random weights, equal for equal seeds, whatever the state of torch's generators."""
+    config = XLMRobertaConfig(
+        vocab_size=architecture.vocab_size,
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.num_layers,
+        num_attention_heads=architecture.num_heads,
+        intermediate_size=architecture.intermediate_size,
+        max_position_embeddings=architecture.max_positions,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        initializer_range=architecture.initializer_range,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _encoder(config)
+
+
+def _encoder(config: XLMRobertaConfig) -> XLMRobertaModel:
+    config.attention_probs_dropout_prob = 0.0
+    config._attn_implementation = ATTENTION
+    return XLMRobertaModel(config, add_pooling_layer=False)
+
+
+def empty_encoder(folder: Path) -> XLMRobertaModel:
+    """An encoder with the configuration in `folder`, whose weights are to be set."""
+    return _encoder(XLMRobertaConfig.from_pretrained(folder))
+
+
+def load_encoder(folder: Path) -> tuple[XLMRobertaModel, dict[str, Tensor]]:
+    """The encoder in a folder of XLM-R's layout, fp32, and the weights of its masked-LM head if it has one.
+
+    Raises:
+        InputError: no weights, missing or unexpected weights (named), or shapes that do not fit config.json.
+    """
+    from safetensors.torch import load_file
+
+    path = folder / "model.safetensors"
+    if not path.exists():
+        raise InputError(f"encoder folder {str(folder)!r} must hold model.safetensors, but there is none.")
+    config = XLMRobertaConfig.from_pretrained(folder)
+    encoder = _encoder(config)
+    weights = load_file(path)
+    head = {k.removeprefix("lm_head."): v.float() for k, v in weights.items() if k.startswith("lm_head.")}
+    body = {k.removeprefix("roberta."): v.float() for k, v in weights.items() if not k.startswith("lm_head.")}
+    body = {k: v for k, v in body.items() if not k.startswith("pooler.") and not k.endswith(".position_ids")}
+    expected = encoder.state_dict()
+    missing, extra = sorted(expected.keys() - body.keys()), sorted(body.keys() - expected.keys())
+    wrong = [k for k in expected.keys() & body.keys() if expected[k].shape != body[k].shape]
+    if missing or extra or wrong:
+        raise InputError(
+            f"{path}: weights must fit config.json, but missing: {missing[:4]}, unexpected: {extra[:4]}, "
+            f"of another shape: {sorted(wrong)[:4]}."
+        )
+    encoder.load_state_dict(body)
+    return encoder, {
+        k: v for k, v in head.items() if k in ("dense.weight", "dense.bias", "bias") or k.startswith("layer_norm.")
+    }
+
+
+def initialise_heads(model: Model, seed: int) -> None:
+    """Fresh weights for the heads: normal with the encoder's initializer range, zero bias; equal for equal seeds."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = float(model.encoder.config.initializer_range)
+    for module in (model.heads, model.lm_head.dense if model.lm_head is not None else None):
+        if module is not None:
+            with torch.no_grad():
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * scale)
+                module.bias.zero_()

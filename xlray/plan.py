@@ -1,0 +1,351 @@
+"""A trial as a list of phases, and what a sweep costs before it is run. Pure: no framework, nothing is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xlray.canonical import InputError
+from xlray.config import Pretraining, Sweep, Target, Trial, TrialConfig
+from xlray.phases import (
+    METHOD_VERSIONS,
+    DataSpec,
+    EncoderSpec,
+    EvaluationSpec,
+    RetrievalSpec,
+    Spec,
+    Store,
+    TokenizerSpec,
+    TrainSpec,
+    phase_hash,
+)
+from xlray.sources import (
+    Sources,
+    check_lengths,
+    encoder_folder,
+    encoder_spec,
+    find_exclusions,
+    max_sequence_length,
+    own_tasks,
+)
+from xlray.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """A phase of a trial; `rung_index` is set on the target phases, whose scores make up that rung."""
+
+    spec: Spec
+    rung_index: int | None = None
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """Everything a sweep will run.
+
+    Attributes:
+        root: the public encoder's identity, or None if the sweep pre-trains its own.
+        folder: the public encoder's files.
+        shared: phases that come before all trials (tokenizer, pre-training), in order.
+        phases: of each trial, in order, by trial id.
+    """
+
+    sweep: Sweep
+    trials: tuple[Trial, ...]
+    root: EncoderSpec | None
+    folder: Path | None
+    shared: tuple[Spec, ...]
+    phases: dict[str, tuple[PlannedPhase, ...]]
+    sources: Sources
+
+    def all_specs(self) -> dict[str, Spec]:
+        """Every distinct phase by hash."""
+        specs = [*self.shared, *(p.spec for phases in self.phases.values() for p in phases)]
+        return {phase_hash(spec): spec for spec in specs}
+
+
+def plan_sweep(
+    sweep: Sweep, data_dir: Path | None, root: Path | None = None, skip_bad_examples: bool = False
+) -> SweepPlan:
+    """Read the data's fingerprints and lay out every trial's phases.
+
+    Args:
+        data_dir: folder of original distribution files.
+        root: the storage, which may hold the encoder and remembers fingerprints.
+        skip_bad_examples: leave them out, counted, instead of refusing the file; what is left decides every identity.
+
+    Raises:
+        InputError: for anything that could be known to fail before a start: unknown tasks, missing or malformed files,
+            lengths that do not fit, roles that do not fit.
+    """
+    sources = Sources(data_dir, own_tasks(sweep), root, skip_bad_examples)
+    _check_roles(sweep, sources)
+    sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap else None
+    folder = None if isinstance(sweep.encoder, Pretraining) else encoder_folder(sweep.encoder, root)
+    check_lengths(sweep, max_sequence_length(sweep.encoder, folder), sources)
+    encoder: EncoderSpec | None = None
+    shared: tuple[Spec, ...] = ()
+    if isinstance(sweep.encoder, Pretraining):
+        shared = pretraining_phases(sweep.encoder, sources, sweep)
+        start = phase_hash(shared[-1])
+    else:
+        assert folder is not None
+        encoder = encoder_spec(sweep.encoder, folder)
+        start = phase_hash(encoder)
+    trials = sweep.trials()
+    phases = {trial.trial_id: trial_phases(trial.config, start, sources) for trial in trials}
+    return SweepPlan(sweep, trials, encoder, folder, shared, phases, sources)
+
+
+def _check_roles(sweep: Sweep, sources: Sources) -> None:
+    for target in sweep.targets:
+        task = sources.task(target.task)
+        if task.role != "target":
+            raise InputError(f"targets: task {target.task!r} must be a target, but its role is {task.role!r}.")
+    for subset in (*sweep.measure, *sweep.explore):
+        for name in subset.tasks:
+            task = sources.task(name)
+            if task.role == "target":
+                raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
+            if task.kind == "retrieval":
+                raise InputError(f"subsets: task {name!r} is evaluation only and cannot be trained on.")
+
+
+def pretraining_phases(recipe: Pretraining, sources: Sources, sweep: Sweep) -> tuple[Spec, ...]:
+    """Tokenizer and masked-LM pre-training from random weights."""
+    data = tuple(sources.spec(name, train_split(sources.task(name)), recipe.max_length) for name in recipe.tasks)
+    tokenizer = TokenizerSpec(data, recipe.architecture.vocab_size, METHOD_VERSIONS["tokenizer"])
+    architecture = dict(vars(recipe.architecture))
+    pretrain = TrainSpec(
+        kind="pretrain",
+        parent=phase_hash(tokenizer),
+        data=data,
+        num_examples=recipe.num_examples,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        schedule="warmup_linear",
+        warmup_examples=int(recipe.warmup_ratio * recipe.num_examples),
+        weight_decay=recipe.weight_decay,
+        seed=recipe.seed,
+        dropout=0.0,
+        clip_norm=sweep.clip_norm,
+        precision=sweep.precision,
+        scaled_losses=False,
+        architecture=architecture,
+        method_version=METHOD_VERSIONS["pretrain"],
+    )
+    return (tokenizer, pretrain)
+
+
+def train_split(task: Task) -> str:
+    """The task's training split, `train/<first language>`."""
+    return next((s for s in task.splits if s.startswith("train/")), f"train/{task.languages[0]}")
+
+
+def trial_phases(config: TrialConfig, start: str, sources: Sources) -> tuple[PlannedPhase, ...]:
+    """The phases of one trial in the order in which they run.
+
+    At every rung: a segment of the trunk, a cooldown that branches off it, and the targets from the cooldown. Without
+    intermediate tasks the targets start from the encoder itself.
+
+    Args:
+        start: hash of the encoder (a root or a pre-training phase).
+    """
+    recipe = config.intermediate
+    data = tuple(
+        sources.spec(name, train_split(sources.task(name)), recipe.max_length, recipe.stride, recipe.examples_per_task)
+        for name in config.tasks
+    )
+    planned: list[PlannedPhase] = []
+    trunk, seen = start, 0
+    for index, rung in enumerate(recipe.rungs):
+        parent = start
+        if data:
+            segment = _intermediate_spec(config, data, "trunk", trunk, seen, rung - seen)
+            planned.append(PlannedPhase(segment))
+            parent = trunk = phase_hash(segment)
+            seen = rung
+            if recipe.schedule == "constant":  # a linear trunk ends at rate zero by itself
+                length = max(1, round(recipe.cooldown_ratio * rung / recipe.batch_size)) * recipe.batch_size
+                cooldown = _intermediate_spec(config, data, "cooldown", trunk, rung, length)
+                planned.append(PlannedPhase(cooldown))
+                parent = phase_hash(cooldown)
+        last = index == len(recipe.rungs) - 1
+        planned += [PlannedPhase(_target_spec(config, t, parent, last, sources), index) for t in config.targets]
+    return tuple(planned)
+
+
+def _intermediate_spec(
+    config: TrialConfig, data: tuple[DataSpec, ...], kind: str, parent: str, first: int, num_examples: int
+) -> TrainSpec:
+    recipe = config.intermediate
+    trunk = "warmup_linear" if recipe.schedule == "linear" else "warmup_constant"
+    schedule = trunk if kind == "trunk" else "decay"
+    return TrainSpec(
+        kind=kind,
+        parent=parent,
+        data=data,
+        num_examples=num_examples,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        schedule=schedule,
+        seed=config.seed,
+        dropout=config.dropout,
+        clip_norm=config.clip_norm,
+        precision=config.precision,
+        method_version=METHOD_VERSIONS[kind],
+        first_example=first,
+        continues=first > 0,
+        warmup_examples=recipe.warmup_examples,
+        weight_decay=recipe.weight_decay,
+        mixing=recipe.mixing,
+        cap=recipe.cap,
+        temperature=recipe.temperature,
+        scaled_losses=recipe.scaled_losses,
+    )
+
+
+def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, sources: Sources) -> Spec:
+    task = sources.task(target.task)
+    evaluations = _evaluations(target, sources)
+    if task.kind == "retrieval":
+        return RetrievalSpec(
+            parent,
+            evaluations,
+            target.retrieval_layer,
+            config.precision,
+            METHOD_VERSIONS["retrieval"],
+            tuple(task.headline),
+        )
+    data = sources.spec(target.task, train_split(task), target.max_length, target.stride)
+    probe = target.probe_examples if not last else None
+    num_examples = probe if probe is not None else target.num_examples
+    return TrainSpec(
+        kind="target",
+        parent=parent,
+        data=(data,),
+        num_examples=num_examples,
+        batch_size=target.batch_size,
+        learning_rate=target.learning_rate,
+        schedule="warmup_linear",
+        seed=config.seed,
+        dropout=config.dropout,
+        clip_norm=config.clip_norm,
+        precision=config.precision,
+        method_version=METHOD_VERSIONS["target"],
+        warmup_examples=int(target.warmup_ratio * num_examples),
+        weight_decay=target.weight_decay,
+        scaled_losses=False,
+        evaluations=evaluations,
+        headline=tuple(task.headline),
+    )
+
+
+def _evaluations(target: Target, sources: Sources) -> tuple[EvaluationSpec, ...]:
+    """Finnish dev (selection), English dev, and Finnish test (sealed, where its files are)."""
+    task = sources.task(target.task)
+    whole = f"all/{target.language}"
+    found = []
+    if whole in task.splits:  # one file: queries are divided between dev and test, all candidates stay
+        data = sources.spec(target.task, whole, target.max_length, target.stride)
+        return tuple(
+            EvaluationSpec(data, target.language, split, split == "test", split == "dev") for split in ("dev", "test")
+        )
+    wanted = [("dev", target.language), ("dev", task.languages[0]), ("test", target.language)]
+    for split, language in wanted:
+        key = f"{split}/{language}"
+        english = split == "dev" and language != target.language
+        if (english and (not target.english or key not in task.splits)) or (
+            split == "test" and not sources.has(target.task, key)
+        ):
+            continue
+        data = sources.spec(target.task, key, target.max_length, target.stride)
+        selection = split == "dev" and not english
+        found.append(EvaluationSpec(data, language, split, split == "test", selection))
+    return tuple(found)
+
+
+def steps_of(spec: Spec) -> int:
+    """Optimizer steps of a phase."""
+    return spec.num_steps if isinstance(spec, TrainSpec) else 0
+
+
+def summary(plan: SweepPlan, store: Store) -> dict[str, Any]:
+    """What `xlray plan` prints, in the shape that other programs rely on.
+
+    `naive_steps` counts the same trial-size pairs trained each from scratch, one trunk per size, nothing shared;
+    device hours are those that the store has measured per step for phases of the same kind, else None.
+    """
+    specs = plan.all_specs()
+    uses: dict[str, int] = {}
+    for phases in plan.phases.values():
+        for key in {phase_hash(p.spec) for p in phases}:
+            uses[key] = uses.get(key, 0) + 1
+    stored = {key for key, spec in specs.items() if store.has(spec)}
+    steps = sum(steps_of(spec) for key, spec in specs.items())
+    remaining = sum(steps_of(spec) for key, spec in specs.items() if key not in stored)
+    naive, untrunked = naive_steps(plan)
+    shared_away = sum((n - 1) * steps_of(specs[key]) for key, n in uses.items())
+    hours = _device_hours(plan, store, stored)
+    cells: dict[str, int] = {}
+    for trial in plan.trials:
+        cells[trial.cell] = cells.get(trial.cell, 0) + 1
+    return {
+        "name": plan.sweep.name,
+        "trials": len(plan.trials),
+        "cells": cells,
+        "phases": {
+            "new": len(specs.keys() - stored),
+            "shared": sum(n - 1 for n in uses.values()),
+            "stored": len(stored),
+        },
+        "steps": steps,
+        "remaining_steps": remaining,
+        "naive_steps": naive,
+        "steps_ratio": steps / naive if naive else 1.0,
+        "saved": {"trunk": naive - untrunked, "sharing": shared_away, "stopping": None},
+        "device_hours": hours,
+        "storage_bytes": sum(f.stat().st_size for f in store.root.rglob("*") if f.is_file()),
+        "minimum_detectable_effect": None,
+        "missing_test_sets": sorted(plan.sources.missing),
+        "overlapping_examples": dict(sorted(plan.sources.overlapping.items())),
+        "skipped_examples": {
+            split: {"number": len(bad), "first": bad[0]} for split, bad in plan.sources.skipped.items()
+        },
+    }
+
+
+def naive_steps(plan: SweepPlan) -> tuple[int, int]:
+    """(steps with each size of each trial from scratch, steps with one trunk per trial), nothing shared."""
+    before = sum(steps_of(spec) for spec in plan.shared)
+    naive = with_trunk = before
+    for phases in plan.phases.values():
+        trunk = 0
+        for planned in phases:
+            own = steps_of(planned.spec)
+            if planned.spec.kind == "trunk":
+                trunk += own
+                naive += trunk
+            else:
+                naive += own
+            with_trunk += own
+    return naive, with_trunk
+
+
+def _device_hours(plan: SweepPlan, store: Store, stored: set[str]) -> float | None:
+    """Remaining device-hours at the rate of the stored phases of each kind; None until every kind was seen."""
+    seconds: dict[str, float] = {}
+    steps: dict[str, int] = {}
+    specs = plan.all_specs()
+    for key in stored:
+        record = store.done(specs[key])["record"]
+        seconds[specs[key].kind] = seconds.get(specs[key].kind, 0.0) + float(record.get("device_seconds", 0.0))
+        steps[specs[key].kind] = steps.get(specs[key].kind, 0) + max(1, steps_of(specs[key]))
+    total = 0.0
+    for key, spec in specs.items():
+        if key not in stored:
+            if not steps.get(spec.kind):
+                return None
+            total += seconds[spec.kind] / steps[spec.kind] * max(1, steps_of(spec))
+    return total / 3600

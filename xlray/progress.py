@@ -1,0 +1,333 @@
+"""How far a sweep is: from its journal, its workers' progress files and the finished phases, without Ray."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xlray.collect import OPEN_STATES, statuses
+from xlray.jobs import read_job, trial_title
+from xlray.phases import Spec, Store, TrainSpec, label
+from xlray.plan import SweepPlan, steps_of
+from xlray.results import read_journal
+
+KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
+
+
+@dataclass(frozen=True)
+class PhaseWork:
+    """A phase to be watched.
+
+    Attributes:
+        folder: where it lies in the storage; finished once `DONE` is in it.
+        label: for people, such as "target udpos".
+    """
+
+    folder: Path
+    kind: str
+    label: str
+    num_steps: int
+
+
+@dataclass(frozen=True)
+class TrialWork:
+    """A trial to be watched, with its phases in order."""
+
+    trial_id: str
+    title: str
+    role: str
+    cell: str
+    num_tasks: int
+    seed: int
+    phases: tuple[PhaseWork, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """A sweep to be watched.
+
+    Attributes:
+        shared: phases before all trials.
+        targets: names of the target tasks, in the order of the definition.
+    """
+
+    name: str
+    question: str
+    directory: Path
+    num_rungs: int
+    targets: tuple[str, ...]
+    shared: tuple[PhaseWork, ...]
+    trials: tuple[TrialWork, ...]
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A trial as it stands now.
+
+    Attributes:
+        status: created, running, finished, stopped or failed.
+        phase: label of the phase that runs, or "".
+        done: steps done of that phase, of `steps`.
+        rungs: number of rungs reported.
+        rung: examples at the last one, or None.
+        fi_accuracy: at the last rung, in percent; None if there is none or it is no number.
+        scores: each target's headline at the last rung.
+        changed: time of the last journal entry, in seconds UTC.
+    """
+
+    trial: TrialWork
+    status: str
+    phase: str = ""
+    done: int = 0
+    steps: int = 0
+    rungs: int = 0
+    rung: int | None = None
+    fi_accuracy: float | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    changed: float = 0.0
+    error: str = ""
+
+
+def phase_work(spec: Spec, store: Store) -> PhaseWork:
+    """What is watched of a phase."""
+    name = spec.data[0].task if isinstance(spec, TrainSpec) and spec.kind == "target" else ""
+    if isinstance(spec, TrainSpec) and spec.kind in ("trunk", "cooldown"):
+        name = f"{spec.first_example + spec.num_examples if spec.kind == 'trunk' else spec.first_example:,}"
+    if spec.kind == "retrieval":
+        name = label(spec)
+    return PhaseWork(store.folder(spec), spec.kind, f"{spec.kind} {name}".strip(), steps_of(spec))
+
+
+def work_of_plan(plan: SweepPlan, store: Store, directory: Path) -> Work:
+    """Everything that a planned sweep consists of."""
+    trials = tuple(
+        TrialWork(
+            t.trial_id,
+            trial_title(plan.sweep, t),
+            t.role,
+            t.cell,
+            len(t.config.tasks),
+            t.config.seed,
+            tuple(phase_work(p.spec, store) for p in plan.phases[t.trial_id]),
+        )
+        for t in plan.trials
+    )
+    return Work(
+        plan.sweep.name,
+        plan.sweep.question,
+        directory,
+        len(plan.sweep.intermediate.rungs),
+        tuple(t.task for t in plan.sweep.targets),
+        tuple(phase_work(s, store) for s in plan.shared),
+        trials,
+    )
+
+
+def read_work(directory: Path) -> tuple[Work, list[dict[str, Any]]]:
+    """What can be known of a sweep from its folder alone (definition, jobs that were written), and its journal."""
+    journal = read_journal(directory / "journal")
+    path = directory / "sweep.json"
+    definition: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    rungs = definition.get("intermediate", {}).get("rungs", [])
+    targets = tuple(t["task"] for t in definition.get("targets", []))
+    trials: dict[str, TrialWork] = {}
+    for entry in journal:
+        trial_id = entry.get("trial_id")
+        if trial_id and trial_id not in trials:
+            num_tasks, seed = len(entry.get("tasks", [])), int(entry.get("seed", 0))
+            title, phases = (
+                f"{num_tasks}tasks-s{seed}-{trial_id}",
+                phases_of_job(directory / "jobs" / f"{trial_id}.json"),
+            )
+            role, cell = entry.get("role", ""), entry.get("cell", "")
+            trials[trial_id] = TrialWork(trial_id, title, role, cell, num_tasks, seed, phases)
+    work = Work(
+        directory.name,
+        definition.get("question", ""),
+        directory,
+        len(rungs),
+        targets,
+        phases_of_job(directory / "jobs" / "shared.json"),
+        tuple(trials.values()),
+    )
+    return work, journal
+
+
+def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:
+    """The phases of a job's document; none if it was not written."""
+    if not path.is_file():
+        return ()
+    job = read_job(path)
+    return tuple(phase_work(p.spec, Store(job.storage)) for p in job.phases)
+
+
+@dataclass
+class Watch:
+    """What was found finished so far, so that each phase's folder is looked at until it is finished, not longer.
+
+    Attributes:
+        finished: folder to time of `DONE`.
+        stored: folders that were finished at the start of the watch; they cost nothing.
+    """
+
+    work: Work
+    finished: dict[Path, float] = field(default_factory=dict)
+    stored: frozenset[Path] = frozenset()
+
+    def __post_init__(self) -> None:
+        for phases in (self.work.shared, *(t.phases for t in self.work.trials)):
+            for phase in phases:
+                self.look(phase)
+        self.stored = frozenset(self.finished)
+
+    def look(self, phase: PhaseWork) -> bool:
+        """Whether the phase is finished."""
+        if phase.folder not in self.finished:
+            try:
+                self.finished[phase.folder] = (phase.folder / "DONE").stat().st_mtime
+            except OSError:
+                return False
+        return True
+
+    def current(self, phases: Sequence[PhaseWork], name: str) -> tuple[PhaseWork | None, int]:
+        """The first phase that is not finished, and its steps done by the worker's progress file."""
+        before = 0.0
+        for phase in phases:
+            if not self.look(phase):
+                return phase, min(phase.num_steps, self._steps_done(phase, name, before))
+            before = max(before, self.finished[phase.folder])
+        return None, 0
+
+    def _steps_done(self, phase: PhaseWork, name: str, before: float) -> int:
+        # The file is of the phase before until this one has written it for the first time.
+        try:
+            found = json.loads((self.work.directory / "progress" / f"{name}.json").read_text())
+            mine = found["kind"] == phase.kind and found["steps"] == phase.num_steps and found["time"] >= before
+            return int(found["done"]) if mine else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    def states(self, journal: Sequence[Mapping[str, Any]], since: int = 0) -> tuple[TrialState, ...]:
+        """Every trial as it stands.
+
+        Args:
+            since: number of journal entries from earlier runs; a trial that these left open or failed is waiting.
+        """
+        known, earlier = statuses(journal), statuses(journal[:since])
+        touched = {e.get("trial_id") for e in journal[since:]}
+        changed = {e["trial_id"]: float(e.get("time", 0.0)) for e in journal if "trial_id" in e}
+        found = []
+        for trial in self.work.trials:
+            state = known.get(trial.trial_id, {"status": "created", "error": "", "rungs": {}})
+            before = earlier.get(trial.trial_id, {}).get("status")
+            waits = before in ("failed", "running") and trial.trial_id not in touched
+            status = "created" if waits else state["status"]
+            phase, done = self.current(trial.phases, trial.trial_id) if status == "running" else (None, 0)
+            last = state["rungs"][max(state["rungs"])] if state["rungs"] else {}
+            found.append(
+                TrialState(
+                    trial,
+                    status,
+                    phase.label if phase else "",
+                    done,
+                    phase.num_steps if phase else 0,
+                    len(state["rungs"]),
+                    last.get("rung"),
+                    last.get("fi_accuracy"),
+                    last.get("scores", {}),
+                    changed.get(trial.trial_id, 0.0),
+                    state["error"],
+                )
+            )
+        return tuple(found)
+
+    def steps(self, states: Sequence[TrialState]) -> tuple[int, int]:
+        """(steps done, steps in all) of what was not stored at the start, without what stopped trials leave undone."""
+        needed = {p.folder: p.num_steps for p in self.work.shared}
+        current = self.current(self.work.shared, "shared")[1]
+        for state in states:
+            ended = state.status not in OPEN_STATES
+            for phase in state.trial.phases:
+                if ended and not self.look(phase):
+                    break  # phases run in order
+                needed[phase.folder] = phase.num_steps
+            current += state.done if state.status == "running" else 0
+        total = sum(steps for folder, steps in needed.items() if folder not in self.stored)
+        done = sum(steps for folder, steps in needed.items() if folder in self.finished and folder not in self.stored)
+        return min(total, done + current), total
+
+
+def time_left_s(elapsed_s: float, done: int, total: int) -> float | None:
+    """Seconds until `total` steps are done, at the rate of the `done` ones; None until 5 % are.
+
+    Elapsed time includes the starts of trials and evaluations, so these are in the rate.
+    """
+    if done >= total:
+        return 0.0
+    if done <= 0 or done < KNOWN_SHARE * total:
+        return None
+    return elapsed_s * (total - done) / done
+
+
+def clock(seconds: float | None) -> str:
+    """`1:02:03` or `2:03`; a dash for what is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return "\u2013"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a process holds the sweep's journal."""
+    try:
+        with (directory / "journal" / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def sweep_state(states: Sequence[TrialState], running: bool) -> str:
+    """planned, running, interrupted, failed (ended, some trials failed) or finished."""
+    if running:
+        return "running"
+    if not states:
+        return "planned"
+    if any(s.status in OPEN_STATES for s in states):
+        return "interrupted"
+    return "failed" if any(s.status == "failed" for s in states) else "finished"
+
+
+def status_document(work: Work, states: Sequence[TrialState], state: str) -> dict[str, Any]:
+    """What `xlray status --json` prints."""
+    return {
+        "name": work.name,
+        "state": state,
+        "directory": str(work.directory),
+        "trials": [
+            {
+                "trial_id": s.trial.trial_id,
+                "status": s.status,
+                "role": s.trial.role,
+                "cell": s.trial.cell,
+                "num_tasks": s.trial.num_tasks,
+                "seed": s.trial.seed,
+                "rung": s.rung,
+                "fi_accuracy": s.fi_accuracy,
+                "scores": dict(s.scores),
+                "phase": s.phase,
+                "done": s.done,
+                "steps": s.steps,
+                "error": s.error,
+            }
+            for s in states
+        ],
+    }

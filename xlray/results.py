@@ -1,0 +1,390 @@
+"""Results in and out: the Parquet tables of a sweep and its journal. pyarrow only, so that notebooks load it fast."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import secrets
+import socket
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xlray.canonical import InputError
+
+HEADLINE = "headline"
+MAJORITY = "majority"
+JOURNAL_FILE = "000000.jsonl"
+UNSEALED_FILE = "unsealed.jsonl"  # in the sweep's folder: one entry for each opening of its test data
+
+_TEXT, _WHOLE, _REAL, _FLAG, _TEXTS = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.list_(pa.string())
+# fmt: off
+
+# One row per measured number. `rung` counts examples seen by the trunk, `num_examples` those of the target phase.
+# `selection` marks the numbers that are averaged into a trial's fi_accuracy; other rows never decide anything.
+SCORES = pa.schema([
+    ("sweep", _TEXT), ("trial_id", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE), ("tasks", _TEXTS),
+    ("seed", _WHOLE), ("rung", _WHOLE), ("rung_index", _WHOLE), ("num_examples", _WHOLE), ("task", _TEXT),
+    ("language", _TEXT), ("split", _TEXT), ("metric", _TEXT), ("value", _REAL), ("num_eval_examples", _WHOLE),
+    ("selection", _FLAG), ("role", _TEXT), ("source", _TEXT), ("phase", _TEXT),
+])
+# One row per trial; status: created, running, finished, stopped or failed. `execution` and `method_versions` are JSON.
+TRIALS = pa.schema([
+    ("sweep", _TEXT), ("trial_id", _TEXT), ("status", _TEXT), ("role", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE),
+    ("tasks", _TEXTS), ("source", _TEXT), ("chain", _WHOLE), ("position", _WHOLE), ("seed", _WHOLE),
+    ("last_rung", _WHOLE), ("degenerate", _FLAG), ("error", _TEXT), ("execution", _TEXT), ("method_versions", _TEXT),
+    ("fi_accuracy", _REAL),
+])
+# The cost ledger: one row per phase that a trial needed. `num_steps` is what the phase consists of,
+# `num_executed_steps` what was run for it here (0 if shared or stored), `num_repeated_steps` the part of that which a
+# crash lost and which was run again.
+PHASES = pa.schema([
+    ("phase", _TEXT), ("kind", _TEXT), ("status", _TEXT), ("num_steps", _WHOLE), ("num_tokens", _WHOLE),
+    ("device_hours", _REAL), ("trial_id", _TEXT), ("num_executed_steps", _WHOLE), ("num_repeated_steps", _WHOLE),
+    ("degenerate", _FLAG),
+])
+# Sufficient statistics per evaluated item (correct and total; tp, fp, fn; em, f1), for resampling items.
+ITEMS = pa.schema([
+    ("sweep", _TEXT), ("trial_id", _TEXT), ("rung", _WHOLE), ("task", _TEXT), ("language", _TEXT), ("split", _TEXT),
+    ("item", _WHOLE), ("statistic", pa.dictionary(pa.int32(), pa.string())), ("value", _REAL),
+])
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a sweep has measured so far.
+
+    Attributes:
+        name: the sweep's name.
+        directory: `<storage>/sweeps/<name>`.
+        scores: table with the columns `SCORES`.
+        trials: table with the columns `TRIALS`.
+        phases: table with the columns `PHASES`.
+    """
+
+    name: str
+    directory: Path
+    scores: pa.Table
+    trials: pa.Table
+    phases: pa.Table
+
+    def best(self) -> dict[str, Any]:
+        """The trial with the highest Finnish accuracy on dev among those that reached the last rung seen.
+
+        Returns:
+            its row of `trials` with `fi_accuracy`, `without_tatoeba`, `rung`, `rung_index` and `scores` (target task to
+            headline, in percent). Equal trials are ordered by id.
+
+        Raises:
+            InputError: no trial has all its targets scored at any rung.
+        """
+        complete = complete_rungs(self.scores)
+        if not complete:
+            raise InputError(f"{self.directory}: no trial has finished a rung yet, so there is no best one.")
+        last = max(rung_index for _, rung_index in complete)
+        means = {trial: fi_accuracy(found) for (trial, rung_index), found in complete.items() if rung_index == last}
+        trial_id = min(means, key=lambda trial: (-means[trial], trial))
+        rows = self.trials.filter(pc.equal(self.trials["trial_id"], trial_id)).to_pylist()
+        scores = complete[trial_id, last]
+        at_last = pc.and_(pc.equal(self.scores["trial_id"], trial_id), pc.equal(self.scores["rung_index"], last))
+        rung = pc.max(self.scores.filter(at_last)["rung"]).as_py()
+        return {
+            **(rows[0] if rows else {"trial_id": trial_id}),
+            "fi_accuracy": means[trial_id],
+            "without_tatoeba": without_tatoeba(scores, retrieval_tasks(self.scores)),
+            "rung": rung,
+            "rung_index": last,
+            "scores": scores,
+        }
+
+
+def fi_accuracy(scores: Mapping[str, float]) -> float:
+    """Plain mean of the headline scores of one trial at one rung.
+
+    Args:
+        scores: target task to headline score, in percent; not empty.
+    """
+    if not scores:
+        raise InputError("fi_accuracy: `scores is not empty` must hold, but got {}.")
+    return math.fsum(scores.values()) / len(scores)
+
+
+def without_tatoeba(scores: Mapping[str, float], retrieval: Collection[str] = ("tatoeba",)) -> float:
+    """Mean over the targets that are trained; NaN if there is none. Schedulers rank by it.
+
+    Args:
+        scores: target task to headline score, in percent.
+        retrieval: targets that are evaluated only and left out.
+    """
+    trained = [value for task, value in scores.items() if task not in retrieval]
+    return math.fsum(trained) / len(trained) if trained else math.nan
+
+
+def retrieval_tasks(scores: pa.Table) -> frozenset[str]:
+    """Targets that are evaluated without training, read from the table: they saw no target training examples."""
+    headline = headline_rows(scores)
+    seen = pc.fill_null(headline["num_examples"], 0)
+    totals = headline.append_column("seen", seen).group_by("task").aggregate([("seen", "max")])
+    pairs = zip(totals["task"].to_pylist(), totals["seen_max"].to_pylist(), strict=True)
+    return frozenset(task for task, most in pairs if most == 0 or task.endswith("tatoeba"))
+
+
+def headline_rows(scores: pa.Table) -> pa.Table:
+    """The rows that are averaged into fi_accuracy: headline metric, marked for selection."""
+    selected = pc.fill_null(scores["selection"], False)
+    return scores.filter(pc.and_(pc.equal(scores["metric"], HEADLINE), selected))
+
+
+def complete_rungs(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
+    """(trial_id, rung_index) to {target task: headline}, for rungs where every target of the sweep has its score.
+
+    A rung with a target that is not evaluated yet, or whose score is no number, is left out: its mean would be over
+    other tasks than the means beside it.
+    """
+    headline = headline_rows(scores)
+    columns = (headline[name].to_pylist() for name in ("trial_id", "rung_index", "task", "value"))
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for trial_id, rung_index, task, value in zip(*columns, strict=True):
+        if value is not None and math.isfinite(value):
+            found.setdefault((trial_id, rung_index), {})[task] = value
+    targets = set(headline["task"].to_pylist())
+    return {key: dict(sorted(values.items())) for key, values in found.items() if set(values) == targets}
+
+
+def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """A table of `schema` from dictionaries; absent keys become null.
+
+    Raises:
+        InputError: for a key that is no column, or a value of the wrong type.
+    """
+    known = set(schema.names)
+    for number, row in enumerate(rows):
+        unknown = sorted(set(row) - known)
+        if unknown:
+            raise InputError(f"row {number}: unknown column {unknown[0]!r}; the columns are {', '.join(schema.names)}.")
+    try:
+        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"rows do not fit the columns {', '.join(schema.names)}: {error}") from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` only once it is whole and on disk; an error leaves `path` as it was."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _fsync_folder(path.parent)
+
+
+def write_table(path: Path | str, table: pa.Table) -> None:
+    """Write Parquet atomically: readers see the old file or the new one, whatever happens in between."""
+    with atomic_file(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
+    """Read the columns of `schema` from a Parquet file; further columns are ignored.
+
+    Raises:
+        InputError: the file is missing, truncated or no Parquet file, or a column is missing or of another type.
+    """
+    path = Path(path)
+    try:
+        file = pq.ParquetFile(path)
+        missing = [name for name in schema.names if name not in file.schema_arrow.names]
+        if missing:
+            raise InputError(f"{path}: column {missing[0]!r} is missing; found {', '.join(file.schema_arrow.names)}.")
+        table = file.read(columns=schema.names).select(schema.names)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from error
+    for field in schema:
+        if not _compatible(table.schema.field(field.name).type, field.type):
+            found = table.schema.field(field.name).type
+            raise InputError(f"{path}: column {field.name!r} must be {field.type}, but is {found}.")
+    return table.cast(schema)
+
+
+def _compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
+    plain = found.value_type if pa.types.is_dictionary(found) else found
+    wanted = wanted.value_type if pa.types.is_dictionary(wanted) else wanted
+    integers = pa.types.is_integer(plain) and (pa.types.is_integer(wanted) or pa.types.is_floating(wanted))
+    floats = pa.types.is_floating(plain) and pa.types.is_floating(wanted)
+    strings = plain in (pa.string(), pa.large_string()) and wanted == pa.string()
+    lists = pa.types.is_list(plain) and pa.types.is_list(wanted) and _compatible(plain.value_type, wanted.value_type)
+    return plain == wanted or pa.types.is_null(plain) or integers or floats or strings or lists
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def load_results(directory: Path | str) -> Results:
+    """The tables of a sweep's folder; one that is not written yet is empty.
+
+    Raises:
+        InputError: the folder is no sweep's, a table cannot be read, or a score is there twice.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder.")
+    if not any((directory / name).exists() for name in ("sweep.json", "journal", "results/scores.parquet")):
+        raise InputError(f"{directory}: not a sweep's folder (no sweep.json, journal/ or results/scores.parquet).")
+    tables = {}
+    for name, schema in (("scores", SCORES), ("trials", TRIALS), ("phases", PHASES)):
+        path = directory / "results" / f"{name}.parquet"
+        tables[name] = read_table(path, schema) if path.exists() else schema.empty_table()
+    _check_unique(tables["scores"], directory / "results" / "scores.parquet")
+    return Results(directory.resolve().name, directory, tables["scores"], tables["trials"], tables["phases"])
+
+
+def _check_unique(scores: pa.Table, path: Path) -> None:
+    """A score that is there twice would count twice in every mean."""
+    key = ["trial_id", "rung_index", "task", "language", "split", "metric"]
+    counts = scores.select(key).group_by(key).aggregate([([], "count_all")])
+    twice = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).to_pylist()
+    if twice:
+        raise InputError(f"{path}: a score is there {twice[0]['count_all']} times: { {k: twice[0][k] for k in key} }.")
+
+
+def append(journal_dir: Path | str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Add one entry to the journal, durably; see `append_line`. Call it inside `exclusive`."""
+    return append_line(Path(journal_dir) / JOURNAL_FILE, entry)
+
+
+def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Add one entry to a file of JSON lines, with `time` in seconds UTC; returns it as a reader will see it.
+
+    The line is one write, so a crash tears at most the last line; what it left is dropped here, before the next entry.
+    NaN and infinities become null, so that every line is JSON to any reader. Entries of several processes wait for one
+    another.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    full = _finite({**entry, "time": time.time()})
+    line = json.dumps(full, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _mend_tail(descriptor)
+        written = os.write(descriptor, line)
+        if written != len(line):
+            raise OSError(f"{path}: only {written} of {len(line)} bytes were written; is the disk full?")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if is_new:
+        _fsync_folder(path.parent)
+    return dict(full)
+
+
+def read_journal(journal_dir: Path | str) -> list[dict[str, Any]]:
+    """All entries of the journal in order; see `read_lines`."""
+    return read_lines(Path(journal_dir) / JOURNAL_FILE)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All entries in order; without a file, none. A last line that was torn by a crash is left out.
+
+    Raises:
+        InputError: any other line is not a JSON object; names the file and the line.
+    """
+    if not path.exists():
+        return []
+    *lines, tail = path.read_bytes().split(b"\n")
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        entry = _parse_line(line)
+        if entry is None:
+            raise InputError(f"{path}:{number}: not a JSON object: {line[:80]!r}.")
+        entries.append(entry)
+    # No proper prefix of a JSON object is one, so a tail that parses lacks nothing but its line end.
+    last = _parse_line(tail)
+    return entries if last is None else [*entries, last]
+
+
+@contextlib.contextmanager
+def exclusive(journal_dir: Path | str) -> Iterator[None]:
+    """Hold the journal alone; the lock ends with the process, so nothing is left to clean up after a crash.
+
+    Raises:
+        InputError: another process holds it; says which.
+    """
+    folder = Path(journal_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise InputError(f"{folder.parent}: another process runs this sweep already ({owner}).") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line.decode())
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _mend_tail(descriptor: int) -> None:
+    """End the last line if only its line end is missing, drop it if it is torn."""
+    size = os.fstat(descriptor).st_size
+    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+        return
+    tail = b""
+    start = size
+    while start > 0 and b"\n" not in tail:
+        length = min(start, 65_536)
+        start -= length
+        tail = os.pread(descriptor, length, start) + tail
+    tail = tail.rpartition(b"\n")[2]
+    if _parse_line(tail) is None:
+        os.ftruncate(descriptor, size - len(tail))
+    else:
+        os.write(descriptor, b"\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

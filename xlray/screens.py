@@ -1,0 +1,205 @@
+"""The tables that the command line prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xlray.live import percent, short_names
+from xlray.phases import TrainSpec, phase_name
+from xlray.plan import SweepPlan, steps_of
+from xlray.progress import TrialState, Work
+from xlray.results import MAJORITY, Results
+
+LONG_TEXT = 60
+
+
+def make_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Sequence[str] = ()
+) -> Table:
+    """A plain table.
+
+    Args:
+        right: names of the columns that are set to the right.
+    """
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        # As text: brackets and colons of data are no markup.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    return table
+
+
+def plan_lines(document: Mapping[str, Any]) -> list[str]:
+    """A sweep's plan in a few lines: trials, phases, steps.
+
+    Args:
+        document: what `plan.summary` returned.
+    """
+    phases, saved = document["phases"], document["saved"]
+    cells = ", ".join(f"{cell}: {count}" for cell, count in document["cells"].items())
+    hours = document["device_hours"]
+    cost = "not known until a phase of each kind is stored" if hours is None else f"{hours:.2f} device-hours"
+    lines = [
+        f"trials  {document['trials']} in cells (tasks-source: trials) {cells}",
+        f"phases  {phases['new']} new, {phases['stored']} stored, {phases['shared']} shared with another trial",
+        f"steps   {document['remaining_steps']:,} to do of {document['steps']:,}; {document['naive_steps']:,} if each "
+        f"size of each trial were trained by itself (saved: trunk {saved['trunk']:,}, sharing {saved['sharing']:,})",
+        f"cost    {cost}",
+    ]
+    if document["missing_test_sets"]:
+        lines.append(f"absent  test sets, which are left out: {', '.join(document['missing_test_sets'])}")
+    if document["overlapping_examples"]:
+        parts = (f"{split} {number:,}" for split, number in document["overlapping_examples"].items())
+        lines.append(f"dropped training examples with a text of the Finnish target data: {', '.join(parts)}")
+    for split, bad in document["skipped_examples"].items():
+        lines.append(f"skipped {bad['number']:,} bad examples of {split}, the first: {bad['first']}")
+    return lines
+
+
+def phase_rows(plan: SweepPlan, results: Results | None) -> list[dict[str, Any]]:
+    """Phases by kind and target task: how many, steps and examples of each, what was executed and what it cost.
+
+    Args:
+        results: None before the sweep was run.
+    """
+    ledger = results.phases.to_pylist() if results is not None else []
+    groups: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    for spec in plan.all_specs().values():
+        kind = f"target {spec.data[0].task}" if isinstance(spec, TrainSpec) and spec.kind == "target" else spec.kind
+        counts = {"number": 0, "computed": 0, "stored": 0, "shared": 0, "executed_steps": 0, "device_hours": 0.0}
+        group = groups.setdefault(kind, {"phase": kind, "steps": [], "examples": [], **counts})
+        group["number"] += 1
+        group["steps"].append(steps_of(spec))
+        group["examples"].append(spec.num_examples if isinstance(spec, TrainSpec) else 0)
+        names[phase_name(spec)] = kind
+    for row in ledger:
+        if row["phase"] in names:
+            group = groups[names[row["phase"]]]
+            group[row["status"]] += 1
+            group["executed_steps"] += row["num_executed_steps"]
+            group["device_hours"] += row["device_hours"]
+    return list(groups.values())
+
+
+def spread(values: Sequence[int]) -> str:
+    """`8` or `8 to 64`; nothing where all are zero."""
+    low, high = min(values), max(values)
+    if high == 0:
+        return ""
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def phase_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of `phase_rows` for people."""
+    cells = [
+        (
+            r["phase"],
+            r["number"],
+            spread(r["steps"]),
+            spread(r["examples"]),
+            f"{r['executed_steps']:,}",
+            f"{r['device_hours']:.3f}",
+            f"{r['computed']} / {r['shared']} / {r['stored']}",
+        )
+        for r in rows
+    ]
+    columns = ("phase", "number", "steps", "examples", "executed steps", "device-hours", "computed / shared / stored")
+    return make_table(
+        columns, cells, "Phases (steps and examples of one; executed steps and device-hours of all)", right=columns[1:]
+    )
+
+
+def ranked(states: Iterable[TrialState]) -> list[TrialState]:
+    """Trials by rung, then by Finnish accuracy, best first."""
+
+    def key(s: TrialState) -> tuple[float, float, str]:
+        return -(s.rung or 0), 1.0 if s.fi_accuracy is None else -s.fi_accuracy, s.trial.title
+
+    return sorted(states, key=key)
+
+
+def majority(results: Results) -> dict[str, float]:
+    """Of each target the score of always giving the most frequent answer, on dev in the language of the headline."""
+    scores = results.scores
+    chosen = scores.filter(pc.fill_null(scores["selection"], False)).select(["task", "language", "split"])
+    headline = {(r["task"], r["language"], r["split"]) for r in chosen.to_pylist()}
+    found: dict[str, float] = {}
+    for row in scores.filter(pc.equal(scores["metric"], MAJORITY)).to_pylist():
+        if (row["task"], row["language"], row["split"]) in headline and row["value"] is not None:
+            found.setdefault(row["task"], row["value"])
+    return found
+
+
+def final_table(
+    states: Sequence[TrialState], work: Work, baseline: Mapping[str, float], running: bool = False
+) -> Table:
+    """All trials, best first, and below them what always giving the most frequent answer scores.
+
+    Args:
+        running: a process runs the sweep; otherwise a trial that was running is interrupted.
+    """
+    words = {"created": "waiting"} if running else {"created": "waiting", "running": "interrupted"}
+    names = short_names(work.targets)
+    heads = [names[task] for task in work.targets]
+    columns = ["", "trial", "role", "tasks", "seed", "last rung", "Finnish", *heads, "status"]
+    table = make_table(columns, [], "Finnish dev, headline scores in percent", right=columns[3:-1])
+    table.columns[1].no_wrap = True
+    for number, s in enumerate(ranked(states), start=1):
+        status = words.get(s.status, s.status)
+        rung = f"{s.rung:,} ({s.rungs}/{work.num_rungs})" if s.rung is not None else ""
+        table.add_row(
+            str(number),
+            s.trial.title,
+            s.trial.role,
+            str(s.trial.num_tasks),
+            str(s.trial.seed),
+            rung,
+            percent(s.fi_accuracy),
+            *(percent(s.scores.get(t)) for t in work.targets),
+            status,
+        )
+    if baseline:
+        whole = [baseline[t] for t in work.targets if t in baseline]
+        mean = sum(whole) / len(whole) if len(whole) == len(work.targets) else None
+        table.add_section()
+        table.add_row(
+            "", "majority answer", "", "", "", "", percent(mean), *(percent(baseline.get(t)) for t in work.targets), ""
+        )
+    return table
+
+
+def print_estimates(console: Console, document: Mapping[str, Any], most: int = 12) -> None:
+    """A report's answer, warnings and first estimates."""
+    console.print(document["answer"], highlight=False, markup=False)
+    for warning in document["warnings"]:
+        console.print(f"- {warning}", style="yellow", highlight=False, markup=False)
+    rows = []
+    for e in document["estimates"][:most]:
+        interval = "" if e["low"] is None else f"[{e['low']:.1f}, {e['high']:.1f}]"
+        rows.append((e["name"], f"{e['value']:.1f}", interval, e["num_seeds"], e["num_subsets"], f"{e['rung']:,}"))
+    if rows:
+        left = len(document["estimates"]) - len(rows)
+        title = f"Estimates{f' ({left} more in the report)' if left > 0 else ''}"
+        console.print(
+            make_table(
+                ("estimate", "value", "interval", "seeds", "subsets", "rung"),
+                rows,
+                title,
+                right=("value", "interval", "seeds", "subsets", "rung"),
+            )
+        )
+
+
+def shortened(value: Any, most: int = LONG_TEXT) -> str:
+    """A value in at most so many characters."""
+    text = str(value) if isinstance(value, str) else repr(value)
+    return text if len(text) <= most else text[: most - 1] + "\u2026"

@@ -1,0 +1,359 @@
+"""What a sweep's names stand for on this machine: records, their fingerprints, and the encoder's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from xlray.canonical import InputError, fingerprint, require
+from xlray.config import Encoder, Intermediate, Pretraining, Sweep, Target
+from xlray.data import Vocabulary, load_vocabulary
+from xlray.mixture import nested_sample
+from xlray.overlap import (
+    Exclusions,
+    build_exclusions,
+    drop_overlap,
+    finnish_splits,
+    load_exclusions,
+    merge,
+    store_exclusions,
+    uncovered,
+)
+from xlray.phases import DataSpec, EncoderSpec, file_digest, phase_hash, write_atomically
+from xlray.registry import ALL_TASKS, find_task
+from xlray.tasks import TASKS
+from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
+from xlray.tasks.task import Generated, Record, Task
+
+ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+KEPT_RECORDS = 50_000
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A split of a task, or a sample of it."""
+
+    task: str
+    split: str
+    sample: int | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.task} {self.split}"
+
+
+@dataclass
+class Sources:
+    """Where the records of a sweep come from; the splits that were asked for.
+
+    Attributes:
+        data_dir: folder of original distribution files, or None.
+        own_tasks: tasks of the sweep's own, by name, beside those of the registry.
+        root: the storage, which remembers fingerprints, so that files that have not changed are not read again.
+        skip_bad: leave bad examples out instead of refusing the file.
+        missing: splits that are not there and may be absent (test sets), as "task split".
+        skipped: what is wrong with the examples left out, by "task split".
+        exclusions: texts that no training example may have; None leaves nothing out.
+        overlapping: number of training examples left out because of it, by "task split".
+    """
+
+    data_dir: Path | None
+    own_tasks: Mapping[str, Task] = field(default_factory=dict)
+    root: Path | None = None
+    skip_bad: bool = False
+    missing: set[str] = field(default_factory=set)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    exclusions: Exclusions | None = None
+    overlapping: dict[str, int] = field(default_factory=dict)
+    _records: dict[_Split, list[Record]] = field(default_factory=dict)
+    _contents: dict[_Split, tuple[str, int]] = field(default_factory=dict)
+    _specs: dict[DataSpec, _Split] = field(default_factory=dict)
+    _generated: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
+
+    def task(self, name: str) -> Task:
+        """The task of that name: the sweep's own, or the registry's.
+
+        Raises:
+            InputError: there is none.
+        """
+        return self.own_tasks.get(name) or find_task(name, self.own_tasks)
+
+    def spec(self, name: str, split: str, max_length: int, stride: int = 0, sample: int | None = None) -> DataSpec:
+        """Describe a split by its content.
+
+        Args:
+            sample: at most this many examples, a hash-nested sample; None takes all.
+
+        Raises:
+            InputError: unknown task or split, missing or malformed files, training examples without labels.
+        """
+        task, wanted = with_labels(self.task(name), self.data_dir), _Split(name, split, sample)
+        content, num_records = self.content(name, split, sample)
+        spec = DataSpec(
+            task=name,
+            kind=task.kind,
+            split=split,
+            fingerprint=content,
+            num_records=num_records,
+            max_length=max_length,
+            stride=stride if task.kind == "span_qa" else 0,
+            labels=tuple(task.labels),
+            scale=task.scale,
+        )
+        self._specs[spec] = wanted
+        return spec
+
+    def content(self, name: str, split: str, sample: int | None = None) -> tuple[str, int]:
+        """Digest and number of a split's records."""
+        wanted = _Split(name, split, sample)
+        if wanted not in self._contents:
+            self._contents[wanted] = self._content(wanted)
+        return self._contents[wanted]
+
+    def _content(self, wanted: _Split) -> tuple[str, int]:
+        """Digest and number of the records: remembered for files that were read before, else read."""
+        note = self._note(wanted)
+        if note is not None and note.exists():
+            known = json.loads(note.read_text())
+            if known["skipped"]:
+                self.skipped[wanted.name] = known["skipped"]
+            if known["overlapping"]:
+                self.overlapping[wanted.name] = known["overlapping"]
+            return str(known["fingerprint"]), int(known["num_records"])
+        records = self._records[wanted] = self._read(wanted)
+        found = digest(records), len(records)
+        left_out = {"skipped": self.skipped.get(wanted.name, []), "overlapping": self.overlapping.get(wanted.name, 0)}
+        if note is not None:
+            with contextlib.suppress(OSError):  # a storage that cannot be written: `plan` still plans
+                note.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(note, json.dumps({"fingerprint": found[0], "num_records": found[1], **left_out}))
+            if len(records) > KEPT_RECORDS:  # read again when they are prepared, rather than all held until then
+                del self._records[wanted]
+        return found
+
+    def _note(self, wanted: _Split) -> Path | None:
+        if self.root is None or not self.root.is_dir() or wanted.task in self.own_tasks:
+            return None
+        identity = source_identity(self.task(wanted.task), wanted.split, self.data_dir)
+        if identity is None:
+            return None
+        version = self.exclusions.version if self.exclusions is not None and self._is_filtered(wanted) else None
+        key = fingerprint([identity, wanted.sample, self.skip_bad, version])[:20]
+        return self.root / "data" / "fingerprints" / f"{key}.json"
+
+    def _is_filtered(self, wanted: _Split) -> bool:
+        """Whether overlapping examples are left out: of what is trained on with labels, not of text for pre-training."""
+        return wanted.split.startswith("train/") and self.task(wanted.task).role != "text"
+
+    def _read(self, wanted: _Split) -> list[Record]:
+        task, records = self.task(wanted.task), self.all_records(wanted.task, wanted.split)
+        if self.exclusions is not None and self._is_filtered(wanted):
+            records, dropped = drop_overlap(records, task.kind, self.exclusions)
+            if dropped:
+                self.overlapping[wanted.name] = len(dropped)
+            if not records:
+                raise InputError(f"task {task.name!r}: every example of {wanted.split} is in the Finnish target data.")
+        if wanted.sample is not None:
+            records = [records[i] for i in nested_sample([r["id"] for r in records], wanted.sample, wanted.task)]
+        if wanted.split.startswith("train"):
+            _check_labelled(task, records)
+        return records
+
+    def all_records(self, name: str, split: str) -> list[Record]:
+        """Every record of a split, also those that overlap with Finnish target data."""
+        if (name, split) in self._generated:
+            return self._generated[name, split]
+        task = self.task(name)
+        bad: list[str] = []
+        records = load_records(task, split, self.data_dir, bad if self.skip_bad else None)
+        if bad:
+            self.skipped[f"{name} {split}"] = bad
+        if isinstance(task.source, Generated):  # made once; files are read again rather than all kept
+            self._generated[name, split] = records
+        return records
+
+    def has(self, name: str, split: str) -> bool:
+        """Whether the split is there; remembers it as missing if not."""
+        found = available(self.task(name), split, self.data_dir)
+        if not found:
+            self.missing.add(f"{name} {split}")
+        return found
+
+    def records(self, spec: DataSpec) -> list[Record]:
+        """The records behind a spec made by `spec`; of splits that are too large to be kept, read again."""
+        wanted = self._specs[spec]
+        return self._records.get(wanted) or self._read(wanted)
+
+    def release(self, spec: DataSpec) -> None:
+        """Forget the records of a prepared split."""
+        self._records.pop(self._specs[spec], None)
+
+
+def _check_labelled(task: Task, records: list[Record]) -> None:
+    name = {"tagging": "tags", "span_qa": "answers", "mlm": "text", "retrieval": "text"}.get(task.kind, "label")
+    for record in records:
+        if record.get(name) is None:
+            raise InputError(
+                f"task {task.name!r}, record {record['id']!r}: training examples must have a label, "
+                f"but {name!r} is missing."
+            )
+
+
+def find_exclusions(sweep: Sweep, sources: Sources) -> Exclusions | None:
+    """The list of Finnish texts that training must not hold: the storage's, if it covers the sweep's targets.
+
+    Otherwise a list of the Finnish data of the sweep's targets, and of the registry's targets whose files are here, is
+    joined to the storage's and takes its place. So a list only grows, and what is dropped depends on the storage, not on
+    the files of the machine that plans.
+
+    Returns:
+        The list, or None where no target has Finnish data.
+    """
+    names = [target.task for target in sweep.targets]
+    targets = [sources.task(name) for name in names]
+    here = [(t, split) for t, split in finnish_splits(targets) if available(t, split, sources.data_dir)]
+    if not here:
+        return None
+    storage = sources.root if sources.root is not None and sources.root.is_dir() else None
+    known = None if storage is None else load_exclusions(storage)
+    found = {(task.name, split): sources.content(task.name, split)[0] for task, split in here}
+    if known is not None and not uncovered(known, found):
+        return known
+
+    def load(task: Task, split: str) -> list[Record] | None:
+        local = task if task.name in names else replace(task, hub=None)
+        return sources.all_records(task.name, split) if available(local, split, sources.data_dir) else None
+
+    others = [task for task in TASKS.values() if task.role == "target" and task.name not in names]
+    made = build_exclusions([*targets, *others], load)
+    if known is not None:
+        made = merge(known, made)
+    if storage is not None:
+        with contextlib.suppress(OSError):  # a storage that cannot be written: `plan` still plans
+            store_exclusions(storage, made)
+    return made
+
+
+def stored_encoder(root: Path, spec: EncoderSpec) -> Path:
+    """Where the storage keeps an encoder."""
+    return root / "encoders" / phase_hash(spec)[:20]
+
+
+def bring_encoder(root: Path, spec: EncoderSpec, folder: Path) -> Path:
+    """Copy an encoder's files into the storage, once, so that workers ask neither the Hub nor another machine's disk.
+
+    Returns:
+        The folder in the storage; it appears by one rename.
+    """
+    there = stored_encoder(root, spec)
+    if there.is_dir():
+        return there
+    staging = there.with_name(f".{there.name}.{uuid.uuid4().hex[:8]}")
+    staging.mkdir(parents=True)
+    try:
+        for name in ENCODER_FILES:
+            shutil.copyfile(folder / name, staging / name)
+        staging.rename(there)
+    except OSError:  # another process was faster; its files are the same
+        if not there.is_dir():
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return there
+
+
+def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
+    """The folder of a public encoder: a local one as it is, a Hub id from the storage or the Hub's cache, else fetched.
+
+    Args:
+        root: the storage.
+
+    Raises:
+        InputError: neither a folder nor a Hub id with a pinned revision, or files are missing.
+    """
+    local = Path(encoder.path).expanduser().absolute()  # workers run in another folder
+    if local.is_dir():
+        absent = [name for name in ENCODER_FILES if not (local / name).is_file()]
+        if absent:
+            raise InputError(
+                f"encoder folder {encoder.path!r} must hold {', '.join(ENCODER_FILES)}, but lacks {', '.join(absent)}."
+            )
+        return local
+    hub_id = encoder.path.count("/") == 1 and not encoder.path.startswith((".", "/", "~"))
+    if not hub_id:
+        raise InputError(f"encoder {encoder.path!r} must be a folder or a Hub id, but there is no such folder.")
+    if encoder.revision is None:
+        raise InputError(f"encoder {encoder.path!r}: a Hub id must be given with a pinned revision (ID@COMMIT).")
+    stored = None if root is None else stored_encoder(root, EncoderSpec(f"{encoder.path}@{encoder.revision}"))
+    if stored is not None and stored.is_dir():
+        return stored
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(encoder.path, revision=encoder.revision, allow_patterns=list(ENCODER_FILES)))
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or ["no answer"])[0]
+        raise InputError(
+            f"encoder {encoder.path}@{encoder.revision} must be in the Hub's cache or reachable, but: {reason}"
+        ) from error
+
+
+def encoder_spec(encoder: Encoder, folder: Path) -> EncoderSpec:
+    """Identity of a public encoder: the pinned revision, or the digest of a folder's files."""
+    if encoder.revision is not None and not Path(encoder.path).expanduser().is_dir():
+        return EncoderSpec(f"{encoder.path}@{encoder.revision}")
+    return EncoderSpec(fingerprint({name: file_digest(folder / name) for name in ENCODER_FILES}))
+
+
+def encoder_vocabulary(folder: Path) -> Vocabulary:
+    """The tokenizer of a public encoder, checked against its embedding."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        rows, positions = int(config["vocab_size"]), int(config["max_position_embeddings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
+    require(positions > 2, "max_position_embeddings > 2", positions, str(folder / "config.json"))
+    return load_vocabulary(folder / "tokenizer.json", rows)
+
+
+def max_sequence_length(encoder: Encoder | Pretraining, folder: Path | None) -> int:
+    """Longest sequence the position table allows: positions start at 2."""
+    if isinstance(encoder, Pretraining):
+        return encoder.architecture.max_positions - 2
+    assert folder is not None
+    return int(json.loads((folder / "config.json").read_text())["max_position_embeddings"]) - 2
+
+
+def own_tasks(sweep: Sweep) -> dict[str, Task]:
+    """The sweep's own tasks by name.
+
+    Raises:
+        InputError: one is no `Task`, or its name is taken.
+    """
+    found: dict[str, Task] = {}
+    for task in sweep.own_tasks:
+        require(isinstance(task, Task), "own_tasks are `xlray.tasks.Task` values", task, f"Sweep({sweep.name!r})")
+        require(task.name not in ALL_TASKS, "the name of an own task is new", task.name, f"Sweep({sweep.name!r})")
+        require(task.name not in found, "names of own tasks are distinct", task.name, f"Sweep({sweep.name!r})")
+        found[task.name] = task
+    return found
+
+
+def check_lengths(sweep: Sweep, longest: int, sources: Sources) -> None:
+    """Raise `InputError` where a recipe's sequences do not fit the position table or the token budget."""
+    recipes: list[tuple[str, Intermediate | Target | Pretraining]] = [("intermediate", sweep.intermediate)]
+    recipes += [(f"target {t.task!r}", t) for t in sweep.targets]
+    if isinstance(sweep.encoder, Pretraining):
+        recipes.append(("pretraining", sweep.encoder))
+    for where, recipe in recipes:
+        length = recipe.max_length
+        pair = isinstance(recipe, Target) and sources.task(recipe.task).kind == "retrieval"
+        require(length <= longest, f"max_length <= {longest} (the encoder's positions)", length, where)
+        budget = sweep.execution.micro_batch_tokens
+        law = f"{'2 * ' if pair else ''}max_length <= micro_batch_tokens ({budget})"
+        require((2 if pair else 1) * length <= budget, law, length, where)

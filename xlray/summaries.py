@@ -1,0 +1,318 @@
+"""What the report's tables hold: trials, cells, targets, rungs, decisions, contributions of tasks, cost."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xlray.analysis import ENGLISH, FI_ACCURACY, WITHOUT_TATOEBA, Contributions, Estimate, Point, estimable
+from xlray.results import Results
+from xlray.tables import Cell, Interval, Signed, Table, number
+
+
+def target_names(points: Sequence[Point]) -> list[str]:
+    """The target tasks, in the order of their names."""
+    names = {name for point in points for name in point.scores}
+    return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and not name.endswith(ENGLISH))
+
+
+def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str, str]) -> Table:
+    """Every trial, also those without a score; the ones that got furthest first."""
+    targets = target_names(points)
+    last: dict[str, Point] = {}
+    for reached in points:
+        last[reached.trial_id] = reached
+    known = {row["trial_id"]: row for row in results.trials.to_pylist()}
+    rows: list[tuple[Cell, ...]] = []
+    order = sorted({*known, *last, *statuses}, key=lambda trial: _rank(last.get(trial), trial))
+    for trial in order:
+        row = known.get(trial, {})
+        point = last.get(trial)
+        scores = point.scores if point else {}
+        tasks = point.tasks if point else tuple(row.get("tasks") or ())
+        cell = point.cell if point else row.get("cell")
+        status = statuses.get(trial, "") + (", degenerate" if row.get("degenerate") else "")
+        rows.append(
+            (
+                trial,
+                point.role if point else row.get("role"),
+                cell,
+                ", ".join(tasks),
+                point.seed if point else row.get("seed"),
+                point.rung if point else None,
+                scores.get(FI_ACCURACY),
+                scores.get(WITHOUT_TATOEBA),
+                *(scores.get(task) for task in targets),
+                status,
+            )
+        )
+    columns = (
+        ("trial_id", "Trial"),
+        ("role", "Role"),
+        ("cell", "Cell"),
+        ("tasks", "Intermediate tasks"),
+        ("seed", "Seed"),
+        ("last_rung", "Last rung (examples)"),
+        (FI_ACCURACY, "fi_accuracy (%)"),
+        (WITHOUT_TATOEBA, "Without Tatoeba (%)"),
+        *((task, f"{task} (%)") for task in targets),
+        ("status", "Status"),
+    )
+    note = (
+        "Finnish dev accuracy at the last rung that a trial has finished; trials that got further come first, "
+        "since scores compare within a rung only. The order is an oracle's: it uses Finnish labels."
+    )
+    return Table("leaderboard", "Leaderboard", note, columns, tuple(rows), "" if rows else "a trial")
+
+
+def _rank(point: Point | None, trial: str) -> tuple[float, float, str]:
+    return (-point.rung_index, -point.scores[FI_ACCURACY], trial) if point else (1.0, 0.0, trial)
+
+
+def _find(estimates: Sequence[Estimate], name: str, rung: int) -> Estimate | None:
+    return next((e for e in estimates if e.rung == rung and e.name == name), None)
+
+
+def _with_interval(estimate: Estimate | None, signed: bool = False) -> tuple[Cell, Cell]:
+    if estimate is None:
+        return None, None
+    return Signed(estimate.value) if signed else estimate.value, Interval(estimate.low, estimate.high)
+
+
+def by_cell(
+    results: Results, points: Sequence[Point], estimates: Sequence[Estimate], statuses: Mapping[str, str]
+) -> Table:
+    """Mean Finnish accuracy of each cell at each rung, with what became of its trials."""
+    ended: dict[str, Counter[str]] = {}
+    for row in results.trials.to_pylist():
+        counts = ended.setdefault(row["cell"], Counter())
+        counts["all"] += 1
+        counts[statuses.get(row["trial_id"], row["status"])] += 1
+        counts["degenerate"] += bool(row["degenerate"])
+    rows: list[tuple[Cell, ...]] = []
+    for rung_index in sorted({point.rung_index for point in points}, reverse=True):
+        here = estimable(points, rung_index)
+        base = here[0].cell if here else ""
+        for cell in dict.fromkeys(point.cell for point in here):
+            inside = [point for point in here if point.cell == cell]
+            mean = _find(estimates, f"mean/{FI_ACCURACY}/{cell}", inside[0].rung)
+            gain = _find(estimates, f"difference/{FI_ACCURACY}/{cell} - {base}", inside[0].rung)
+            counts = ended.get(cell, Counter())
+            rows.append(
+                (
+                    inside[0].rung,
+                    cell,
+                    inside[0].num_tasks,
+                    *_with_interval(mean),
+                    *_with_interval(gain, True),
+                    len(inside),
+                    len({p.seed for p in inside}),
+                    len({p.tasks for p in inside}),
+                    *(counts[key] for key in ("all", "stopped", "failed", "degenerate")),
+                )
+            )
+    columns = (
+        ("rung", "Rung (examples)"),
+        ("cell", "Cell"),
+        ("num_tasks", "Tasks"),
+        ("mean", "fi_accuracy (%)"),
+        ("mean_interval", "Interval"),
+        ("gain", "Gain (points)"),
+        ("gain_interval", "Interval"),
+        ("num_trials", "Trials in mean"),
+        ("num_seeds", "Seeds"),
+        ("num_subsets", "Subsets"),
+        ("trials", "All trials"),
+        ("stopped", "Stopped"),
+        ("failed", "Failed"),
+        ("degenerate", "Degenerate"),
+    )
+    note = (
+        "Means over measure trials; at the first rung, where nothing was stopped before, over all trials. The gain is "
+        "against the smallest cell."
+    )
+    return Table(
+        "by_num_tasks",
+        "Finnish dev accuracy by number of tasks",
+        note,
+        columns,
+        tuple(rows),
+        "" if rows else "a rung with all targets scored",
+    )
+
+
+def by_target(
+    points: Sequence[Point], estimates: Sequence[Estimate], majority: Mapping[str, float], rung_index: int | None
+) -> Table:
+    """Each target by cell at one rung: Finnish, the gain, English dev and the majority answer."""
+    here = estimable(points, rung_index) if rung_index is not None else []
+    rows: list[tuple[Cell, ...]] = []
+    for task in [*target_names(here), WITHOUT_TATOEBA] if here else []:
+        for cell in dict.fromkeys(point.cell for point in here):
+            inside = [point for point in here if point.cell == cell]
+            rung = inside[0].rung
+            mean = _find(estimates, f"mean/{task}/{cell}", rung)
+            gain = _find(estimates, f"difference/{task}/{cell} - {here[0].cell}", rung)
+            english = _find(estimates, f"mean/{task}{ENGLISH}/{cell}", rung)
+            if mean is not None:
+                rows.append(
+                    (
+                        task,
+                        cell,
+                        inside[0].num_tasks,
+                        *_with_interval(mean),
+                        *_with_interval(gain, True),
+                        english.value if english else None,
+                        majority.get(task),
+                        len(inside),
+                    )
+                )
+    columns = (
+        ("target", "Target"),
+        ("cell", "Cell"),
+        ("num_tasks", "Tasks"),
+        ("finnish", "Finnish dev (%)"),
+        ("finnish_interval", "Interval"),
+        ("gain", "Gain (points)"),
+        ("gain_interval", "Interval"),
+        ("english", "English dev (%)"),
+        ("majority", "Majority answer (%)"),
+        ("num_trials", "Trials"),
+    )
+    after = f" after {here[0].rung:,} intermediate examples" if here else ""
+    note = f"Headline metric of each target{after}; the gain is against the smallest cell."
+    return Table(
+        "by_target",
+        "Targets at the last rung",
+        note,
+        columns,
+        tuple(rows),
+        "" if rows else "a rung with all targets scored",
+    )
+
+
+def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:
+    """How many trials reached each rung, how many were stopped there, and how well it orders them."""
+    last = max((point.rung for point in points), default=0)
+    rows: list[tuple[Cell, ...]] = []
+    for rung_index in sorted({point.rung_index for point in points}):
+        here = [point for point in points if point.rung_index == rung_index]
+        stopped = {e.get("trial_id") for e in journal if _is_stop(e) and e.get("rung_index") == rung_index}
+        values = [point.scores[FI_ACCURACY] for point in here]
+        order = next(
+            (e for e in estimates if e.name == f"rank_correlation/{FI_ACCURACY}/{here[0].rung} - {last}"), None
+        )
+        text = "" if order is None else number(order.value, digits=2)
+        if order is not None and order.low is not None and order.high is not None:
+            text += f" [{number(order.low, digits=2)}, {number(order.high, digits=2)}]"
+        rows.append(
+            (
+                here[0].rung,
+                len(here),
+                sum(p.role == "measure" for p in here),
+                len(stopped),
+                sum(values) / len(values),
+                max(values),
+                text or None,
+            )
+        )
+    columns = (
+        ("rung", "Rung (examples)"),
+        ("reached", "Trials that reached it"),
+        ("measure", "of them measure"),
+        ("stopped", "Stopped here"),
+        ("mean", "Mean of all (%)"),
+        ("best", "Best (%)"),
+        ("rank_correlation", "Rank correlation with the last rung"),
+    )
+    note = (
+        "The mean is over all trials that got there, survivors included, and is no estimate. Rank correlations are "
+        "Spearman's, over trials that no score kept from the later rung, with intervals."
+    )
+    return Table("rungs", "Rungs", note, columns, tuple(rows), "" if rows else "a rung with all targets scored")
+
+
+def _is_stop(entry: Mapping[str, Any]) -> bool:
+    return entry.get("event") == "rung" and entry.get("decision") == "stop"
+
+
+def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
+    """What the scheduler decided at each rung, from the journal; the latest entry of a trial at a rung counts."""
+    latest = {(e.get("trial_id"), e.get("rung_index")): e for e in journal if e.get("event") == "rung"}
+    keys = ("rung", "trial_id", "role", "cell", "score", "fi_accuracy", "cutoff", "decision", "probability")
+    ordered = sorted(
+        latest.values(), key=lambda e: (e.get("rung_index") or 0, str(e.get("cell")), -(e.get("score") or 0.0))
+    )
+    rows = tuple(tuple(_plain(entry.get(key)) for key in keys) for entry in ordered)
+    headings = (
+        "Rung (examples)",
+        "Trial",
+        "Role",
+        "Cell",
+        "Ranked by (%)",
+        "fi_accuracy (%)",
+        "Cut (%)",
+        "Decision",
+        "Probability of going on",
+    )
+    note = "Trials compete within their cell by the mean of the trained targets; measure trials are never stopped."
+    return Table(
+        "decisions",
+        "Decisions at the rungs",
+        note,
+        tuple(zip(keys, headings, strict=True)),
+        rows,
+        "" if rows else "a trial at its first rung",
+    )
+
+
+def _plain(value: Any) -> Cell:
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def task_contributions(found: Contributions, rung: int) -> Table:
+    """The ridge regression's coefficients, largest first."""
+    rows = tuple(
+        (e.name.rsplit("/", 1)[1], *_with_interval(e, True)) for e in sorted(found.estimates, key=lambda e: -e.value)
+    )
+    note = "Points of fi_accuracy that a trial with the task has more than one without, other tasks equal."
+    if rows:
+        note += (
+            f" Ridge regression within seeds after {rung:,} examples, shrunk towards 0 (penalty "
+            f"{found.penalty:.2g}); error on subsets left out {number(found.held_out_error)} points, "
+            f"{number(found.null_error)} without knowing the tasks."
+        )
+    if found.inseparable:
+        groups = "; ".join(", ".join(group) for group in found.inseparable)
+        note += f" Always drawn together, so only their sum means something: {groups}."
+    columns = (("task", "Intermediate task"), ("effect", "Effect (points)"), ("interval", "Interval"))
+    return Table("contributions", "Contribution of each task", note, columns, rows, found.missing)
+
+
+def cost(results: Results) -> Table:
+    """The ledger by kind of phase: what was computed, and what sharing and the store saved."""
+    kinds: dict[str, Counter[str]] = {}
+    for row in results.phases.to_pylist():
+        status, counts = row["status"], kinds.setdefault(re.sub(r"\s+", " ", row["kind"] or "?"), Counter())
+        counts[f"phases {status}"] += 1
+        executed = row["num_executed_steps"] if row["num_executed_steps"] is not None else row["num_steps"]
+        counts[f"steps {status}"] += (executed if status == "computed" else row["num_steps"]) or 0
+        counts["steps repeated"] += row["num_repeated_steps"] or 0
+        counts[f"tokens {status}"] += row["num_tokens"] or 0
+        counts[f"hours {status}"] += row["device_hours"] or 0.0  # type: ignore[assignment]
+    total: Counter[str] = Counter()
+    for counts in kinds.values():
+        total.update(counts)
+    keys = [f"{what} {status}" for what in ("phases", "steps") for status in ("computed", "shared", "stored")]
+    keys += ["steps repeated", "tokens computed", "hours computed"]
+    named = [*sorted(kinds.items()), ("all", total)] if kinds else []
+    rows = tuple((kind, *(float(c[key]) if "hours" in key else c[key] for key in keys)) for kind, c in named)
+    heads = [key.replace("hours", "device-hours").capitalize() for key in keys]
+    columns = (("kind", "Kind of phase"), *zip((key.replace(" ", "_") for key in keys), heads, strict=True))
+    note = (
+        "Shared: another trial of this sweep computed it; stored: it was there before. Their steps were not run. "
+        "Repeated: run again after a crash, part of the steps computed."
+    )
+    return Table("cost", "Cost", note, columns, rows, "" if rows else "a finished phase")

@@ -1,0 +1,358 @@
+"""A sweep from its definition to its results: shared phases, Ray Tune over the trials, the journal.
+
+The Tuner is rebuilt each time from the definition, the journal and the store; Tune's own restore is not used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.tune
+from ray.tune.logger import TBXLoggerCallback
+
+from xlray.collect import OPEN_STATES, check_definition, statuses, sweep_folder, write_results
+from xlray.config import Execution, Pretraining, Sweep, Trial
+from xlray.data import Vocabulary, load_vocabulary, open_examples
+from xlray.jobs import data_of, make_job, trial_title, write_job
+from xlray.phases import DataSpec, Spec, Store, TokenizerSpec, check_writable, write_atomically
+from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
+from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
+from xlray.results import Results, append, exclusive, load_results, read_journal
+from xlray.scheduler import Decision, RungScheduler, decide
+from xlray.sources import bring_encoder, encoder_vocabulary
+from xlray.tokenizer import tokenizer_phase
+from xlray.trial import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, fit, run_trial
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Driver:
+    """What the driver of a running sweep holds: the plan and the journal, which is written before it takes effect."""
+
+    plan: SweepPlan
+    store: Store
+    listener: Listener
+    journal: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def directory(self) -> Path:
+        return sweep_folder(self.store.root, self.plan.sweep.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its configuration for a restore that is never made, and listeners hold terminals."""
+        return {}
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Append to the journal, then tell the listener."""
+        self.journal.append(append(self.directory / "journal", entry))
+        self.listener(dict(entry))
+
+    def trial(self, trial_id: str) -> Trial:
+        return next(t for t in self.plan.trials if t.trial_id == trial_id)
+
+    def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> Decision:
+        """Decide on a reported rung; the same report again (after a crash) gets the same answer and no new entry."""
+        trial, index = self.trial(trial_id), int(result["rung_index"])
+        known = any(
+            e.get("event") == "rung" and e["trial_id"] == trial_id and e["rung_index"] == index for e in self.journal
+        )
+        decision = decide(
+            self.journal,
+            trial_id,
+            trial.cell,
+            trial.role,
+            index,
+            float(result["score"]),
+            bool(result["diverged"]),
+            self.plan.sweep.stopping,
+            len(self.plan.sweep.intermediate.rungs) - 1,
+        )
+        if not known:
+            fields = {key: result[key] for key in ("rung", "rung_index", "score", "fi_accuracy", "degenerate")}
+            scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
+            self.write(
+                {
+                    "event": "rung",
+                    "trial_id": trial_id,
+                    "cell": trial.cell,
+                    "role": trial.role,
+                    **fields,
+                    "scores": scores,
+                    "decision": decision.action,
+                    "reason": decision.reason,
+                    "cutoff": decision.cutoff,
+                    "probability": decision.probability,
+                }
+            )
+        return decision
+
+    def on_end(self, trial_id: str, error: str | None) -> None:
+        """Journal how a trial ended."""
+        if error is not None:
+            self.write({"event": "failed", "trial_id": trial_id, "error": error})
+            return
+        rungs = statuses(self.journal).get(trial_id, {}).get("rungs", {})
+        stopped = any(e["decision"] == "stop" for e in rungs.values())
+        complete = len(rungs) == len(self.plan.sweep.intermediate.rungs)
+        if stopped or complete:  # otherwise it was interrupted and stays open
+            self.write({"event": "stopped" if stopped else "finished", "trial_id": trial_id})
+
+
+class JournalCallback(ray.tune.Callback):  # type: ignore[misc]
+    """Journals starts and ends of trials."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.driver.write({"event": "running", "trial_id": trial.config["trial_id"]})
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.driver.on_end(trial.config["trial_id"], None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        file = Path(trial.error_file) if trial.error_file else None
+        text = file.read_text() if file is not None and file.exists() else "the trial's process died"
+        self.driver.on_end(trial.config["trial_id"], text.strip()[-8000:])
+
+
+def run(
+    sweep: Sweep,
+    storage: Path | str = "runs",
+    data_dir: Path | str | None = None,
+    address: str | None = None,
+    listener: Listener = lambda _: None,
+    plan: SweepPlan | None = None,
+) -> Results:
+    """Run a sweep, or continue it: what is in the storage is not computed again.
+
+    Args:
+        storage: folder that all workers see.
+        data_dir: folder of original distribution files.
+        address: of a running Ray cluster; None starts Ray on this machine.
+        plan: of this sweep, if it was made before.
+        listener: gets every journal entry and `{"event": "stage", ...}` as things happen.
+
+    Raises:
+        InputError: wrong use, before anything is started.
+    """
+    root = Path(storage).expanduser().absolute()
+    check_writable(root)
+    if plan is None:
+        plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), root)
+    driver = Driver(plan, Store(root), listener)
+    directory = driver.directory
+    directory.mkdir(parents=True, exist_ok=True)
+    with exclusive(directory / "journal"):
+        check_definition(sweep, root)
+        write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
+        driver.journal = read_journal(directory / "journal")
+        todo = open_trials(driver)
+        listener({"event": "stage", "stage": "planned", "trials": len(plan.trials), "open": len(todo)})
+        if todo:
+            _compute(driver, todo, address)
+        write_results(plan, driver.store)
+    return load_results(directory)
+
+
+def open_trials(driver: Driver) -> list[Trial]:
+    """Trials that are not finished or stopped, or whose stored phases have gone."""
+    known = statuses(driver.journal)
+    finished = set()
+    for trial in driver.plan.trials:
+        status = known.get(trial.trial_id, {}).get("status", "created")
+        here = all(driver.store.has(p.spec) for p in driver.plan.phases[trial.trial_id])
+        if status == "stopped" or (status == "finished" and here):
+            finished.add(trial.trial_id)
+    return [t for t in driver.plan.trials if t.trial_id not in finished]
+
+
+def prepare(
+    plan: SweepPlan, root: Path, address: str | None = None, listener: Listener = lambda _: None
+) -> list[dict[str, Any]]:
+    """Bring everything that a sweep reads into the storage: encoder, tokenizer, tokenised data.
+
+    Returns:
+        task, split, records, rows, tokens and longest (tokens of the longest row) of every split.
+    """
+    store = Store(root)
+    if plan.root is not None and plan.folder is not None:
+        plan = replace(plan, folder=bring_encoder(root, plan.root, plan.folder))
+    vocabulary = make_vocabulary(plan, store, listener)
+    specs = [spec for spec in plan.all_specs().values() if not isinstance(spec, TokenizerSpec)]
+    missing = missing_splits(root, {data for spec in specs for data in data_of(spec)}, vocabulary)
+    with ray_session(plan.sweep.execution, address) if worth_processes(missing) else contextlib.nullcontext():
+        folders = prepare_data(plan, store, specs, vocabulary, listener)
+    rows = []
+    for spec, folder in sorted(folders.items(), key=lambda item: (item[0].task, item[0].split)):
+        lengths = open_examples(folder, spec).row_tokens
+        counts = {"rows": len(lengths), "tokens": int(lengths.sum()), "longest": int(lengths.max())}
+        rows.append({"task": spec.task, "split": spec.split, "records": spec.num_records, **counts})
+    return rows
+
+
+def _compute(driver: Driver, todo: list[Trial], address: str | None) -> None:
+    plan, store = driver.plan, driver.store
+    if plan.root is not None and plan.folder is not None:
+        plan = driver.plan = replace(plan, folder=bring_encoder(store.root, plan.root, plan.folder))
+    vocabulary = make_vocabulary(plan, store, driver.listener)
+    phases = {t.trial_id: plan.phases[t.trial_id] for t in todo}
+    shared = tuple(PlannedPhase(s) for s in plan.shared if not isinstance(s, TokenizerSpec))
+    directory = driver.directory
+    with ray_session(plan.sweep.execution, address):
+        wanted = [p.spec for p in (*shared, *(p for ps in phases.values() for p in ps)) if not store.has(p.spec)]
+        folders = prepare_data(plan, store, wanted, vocabulary, driver.listener)
+        before = tuple(p for p in shared if not store.has(p.spec))
+        if before:
+            driver.listener(
+                {"event": "stage", "stage": "pretrain", "progress": str(directory / "progress/shared.json")}
+            )
+            job = make_job("shared", before, plan, store, folders, vocabulary, directory)
+            write_job(directory / "jobs" / "shared.json", job)
+            fit(directory / "jobs" / "shared.json", plan.sweep.execution, f"shared-{os.urandom(3).hex()}")
+        known = statuses(driver.journal)
+        for trial in todo:
+            job = make_job(trial.trial_id, phases[trial.trial_id], plan, store, folders, vocabulary, directory)
+            write_job(directory / "jobs" / f"{trial.trial_id}.json", job)
+            if trial.trial_id not in known:
+                driver.write(
+                    {
+                        "event": "created",
+                        "trial_id": trial.trial_id,
+                        "cell": trial.cell,
+                        "role": trial.role,
+                        "tasks": list(trial.config.tasks),
+                        "seed": trial.config.seed,
+                    }
+                )
+        driver.listener({"event": "stage", "stage": "trials", "open": len(todo)})
+        _tune(driver, todo)
+
+
+def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener) -> Vocabulary:
+    """The tokenizer of the encoder; a sweep that pre-trains its own trains it, unless it is stored."""
+    if not isinstance(plan.sweep.encoder, Pretraining):
+        assert plan.folder is not None
+        return encoder_vocabulary(plan.folder)
+    spec = plan.shared[0]
+    assert isinstance(spec, TokenizerSpec)
+    listener({"event": "stage", "stage": "tokenizer"})
+    records = (r for data in spec.data for r in plan.sources.records(data))
+    path = tokenizer_phase(spec, store, records, plan.sweep.name)
+    return load_vocabulary(path, spec.vocab_size)
+
+
+def prepare_data(
+    plan: SweepPlan, store: Store, specs: Iterable[Spec], vocabulary: Vocabulary, listener: Listener
+) -> dict[DataSpec, Path]:
+    """Tokenise every split that the phases read; the folder of each.
+
+    Raises:
+        InputError: a row is longer than a micro-batch may be.
+    """
+    wanted = {data for spec in specs for data in data_of(spec)}
+    listener({"event": "stage", "stage": "prepare", "splits": len(wanted)})
+    stage = {"event": "stage", "stage": "tokenise", "splits": len(wanted)}
+    number = itertools.count(1)
+    folders = prepare_splits(
+        plan.sources,
+        store.root,
+        wanted,
+        vocabulary,
+        lambda spec: listener({**stage, "task": spec.task, "split": spec.split, "number": next(number)}),
+    )
+    check_budget(folders, plan.sweep.execution.micro_batch_tokens)
+    return folders
+
+
+@contextlib.contextmanager
+def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
+    """Ray on this machine, or a connection to a cluster, with libraries' noise kept in their log files."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    os.environ.update(TRAIN_ENVIRONMENT)
+    os.environ.update(
+        {
+            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+            "RAY_AIR_NEW_OUTPUT": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
+    )
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    if address is not None:
+        environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT}
+        ray.init(address=address, runtime_env={"env_vars": environment}, **common)
+    else:
+        os.environ.update(WORKER_ENVIRONMENT)
+        # Every process of this instance must name it: with a second Ray on the machine, the actor that frees a stopped
+        # trial's devices would otherwise ask that one, die, and leave them taken for ever.
+        port = _free_port()
+        os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
+        # A trial that waits for another's CPUs has started all but its workers by then.
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, execution.num_workers * execution.cpus_per_worker),
+            resources={"trial_driver": 64},
+            include_dashboard=True,
+            **common,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if address is None:
+            for name in ("RAY_GCS_SERVER_PORT", "RAY_ADDRESS"):
+                os.environ.pop(name, None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tune(driver: Driver, todo: list[Trial]) -> None:
+    directory, sweep = driver.directory, driver.plan.sweep
+    titles = {t.trial_id: trial_title(sweep, t) for t in todo}
+    config = {
+        "trial_id": ray.tune.grid_search([t.trial_id for t in todo]),
+        "jobs": str(directory / "jobs"),
+    }
+    tuner = ray.tune.Tuner(
+        ray.tune.with_resources(run_trial, {"CPU": 0, "trial_driver": 1}),
+        param_space=config,
+        tune_config=ray.tune.TuneConfig(
+            metric="fi_accuracy",
+            mode="max",
+            scheduler=RungScheduler(driver.on_rung),
+            max_concurrent_trials=sweep.execution.max_concurrent_trials,
+            trial_name_creator=lambda trial: titles[trial.config["trial_id"]],
+            trial_dirname_creator=lambda trial: titles[trial.config["trial_id"]],
+        ),
+        run_config=ray.tune.RunConfig(
+            name="tensorboard",
+            storage_path=str(directory),
+            callbacks=[JournalCallback(driver), TBXLoggerCallback()],
+            failure_config=ray.tune.FailureConfig(max_failures=0),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def exit_code(results: Results) -> int:
+    """0 all trials ended, 3 some failed, 4 some are still open (interrupted: run again)."""
+    found = results.trials["status"].to_pylist()
+    if any(status in OPEN_STATES for status in found):
+        return 4
+    return 3 if "failed" in found else 0

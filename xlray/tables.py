@@ -1,0 +1,133 @@
+"""A table as values, and how it becomes CSV, LaTeX and cells of the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Any
+
+MINUS, NOTHING = "\u2212", "\u2013"
+MAX_ROWS_ON_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A cell with two ends; None where there is nothing to resample."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A difference: shown with its sign."""
+
+    value: float
+
+
+Cell = str | int | float | bool | Interval | Signed | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as values; `columns` are (key in the CSV, heading with unit)."""
+
+    name: str
+    title: str
+    note: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    missing: str = ""
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers only, to be aligned to the right."""
+        return tuple(
+            any(row[n] is not None for row in self.rows)
+            and not any(isinstance(row[n], (str, bool)) for row in self.rows)
+            for n in range(len(self.columns))
+        )
+
+
+def number(value: float, signed: bool = False, digits: int = 1) -> str:
+    """`value` for the eye, with a true minus sign; -0.0 is 0.0."""
+    text = f"{abs(value):,.{digits}f}"
+    negative = value < 0 and float(text.replace(",", "")) != 0
+    return (MINUS if negative else "+" if signed else "") + text
+
+
+def show(cell: Cell) -> str:
+    """A cell as text for the eye."""
+    if cell is None or cell == "":
+        return NOTHING
+    if isinstance(cell, Interval):
+        return NOTHING if cell.low is None or cell.high is None else f"[{number(cell.low)}, {number(cell.high)}]"
+    if isinstance(cell, Signed):
+        return number(cell.value, signed=True)
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, float):
+        return number(cell, digits=3 if 0 < abs(cell) < 0.05 else 1)
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def sort_key(cell: Cell) -> str:
+    """What the page sorts a cell by."""
+    if isinstance(cell, Interval):
+        cell = cell.low
+    if isinstance(cell, Signed):
+        cell = cell.value
+    return "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell)
+
+
+def to_csv(table: Table) -> str:
+    """The table with full precision; an interval becomes two columns."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    split = [any(isinstance(row[n], Interval) for row in table.rows) for n in range(len(table.columns))]
+    heads = [key for key, _ in table.columns]
+    writer.writerow(
+        [h for key, two in zip(heads, split, strict=True) for h in ([f"{key}_low", f"{key}_high"] if two else [key])]
+    )
+    for row in table.rows:
+        cells: list[Any] = []
+        for cell, two in zip(row, split, strict=True):
+            if two:
+                cells += [cell.low, cell.high] if isinstance(cell, Interval) else [None, None]
+            else:
+                cells.append(cell.value if isinstance(cell, Signed) else cell)
+        writer.writerow(cells)
+    return out.getvalue()
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    MINUS: "$-$",
+    NOTHING: "--",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+
+
+def escape_latex(text: str) -> str:
+    """`text` with LaTeX's special characters escaped."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def to_latex(table: Table) -> str:
+    """A booktabs table (needs `\\usepackage{booktabs}`)."""
+    alignment = "".join("r" if numeric else "l" for numeric in table.numeric)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.note)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+    ]
+    lines.append(" & ".join(escape_latex(heading) for _, heading in table.columns) + r" \\")
+    lines.append(r"\midrule")
+    lines += [" & ".join(escape_latex(show(cell)) for cell in row) + r" \\" for row in table.rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])

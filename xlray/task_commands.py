@@ -1,0 +1,220 @@
+"""`xlray tasks`: list the tasks, show one, check the files of all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from xlray.canonical import InputError
+from xlray.loading import data_folder, storage_root
+from xlray.output import fail, open_console, print_json
+
+WRONG_USE = 2
+
+SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
+Storage = Annotated[str, typer.Option("--storage", envvar="XLRAY_STORAGE", help="Folder that all workers see.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Folder of the tasks' original files.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+
+
+tasks_app = typer.Typer(help="The tasks that sweeps can name.", invoke_without_command=True, rich_markup_mode=None)
+
+
+@tasks_app.callback()
+def tasks(context: typer.Context, as_json: Json = False) -> None:
+    """List the tasks, show one, or check the files of all."""
+    if context.invoked_subcommand is None:
+        list_tasks(as_json=as_json)
+
+
+@tasks_app.command("list")
+def list_tasks(
+    kind: Annotated[str | None, typer.Option(help="E.g. tagging.")] = None,
+    language: Annotated[str | None, typer.Option(help="ISO 639-1 code.")] = None,
+    role: Annotated[str | None, typer.Option(help="intermediate, target or text.")] = None,
+    licence: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the licence, e.g. 'CC BY'.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tasks that are known."""
+    from xlray.catalogue import listed
+
+    found = listed(kind, language, role, licence)
+    if as_json:
+        print_json(found)
+        return
+    from xlray.task_screens import print_tasks
+
+    print_tasks(open_console(), found)
+
+
+@tasks_app.command("show")
+def show_task(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    data_dir: DataDir = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="FOLDER|ID@COMMIT", help="Show examples and lengths in this encoder's tokens.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of a task; with its files, also examples, labels and lengths. Downloads nothing."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before its library is loaded: sets and encoders come from the cache
+    from xlray.catalogue import shown
+
+    found = shown(name, data_folder(data_dir), encoder)
+    if as_json:
+        print_json(found)
+        return
+    from xlray.task_screens import print_task
+
+    print_task(open_console(), found)
+
+
+@tasks_app.command("check")
+def check_tasks(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME ...]")] = None,
+    data_dir: DataDir = None,
+    online: Annotated[bool, typer.Option("--online", help="Compare the registry with the Hub instead.")] = False,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="Count training examples that hold a text of the Finnish target data.")
+    ] = False,
+    storage: Storage = "runs",
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="With --overlap: make the list of Finnish texts anew and use it from now on."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Load every split that is there; exit code 2 if one of them cannot be read."""
+    from xlray.catalogue import checked
+
+    if online and overlap:
+        raise InputError("--online and --overlap: one of them may be given, but got both.")
+    if update and not overlap:
+        raise InputError("--update: must be given with --overlap, but was given alone.")
+    if online:
+        _check_online(names or [], as_json)
+        return
+    if overlap:
+        _check_overlap(names or [], data_folder(data_dir), storage_root(storage), update, as_json)
+        return
+    console = open_console(stderr=True)
+    with console.status("") as line:
+        rows = list(checked(names or [], data_folder(data_dir), line.update))
+    failed, absent = ([r for r in rows if r["status"] == status] for status in ("failed", "absent"))
+    if as_json:
+        print_json(rows)
+    else:
+        from xlray.screens import make_table
+
+        present = [
+            (r["task"], r["split"], f"{r['examples']:,}" if r["status"] == "ok" else "", r["status"])
+            for r in rows
+            if r["status"] != "absent"
+        ]
+        output = open_console()
+        output.print(make_table(("task", "split", "examples", "status"), present, right=("examples",)))
+        for row in failed:
+            output.print(row["error"], style="red", highlight=False, markup=False, soft_wrap=True)
+        counts = f"{len(present) - len(failed)} splits ok, {len(failed)} failed, {len(absent)} absent"
+        output.print(counts, highlight=False)
+    _exit_if_any(failed)
+
+
+def _exit_if_any(failed: list[dict[str, Any]]) -> None:
+    if failed:
+        first = failed[0]
+        raise typer.Exit(
+            fail(
+                f"{len(failed)} split(s) cannot be read, the first is {first['task']} {first['split']}: "
+                f"{first['error']}",
+                WRONG_USE,
+            )
+        )
+
+
+def _check_online(names: list[str], as_json: bool) -> None:
+    """Compare the tasks' sources on the Hub with what is there; exit code 2 if a task could not be read from it."""
+    from xlray.online import compare
+    from xlray.registry import ALL_TASKS, find_task
+
+    tasks = [find_task(name) for name in names] or list(ALL_TASKS.values())
+    with open_console(stderr=True).status("") as line:
+        found = compare(tasks, line.update)
+    if as_json:
+        print_json(dataclasses.asdict(found))
+    else:
+        from xlray.task_screens import print_comparison
+
+        print_comparison(open_console(), found)
+    if found.decisive:
+        first = found.decisive[0]
+        raise typer.Exit(
+            fail(
+                f"{len(found.decisive)} difference(s) keep tasks from being read from the Hub, the first is the "
+                f"{first.field} of {first.task}: {first.registry} must be there, but the Hub has: {first.hub}",
+                WRONG_USE,
+            )
+        )
+
+
+def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: bool, as_json: bool) -> None:
+    """Count overlaps against the storage's list; where there is none, against one that is made and not stored."""
+    from xlray.catalogue import exclusions_document, made_exclusions, overlaps
+    from xlray.overlap import load_exclusions, store_exclusions
+    from xlray.phases import check_writable
+
+    with open_console(stderr=True).status("") as line:
+        exclusions = None if update else load_exclusions(root)
+        stored = update or exclusions is not None
+        if exclusions is None:
+            exclusions = made_exclusions(data_dir, line.update)
+        if update:
+            check_writable(root)
+            store_exclusions(root, exclusions)
+        document = exclusions_document(exclusions, stored, data_dir)
+        rows = list(overlaps(names, exclusions, data_dir, line.update))
+    if as_json:
+        print_json({"exclusions": document, "sets": rows})
+    else:
+        _print_overlap(document, rows)
+    _exit_if_any([row for row in rows if row["status"] == "failed"])
+
+
+def _print_overlap(document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    from xlray.screens import make_table
+
+    read = [r for r in rows if r["status"] == "ok"]
+    cells = [
+        (
+            r["task"],
+            r["split"],
+            f"{r['examples']:,}",
+            f"{r['overlapping']:,}",
+            f"{r['share']:.2%}",
+            "\n".join(r["texts"]),
+        )
+        for r in sorted(read, key=lambda r: -r["share"])
+    ]
+    console = open_console()
+    columns = ("task", "split", "examples", "overlapping", "share", "texts in both")
+    console.print(make_table(columns, cells, right=("examples", "overlapping", "share")))
+    found = [r for r in read if r["overlapping"]]
+    place = "in use" if document["stored"] else "made for this check and not stored (--update stores one)"
+    lines = [
+        f"{len(found)} of {len(read)} sets overlap with Finnish target data, {sum(r['overlapping'] for r in found):,} "
+        f"examples in all; {sum(r['status'] == 'absent' for r in rows)} sets absent",
+        f"list {document['version']}, {place}: {document['num_keys']:,} texts of {document['num_splits']} Finnish splits, "
+        f"{document['num_in_english']} of them also in English target data",
+    ]
+    if document["lacking"]:
+        lines.append(f"made without {', '.join(document['lacking'])}, whose files were not there")
+    if document["outdated"]:
+        lines.append(f"these files are new or others now: {', '.join(document['outdated'])}; --update takes them in")
+    for text in lines:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)

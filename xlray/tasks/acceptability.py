@@ -1,0 +1,57 @@
+"""Acceptability: whether a sentence is one of its language."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from xlray.tasks.readers import table
+from xlray.tasks.shapes import classified, labelled
+from xlray.tasks.similarity import GLUE, GLUE_COMMIT
+from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task
+
+JUDGEMENTS = ("unacceptable", "acceptable")
+ACCEPTED = partial(classified, text="sentence", names=JUDGEMENTS)
+
+ACCEPTABILITY = (
+    Task(
+        name="rucola_ru",
+        kind="classification",
+        role="intermediate",
+        languages=("ru",),
+        source=Files(
+            "rucola_ru",
+            {"train/ru": ("in_domain_train.csv",), "dev/ru": ("in_domain_dev.csv",)},
+            partial(
+                table,
+                shape=partial(
+                    labelled, text="sentence", label="acceptable", names={"0": "unacceptable", "1": "acceptable"}
+                ),
+                separator=",",
+                quoted=True,
+                header=("sentence", "acceptable"),
+            ),
+        ),
+        hub=Hub("RussianNLP/rucola", CONVERTED, {"train/ru": "train"}, ACCEPTED),
+        labels=JUDGEMENTS,
+        num_examples=7_869,
+        licence="Apache-2.0 (labels); texts remain with their owners",
+        citation="Mikhailov et al. 2022, RuCoLA",
+        notes=(
+            "The in-domain part. Three of four sentences are acceptable. The Hub's validation split holds other domains "
+            f"too and is no split here. {CONVERSION}"
+        ),
+    ),
+    Task(
+        name="cola",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, ACCEPTED, "cola"),
+        labels=JUDGEMENTS,
+        headline=("macro_f1",),
+        num_examples=8_551,
+        licence="not stated",
+        citation="Warstadt, Singh and Bowman 2019, CoLA; Wang et al. 2019, GLUE",
+        notes="GLUE scores it by Matthews correlation.",
+    ),
+)

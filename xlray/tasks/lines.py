@@ -1,0 +1,155 @@
+"""Lines of text files, decoded strictly, and the one form of a reader's errors. All readers stand on this module."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NoReturn
+
+from xlray.canonical import InputError
+from xlray.tasks.task import Record
+
+SHOWN_CHARACTERS = 80
+
+
+def shown(value: object) -> str:
+    """`value` on one line, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """The names, or the first of them and how many there are."""
+    known = list(names)
+    return ", ".join(known) if len(known) <= most else f"{', '.join(known[:most])}, ... ({len(known)} in all)"
+
+
+_bad: ContextVar[list[str] | None] = ContextVar("bad", default=None)
+
+
+@contextlib.contextmanager
+def bad_examples_go_to(bad: list[str] | None) -> Iterator[None]:
+    """Readers that are consumed in here leave bad examples out and append what is wrong; None makes the first an error."""
+    before = _bad.set(bad)
+    try:
+        yield
+    finally:
+        _bad.reset(before)
+
+
+@contextlib.contextmanager
+def one_example() -> Iterator[None]:
+    """Around what a reader does for one example: its `InputError` is noted where bad examples are left out."""
+    try:
+        yield
+    except InputError as error:
+        bad = _bad.get()
+        if bad is None:
+            raise
+        bad.append(str(error))
+
+
+def fail(where: str, law: str, found: object) -> NoReturn:
+    """Raise the one-line `InputError`: where, what must hold, what was found."""
+    raise InputError(f"{where}: {law}, but got {shown(found)}.")
+
+
+def line_of(path: Path, number: int) -> str:
+    """The place `<path>, line <number>`; lines count from 1."""
+    return f"{path}, line {number}"
+
+
+def record_of(path: Path, number: int | str) -> str:
+    """The place `<path>, record <number>`; records count from 1."""
+    return f"{path}, record {number}"
+
+
+def text_lines(path: Path, encoding: str = "utf-8", examples: bool = False) -> Iterator[tuple[int, str]]:
+    r"""Numbered lines without their line ends.
+
+    Only `\n` and `\r\n` end a line: texts hold other characters that `str.splitlines` would split at. A byte order mark
+    before the first line is dropped.
+
+    Args:
+        path: the file.
+        encoding: of the file.
+        examples: each line is an example, so that one that cannot be decoded is a bad example, not a bad file.
+
+    Raises:
+        InputError: the file cannot be opened, or a line is not valid in the encoding.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = None
+                with one_example() if examples else contextlib.nullcontext():
+                    line = _decoded(raw, encoding, path, number).removesuffix("\n").removesuffix("\r")
+                if line is not None:
+                    yield number, line
+    except OSError as error:
+        fail(str(path), "the file must be readable", error.strerror or str(error))
+
+
+def _decoded(raw: bytes, encoding: str, path: Path, number: int) -> str:
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        law = f"a line must be valid {encoding.upper()}"
+        fail(line_of(path, number), law, f"byte 0x{raw[error.start]:02x} at position {error.start}")
+    return text.removeprefix("\ufeff") if number == 1 else text
+
+
+def whole_text(path: Path) -> str:
+    """The whole file as text, for formats without lines; errors as in `text_lines`."""
+    return "\n".join(line for _, line in text_lines(path))
+
+
+def at_least_one(path: Path, records: Iterable[Record]) -> Iterator[Record]:
+    """`records` unchanged; a file that yields none is an error.
+
+    Raises:
+        InputError: there is no record.
+    """
+    found = False
+    for record in records:
+        found = True
+        yield record
+    if not found:
+        raise InputError(f"{path}: a file must hold at least one record, but this one holds none.")
+
+
+def parsed_json(text: str, where: str) -> Any:
+    """The JSON value of `text`.
+
+    Raises:
+        InputError: `text` is not one complete JSON value.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        fail(
+            where, "the text must be complete, valid JSON", f"{error.msg} at line {error.lineno}, column {error.colno}"
+        )
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of nested brackets
+        fail(where, "the text must be JSON of reasonable size", str(error))
+
+
+def member(value: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """`value[key]` of a JSON object, of the given type.
+
+    Raises:
+        InputError: `value` is not an object, lacks the key, or holds another type there.
+    """
+    if not isinstance(value, dict):
+        fail(where, "a JSON object must be here", value)
+    if key not in value:
+        fail(where, f"the key {key!r} must be there", f"the keys {sorted(value)}")
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    # In Python a bool is an int; in a data file `true` is no number.
+    if not isinstance(value[key], kinds) or (isinstance(value[key], bool) and bool not in kinds):
+        names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+        fail(where, f"{key!r} must be of type {names}", value[key])
+    return value[key]

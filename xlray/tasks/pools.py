@@ -1,0 +1,55 @@
+"""Named pools of intermediate tasks. `docs/tasks.md` says why they are what they are."""
+
+from __future__ import annotations
+
+from xlray.subsets import Pool
+from xlray.tasks import TASKS
+
+
+def make_pool(source: str, names: tuple[str, ...]) -> Pool:
+    """A pool of registered tasks with their kinds and what contains what.
+
+    Args:
+        source: label of the pool, part of the cell of every subset drawn from it.
+        names: of the tasks.
+    """
+    kinds = {name: TASKS[name].kind for name in names}
+    return Pool(tuple(sorted(names)), source, kinds, {name: TASKS[name].contains for name in names})
+
+
+# The nine of Phang et al. 2020 (arXiv 2005.13013).
+ENGLISH_9 = (
+    "anli_plus",
+    "ccg_en",
+    "commonsenseqa",
+    "cosmosqa",
+    "hellaswag",
+    "mnli",
+    "qqp",
+    "squad",
+    "squad_v2",
+)
+
+# Both pools of 32: 19 of classification, 5 of multiple choice, 3 of span QA, 5 of tagging.
+ENGLISH_32 = (
+    *ENGLISH_9,
+    *("ag_news", "boolq", "cb", "cola", "mrpc", "multirc", "paws", "qnli", "rte", "scitail", "sst2", "trec_qc"),
+    *("tweet_emotion", "tweet_offensive", "tweet_sentiment", "wic"),
+    *("race", "social_iqa"),
+    "adversarial_qa",
+    *("bc2gm", "conll2000_chunking", "conll2003", "wnut17"),
+)
+NON_ENGLISH_32 = (
+    *("farstail_fa", "indonli_id", "jnli_ja", "nli_tr", "ocnli_50k_zh", "xnli_ar", "xnli_el", "xnli_vi", "paws_es"),
+    *("afrisenti_ha", "allocine_fr", "indonlu_smsa", "norec_sentence_no", "polemo2_pl", "swedish_reviews_sv"),
+    *("wisesight_th", "germeval2018_de", "basqueglue_bhtc", "pl_8tags"),
+    *("c3_zh", "exams_bg", "exams_pl", "jcommonsenseqa_ja", "parsinlu_mc"),
+    *("cmrc2018_zh", "germanquad_de", "squad_it"),
+    *("conll2002_es", "conll2002_nl", "germeval2014_de", "masakhaner_swa", "mtl_nlu_es"),
+)
+
+english9 = make_pool("en", ENGLISH_9)
+english32 = make_pool("en", ENGLISH_32)
+nonenglish32 = make_pool("non-en", NON_ENGLISH_32)
+
+POOLS = {"english9": english9, "english32": english32, "nonenglish32": nonenglish32}

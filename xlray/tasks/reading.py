@@ -1,0 +1,161 @@
+"""Multiple choice over passages, exams, and answers to be judged right or wrong, as sets on the Hub."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from xlray.tasks.shapes import multiple_choice
+from xlray.tasks.structured import checked_answer, distractors, exam, lettered
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Hub, Task
+
+RIGHT = {"0": "wrong", "1": "right"}
+
+READING = (
+    Task(
+        name="race",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "ehovy/race",
+            "2fec9fd81f1dc971569a9b729c43f2f0e6436637",
+            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
+            partial(lettered, context="article", question="question", choices="options", answer="answer"),
+            "all",
+        ),
+        num_examples=87_866,
+        licence="non-commercial research",
+        citation="Lai et al. 2017, RACE",
+        notes="Middle and high school.",
+    ),
+    Task(
+        name="cosmosqa",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "allenai/cosmos_qa",
+            CONVERTED,
+            {"train/en": "train", "dev/en": "validation"},
+            partial(
+                multiple_choice,
+                context="context",
+                question="question",
+                choices=("answer0", "answer1", "answer2", "answer3"),
+                label="label",
+                left_out=("-1",),
+            ),
+        ),
+        num_examples=25_262,
+        licence="CC BY 4.0",
+        citation="Huang et al. 2019, Cosmos QA",
+        notes=f"The labels of the test split are hidden. {CONVERSION}",
+    ),
+    Task(
+        name="quail",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "textmachinelab/quail",
+            CONVERTED,
+            {"train/en": "train", "dev/en": "validation"},
+            partial(
+                multiple_choice, context="context", question="question", choices="answers", label="correct_answer_id"
+            ),
+        ),
+        num_examples=10_246,
+        licence="CC BY-NC-SA 4.0",
+        citation="Rogers et al. 2020, QuAIL",
+        notes=f"The challenge split is no split here. {CONVERSION}",
+    ),
+    Task(
+        name="sciq",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "allenai/sciq",
+            "2c94ad3e1aafab77146f384e23536f97a4849815",
+            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
+            distractors,
+        ),
+        num_examples=11_679,
+        licence="CC BY-NC 3.0",
+        citation="Welbl, Liu and Gardner 2017, SciQ",
+        notes="Published with the right answer apart; the choices stand in alphabetical order. Some have no passage.",
+    ),
+    Task(
+        name="multirc",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "aps/super_glue",
+            "3de24cf8022e94f4ee4b9d55a6f539891524d646",
+            {"train/en": "train", "dev/en": "validation"},
+            partial(checked_answer, names=RIGHT),
+            "multirc",
+        ),
+        labels=("wrong", "right"),
+        num_examples=27_243,
+        licence="research only (SuperGLUE)",
+        citation="Khashabi et al. 2018, MultiRC; SuperGLUE (Wang et al. 2019)",
+        notes="The second text is a question and one of its answers. The labels of the test split are hidden.",
+    ),
+    Task(
+        name="muserc_ru",
+        kind="classification",
+        role="intermediate",
+        languages=("ru",),
+        source=Hub(
+            "RussianNLP/russian_super_glue",
+            CONVERTED,
+            {"train/ru": "train", "dev/ru": "validation"},
+            partial(checked_answer, names=RIGHT),
+            "muserc",
+        ),
+        labels=("wrong", "right"),
+        num_examples=11_950,
+        licence="MIT",
+        citation="Fenogenova et al. 2020, MuSeRC; Russian SuperGLUE (Shavrina et al. 2020)",
+        notes=f"The second text is a question and one of its answers. The labels of the test split are hidden. {CONVERSION}",
+    ),
+    Task(
+        name="exams_bg",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("bg",),
+        source=Hub("mhardalov/exams", None, {"train/bg": "train", "dev/bg": "validation"}, exam, "crosslingual_bg"),
+        num_examples=2_344,
+        licence="CC BY-SA 4.0",
+        citation="Hardalov et al. 2020, EXAMS",
+        notes=(
+            f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}"
+        ),
+    ),
+    Task(
+        name="exams_hu",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("hu",),
+        source=Hub("mhardalov/exams", None, {"train/hu": "train", "dev/hu": "validation"}, exam, "crosslingual_hu"),
+        num_examples=1_731,
+        licence="CC BY-SA 4.0",
+        citation="Hardalov et al. 2020, EXAMS",
+        notes=(
+            f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}"
+        ),
+    ),
+    Task(
+        name="exams_pl",
+        kind="multiple_choice",
+        role="intermediate",
+        languages=("pl",),
+        source=Hub("mhardalov/exams", None, {"train/pl": "train", "dev/pl": "validation"}, exam, "crosslingual_pl"),
+        num_examples=1_577,
+        licence="CC BY-SA 4.0",
+        citation="Hardalov et al. 2020, EXAMS",
+        notes=f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}",
+    ),
+)

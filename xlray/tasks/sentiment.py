@@ -1,0 +1,316 @@
+"""Sentiment and offence: what a text says for or against something."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from xlray.tasks.readers import json_array, json_lines, table
+from xlray.tasks.shapes import classified, labelled
+from xlray.tasks.similarity import GLUE, GLUE_COMMIT
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
+
+POLARITIES = ("negative", "neutral", "positive")
+
+POLEMO = {
+    "__label__meta_minus_m": "negative",
+    "__label__meta_zero": "neutral",
+    "__label__meta_plus_m": "positive",
+    "__label__meta_amb": "ambiguous",
+}
+VALENCES = {
+    "negatiivne": "negative",
+    "neutraalne": "neutral",
+    "positiivne": "positive",
+    "vastuoluline": "mixed",
+}
+# Configuration on the Hub and number of training examples, where known.
+AFRISENTI = {"ha": ("hau", 14_172), "am": ("amh", None)}
+
+
+def afrisenti(language: str) -> Task:
+    """AfriSenti in one language."""
+    config, num_examples = AFRISENTI[language]
+    return Task(
+        name=f"afrisenti_{language}",
+        kind="classification",
+        role="intermediate",
+        languages=(language,),
+        source=Hub(
+            "mteb/AfriSentiClassification",
+            None,
+            {f"train/{language}": "train", f"dev/{language}": "validation"},
+            partial(classified, text="text", names=tuple(reversed(POLARITIES))),
+            config,
+        ),
+        labels=POLARITIES,
+        headline=("macro_f1",),
+        num_examples=num_examples,
+        licence="CC BY 4.0",
+        citation="Muhammad et al. 2023, AfriSenti",
+        notes=f"Tweets. MTEB's copy. Columns not verified offline. {UNPINNED}",
+    )
+
+
+SENTIMENT = (
+    Task(
+        name="husst_hu",
+        kind="classification",
+        role="intermediate",
+        languages=("hu",),
+        source=Files(
+            "husst_hu",
+            {"train/hu": ("sst_train.json",), "dev/hu": ("sst_dev.json",)},
+            partial(json_array, shape=partial(labelled, text="Sent", label="label")),
+        ),
+        hub=Hub(
+            "NYTK/HuSST",
+            None,
+            {"train/hu": "train", "dev/hu": "validation"},
+            partial(classified, text="sentence", names={name: name for name in POLARITIES}),
+        ),
+        labels=POLARITIES,
+        num_examples=9_347,
+        licence="CC BY-SA 4.0",
+        citation="Ligeti-Nagy et al. 2024, HuLU (HuSST)",
+        notes=(
+            "The parts used here differ much between training and dev in the share of each label. On the Hub, files of "
+            f"JSON; their labels not verified offline. {UNPINNED}"
+        ),
+    ),
+    Task(
+        name="indonlu_smsa",
+        kind="classification",
+        role="intermediate",
+        languages=("id",),
+        source=Files(
+            "indonlu_smsa",
+            {"train/id": ("train_preprocess.tsv",), "dev/id": ("valid_preprocess.tsv",)},
+            partial(table, shape=partial(labelled, text="text", label="label"), names=("text", "label")),
+        ),
+        hub=Hub(
+            "indonlp/indonlu",
+            CONVERTED,
+            {"train/id": "train", "dev/id": "validation"},
+            partial(classified, text="text", names=tuple(reversed(POLARITIES))),
+            "smsa",
+        ),
+        labels=POLARITIES,
+        num_examples=11_000,
+        licence="MIT (repository)",
+        citation="Wilie et al. 2020, IndoNLU (SmSA, Purwarianti and Crisdayanti 2019)",
+        notes=CONVERSION,
+    ),
+    Task(
+        name="norec_sentence_no",
+        kind="classification",
+        role="intermediate",
+        languages=("no",),
+        source=Files(
+            "norec_sentence_no",
+            {"train/no": ("3class/train.json",), "dev/no": ("3class/dev.json",)},
+            partial(json_array, shape=partial(labelled, text="text", label="label")),
+        ),
+        hub=Hub(
+            "ltg/norec_sentence",
+            "1da5fe5583cd43fde33c40a3fdd0393b291ae45b",
+            {"train/no": "train", "dev/no": "validation"},
+            partial(classified, text="review", label="sentiment", names=("Negative", "Neutral", "Positive")),
+            "ternary",
+        ),
+        labels=("Negative", "Neutral", "Positive"),
+        num_examples=7_973,
+        licence="CC BY-NC 4.0",
+        citation="Kutuzov et al. 2021; Øvrelid et al. 2020, NoReC_sentence",
+        notes="The version with three classes.",
+    ),
+    Task(
+        name="wisesight_th",
+        kind="classification",
+        role="intermediate",
+        languages=("th",),
+        source=Files(
+            "wisesight_th",
+            {"train/th": ("train.jsonl",), "dev/th": ("valid.jsonl",)},
+            partial(json_lines, shape=partial(labelled, text="texts", label="category")),
+        ),
+        hub=Hub(
+            "pythainlp/wisesight_sentiment",
+            "85a79ed833429457227182c9f61a83e9127dfa2e",
+            {"train/th": "train", "dev/th": "validation"},
+            partial(classified, text="texts", label="category", names=("pos", "neu", "neg", "q")),
+            "wisesight_sentiment",
+        ),
+        labels=("neg", "neu", "pos", "q"),
+        num_examples=21_628,
+        licence="CC0-1.0",
+        citation="Suriyawongkul et al. 2019, Wisesight Sentiment Corpus",
+        notes="`q` is a question.",
+    ),
+    Task(
+        name="germeval2018_de",
+        kind="classification",
+        role="intermediate",
+        languages=("de",),
+        source=Files(
+            "germeval2018_de",
+            {"train/de": ("germeval2018.training.txt",), "test/de": ("germeval2018.test.txt",)},
+            partial(table, shape=partial(labelled, text="text", label="coarse"), names=("text", "coarse", "fine")),
+        ),
+        hub=Hub(
+            "philschmid/germeval18",
+            None,
+            {"train/de": "train", "test/de": "test"},
+            partial(classified, text="text", label="binary", names={"OTHER": "OTHER", "OFFENSE": "OFFENSE"}),
+        ),
+        labels=("OTHER", "OFFENSE"),
+        headline=("macro_f1",),
+        num_examples=5_009,
+        licence="CC BY 4.0",
+        citation="Wiegand, Siegel and Ruppenhofer 2018, GermEval 2018",
+        notes=(
+            "The coarse labels of task 1. Quotes are text, `|LBR|` stands for a line break. There is no dev file. That "
+            f"the copy on the Hub is complete was not verified offline. {UNPINNED}"
+        ),
+    ),
+    Task(
+        name="sst2",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            GLUE,
+            GLUE_COMMIT,
+            {"train/en": "train", "dev/en": "validation"},
+            partial(classified, text="sentence", names=("negative", "positive")),
+            "sst2",
+        ),
+        labels=("negative", "positive"),
+        num_examples=67_349,
+        licence="not stated",
+        citation="Socher et al. 2013; Wang et al. 2019, GLUE (SST-2)",
+        notes="Most training examples are phrases.",
+    ),
+    Task(
+        name="tweet_sentiment",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "cardiffnlp/tweet_eval",
+            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
+            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
+            partial(classified, text="text", names=POLARITIES),
+            "sentiment",
+        ),
+        labels=POLARITIES,
+        headline=("macro_f1",),
+        num_examples=45_615,
+        licence="not stated; Twitter's terms",
+        citation="Rosenthal, Farra and Nakov 2017; Barbieri et al. 2020, TweetEval",
+    ),
+    Task(
+        name="tweet_offensive",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "cardiffnlp/tweet_eval",
+            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
+            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
+            partial(classified, text="text", names=("not_offensive", "offensive")),
+            "offensive",
+        ),
+        labels=("not_offensive", "offensive"),
+        headline=("macro_f1",),
+        num_examples=11_916,
+        licence="not stated; Twitter's terms",
+        citation="Zampieri et al. 2019, OLID; Barbieri et al. 2020, TweetEval",
+    ),
+    Task(
+        name="tweet_emotion",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Hub(
+            "cardiffnlp/tweet_eval",
+            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
+            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
+            partial(classified, text="text", names=("anger", "joy", "optimism", "sadness")),
+            "emotion",
+        ),
+        labels=("anger", "joy", "optimism", "sadness"),
+        headline=("macro_f1",),
+        num_examples=3_257,
+        licence="not stated; Twitter's terms",
+        citation="Mohammad et al. 2018; Barbieri et al. 2020, TweetEval",
+    ),
+    Task(
+        name="allocine_fr",
+        kind="classification",
+        role="intermediate",
+        languages=("fr",),
+        source=Hub(
+            "tblard/allocine",
+            "a4654f4896408912913a62ace89614879a549287",
+            {"train/fr": "train", "dev/fr": "validation", "test/fr": "test"},
+            partial(classified, text="review", names=("negative", "positive")),
+        ),
+        labels=("negative", "positive"),
+        num_examples=160_000,
+        licence="MIT",
+        citation="Blard 2020, Allociné",
+        notes="Whole reviews of films.",
+    ),
+    Task(
+        name="polemo2_pl",
+        kind="classification",
+        role="intermediate",
+        languages=("pl",),
+        source=Hub(
+            "allegro/klej-polemo2-in",
+            "9843af31facd613eb091deaa4141df4331d4f918",
+            {"train/pl": "train", "dev/pl": "validation"},
+            partial(classified, text="sentence", label="target", names=POLEMO),
+        ),
+        labels=("negative", "neutral", "positive", "ambiguous"),
+        num_examples=5_783,
+        licence="CC BY-NC-SA 4.0",
+        citation="Kocoń, Miłkowski and Zaśko-Zielińska 2019, PolEmo 2.0; Rybak et al. 2020, KLEJ",
+        notes="KLEJ's in-domain part: reviews of medicine and hotels. Files of CSV.",
+    ),
+    Task(
+        name="swedish_reviews_sv",
+        kind="classification",
+        role="intermediate",
+        languages=("sv",),
+        source=Hub(
+            "timpal0l/swedish_reviews",
+            "367454c32a4fd09b1493a401f03d82c22cb4cc85",
+            {"train/sv": "train", "dev/sv": "validation", "test/sv": "test"},
+            partial(classified, text="text", names=("negative", "positive")),
+        ),
+        labels=("negative", "positive"),
+        num_examples=62_089,
+        licence="not stated",
+        citation="Isbister, Swedish Reviews (swedish-sentiment)",
+        notes="Reviews from many web sites.",
+    ),
+    Task(
+        name="estonian_valence_et",
+        kind="classification",
+        role="intermediate",
+        languages=("et",),
+        source=Hub(
+            "kardosdrur/estonian-valence",
+            "9157397f05a127b3ac93b93dd88abf1bdf710c22",
+            {"train/et": "train", "test/et": "test"},
+            partial(classified, text="paragraph", label="valence", names=VALENCES),
+        ),
+        labels=("negative", "neutral", "positive", "mixed"),
+        num_examples=3_277,
+        licence="CC BY 4.0",
+        citation="Pajupuu, Altrov and Pajupuu 2016, Estonian Valence Corpus",
+        notes="Paragraphs of newspapers. There is no dev split.",
+    ),
+    *map(afrisenti, ("ha", "am")),
+)

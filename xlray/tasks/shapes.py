@@ -1,0 +1,159 @@
+"""Shapes: one row of a table or one JSON object becomes the fields of a record, or None for a row that is left out.
+
+A shape is used through `functools.partial` with the publisher's names of columns or keys. The readers add the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xlray.tasks.lines import fail, listed, member
+from xlray.tasks.task import Record
+
+Row = dict[str, Any]
+
+COPA_QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
+
+
+def named(value: str, names: Mapping[str, str], where: str) -> str:
+    """Our name of a publisher's label.
+
+    Raises:
+        InputError: the label is none of the publisher's.
+    """
+    if value not in names:
+        fail(where, f"the label must be one of {listed(names)}", value)
+    return names[value]
+
+
+def labelled(
+    row: Row,
+    where: str,
+    *,
+    text: str,
+    label: str,
+    text_pair: str | None = None,
+    names: Mapping[str, str] | None = None,
+    left_out: tuple[str, ...] = (),
+) -> Record | None:
+    """Classification: a text or a pair, and a label.
+
+    Args:
+        row: the row; numbers as labels are taken as their text.
+        where: its place, for messages.
+        text: name of the column of the text.
+        label: name of the column of the label.
+        text_pair: name of the column of the second text, if there is one.
+        names: the publisher's labels to ours; None keeps them.
+        left_out: labels that mean "no label"; such rows are left out.
+    """
+    value = str(member(row, label, (str, int), where))
+    if value in left_out:
+        return None
+    return {
+        "text": member(row, text, str, where),
+        "text_pair": member(row, text_pair, str, where) if text_pair else None,
+        "label": named(value, names, where) if names else value,
+    }
+
+
+def classified(
+    row: Row,
+    where: str,
+    *,
+    text: str,
+    names: tuple[str, ...] | Mapping[str, str],
+    label: str = "label",
+    text_pair: str | None = None,
+) -> Record | None:
+    """Classification as a table on the Hub; rows without a label (-1) or with a blank text are left out.
+
+    Args:
+        row: the row.
+        where: its place, for messages.
+        text: name of the column of the text.
+        names: our names of the labels by their number, or by the publisher's names.
+        label: name of the column of the label.
+        text_pair: name of the column of the second text, if there is one.
+    """
+    # Sets of hundreds of thousands of crawled or translated texts hold a few empty ones.
+    if any(key in row and _is_blank(row[key]) for key in (text, text_pair)):
+        return None
+    ours = names if isinstance(names, Mapping) else {str(number): name for number, name in enumerate(names)}
+    return labelled(row, where, text=text, label=label, text_pair=text_pair, names=ours, left_out=("-1",))
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def scored(row: Row, where: str, *, text: str, text_pair: str, label: str) -> Record | None:
+    """Regression: a pair and a number."""
+    value = member(row, label, (str, int, float), where)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        fail(where, f"{label!r} must be a number", value)
+    return {"text": member(row, text, str, where), "text_pair": member(row, text_pair, str, where), "label": number}
+
+
+def multiple_choice(
+    row: Row,
+    where: str,
+    *,
+    question: str,
+    choices: tuple[str, ...] | str,
+    label: str,
+    first: int = 0,
+    context: str | None = None,
+    left_out: tuple[str, ...] = (),
+) -> Record | None:
+    """A question, its choices and the number of the right one.
+
+    Args:
+        row: the row.
+        where: its place, for messages.
+        question: key of the question.
+        choices: keys of the choices, or the one key of a list of them.
+        label: key of the number, which may be written as text in any script's digits.
+        first: the number of the first choice.
+        context: key of the passage, if there is one.
+        left_out: labels that mean "no label"; such rows are left out.
+    """
+    value = member(row, label, (int, str), where)
+    if str(value) in left_out:
+        return None
+    if isinstance(choices, str):
+        texts = member(row, choices, list, where)
+    else:
+        texts = [member(row, key, str, where) for key in choices]
+    index = whole_number(value, label, where) - first
+    if not 0 <= index < len(texts):
+        fail(where, f"{label!r} must be the number of one of {len(texts)} choices from {first}", value)
+    return {
+        "context": member(row, context, str, where) if context else "",
+        "question": member(row, question, str, where),
+        "choices": texts,
+        "label": index,
+    }
+
+
+def copa(row: Row, where: str) -> Record | None:
+    """COPA: the premise is the context, and the kind of question is put into words as in SuperGLUE's baselines."""
+    fields = multiple_choice(row, where, question="question", choices=("choice1", "choice2"), label="label")
+    assert fields is not None
+    fields["question"] = named(fields["question"], COPA_QUESTIONS, where)
+    return fields | {"context": member(row, "premise", str, where)}
+
+
+def whole_number(value: int | str, name: str, where: str) -> int:
+    """The number, also where it is written as text.
+
+    Raises:
+        InputError: it is not a whole number.
+    """
+    try:
+        return int(value)
+    except ValueError:
+        fail(where, f"{name!r} must be a whole number", value)

@@ -1,0 +1,219 @@
+"""Shapes of sets on the Hub whose rows have a structure: spans, tags, lettered choices, answers, translations.
+
+As in `shapes`, a shape makes a row the fields of a record, or None for a row that is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xlray.tasks.lines import fail, listed, member
+from xlray.tasks.shapes import Row, labelled, multiple_choice
+from xlray.tasks.task import Record
+
+
+def span_answers(
+    row: Row,
+    where: str,
+    *,
+    prefix: str = "",
+    unanswerable: bool = False,
+    impossible: str | None = None,
+    forgiving: bool = False,
+) -> Record | None:
+    """SQuAD as a table: `question`, `context`, and `answers` with `text` and `answer_start`.
+
+    Args:
+        row: the row.
+        where: its place, for messages.
+        prefix: what the `id` of a row starts with; other rows are left out (TyDi QA holds its languages in one table).
+        unanswerable: questions may have no answer.
+        impossible: name of the column that is true where the answers are only plausible, and the question has none.
+        forgiving: an answer that does not stand where it says is moved to the only place where it stands, or dropped;
+            a question that is blank or has no answer left is left out. Otherwise it is an error.
+    """
+    if prefix and not member(row, "id", str, where).startswith(prefix):
+        return None
+    question, context = member(row, "question", str, where), member(row, "context", str, where)
+    has_none = impossible is not None and member(row, impossible, bool, where)
+    answers = [] if has_none else _spans(row, context, forgiving, where)
+    if forgiving and (not question.strip() or not (answers or has_none)):
+        return None
+    if not (answers or has_none or unanswerable):
+        fail(where, "a question must have an answer", "none")
+    return {"question": question, "context": context, "answers": answers}
+
+
+def _spans(row: Row, context: str, forgiving: bool, where: str) -> list[Record]:
+    answers: list[Record] = []
+    for answer in structs(row, "answers", ("text", "answer_start"), where):
+        text, start = member(answer, "text", str, where), member(answer, "answer_start", int, where)
+        if forgiving and not (text and start >= 0 and context.startswith(text, start)):
+            start = context.find(text) if text else -1
+            if start < 0 or context.find(text, start + 1) >= 0:
+                continue
+        answers.append({"text": text, "start": start})
+    return answers
+
+
+def structs(row: Row, key: str, names: tuple[str, ...], where: str) -> list[Row]:
+    """A column of structs, which arrives as a list of dicts or as a dict of lists.
+
+    Raises:
+        InputError: it is neither, or the lists differ in length.
+    """
+    value = member(row, key, (dict, list), where)
+    if isinstance(value, list):
+        return value
+    columns = [member(value, name, list, where) for name in names]
+    if len({len(column) for column in columns}) > 1:
+        fail(where, f"the lists of {key!r} must be of one length", [len(column) for column in columns])
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def tagged(
+    row: Row,
+    where: str,
+    *,
+    tags: str = "ner_tags",
+    names: tuple[str, ...] = (),
+    forgiving: bool = False,
+    plain: bool = False,
+    characters: bool = False,
+) -> Record | None:
+    """Tokens and the numbers of their tags. A row without tokens is left out.
+
+    Args:
+        row: the row.
+        where: its place, for messages.
+        tags: name of the column of the tags.
+        names: the tags in the order of the publisher's numbers; empty where the column holds the tags themselves.
+        forgiving: an `I-X` that follows no X begins a span, as CoNLL's evaluation takes it. Otherwise it is an error.
+        plain: the tags are bare types; neighbours of one type are one span.
+        characters: the tokens are characters; blank ones are dropped.
+    """
+    tokens, numbers = member(row, "tokens", list, where), member(row, tags, list, where)
+    if len(tokens) != len(numbers):
+        fail(where, f"{tags!r} must hold a tag for each of {len(tokens)} tokens", f"{len(numbers)} tags")
+    found = [_tag(number, tags, names, where) for number in numbers]
+    if plain:
+        found = ["O" if tag == "O" else f"I-{tag}" for tag in found]
+    if characters:
+        kept = [index for index, token in enumerate(tokens) if str(token).strip()]
+        tokens, found = [tokens[index] for index in kept], [found[index] for index in kept]
+    if forgiving or plain:
+        found = [
+            f"B-{tag[2:]}" if tag.startswith("I-") and before[2:] != tag[2:] else tag
+            for before, tag in zip(["O", *found], found, strict=False)
+        ]
+    return {"tokens": tokens, "tags": found} if tokens else None
+
+
+def _tag(value: Any, column: str, names: tuple[str, ...], where: str) -> str:
+    if not names and isinstance(value, str):
+        return value
+    if type(value) is not int or not 0 <= value < len(names):
+        fail(
+            where,
+            f"{column!r} must hold numbers of {len(names)} tags" if names else f"{column!r} must hold texts",
+            value,
+        )
+    return names[value]
+
+
+def lettered(
+    row: Row,
+    where: str,
+    *,
+    question: str,
+    choices: str,
+    answer: str,
+    context: str | None = None,
+    left_out: tuple[str, ...] = ("",),
+) -> Record | None:
+    """A question and the letter of its right choice. A row with a blank question is left out.
+
+    Args:
+        row: the row.
+        where: its place, for messages.
+        question: key of the question.
+        choices: key of the choices: texts, which then go by the letters A, B, ..., or structs of `label` and `text`.
+        answer: key of the letter.
+        context: key of the passage, if there is one.
+        left_out: letters that mean "no answer"; such rows are left out.
+    """
+    letter, text = member(row, answer, str, where), member(row, question, str, where)
+    if letter in left_out or not text.strip():
+        return None
+    known = member(row, choices, (dict, list), where)
+    if isinstance(known, list) and all(isinstance(choice, str) for choice in known):
+        known = [{"label": chr(ord("A") + index), "text": choice} for index, choice in enumerate(known)]
+    else:
+        known = structs(row, choices, ("label", "text"), where)
+    labels = [member(choice, "label", str, where) for choice in known]
+    if letter not in labels:
+        fail(where, f"{answer!r} must be one of {listed(labels)}", letter)
+    return {
+        "context": member(row, context, str, where) if context else "",
+        "question": text,
+        "choices": [member(choice, "text", str, where) for choice in known],
+        "label": labels.index(letter),
+    }
+
+
+def exam(row: Row, where: str) -> Record | None:
+    """EXAMS: the question is a struct of `stem` and `choices`. A few rows have the key `@`, which is no choice."""
+    question = member(row, "question", dict, where)
+    return lettered(
+        question | {"answerKey": row.get("answerKey")},
+        where,
+        question="stem",
+        choices="choices",
+        answer="answerKey",
+        left_out=("", "@"),
+    )
+
+
+def distractors(row: Row, where: str) -> Record | None:
+    """SciQ: the right answer and three wrong ones, which are put in alphabetical order; the support may be empty."""
+    right = member(row, "correct_answer", str, where)
+    choices = sorted([right, *(member(row, f"distractor{number}", str, where) for number in (1, 2, 3))])
+    return {
+        "context": member(row, "support", str, where),
+        "question": member(row, "question", str, where),
+        "choices": choices,
+        "label": choices.index(right),
+    }
+
+
+def blank_filled(row: Row, where: str) -> Record | None:
+    """WinoGrande: the question is the sentence with its blank `_`, a choice the option and what follows the blank."""
+    sentence = member(row, "sentence", str, where)
+    _, blank, rest = sentence.partition("_")
+    if not blank:
+        fail(where, "'sentence' must hold a blank `_`", sentence)
+    options = {name: member(row, name, str, where) + rest for name in ("option1", "option2")}
+    return multiple_choice(
+        row | options,
+        where,
+        question="sentence",
+        choices=("option1", "option2"),
+        label="answer",
+        first=1,
+        left_out=("",),
+    )
+
+
+def checked_answer(row: Row, where: str, *, names: Mapping[str, str]) -> Record | None:
+    """MultiRC: the paragraph, the pair of question and answer, and whether the answer is right (-1: not told)."""
+    words = [member(row, name, str, where) for name in ("question", "answer")]
+    joined = row | {"pair": " ".join(words)}
+    return labelled(joined, where, text="paragraph", text_pair="pair", label="label", names=names, left_out=("-1",))
+
+
+def translation(row: Row, where: str) -> Record | None:
+    """Tatoeba: a sentence and its English translation, as a rule in this order; both end in a line end."""
+    source, target = (member(row, name, str, where).strip() for name in ("source_sentence", "target_sentence"))
+    english, other = (source, target) if member(row, "source_lang", str, where) == "eng" else (target, source)
+    return {"text": english, "text_pair": other}

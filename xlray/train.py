@@ -1,0 +1,314 @@
+"""The worker's loop: a list of phases, each skipped if its result is stored and continued if it was begun."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import Tensor
+
+from xlray import batches, engine, evaluate, mixture, packing
+from xlray.batches import Batch, Layout
+from xlray.canonical import fingerprint
+from xlray.checkpoints import Ledger, copy_tokenizer, latest_state, load_model, load_weights, save_state, save_weights
+from xlray.config import Architecture
+from xlray.data import open_examples
+from xlray.examples import Examples
+from xlray.jobs import Job, data_key
+from xlray.metrics import headline
+from xlray.model import Model, initialise_heads, random_encoder
+from xlray.outcomes import Outcome, nothing, write_outcomes
+from xlray.phases import RetrievalSpec, Spec, Store, TrainSpec
+
+CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
+
+
+def run_phase(spec: Spec, job: Job) -> str | None:
+    """Bring the phase's result into the store, unless it is there; collective.
+
+    Returns:
+        Why the run is degenerate (its numbers mean nothing), or None.
+    """
+    store = Store(job.storage)
+    if _agree(store.has(spec) if _rank() == 0 else None):
+        return _agree(store.done(spec)["record"]["degenerate"] if _rank() == 0 else None)  # type: ignore[no-any-return]
+    if isinstance(spec, RetrievalSpec):
+        return _run_retrieval(spec, job, store)
+    assert isinstance(spec, TrainSpec)
+    return _run_training(spec, job, store)
+
+
+def _run_training(spec: TrainSpec, job: Job, store: Store) -> str | None:
+    examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
+    plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
+    attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
+    saved = _agree(latest_state(attempt) if _rank() == 0 else None)
+    model, state = _build_model(spec, job, plan, saved)
+    device = _device()
+    running = engine.start_engine(
+        model, job.execution, engine.Optimization(spec.weight_decay, spec.clip_norm, spec.precision), device
+    )
+    if state is not None:
+        engine.restore_moments(running, state, batches.collate(examples, [], plan))
+    first = int(state["next_step"]) if state is not None and saved is not None else spec.first_step
+    ledger = Ledger(attempt, job.progress, spec, _world()) if _rank() == 0 else None
+    degenerate = _train(running, spec, examples, plan, job, first, attempt, ledger)
+    outcomes = _evaluate_target(running, spec, examples, plan, job, degenerate)
+    weights = (
+        None
+        if spec.kind == "target" or degenerate
+        else (engine.gather_weights(running) if spec.ends_at_zero else engine.gather_state(running))
+    )
+    if _rank() == 0:
+        assert ledger is not None
+        collapsed = _collapsed(outcomes)
+        with store.staging(spec) as staged:
+            if weights is not None and spec.ends_at_zero:
+                save_weights(staged / "weights", weights, model.encoder.config, job.parents.get(spec.parent))
+            elif weights is not None:
+                save_state(staged / "state" / "state.safetensors", weights, spec.first_step + spec.num_steps)
+                model.encoder.config.save_pretrained(staged / "state")
+                copy_tokenizer(Path(job.parents[spec.parent]), staged / "state")
+            if spec.evaluations:
+                write_outcomes(staged, outcomes)
+            degenerate = degenerate or collapsed
+            store.commit(spec, staged, {**ledger.record(), **_versions(job), "degenerate": degenerate})
+    engine.stop_engine(running)
+    return _agree(degenerate)  # type: ignore[no-any-return]
+
+
+def _train(
+    running: Any,
+    spec: TrainSpec,
+    examples: Sequence[Examples],
+    plan: Layout,
+    job: Job,
+    first: int,
+    attempt: Path,
+    ledger: Ledger | None,
+) -> str | None:
+    """All steps from `first` on; returns why the run is degenerate, or None."""
+    running.train()
+    end = spec.first_step + spec.num_steps
+    total = torch.zeros(len(examples))
+    for step, micro_batches in _steps(spec, examples, plan, job, first):
+        losses = engine.train_step(running, micro_batches, spec.learning_rate_at(step))
+        total += losses.cpu()
+        if ledger is not None:
+            ledger.step(step, sum(b.input_ids.numel() for b in micro_batches))
+        done = step + 1
+        if done == end or (done - first) % CHECK_EVERY_STEPS == 0:
+            dist.all_reduce(total)
+            if not bool(torch.isfinite(total).all()):
+                return f"the loss is not finite at step {done}"
+            if ledger is not None:
+                ledger.show(done - spec.first_step, float(total.sum()) / ((done - first - 1) % CHECK_EVERY_STEPS + 1))
+            total.zero_()
+        if done != end and (done - spec.first_step) % job.execution.checkpoint_every_steps == 0:
+            gathered = engine.gather_state(running)
+            if _rank() == 0:
+                save_state(attempt / f"state-{done}.safetensors", gathered, done)
+    return None
+
+
+def _steps(
+    spec: TrainSpec,
+    examples: Sequence[Examples],
+    plan: Layout,
+    job: Job,
+    first: int,
+) -> Iterator[tuple[int, list[Batch]]]:
+    """This rank's micro-batches of each step. Which examples make up a step depends on the spec alone."""
+    names = [d.task for d in spec.data]
+    chances = mixture.probabilities([d.num_records for d in spec.data], spec.mixing, spec.cap, spec.temperature)
+    last = spec.first_example + spec.num_examples
+    tasks, rows = mixture.order(names, [len(e) for e in examples], chances, last, spec.seed)
+    # Trunk and cooldown walk along one order with one stream of random numbers; so a trunk of two segments is the same
+    # as a trunk of one.
+    family = "intermediate" if spec.kind in ("trunk", "cooldown") else spec.kind
+    seed = int(fingerprint([family, spec.seed])[:15], 16)
+    for step in range(first, spec.first_step + spec.num_steps):
+        start = step * spec.batch_size
+        chosen = slice(start, start + spec.batch_size)
+        step_rows = batches.step_rows(examples, tasks[chosen], rows[chosen], start, seed, plan)
+        lengths = np.array([examples[r.task].row_tokens[r.row] for r in step_rows])
+        mine = packing.plan_step(lengths, _world(), job.execution.micro_batch_tokens)[_rank()]
+        yield step, [batches.collate(examples, [step_rows[i] for i in batch], plan) for batch in mine]
+
+
+def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
+    """The model at the start of the phase, and the optimizer's state if the phase goes on from one."""
+    if spec.kind == "pretrain":
+        assert spec.architecture is not None
+        model = Model(random_encoder(Architecture(**spec.architecture), spec.seed), plan, spec.dropout)
+        initialise_heads(model, spec.seed)
+        if saved is None:
+            return model, None
+        state = load_file(saved)
+        load_weights(model, state)
+        return model, state
+    parent = Path(job.parents[spec.parent])
+    seed = int(fingerprint(["heads", spec.kind, [d.task for d in spec.data], spec.seed])[:15], 16)
+    before = parent / "state" / "state.safetensors" if spec.continues else None
+    return load_model(parent, plan, spec.dropout, seed, saved or before)
+
+
+def _evaluate_target(
+    running: Any, spec: TrainSpec, train: Sequence[Examples], plan: Layout, job: Job, degenerate: str | None
+) -> list[Outcome]:
+    if degenerate is not None:
+        return [nothing(e) for e in spec.evaluations]
+    outcomes = []
+    for evaluation in spec.evaluations:
+        examples = open_examples(Path(job.folders[data_key(evaluation.data)]), evaluation.data)
+        evaluator = evaluate.Evaluator(running, running.device, plan, job.execution.micro_batch_tokens)
+        predictions = evaluate.predict(evaluator, examples, evaluation.data)
+        if predictions is None:
+            continue
+        scores, items, count = evaluate.score_predictions(evaluation, examples, predictions)
+        if scores:
+            baseline = evaluate.majority_scores(evaluation, examples, train[0], spec.data[0])
+            scores = {
+                **scores,
+                "headline": headline(scores, spec.headline),
+                "majority": headline(baseline, spec.headline),
+            }
+        outcomes.append(Outcome(evaluation, scores, items, count, predictions))
+    return outcomes
+
+
+def _collapsed(outcomes: Sequence[Outcome]) -> str | None:
+    for o in outcomes:
+        if o.predictions is not None and evaluate.constant(o.predictions, o.evaluation.data.kind):
+            return f"one prediction for all of {o.evaluation.data.task} {o.evaluation.split} {o.evaluation.language}"
+    return None
+
+
+def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
+    started = time.monotonic()
+    parent = Path(job.parents[spec.parent])
+    plan = Layout((0,), (0,), ("retrieval",), job.vocab_size, job.mask_id, False)
+    model, _ = load_model(parent, plan, 0.0, 0, None)
+    device = _device()
+    model = model.to(device, torch.bfloat16 if spec.precision == "bf16" else torch.float32)
+    layers = model.encoder.config.num_hidden_layers
+    layer = round(13 / 24 * layers) if spec.layer is None else spec.layer
+    evaluator = evaluate.Evaluator(model, device, plan, job.execution.micro_batch_tokens)
+    outcomes, known = [], {}
+    for evaluation in spec.evaluations:
+        key = data_key(evaluation.data)
+        examples = open_examples(Path(job.folders[key]), evaluation.data)
+        if key not in known:
+            known[key] = evaluate.retrieve(evaluator, examples, layer)
+        nearest = known[key]
+        if nearest is not None:
+            scores, items, count = evaluate.retrieval_scores(evaluation, examples, nearest)
+            chance = 100.0 / len(examples)
+            scores = {**scores, "headline": headline(scores, spec.headline), "majority": chance}
+            outcomes.append(Outcome(evaluation, scores, items, count, nearest[0]))
+    if _rank() == 0:
+        store.begin(spec)
+        with store.staging(spec) as staged:
+            write_outcomes(staged, outcomes)
+            seconds = (time.monotonic() - started) * _world()
+            record = {
+                "num_steps": 0,
+                "num_executed_steps": 0,
+                "num_repeated_steps": 0,
+                "num_tokens": 0,
+                "device_seconds": seconds,
+                "degenerate": None,
+                **_versions(job),
+            }
+            store.commit(spec, staged, record)
+    dist.barrier()
+    return None
+
+
+def _versions(job: Job) -> dict[str, Any]:
+    versions = {name: version(name) for name in ("xlray", "torch", "transformers", "deepspeed")}
+    return {"execution": asdict(job.execution), "versions": versions, "sweep": job.sweep, "trial_id": job.name}
+
+
+def _rank() -> int:
+    return dist.get_rank()
+
+
+def _world() -> int:
+    return dist.get_world_size()
+
+
+def _agree(value: Any) -> Any:
+    """Rank 0's value on all ranks."""
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def run_phases(job: Job, report: Callable[[dict[str, Any]], None]) -> None:
+    """Run the job's phases in order; after the last phase of a rung, report its scores on all ranks.
+
+    A trunk or cooldown that diverged ends the trial after its rung was reported; a target that collapsed is only noted.
+    """
+    torch.set_num_threads(job.execution.cpus_per_worker)
+    gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
+    store = Store(job.storage)
+    degenerate: list[str] = []
+    headlines: dict[str, float] = {}
+    for i, planned in enumerate(job.phases):
+        reason = run_phase(planned.spec, job)
+        if reason:
+            degenerate.append(f"{planned.spec.kind}: {reason}")
+        if reason and planned.spec.kind in ("trunk", "cooldown"):  # nothing can be built on it: the rung has no scores
+            index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
+            report({**rung_metrics(job, index, {}), "degenerate": "; ".join(degenerate), "diverged": True})
+            return
+        if planned.rung_index is None:
+            continue
+        if _rank() == 0:
+            headlines.update(selection_scores(store, planned.spec))
+        following = job.phases[i + 1].rung_index if i + 1 < len(job.phases) else None
+        if following != planned.rung_index:
+            metrics = rung_metrics(job, planned.rung_index, headlines)
+            report(_agree({**metrics, "degenerate": "; ".join(degenerate), "diverged": False}))
+            headlines = {}
+
+
+def selection_scores(store: Store, spec: Spec) -> dict[str, float]:
+    """`{task: headline}` of the rows of a finished target phase that selection reads."""
+    rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
+    return {row["task"]: row["value"] for row in rows if row["selection"]}
+
+
+def rung_metrics(job: Job, index: int, headlines: Mapping[str, float]) -> dict[str, Any]:
+    """What a trial reports at a rung: each target's headline, `fi_accuracy` (mean of all) and `score`.
+
+    `score`, by which trials are ranked, is the mean of the trained targets: retrieval moves by tens of points and would
+    decide every cut.
+    """
+    trained = [v for task, v in headlines.items() if task not in job.retrieval_tasks]
+    ranked = trained or list(headlines.values())
+    return {
+        "rung_index": index,
+        "rung": job.rungs[index],
+        "fi_accuracy": float(np.mean(list(headlines.values()))) if headlines else float("nan"),
+        "score": float(np.mean(ranked)) if ranked else float("nan"),
+        **{f"fi/{task}": value for task, value in headlines.items()},  # flat, as Tune's loggers want it
+    }

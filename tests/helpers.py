@@ -10,12 +10,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from xlray.canonical import fingerprint
 from xlray.checkpoints import save_weights
-from xlray.config import Architecture, Execution
+from xlray.config import Execution
 from xlray.data import Examples, load_vocabulary, prepare
 from xlray.jobs import Job, data_key, data_of
 from xlray.model import Model, random_encoder
 from xlray.phases import DataSpec, EncoderSpec, TrainSpec, phase_hash
 from xlray.plan import PlannedPhase
+from xlray.recipes import Architecture
 from xlray.tokenizer import SPECIAL
 
 torch.set_num_threads(1)  # the machine is shared, and the models are tiny
@@ -135,7 +136,7 @@ def make_job(storage, specs, records, vocabulary, parents, execution=None, **cha
         records: of each data spec that the phases read.
         parents: folders by spec of root or phase; a phase's own folder in the store is added.
     """
-    from xlray.phases import Store
+    from xlray.store import Store
 
     wanted = {data for spec in specs for data in data_of(spec)}
     folders = {data_key(data): str(prepare(storage, data, records[data], vocabulary)) for data in wanted}

@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # A module or package may import itself and what stands before it. A new module takes its place here.
 # fmt: off
 LAYERS = [
-    "canonical", "config", "settings", "subsets", "mixture", "metrics", "results", "phases", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "jobs", "batches", "model", "engine", "checkpoints", "evaluate",
-    "train", "trial", "scheduler", "collect", "export", "preparation", "sweep",
+    "canonical", "files", "recipes", "config", "settings", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "outcomes", "tasks", "mini", "registry", "online",
+    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "model", "engine", "checkpoints", "evaluate",
+    "train", "trial", "scheduler", "collect", "export", "preparation", "session", "driver", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
     "export_commands", "bench_commands", "cli", "__main__", "__init__",
@@ -23,7 +23,7 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "trial scheduler preparation sweep bench",
+    "ray": "trial scheduler preparation session driver sweep bench",
     "datasets": "tasks online bench",
     "torch": "batches model engine checkpoints evaluate train bench",
     "deepspeed": "engine bench",

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from xlray import cli, loading, progress, results
 from xlray.canonical import InputError
+from xlray.journal import append
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
 from xlray.results import SCORES, TRIALS
 
@@ -100,8 +101,8 @@ def runs(tmp_path):
     journal, rows, scores = directory / "journal", [], []
     for trial_id, (role, cell, tasks) in trials.items():
         entry = {"event": "created", "trial_id": trial_id, "role": role, "cell": cell, "tasks": tasks, "seed": 0}
-        results.append(journal, entry)
-        results.append(journal, {"event": "running", "trial_id": trial_id})
+        append(journal, entry)
+        append(journal, {"event": "running", "trial_id": trial_id})
     ends = {"aaaa": ("finished", 2), "bbbb": ("stopped", 1), "cccc": ("failed", 0), "dddd": ("running", 1)}
     for trial_id, (status, rungs) in ends.items():
         role, cell, tasks = trials[trial_id]
@@ -123,7 +124,7 @@ def runs(tmp_path):
                 common = {**place, "task": task, "language": "fi", "split": "dev", "num_examples": 32}
                 scores.append({**common, "metric": "headline", "value": value, "selection": True})
                 scores.append({**common, "metric": "majority", "value": 20.0, "selection": False})
-            results.append(
+            append(
                 journal,
                 {
                     "event": "rung",
@@ -141,7 +142,7 @@ def runs(tmp_path):
                 },
             )
         if status != "running":
-            results.append(journal, {"event": status, "trial_id": trial_id, "error": "Boom\nValueError: x"})
+            append(journal, {"event": status, "trial_id": trial_id, "error": "Boom\nValueError: x"})
         rows.append(
             {
                 "sweep": "demo",
@@ -332,7 +333,7 @@ def test_status_prints_one_document_with_the_agreed_fields(capfd, runs, monkeypa
     monkeypatch.setenv("XLRAY_STORAGE", str(runs))
     assert xlray(capfd, "status", "demo", "--json")[1] == out
     assert xlray(capfd, "status", runs / "sweeps" / "demo", "--json")[1] == out
-    with results.exclusive(runs / "sweeps" / "demo" / "journal"):
+    with xlray.journal.exclusive(runs / "sweeps" / "demo" / "journal"):
         assert json.loads(xlray(capfd, "status", "demo", "--json")[1])["state"] == "running"
 
 

@@ -3,18 +3,8 @@ import dataclasses
 import pytest
 
 from xlray.canonical import InputError, fingerprint, nearest, require, to_plain
-from xlray.config import (
-    Architecture,
-    Encoder,
-    Execution,
-    Intermediate,
-    Pretraining,
-    Stopping,
-    Subset,
-    Sweep,
-    Target,
-    TrialConfig,
-)
+from xlray.config import Execution, Stopping, Sweep, TrialConfig
+from xlray.recipes import Architecture, Encoder, Intermediate, Pretraining, Subset, Target
 from xlray.settings import with_fields
 
 ENCODER = Encoder("folder")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from xlray.canonical import InputError
 from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half
-from xlray.phases import Store, TokenizerSpec
+from xlray.phases import TokenizerSpec
+from xlray.store import Store
 from xlray.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
 
 WORDS = [f"word{i}" for i in range(100)]

@@ -23,8 +23,9 @@ import torch
 
 from xlray import batches
 from xlray.canonical import InputError
-from xlray.config import Architecture, Encoder, Execution, Subset, Sweep
+from xlray.config import Execution, Sweep
 from xlray.model import Model, initialise_heads, random_encoder
+from xlray.recipes import Architecture, Encoder, Subset
 
 STEPS, SAVED_AT, BATCH_SIZE, LEARNING_RATE = 20, 9, 16, 1e-3
 CLIP_NORM = 1.5  # between the norms of the run, so that some steps are clipped and others are not

@@ -14,10 +14,12 @@ from xlray.canonical import InputError
 from xlray.config import Execution
 from xlray.export import export_predictions, xtreme_text
 from xlray.jobs import Job, data_key, write_job
+from xlray.journal import append, append_line, read_lines
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import EvaluationSpec, RetrievalSpec, Store, StoreError
+from xlray.phases import EvaluationSpec, RetrievalSpec
 from xlray.plan import PlannedPhase
-from xlray.results import UNSEALED_FILE, append, append_line, read_lines
+from xlray.results import UNSEALED_FILE
+from xlray.store import Store, StoreError
 
 RUNGS = (256, 512)
 TAGS = [["DET", "NOUN", "VERB"], ["X"], ["NOUN", "PUNCT"]]

@@ -12,8 +12,9 @@ import pytest
 from xlray import mini
 from xlray.canonical import InputError
 from xlray.collect import check_definition, sweep_folder
-from xlray.config import Subset, Sweep, Target
+from xlray.config import Sweep
 from xlray.plan import plan_sweep
+from xlray.recipes import Subset, Target
 from xlray.tasks import Generated, Task
 
 

@@ -9,25 +9,24 @@ import helpers
 import pytest
 
 from xlray import phases
+from xlray import store as store_module
 from xlray.canonical import InputError, canonical_json, fingerprint, to_plain
+from xlray.files import write_atomically
 from xlray.phases import (
     METHOD_VERSIONS,
     DataSpec,
     EncoderSpec,
     EvaluationSpec,
     RetrievalSpec,
-    Store,
-    StoreError,
     TokenizerSpec,
     TrainSpec,
-    check_writable,
     differing_fields,
     from_plain,
     label,
     phase_hash,
     phase_name,
-    write_atomically,
 )
+from xlray.store import Store, StoreError, check_writable
 
 DATA = DataSpec("panx", "tagging", "train/en", "f" * 64, 100, 128, 0, ("O", "B-LOC"))
 EVALUATION = EvaluationSpec(dataclasses.replace(DATA, split="dev/fi"), "fi", "dev", False, True)
@@ -77,10 +76,10 @@ def test_a_crash_between_write_and_commit_leaves_no_phase_and_a_later_run_finish
         if place == "before commit":
             crash()
         elif place == "DONE":
-            context.setattr(phases, "write_atomically", crash)
+            context.setattr(store_module, "write_atomically", crash)
         else:
-            fsync, count = phases._fsync, iter([None] * (place == "second file"))
-            context.setattr(phases, "_fsync", lambda path: fsync(path) if next(count, crash) is None else crash())
+            fsync, count = store_module.fsync, iter([None] * (place == "second file"))
+            context.setattr(store_module, "fsync", lambda path: fsync(path) if next(count, crash) is None else crash())
         store.commit(SPEC, staged, RECORD)
     assert not store.has(SPEC)
     with pytest.raises(StoreError, match="is not finished"):

@@ -7,10 +7,13 @@ import pytest
 
 from xlray import sources
 from xlray.canonical import InputError
-from xlray.config import Architecture, Intermediate, Pretraining, Subset, Sweep, Target
-from xlray.phases import EncoderSpec, RetrievalSpec, Store, TokenizerSpec, phase_hash
-from xlray.plan import naive_steps, plan_sweep, steps_of, summary
+from xlray.config import Sweep
+from xlray.forecast import naive_steps, steps_of, summary
+from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
+from xlray.plan import plan_sweep
+from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.registry import find_task
+from xlray.store import Store
 from xlray.tasks import load_records
 
 ENCODER = Pretraining(

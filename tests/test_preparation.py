@@ -12,11 +12,15 @@ import pytest
 
 from xlray import preparation, sources
 from xlray.canonical import InputError
-from xlray.config import Encoder, Execution, Intermediate, Subset, Sweep, Target
+from xlray.config import Execution, Sweep
+from xlray.forecast import summary
 from xlray.jobs import data_of
-from xlray.phases import EncoderSpec, Store
-from xlray.plan import plan_sweep, summary
-from xlray.sweep import prepare, ray_session
+from xlray.phases import EncoderSpec
+from xlray.plan import plan_sweep
+from xlray.recipes import Encoder, Intermediate, Subset, Target
+from xlray.session import ray_session
+from xlray.store import Store
+from xlray.sweep import prepare
 
 WORDS = ["sky", "blue", "red", "sea", *(f"w{n}" for n in range(20))]
 

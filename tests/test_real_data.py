@@ -10,13 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray import subsets
-from xlray.config import Encoder, Execution, Intermediate, Sweep, Target
+from xlray.config import Execution, Sweep
 from xlray.data import open_examples
 from xlray.jobs import data_of, make_job
-from xlray.phases import Store
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits
+from xlray.recipes import Encoder, Intermediate, Target
 from xlray.sources import encoder_vocabulary
+from xlray.store import Store
 from xlray.tasks import TASKS, Files, available
 from xlray.train import run_phase
 

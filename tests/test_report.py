@@ -12,6 +12,7 @@ import pytest
 
 from xlray import analysis, report, results
 from xlray.canonical import InputError
+from xlray.journal import append
 from xlray.results import PHASES, SCORES, TRIALS
 
 RUNGS = (1_024, 4_096, 16_384)
@@ -36,12 +37,12 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
     generator = np.random.default_rng(7)
     scores, trials, phases = [], [], []
     journal = folder / "journal"
-    results.append(journal, {"event": "sweep", "definition": {"name": folder.name}})
+    append(journal, {"event": "sweep", "definition": {"name": folder.name}})
     for seed, (position, (subset, role)) in itertools.product(seeds, enumerate(subsets)):
         tasks = sorted(subset)
         cell = f"{len(tasks)}-all" if tasks else "0"
         trial = hashlib.sha256(f"{seed} {tasks}".encode()).hexdigest()[:10]
-        results.append(journal, {"event": "created", "trial_id": trial, "role": role, "cell": cell})
+        append(journal, {"event": "created", "trial_id": trial, "role": role, "cell": cell})
         stopped = role == "explore" and "random" in tasks
         last = min(1 if stopped else 2, rungs - 1)
         means = []
@@ -82,7 +83,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
                 ]
             means.append(statistics.fmean(found.values()))
             stops = stopped and rung_index == 1
-            results.append(
+            append(
                 journal,
                 {
                     "event": "rung",
@@ -102,7 +103,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
         done = "stopped" if stopped else "finished"
         status = (statuses or {}).get((seed, position), done if rungs == 3 else "running")
         if status in report.ENDED:
-            results.append(journal, {"event": status, "trial_id": trial, "error": None})
+            append(journal, {"event": status, "trial_id": trial, "error": None})
         trials.append(
             {
                 "sweep": folder.name,
@@ -301,7 +302,7 @@ def test_early_stages_are_reported_without_a_wrong_number(tmp_path, stage):
             '{"name": "early", "seeds": [0, 1], "measure": [{"tasks": []}], "explore": []}'
         )
     if stage in ("journal", "first scores"):
-        results.append(folder / "journal", {"event": "created", "trial_id": "t", "role": "measure", "cell": "0"})
+        append(folder / "journal", {"event": "created", "trial_id": "t", "role": "measure", "cell": "0"})
     if stage == "first scores":
         row = {
             "trial_id": "t",
@@ -415,8 +416,8 @@ def test_points_take_the_rung_of_their_index_and_chains_as_clusters(tmp_path):
 def test_the_journal_tells_the_latest_status(tmp_path):
     folder = make_sweep(tmp_path / "s", seeds=(0,))
     trials = results.load_results(folder).trials["trial_id"].to_pylist()
-    results.append(folder / "journal", {"event": "failed", "trial_id": trials[0], "error": "x"})
-    results.append(folder / "journal", {"event": "failed", "trial_id": trials[1], "error": "x"})
-    results.append(folder / "journal", {"event": "created", "trial_id": trials[1]})
+    append(folder / "journal", {"event": "failed", "trial_id": trials[0], "error": "x"})
+    append(folder / "journal", {"event": "failed", "trial_id": trials[1], "error": "x"})
+    append(folder / "journal", {"event": "created", "trial_id": trials[1]})
     statuses = report.collect_evidence(folder).statuses
     assert (statuses[trials[0]], statuses[trials[1]], statuses[trials[2]]) == ("failed", "created", "finished")

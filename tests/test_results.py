@@ -1,5 +1,3 @@
-import json
-import os
 import subprocess
 import sys
 
@@ -139,81 +137,6 @@ def test_to_table_names_the_unknown_column():
         results.to_table([{"value": 1.0}, {"vaule": 1.0}], SCORES)
     with pytest.raises(InputError, match="do not fit"):
         results.to_table([{"value": "high"}], SCORES)
-
-
-def test_journal_keeps_order_and_adds_time(tmp_path):
-    assert results.read_journal(tmp_path / "journal") == []
-    first = results.append(tmp_path / "journal", {"event": "created", "trial_id": "ä"})
-    results.append(tmp_path / "journal", {"event": "rung", "score": float("nan"), "scores": {"udpos": float("inf")}})
-    entries = results.read_journal(tmp_path / "journal")
-    assert entries[0] == first and entries[0]["time"] <= entries[1]["time"]
-    assert entries[1]["score"] is None and entries[1]["scores"] == {"udpos": None}
-
-
-@pytest.mark.parametrize("cut", [1, 7, 20, 10_000])
-def test_torn_last_line_is_left_out_and_the_next_entry_is_readable(tmp_path, cut):
-    for number in range(3):
-        results.append(tmp_path, {"event": "created", "number": number, "padding": "ä" * 70_000})
-    path = tmp_path / results.JOURNAL_FILE
-    path.write_bytes(path.read_bytes()[:-cut])
-    kept = [0, 1, 2] if cut == 1 else [0, 1]  # only the line end is lost: the entry itself is whole
-    assert [entry["number"] for entry in results.read_journal(tmp_path)] == kept
-    results.append(tmp_path, {"event": "created", "number": 9})
-    assert [entry["number"] for entry in results.read_journal(tmp_path)] == [*kept, 9]
-    assert all(json.loads(line) for line in path.read_text().splitlines())
-
-
-def test_journal_torn_everywhere_stays_readable(tmp_path):
-    results.append(tmp_path, {"event": "a"})
-    results.append(tmp_path, {"event": "b"})
-    path = tmp_path / results.JOURNAL_FILE
-    whole = path.read_bytes()
-    for length in range(len(whole) + 1):
-        path.write_bytes(whole[:length])
-        before = [entry["event"] for entry in results.read_journal(tmp_path)]
-        results.append(tmp_path, {"event": "c"})
-        assert [entry["event"] for entry in results.read_journal(tmp_path)] == [*before, "c"]
-
-
-def test_damage_in_the_middle_of_the_journal_names_file_and_line(tmp_path):
-    path = tmp_path / results.JOURNAL_FILE
-    path.write_text('{"event": "a"}\n{"event": "b\n{"event": "c"}\n')
-    with pytest.raises(InputError, match=r"000000\.jsonl:2: not a JSON object"):
-        results.read_journal(tmp_path)
-    path.write_text('{"event": "a"}\n[1]\n')
-    with pytest.raises(InputError, match=":2:"):
-        results.read_journal(tmp_path)
-
-
-def test_short_write_is_an_error_and_leaves_a_readable_journal(tmp_path, monkeypatch):
-    results.append(tmp_path, {"event": "a"})
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
-    with pytest.raises(OSError, match="disk full"):
-        results.append(tmp_path, {"event": "b"})
-    monkeypatch.undo()
-    results.append(tmp_path, {"event": "c"})
-    assert [entry["event"] for entry in results.read_journal(tmp_path)] == ["a", "c"]
-
-
-def test_second_driver_is_refused_while_the_first_lives(tmp_path):
-    journal = tmp_path / "sweep" / "journal"
-    code = (
-        "import sys; from xlray import canonical, results\n"
-        "try:\n    with results.exclusive(sys.argv[1]): print('held')\n"
-        "except canonical.InputError as error: print(error)"
-    )
-
-    def other():
-        return subprocess.run(
-            [sys.executable, "-c", code, str(journal)], capture_output=True, text=True, check=True
-        ).stdout
-
-    with results.exclusive(journal):
-        assert f"another process runs this sweep already (process {os.getpid()} on" in other()
-        with pytest.raises(InputError, match="another process"), results.exclusive(journal):
-            pass
-    assert other() == "held\n"
 
 
 def test_fi_accuracy_is_the_plain_mean():

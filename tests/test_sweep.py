@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray.collect import sweep_folder
-from xlray.results import ITEMS, PHASES, SCORES, TRIALS, read_journal
+from xlray.journal import read_journal
+from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 
 pytestmark = pytest.mark.ray
 

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from xlray import engine
 from xlray.config import Execution
-from xlray.phases import EvaluationSpec, Store, phase_hash
+from xlray.phases import EvaluationSpec, phase_hash
 from xlray.plan import PlannedPhase
+from xlray.store import Store
 from xlray.train import run_phase, run_phases, rung_metrics
 
 pytestmark = pytest.mark.usefixtures("process_group")

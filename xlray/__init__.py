@@ -9,21 +9,8 @@ if TYPE_CHECKING:
     from xlray import subsets
     from xlray.api import SweepResults, load_results, run
     from xlray.canonical import InputError
-    from xlray.config import (
-        XLM_R_BASE,
-        XLM_R_LARGE,
-        Architecture,
-        Encoder,
-        Execution,
-        Intermediate,
-        Pretraining,
-        Stopping,
-        Subset,
-        Sweep,
-        Target,
-        Trial,
-        TrialConfig,
-    )
+    from xlray.config import Execution, Stopping, Sweep, Trial, TrialConfig
+    from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Subset, Target
     from xlray.tasks import Task, pools
 
 __version__ = "0.1.0"
@@ -52,7 +39,13 @@ __all__ = [
 ]
 
 _MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.subsets"}
-_ELSEWHERE = {"SweepResults": "api", "load_results": "api", "run": "api", "InputError": "canonical", "Task": "tasks"}
+_HOMES = {
+    "api": ("SweepResults", "load_results", "run"),
+    "canonical": ("InputError",),
+    "config": ("Execution", "Stopping", "Sweep", "Trial", "TrialConfig"),
+    "tasks": ("Task",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
@@ -60,7 +53,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'xlray' has no attribute {name!r}")
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
-    return getattr(importlib.import_module(f"xlray.{_ELSEWHERE.get(name, 'config')}"), name)
+    return getattr(importlib.import_module(f"xlray.{_HOME.get(name, 'recipes')}"), name)
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlray.canonical import InputError, nearest
-from xlray.config import Encoder
+from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import Task, available, load_records
 from xlray.tasks.load import digest, with_labels

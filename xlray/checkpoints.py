@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlray.batches import Layout
+from xlray.files import write_atomically
 from xlray.model import Model, empty_encoder, initialise_heads, load_encoder
-from xlray.phases import TrainSpec, write_atomically
+from xlray.phases import TrainSpec
 
 SHOW_EVERY_S = 0.5
 

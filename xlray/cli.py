@@ -109,8 +109,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a sweep would compute and what is stored already; spends nothing."""
-    from xlray.phases import Store
-    from xlray.plan import summary
+    from xlray.forecast import summary
+    from xlray.store import Store
 
     root = storage_root(storage)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
@@ -152,7 +152,7 @@ def run(
 ) -> None:
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
     from xlray.collect import check_definition
-    from xlray.phases import check_writable
+    from xlray.store import check_writable
 
     started = time.time()
     root = storage_root(storage)
@@ -198,11 +198,11 @@ def _run(
     """Run under the live view, with what libraries print in `run.log`, then write the report."""
     from rich.console import Console
 
+    from xlray.forecast import summary
+    from xlray.journal import read_journal
     from xlray.live import LiveView, diverted
-    from xlray.phases import Store
-    from xlray.plan import summary
     from xlray.progress import Watch, work_of_plan
-    from xlray.results import read_journal
+    from xlray.store import Store
 
     store, directory = Store(root), root / "sweeps" / sweep.name
     work = work_of_plan(planned, store, directory)
@@ -276,7 +276,7 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Bring the encoder and the tokenised data of a sweep into the storage, once; `run` then finds them there."""
-    from xlray.phases import check_writable
+    from xlray.store import check_writable
 
     root = storage_root(storage)
     check_writable(root)

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from xlray.canonical import InputError, to_plain
 from xlray.config import Sweep, Trial
-from xlray.phases import METHOD_VERSIONS, Spec, Store, TrainSpec, differing_fields, phase_hash, phase_name
+from xlray.journal import read_journal
+from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, differing_fields, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan
-from xlray.results import ITEMS, PHASES, SCORES, TRIALS, read_journal, to_table, write_table
+from xlray.results import ITEMS, PHASES, SCORES, TRIALS, to_table, write_table
+from xlray.store import Store
 
 OPEN_STATES = ("created", "running")
 

@@ -22,7 +22,8 @@ from tokenizers import Encoding, Tokenizer
 
 from xlray.canonical import InputError, fingerprint
 from xlray.examples import Examples
-from xlray.phases import DataSpec, file_digest, write_atomically
+from xlray.files import file_digest, write_atomically
+from xlray.phases import DataSpec
 from xlray.tasks.task import Record
 
 CODE_VERSION = 1  # bumped when the same records give other rows

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlray.canonical import InputError
-from xlray.phases import check_writable
+from xlray.store import check_writable
 
 GIB = 2**30
 PROBE_TIMEOUT_S = 120

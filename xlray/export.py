@@ -12,9 +12,12 @@ import pyarrow.parquet as pq
 
 from xlray.canonical import InputError, nearest
 from xlray.collect import statuses
+from xlray.files import atomic_file, file_digest
 from xlray.jobs import Job, data_key, read_job
-from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, Store, TrainSpec, file_digest, phase_name
-from xlray.results import JOURNAL_FILE, UNSEALED_FILE, append_line, atomic_file, read_journal, read_lines
+from xlray.journal import JOURNAL_FILE, append_line, read_journal, read_lines
+from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, phase_name
+from xlray.results import UNSEALED_FILE
+from xlray.store import Store
 
 PREFIX = "mini_"  # targets of the embedded world are written under the names of the tasks they stand for too
 

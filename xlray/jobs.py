@@ -11,8 +11,10 @@ from typing import Any
 from xlray.canonical import fingerprint, to_plain
 from xlray.config import Execution, Sweep, Trial
 from xlray.data import Vocabulary
-from xlray.phases import DataSpec, RetrievalSpec, Spec, Store, TrainSpec, from_plain, phase_hash, write_atomically
+from xlray.files import write_atomically
+from xlray.phases import DataSpec, RetrievalSpec, Spec, TrainSpec, from_plain, phase_hash
 from xlray.plan import PlannedPhase, SweepPlan
+from xlray.store import Store
 
 
 @dataclass(frozen=True)

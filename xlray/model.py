@@ -19,7 +19,7 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHea
 
 from xlray.batches import Batch, Group, Layout, PackedSequences
 from xlray.canonical import InputError
-from xlray.config import Architecture
+from xlray.recipes import Architecture
 
 ATTENTION = "xlray_packed"
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # of splitmix64 (Steele, Lea and Flood 2014), as a signed integer

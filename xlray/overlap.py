@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from xlray.canonical import InputError, fingerprint
-from xlray.phases import write_atomically
-from xlray.results import atomic_file
+from xlray.files import atomic_file, write_atomically
 from xlray.tasks.load import digest
 from xlray.tasks.task import Record, Task
 

@@ -6,19 +6,11 @@ so a phase's hash covers everything that went into it. Only identity is in a spe
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError, canonical_json, fingerprint, to_plain
+from xlray.canonical import InputError, fingerprint
 
 # Bumped when a change of the code changes the numbers of that kind of phase; tests/test_golden.py holds the numbers.
 METHOD_VERSIONS = {"tokenizer": 1, "pretrain": 1, "trunk": 1, "cooldown": 1, "target": 1, "retrieval": 1}
@@ -187,133 +179,6 @@ def differing_fields(stored: Any, wanted: Any, path: str = "") -> list[str]:
     return [] if stored == wanted else [f"{path}: {stored!r} != {wanted!r}"]
 
 
-class StoreError(RuntimeError):
-    """A stored phase is not what its folder's name says."""
-
-
-@dataclass(frozen=True)
-class Store:
-    """Finished and unfinished phases below `<root>/phases/`, on a file system with atomic rename.
-
-    A phase is finished when its folder holds `DONE`, which is written last and lists the SHA-256 of every other file.
-    A folder without it does not exist for readers. Everything is written to a staging folder and renamed.
-    """
-
-    root: Path
-
-    def folder(self, spec: Spec) -> Path:
-        """Where the phase lies, finished or not."""
-        return self.root / "phases" / phase_name(spec)
-
-    def has(self, spec: Spec) -> bool:
-        """Whether the phase is finished; compares the stored spec field by field.
-
-        Raises:
-            StoreError: the stored spec differs from the one asked for, under the same hash.
-        """
-        folder = self.folder(spec)
-        if not (folder / "DONE").exists():
-            return False
-        stored = json.loads((folder / "spec.json").read_text())
-        lines = differing_fields(stored, to_plain(spec))
-        if lines:
-            raise StoreError(f"{folder.name}: the stored spec differs from the one asked for: {'; '.join(lines)}")
-        return True
-
-    def done(self, spec: Spec) -> dict[str, Any]:
-        """The contents of `DONE`: `files` (checksums) and `record` (steps, tokens, seconds, execution, versions)."""
-        text = (self.folder(spec) / "DONE").read_text()
-        return dict(json.loads(text))
-
-    def open(self, spec: Spec, name: str) -> Path:
-        """Path of one file of a finished phase, after checking its checksum.
-
-        Raises:
-            StoreError: not finished, no such file, or the file changed; a damaged phase is moved to `quarantine/`, so
-                that running again computes it anew.
-        """
-        if not self.has(spec):
-            raise StoreError(f"{phase_name(spec)} is not finished.")
-        checksums = self.done(spec)["files"]
-        path = self.folder(spec) / name
-        if name not in checksums:
-            raise StoreError(f"{phase_name(spec)} holds no file {name!r}.")
-        if not path.exists() or file_digest(path) != checksums[name]:
-            self.quarantine(spec)
-            raise StoreError(f"{phase_name(spec)}/{name} is damaged; the phase was moved to quarantine/: run again.")
-        return path
-
-    def quarantine(self, spec: Spec) -> None:
-        """Move a damaged phase aside; it no longer exists for readers."""
-        target = self.root / "quarantine" / f"{phase_name(spec)}-{uuid.uuid4().hex[:8]}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.folder(spec).rename(target)
-
-    def begin(self, spec: Spec) -> Path:
-        """The `attempt/` folder of an unfinished phase (states, ledger); created with the spec beside it."""
-        folder = self.folder(spec)
-        (folder / "attempt").mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "spec.json", json.dumps(to_plain(spec), indent=1, sort_keys=True))
-        return folder / "attempt"
-
-    @contextmanager
-    def staging(self, spec: Spec) -> Iterator[Path]:
-        """A fresh folder to write the results into; give it to `commit`. It is removed when left uncommitted."""
-        folder = self.begin(spec).parent / f"staging-{uuid.uuid4().hex[:8]}"
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def commit(self, spec: Spec, staged: Path, record: Mapping[str, Any]) -> None:
-        """Move the staged files into the phase's folder and write `DONE` last. A phase finished meanwhile is kept."""
-        folder = self.folder(spec)
-        if self.has(spec):
-            return
-        files = sorted(p.relative_to(staged) for p in staged.rglob("*") if p.is_file())
-        checksums = {str(name): file_digest(staged / name) for name in files}
-        for name in files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            _fsync(staged / name)
-            (staged / name).replace(folder / name)
-        checksums["spec.json"] = file_digest(folder / "spec.json")
-        done = {"files": checksums, "record": dict(record), "time": time.time()}
-        write_atomically(folder / "DONE", json.dumps(done, indent=1, sort_keys=True))
-        shutil.rmtree(folder / "attempt", ignore_errors=True)
-        for leftover in folder.glob("staging-*"):
-            if leftover != staged:
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 _TYPES = {c.__name__: c for c in (DataSpec, EvaluationSpec, EncoderSpec, TokenizerSpec, TrainSpec, RetrievalSpec)}
 
 
@@ -329,14 +194,3 @@ def from_plain(value: Any) -> Any:
             raise InputError(f"unknown type of spec {value['type']!r}.")
         return _TYPES[value["type"]](**fields)
     return value
-
-
-def check_writable(root: Path) -> None:
-    """Raise `InputError` unless files can be created and renamed below `root`."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".probe-{uuid.uuid4().hex[:8]}"
-        write_atomically(probe, canonical_json({"time": time.time()}))
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"storage {str(root)!r} must be a folder that can be written, but: {error}.") from error

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from xlray.collect import OPEN_STATES, statuses
+from xlray.forecast import steps_of
 from xlray.jobs import read_job, trial_title
-from xlray.phases import Spec, Store, TrainSpec, label
-from xlray.plan import SweepPlan, steps_of
-from xlray.results import read_journal
+from xlray.journal import read_journal
+from xlray.phases import Spec, TrainSpec, label
+from xlray.plan import SweepPlan
+from xlray.store import Store
 
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
 

@@ -30,7 +30,9 @@ from xlray.analysis import (
 )
 from xlray.canonical import InputError
 from xlray.figures import Drawing
-from xlray.results import MAJORITY, UNSEALED_FILE, Results, atomic_file, load_results, read_journal, read_lines
+from xlray.files import atomic_file
+from xlray.journal import read_journal, read_lines
+from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results
 from xlray.tables import Table, number
 
 FEW = 5  # seeds or subsets below which percentile intervals are known to be too narrow

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xlray.forecast import steps_of
 from xlray.live import percent, short_names
 from xlray.phases import TrainSpec, phase_name
-from xlray.plan import SweepPlan, steps_of
+from xlray.plan import SweepPlan
 from xlray.progress import TrialState, Work
 from xlray.results import MAJORITY, Results
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from xlray.canonical import InputError, nearest
-from xlray.config import Encoder, Pretraining, Sweep
+from xlray.config import Sweep
+from xlray.recipes import Encoder, Pretraining
 
 
 def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:

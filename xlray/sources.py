@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from xlray.canonical import InputError, fingerprint, require
-from xlray.config import Encoder, Intermediate, Pretraining, Sweep, Target
+from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary
+from xlray.files import file_digest, write_atomically
 from xlray.mixture import nested_sample
 from xlray.overlap import (
     Exclusions,
@@ -24,7 +25,8 @@ from xlray.overlap import (
     store_exclusions,
     uncovered,
 )
-from xlray.phases import DataSpec, EncoderSpec, file_digest, phase_hash, write_atomically
+from xlray.phases import DataSpec, EncoderSpec, phase_hash
+from xlray.recipes import Encoder, Intermediate, Pretraining, Target
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import TASKS
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels

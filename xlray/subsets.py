@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlray.canonical import InputError, nearest, require
-from xlray.config import Subset
+from xlray.recipes import Subset
 
 Contains = Mapping[str, tuple[str, ...]]
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import logging
 import os
-import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,111 +18,24 @@ import ray
 import ray.tune
 from ray.tune.logger import TBXLoggerCallback
 
-from xlray.collect import OPEN_STATES, check_definition, statuses, sweep_folder, write_results
-from xlray.config import Execution, Pretraining, Sweep, Trial
+from xlray.collect import OPEN_STATES, check_definition, statuses, write_results
+from xlray.config import Sweep, Trial
 from xlray.data import Vocabulary, load_vocabulary, open_examples
+from xlray.driver import Driver, JournalCallback, Listener, open_trials
+from xlray.files import write_atomically
 from xlray.jobs import data_of, make_job, trial_title, write_job
-from xlray.phases import DataSpec, Spec, Store, TokenizerSpec, check_writable, write_atomically
+from xlray.journal import exclusive, read_journal
+from xlray.phases import DataSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
-from xlray.results import Results, append, exclusive, load_results, read_journal
-from xlray.scheduler import Decision, RungScheduler, decide
+from xlray.recipes import Pretraining
+from xlray.results import Results, load_results
+from xlray.scheduler import RungScheduler
+from xlray.session import ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
+from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
-from xlray.trial import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, fit, run_trial
-
-Listener = Callable[[dict[str, Any]], None]
-
-
-@dataclass
-class Driver:
-    """What the driver of a running sweep holds: the plan and the journal, which is written before it takes effect."""
-
-    plan: SweepPlan
-    store: Store
-    listener: Listener
-    journal: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def directory(self) -> Path:
-        return sweep_folder(self.store.root, self.plan.sweep.name)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its configuration for a restore that is never made, and listeners hold terminals."""
-        return {}
-
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Append to the journal, then tell the listener."""
-        self.journal.append(append(self.directory / "journal", entry))
-        self.listener(dict(entry))
-
-    def trial(self, trial_id: str) -> Trial:
-        return next(t for t in self.plan.trials if t.trial_id == trial_id)
-
-    def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> Decision:
-        """Decide on a reported rung; the same report again (after a crash) gets the same answer and no new entry."""
-        trial, index = self.trial(trial_id), int(result["rung_index"])
-        known = any(
-            e.get("event") == "rung" and e["trial_id"] == trial_id and e["rung_index"] == index for e in self.journal
-        )
-        decision = decide(
-            self.journal,
-            trial_id,
-            trial.cell,
-            trial.role,
-            index,
-            float(result["score"]),
-            bool(result["diverged"]),
-            self.plan.sweep.stopping,
-            len(self.plan.sweep.intermediate.rungs) - 1,
-        )
-        if not known:
-            fields = {key: result[key] for key in ("rung", "rung_index", "score", "fi_accuracy", "degenerate")}
-            scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
-            self.write(
-                {
-                    "event": "rung",
-                    "trial_id": trial_id,
-                    "cell": trial.cell,
-                    "role": trial.role,
-                    **fields,
-                    "scores": scores,
-                    "decision": decision.action,
-                    "reason": decision.reason,
-                    "cutoff": decision.cutoff,
-                    "probability": decision.probability,
-                }
-            )
-        return decision
-
-    def on_end(self, trial_id: str, error: str | None) -> None:
-        """Journal how a trial ended."""
-        if error is not None:
-            self.write({"event": "failed", "trial_id": trial_id, "error": error})
-            return
-        rungs = statuses(self.journal).get(trial_id, {}).get("rungs", {})
-        stopped = any(e["decision"] == "stop" for e in rungs.values())
-        complete = len(rungs) == len(self.plan.sweep.intermediate.rungs)
-        if stopped or complete:  # otherwise it was interrupted and stays open
-            self.write({"event": "stopped" if stopped else "finished", "trial_id": trial_id})
-
-
-class JournalCallback(ray.tune.Callback):  # type: ignore[misc]
-    """Journals starts and ends of trials."""
-
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.driver.write({"event": "running", "trial_id": trial.config["trial_id"]})
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.driver.on_end(trial.config["trial_id"], None)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        file = Path(trial.error_file) if trial.error_file else None
-        text = file.read_text() if file is not None and file.exists() else "the trial's process died"
-        self.driver.on_end(trial.config["trial_id"], text.strip()[-8000:])
+from xlray.trial import fit, run_trial
 
 
 def run(
@@ -164,18 +75,6 @@ def run(
             _compute(driver, todo, address)
         write_results(plan, driver.store)
     return load_results(directory)
-
-
-def open_trials(driver: Driver) -> list[Trial]:
-    """Trials that are not finished or stopped, or whose stored phases have gone."""
-    known = statuses(driver.journal)
-    finished = set()
-    for trial in driver.plan.trials:
-        status = known.get(trial.trial_id, {}).get("status", "created")
-        here = all(driver.store.has(p.spec) for p in driver.plan.phases[trial.trial_id])
-        if status == "stopped" or (status == "finished" and here):
-            finished.add(trial.trial_id)
-    return [t for t in driver.plan.trials if t.trial_id not in finished]
 
 
 def prepare(
@@ -274,51 +173,6 @@ def prepare_data(
     )
     check_budget(folders, plan.sweep.execution.micro_batch_tokens)
     return folders
-
-
-@contextlib.contextmanager
-def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
-    """Ray on this machine, or a connection to a cluster, with libraries' noise kept in their log files."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    os.environ.update(TRAIN_ENVIRONMENT)
-    os.environ.update(
-        {
-            "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-            "RAY_AIR_NEW_OUTPUT": "0",
-            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        }
-    )
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    if address is not None:
-        environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT}
-        ray.init(address=address, runtime_env={"env_vars": environment}, **common)
-    else:
-        os.environ.update(WORKER_ENVIRONMENT)
-        # Every process of this instance must name it: with a second Ray on the machine, the actor that frees a stopped
-        # trial's devices would otherwise ask that one, die, and leave them taken for ever.
-        port = _free_port()
-        os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
-        # A trial that waits for another's CPUs has started all but its workers by then.
-        ray.init(
-            address="local",
-            num_cpus=max(os.cpu_count() or 1, execution.num_workers * execution.cpus_per_worker),
-            resources={"trial_driver": 64},
-            include_dashboard=True,
-            **common,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if address is None:
-            for name in ("RAY_GCS_SERVER_PORT", "RAY_ADDRESS"):
-                os.environ.pop(name, None)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def _tune(driver: Driver, todo: list[Trial]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from xlray.phases import Store, TokenizerSpec
+from xlray.phases import TokenizerSpec
+from xlray.store import Store
 from xlray.tasks.task import Record
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4; XLM-R has the first four in this order

@@ -22,14 +22,15 @@ from xlray import batches, engine, evaluate, mixture, packing
 from xlray.batches import Batch, Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import Ledger, copy_tokenizer, latest_state, load_model, load_weights, save_state, save_weights
-from xlray.config import Architecture
 from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.jobs import Job, data_key
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import RetrievalSpec, Spec, Store, TrainSpec
+from xlray.phases import RetrievalSpec, Spec, TrainSpec
+from xlray.recipes import Architecture
+from xlray.store import Store
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
 

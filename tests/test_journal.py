@@ -1,0 +1,86 @@
+"""The journal: order, torn lines, one writer."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xlray import journal
+from xlray.canonical import InputError
+
+
+def test_journal_keeps_order_and_adds_time(tmp_path):
+    assert journal.read_journal(tmp_path / "journal") == []
+    first = journal.append(tmp_path / "journal", {"event": "created", "trial_id": "ä"})
+    journal.append(tmp_path / "journal", {"event": "rung", "score": float("nan"), "scores": {"udpos": float("inf")}})
+    entries = journal.read_journal(tmp_path / "journal")
+    assert entries[0] == first and entries[0]["time"] <= entries[1]["time"]
+    assert entries[1]["score"] is None and entries[1]["scores"] == {"udpos": None}
+
+
+@pytest.mark.parametrize("cut", [1, 7, 20, 10_000])
+def test_torn_last_line_is_left_out_and_the_next_entry_is_readable(tmp_path, cut):
+    for number in range(3):
+        journal.append(tmp_path, {"event": "created", "number": number, "padding": "ä" * 70_000})
+    path = tmp_path / journal.JOURNAL_FILE
+    path.write_bytes(path.read_bytes()[:-cut])
+    kept = [0, 1, 2] if cut == 1 else [0, 1]  # only the line end is lost: the entry itself is whole
+    assert [entry["number"] for entry in journal.read_journal(tmp_path)] == kept
+    journal.append(tmp_path, {"event": "created", "number": 9})
+    assert [entry["number"] for entry in journal.read_journal(tmp_path)] == [*kept, 9]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_journal_torn_everywhere_stays_readable(tmp_path):
+    journal.append(tmp_path, {"event": "a"})
+    journal.append(tmp_path, {"event": "b"})
+    path = tmp_path / journal.JOURNAL_FILE
+    whole = path.read_bytes()
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        before = [entry["event"] for entry in journal.read_journal(tmp_path)]
+        journal.append(tmp_path, {"event": "c"})
+        assert [entry["event"] for entry in journal.read_journal(tmp_path)] == [*before, "c"]
+
+
+def test_damage_in_the_middle_of_the_journal_names_file_and_line(tmp_path):
+    path = tmp_path / journal.JOURNAL_FILE
+    path.write_text('{"event": "a"}\n{"event": "b\n{"event": "c"}\n')
+    with pytest.raises(InputError, match=r"000000\.jsonl:2: not a JSON object"):
+        journal.read_journal(tmp_path)
+    path.write_text('{"event": "a"}\n[1]\n')
+    with pytest.raises(InputError, match=":2:"):
+        journal.read_journal(tmp_path)
+
+
+def test_short_write_is_an_error_and_leaves_a_readable_journal(tmp_path, monkeypatch):
+    journal.append(tmp_path, {"event": "a"})
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
+    with pytest.raises(OSError, match="disk full"):
+        journal.append(tmp_path, {"event": "b"})
+    monkeypatch.undo()
+    journal.append(tmp_path, {"event": "c"})
+    assert [entry["event"] for entry in journal.read_journal(tmp_path)] == ["a", "c"]
+
+
+def test_second_driver_is_refused_while_the_first_lives(tmp_path):
+    folder = tmp_path / "sweep" / "journal"
+    code = (
+        "import sys; from xlray import canonical, journal\n"
+        "try:\n    with journal.exclusive(sys.argv[1]): print('held')\n"
+        "except canonical.InputError as error: print(error)"
+    )
+
+    def other():
+        return subprocess.run(
+            [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+        ).stdout
+
+    with journal.exclusive(folder):
+        assert f"another process runs this sweep already (process {os.getpid()} on" in other()
+        with pytest.raises(InputError, match="another process"), journal.exclusive(folder):
+            pass
+    assert other() == "held\n"

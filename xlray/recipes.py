@@ -1,0 +1,206 @@
+"""Recipes: the encoder, the subsets and how each phase trains. Frozen values that change the numbers; standard library only."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from xlray.canonical import require
+
+
+def _check_recipe(recipe: Any, where: str) -> None:
+    for name in ("learning_rate", "batch_size", "max_length"):
+        require(getattr(recipe, name) > 0, f"{name} > 0", getattr(recipe, name), where)
+    ratio = getattr(recipe, "warmup_ratio", 0.0)
+    require(0 <= ratio < 1, "0 <= warmup_ratio < 1", ratio, where)
+    if hasattr(recipe, "stride"):
+        require(0 < recipe.stride < recipe.max_length, "0 < stride < max_length", recipe.stride, where)
+    require(recipe.weight_decay >= 0, "weight_decay >= 0", recipe.weight_decay, where)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of an `XLMRobertaModel` that starts from random weights.
+
+    Attributes:
+        initializer_range: standard deviation of the weights; narrow models learn sooner from more than XLM-R's 0.02.
+    """
+
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    intermediate_size: int = 512
+    vocab_size: int = 4000
+    max_positions: int = 130
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        require(
+            self.hidden_size % self.num_heads == 0, "hidden_size % num_heads == 0", self.hidden_size, "Architecture"
+        )
+        require(self.max_positions > 2, "max_positions > 2", self.max_positions, "Architecture")
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """An encoder made by xlray itself: a tokenizer and masked-LM pre-training from random weights.
+
+    Attributes:
+        tasks: names of masked-LM tasks; the tokenizer is trained on their training text.
+        num_examples: examples seen; a multiple of `batch_size`. 0 keeps the random weights (a control).
+        batch_size: examples per optimizer step.
+        learning_rate: peak; linear warm-up over `warmup_ratio`, then linear decay to zero.
+        seed: of the weights, the order and the masks. One encoder serves all trials.
+    """
+
+    tasks: tuple[str, ...]
+    architecture: Architecture = Architecture()
+    num_examples: int = 32_768
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    warmup_ratio: float = 0.06
+    weight_decay: float = 0.01
+    max_length: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_recipe(self, "Pretraining")
+        require(bool(self.tasks), "tasks is not empty", self.tasks, "Pretraining")
+        require(
+            self.num_examples % self.batch_size == 0, "num_examples % batch_size == 0", self.num_examples, "Pretraining"
+        )
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A public encoder: a Hugging Face Hub id with a pinned revision, or a local folder in the same layout.
+
+    Attributes:
+        path: Hub id (`FacebookAI/xlm-roberta-large`) or folder (config.json, model.safetensors, tokenizer.json).
+        revision: commit hash on the Hub; must be given for a Hub id, ignored for a folder (its files are hashed).
+    """
+
+    path: str
+    revision: str | None = None
+
+
+XLM_R_LARGE = Encoder("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604d44e43a9f0ee389")
+
+
+XLM_R_BASE = Encoder("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """One choice of intermediate tasks.
+
+    Attributes:
+        tasks: names, sorted; empty for the control without an intermediate phase.
+        source: label of the pool the tasks were drawn from; part of the cell (number of tasks x source).
+        chain: index of the nested chain this is a prefix of, or None.
+        position: number of the subset within its design.
+    """
+
+    tasks: tuple[str, ...]
+    source: str = "all"
+    chain: int | None = None
+    position: int = 0
+
+    def __post_init__(self) -> None:
+        require(len(set(self.tasks)) == len(self.tasks), "tasks are distinct", self.tasks, "Subset")
+
+
+@dataclass(frozen=True)
+class Intermediate:
+    """Recipe of the intermediate phase: multi-task training on a subset.
+
+    Attributes:
+        rungs: examples seen at which a cooldown branches off, strictly increasing multiples of `batch_size`.
+        schedule: "constant" (warm-up, constant trunk, a cooldown of `cooldown_ratio` of the rung's examples at each
+            rung) or "linear" (warm-up, linear decay to zero at the single rung; Phang et al. 2020).
+        warmup_examples: examples of linear warm-up.
+        mixing: "proportional" (p ~ min(n, cap), then temperature) or "uniform".
+        cap: examples-proportional mixing counts at most this many per task (2^17 in Phang et al. 2020).
+        temperature: p ~ p^(1/temperature).
+        examples_per_task: hash-nested sample of at most this many examples of each task; None takes all.
+        scaled_losses: divide each task's loss by the log of its number of classes (Muppet, Aghajanyan et al. 2021).
+    """
+
+    rungs: tuple[int, ...] = (4_096, 16_384, 65_536)
+    batch_size: int = 32
+    learning_rate: float = 1e-5
+    schedule: str = "constant"
+    warmup_examples: int = 1_024
+    cooldown_ratio: float = 0.2
+    weight_decay: float = 0.0
+    mixing: str = "proportional"
+    cap: int = 2**17
+    temperature: float = 1.0
+    examples_per_task: int | None = None
+    scaled_losses: bool = True
+    max_length: int = 256
+    stride: int = 128
+
+    def __post_init__(self) -> None:
+        where = "Intermediate"
+        _check_recipe(self, where)
+        require(bool(self.rungs), "rungs is not empty", self.rungs, where)
+        require(
+            all(a < b for a, b in itertools.pairwise((0, *self.rungs))),
+            "0 < rungs[0] < rungs[1] < ...",
+            self.rungs,
+            where,
+        )
+        require(all(r % self.batch_size == 0 for r in self.rungs), "rung % batch_size == 0", self.rungs, where)
+        require(self.schedule in ("constant", "linear"), "schedule in ('constant', 'linear')", self.schedule, where)
+        require(self.schedule != "linear" or len(self.rungs) == 1, "linear schedule: one rung", self.rungs, where)
+        require(0 < self.cooldown_ratio < 1, "0 < cooldown_ratio < 1", self.cooldown_ratio, where)
+        require(self.mixing in ("proportional", "uniform"), "mixing in ('proportional', 'uniform')", self.mixing, where)
+        for name in ("temperature", "cap"):
+            require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name), where)
+        require(
+            0 <= self.warmup_examples < self.rungs[0], "0 <= warmup_examples < rungs[0]", self.warmup_examples, where
+        )
+        if self.examples_per_task is not None:
+            require(self.examples_per_task > 0, "examples_per_task > 0", self.examples_per_task, where)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Recipe of one target phase: English fine-tuning with a new head, then evaluation.
+
+    Attributes:
+        task: name of a target task. A retrieval task is evaluated only; its training fields are unused.
+        num_examples: English training examples seen at the last rung; a multiple of `batch_size`.
+        probe_examples: the same at earlier rungs; None uses `num_examples` at every rung.
+        language: evaluation language of the headline.
+        english: also evaluate English dev (training language).
+        retrieval_layer: hidden layer that is mean-pooled, 0 is the embedding; None takes round(13 / 24 x layers),
+            which is XTREME's layer 13 for XLM-R Large.
+    """
+
+    task: str
+    num_examples: int = 8_192
+    probe_examples: int | None = None
+    batch_size: int = 32
+    learning_rate: float = 2e-5
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_length: int = 128
+    stride: int = 64
+    language: str = "fi"
+    english: bool = True
+    retrieval_layer: int | None = None
+
+    def __post_init__(self) -> None:
+        where = f"Target({self.task!r})"
+        _check_recipe(self, where)
+        for name in ("num_examples", "probe_examples"):
+            value = getattr(self, name)
+            require(
+                value is None or (value > 0 and value % self.batch_size == 0),
+                f"{name} is a positive multiple of batch_size",
+                value,
+                where,
+            )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from xlray import cli, loading, progress, results
 from xlray.canonical import InputError
-from xlray.journal import append
+from xlray.journal import append, exclusive
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
 from xlray.results import SCORES, TRIALS
 
@@ -333,7 +333,7 @@ def test_status_prints_one_document_with_the_agreed_fields(capfd, runs, monkeypa
     monkeypatch.setenv("XLRAY_STORAGE", str(runs))
     assert xlray(capfd, "status", "demo", "--json")[1] == out
     assert xlray(capfd, "status", runs / "sweeps" / "demo", "--json")[1] == out
-    with xlray.journal.exclusive(runs / "sweeps" / "demo" / "journal"):
+    with exclusive(runs / "sweeps" / "demo" / "journal"):
         assert json.loads(xlray(capfd, "status", "demo", "--json")[1])["state"] == "running"
 
 

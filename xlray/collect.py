@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.canonical import InputError, to_plain
+from xlray.canonical import InputError
 from xlray.config import Sweep, Trial
 from xlray.journal import read_journal
 from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, differing_fields, phase_hash, phase_name
@@ -141,9 +141,8 @@ def _with_place(items: pa.Table, place: Mapping[str, Any]) -> pa.Table:
 def _trial_row(plan: SweepPlan, trial: Trial, state: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
     rungs: Mapping[int, Any] = state.get("rungs", {})
     last = max(rungs) if rungs else None
-    reasons = [
-        records[phase_hash(p.spec)]["degenerate"] for p in plan.phases[trial.trial_id] if phase_hash(p.spec) in records
-    ]
+    keys = dict.fromkeys(phase_hash(p.spec) for p in plan.phases[trial.trial_id])
+    finished = [records[key] for key in keys if key in records]
     return {
         "sweep": plan.sweep.name,
         "trial_id": trial.trial_id,
@@ -157,12 +156,19 @@ def _trial_row(plan: SweepPlan, trial: Trial, state: Mapping[str, Any], records:
         "position": trial.subset.position,
         "seed": trial.config.seed,
         "last_rung": None if last is None else plan.sweep.intermediate.rungs[last],
-        "degenerate": any(reasons),
+        "degenerate": any(record["degenerate"] for record in finished),
         "error": state.get("error", ""),
-        "execution": json.dumps(to_plain(plan.sweep.execution), sort_keys=True),
+        "execution": _recorded(finished, "execution"),
         "method_versions": json.dumps(METHOD_VERSIONS, sort_keys=True),
         "fi_accuracy": None if last is None else rungs[last]["fi_accuracy"],
+        "versions": _recorded(finished, "versions"),
     }
+
+
+def _recorded(records: Sequence[Mapping[str, Any]], field: str) -> str | None:
+    """What finished phases were computed with, as a JSON list of the different values; None if it is not recorded."""
+    values = sorted({json.dumps(record[field], sort_keys=True) for record in records if record.get(field)})
+    return f"[{', '.join(values)}]" if values else None
 
 
 def _phase_rows(plan: SweepPlan, records: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -30,12 +30,13 @@ SCORES = pa.schema([
     ("language", _TEXT), ("split", _TEXT), ("metric", _TEXT), ("value", _REAL), ("num_eval_examples", _WHOLE),
     ("selection", _FLAG), ("role", _TEXT), ("source", _TEXT), ("phase", _TEXT),
 ])
-# One row per trial; status: created, running, finished, stopped or failed. `execution` and `method_versions` are JSON.
+# One row per trial; status: created, running, finished, stopped or failed. `method_versions` is JSON; so are `execution`
+# and `versions`: lists of the different ones that the trial's finished phases were computed with.
 TRIALS = pa.schema([
     ("sweep", _TEXT), ("trial_id", _TEXT), ("status", _TEXT), ("role", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE),
     ("tasks", _TEXTS), ("source", _TEXT), ("chain", _WHOLE), ("position", _WHOLE), ("seed", _WHOLE),
     ("last_rung", _WHOLE), ("degenerate", _FLAG), ("error", _TEXT), ("execution", _TEXT), ("method_versions", _TEXT),
-    ("fi_accuracy", _REAL),
+    ("fi_accuracy", _REAL), ("versions", _TEXT),
 ])
 # The cost ledger: one row per phase that a trial needed. `num_steps` is what the phase consists of,
 # `num_executed_steps` what was run for it here (0 if shared or stored), `num_repeated_steps` the part of that which a

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases import RetrievalSpec, Spec, TrainSpec
+from xlray.provenance import versions
 from xlray.recipes import Architecture
 from xlray.store import Store
 
@@ -238,8 +238,7 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
 
 
 def _versions(job: Job) -> dict[str, Any]:
-    versions = {name: version(name) for name in ("xlray", "torch", "transformers", "deepspeed")}
-    return {"execution": asdict(job.execution), "versions": versions, "sweep": job.sweep, "trial_id": job.name}
+    return {"execution": asdict(job.execution), "versions": versions(), "sweep": job.sweep, "trial_id": job.name}
 
 
 def _rank() -> int:

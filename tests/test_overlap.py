@@ -28,7 +28,7 @@ from xlray.overlap import (
     uncovered,
 )
 from xlray.registry import ALL_TASKS
-from xlray.tasks import TASKS, available, digest, load_records
+from xlray.tasks import TASKS, digest, load_records
 from xlray.tasks.task import Generated, Task
 
 DATA = Path(__file__).parents[2] / "shared/data"
@@ -432,7 +432,7 @@ def test_the_hub_is_asked_once_where_it_is_out_of_reach(tmp_path, monkeypatch):
 
 def test_real_english_names_hold_finnish_development_sentences():
     panx = TASKS["panx"]
-    if not (available(panx, "dev/fi", DATA) and available(panx, "train/en", DATA)):
+    if not (DATA / "panx").is_dir():
         pytest.skip(f"{DATA / 'panx'} is not here")
     exclusions = build_exclusions(
         [panx],

@@ -1,12 +1,13 @@
 """The four tasks of XTREME-R that have Finnish: English training, Finnish evaluation.
 
-Other languages are there to choose among pivots: they have evaluation splits alone, and the order of languages puts
-English and Finnish first.
+Other languages are there to choose pivots from: they have evaluation splits alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from xlray.tasks.passages import squad
 from xlray.tasks.readers import aligned, columns
@@ -14,24 +15,67 @@ from xlray.tasks.structured import span_answers, tagged, translation
 from xlray.tasks.tagging import UPOS, WIKIANN, WIKIANN_NUMBERS, XTREME, XTREME_COMMIT
 from xlray.tasks.task import Files, Hub, Task
 
-LANGUAGES = {"en": "English", "fi": "Finnish", "et": "Estonian", "hu": "Hungarian", "ru": "Russian"}
-TATOEBA = {"fi": "fin", "et": "est", "hu": "hun", "ru": "rus"}
+# ISO 639-1 codes with the names that XTREME's copies on the Hub use; in this order: a sweep trains on the first, and
+# Finnish comes before the others. Kazakh, Tagalog, Thai and Yoruba have no dev set of parts of speech, Swedish is in
+# neither of XTREME's copies: its files come from UD and WikiANN themselves.
+PIVOTS = ("et", "hu", "ru")
+UDPOS = {
+    **{"en": "English", "fi": "Finnish", "et": "Estonian", "hu": "Hungarian", "ru": "Russian", "af": "Afrikaans"},
+    **{"ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek", "es": "Spanish", "eu": "Basque"},
+    **{"fa": "Persian", "fr": "French", "he": "Hebrew", "hi": "Hindi", "id": "Indonesian", "it": "Italian"},
+    **{"ja": "Japanese", "ko": "Korean", "mr": "Marathi", "nl": "Dutch", "pt": "Portuguese", "ta": "Tamil"},
+    **{"te": "Telugu", "tr": "Turkish", "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese"},
+}
+PANX = (
+    *("en", "fi", *PIVOTS, "af", "ar", "bg", "bn", "de", "el", "es", "eu", "fa", "fr", "he", "hi", "id", "it", "ja"),
+    *("jv", "ka", "kk", "ko", "ml", "mr", "ms", "my", "nl", "pt", "sw", "ta", "te", "th", "tl", "tr", "ur", "vi"),
+    *("yo", "zh"),
+)
+TATOEBA = {
+    **{"fi": "fin", "et": "est", "hu": "hun", "ru": "rus", "af": "afr", "ar": "ara", "bg": "bul", "bn": "ben"},
+    **{"de": "deu", "el": "ell", "es": "spa", "eu": "eus", "fa": "pes", "fr": "fra", "he": "heb", "hi": "hin"},
+    **{"id": "ind", "it": "ita", "ja": "jpn", "jv": "jav", "ka": "kat", "kk": "kaz", "ko": "kor", "ml": "mal"},
+    **{"mr": "mar", "nl": "nld", "pt": "por", "sw": "swh", "ta": "tam", "te": "tel", "th": "tha", "tl": "tgl"},
+    **{"tr": "tur", "ur": "urd", "vi": "vie", "zh": "cmn"},
+}
+TYDIQA = {
+    **{"en": "english", "fi": "finnish", "ru": "russian", "ko": "korean", "ar": "arabic", "bn": "bengali"},
+    **{"id": "indonesian", "sw": "swahili", "te": "telugu"},
+}
 HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
-# In this order: a sweep trains on the first, and Finnish comes before the pivots.
-EVALUATIONS = tuple(f"{split}/{code}" for split in ("dev", "test") for code in LANGUAGES)
-TAGGING_SPLITS = ("train/en", *EVALUATIONS)
-TAGGING_FILES = {split: (f"{split.replace('/', '-')}.tsv",) for split in TAGGING_SPLITS}
-TAGGING_HUB = {split: HUB_SPLITS[split.split("/")[0]] for split in TAGGING_SPLITS}
 
-TYDIQA_PIVOTS = {"dev/ru": ("russian_tydiqa_dev.json",), "dev/ko": ("korean_tydiqa_dev.json",)}
+def tagging_splits(languages: Iterable[str]) -> tuple[str, ...]:
+    """English training, and an evaluation of every language."""
+    return ("train/en", *(f"{split}/{code}" for split in ("dev", "test") for code in languages))
+
+
+def tagging_hub(configs: Mapping[str, str], shape: Callable[..., Any]) -> Hub:
+    """XTREME's copy, one configuration for each language."""
+    splits = tagging_splits(configs)
+    return Hub(
+        XTREME,
+        XTREME_COMMIT,
+        {split: HUB_SPLITS[split.split("/")[0]] for split in splits},
+        shape,
+        configs={split: configs[split.split("/")[1]] for split in splits},
+    )
+
+
+def tagging_files(languages: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """XTREME's names: `<split>-<language>.tsv`."""
+    return {split: (f"{split.replace('/', '-')}.tsv",) for split in tagging_splits(languages)}
+
+
+TYDIQA_EVALUATIONS = {
+    f"dev/{code}": (f"{name}_tydiqa_dev.json",) for code, name in TYDIQA.items() if code not in ("en", "fi")
+}
 TYDIQA_HUB = {
     "train/en": ("train", "english-"),
     "dev/en": ("validation", "english-"),
     "dev/fi": ("train", "finnish-"),
     "test/fi": ("validation", "finnish-"),
-    "dev/ru": ("validation", "russian-"),
-    "dev/ko": ("validation", "korean-"),
+    **{f"dev/{code}": ("validation", f"{name}-") for code, name in TYDIQA.items() if code not in ("en", "fi")},
 }
 
 TARGETS = (
@@ -39,49 +83,41 @@ TARGETS = (
         name="udpos",
         kind="tagging",
         role="target",
-        languages=tuple(LANGUAGES),
-        source=Files(folder="udpos", splits=TAGGING_FILES, read=columns),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            TAGGING_HUB,
-            partial(tagged, tags="pos_tags", names=UPOS),
-            configs={split: f"udpos.{LANGUAGES[split.split('/')[1]]}" for split in TAGGING_SPLITS},
+        languages=(*UDPOS, "sv"),
+        source=Files(folder="udpos", splits=tagging_files((*UDPOS, "sv")), read=columns),
+        hub=tagging_hub(
+            {code: f"udpos.{name}" for code, name in UDPOS.items()}, partial(tagged, tags="pos_tags", names=UPOS)
         ),
         labels=UPOS,
         num_examples=21_253,
         licence="per treebank of Universal Dependencies 2.5",
         citation="Nivre et al. 2020, Universal Dependencies v2; files of XTREME (Hu et al. 2020)",
-        notes="Tokens may be `#`; the files have no comments. Estonian, Hungarian and Russian are for evaluation only.",
+        notes="Tokens may be `#`; the files have no comments. All languages but English are for evaluation only.",
     ),
     Task(
         name="panx",
         kind="tagging",
         role="target",
-        languages=tuple(LANGUAGES),
-        source=Files(folder="panx", splits=TAGGING_FILES, read=partial(columns, languages=tuple(LANGUAGES))),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            TAGGING_HUB,
-            partial(tagged, names=WIKIANN_NUMBERS),
-            configs={split: f"PAN-X.{split.split('/')[1]}" for split in TAGGING_SPLITS},
+        languages=(*PANX, "sv"),
+        source=Files(
+            folder="panx", splits=tagging_files((*PANX, "sv")), read=partial(columns, languages=(*PANX, "sv"))
         ),
+        hub=tagging_hub({code: f"PAN-X.{code}" for code in PANX}, partial(tagged, names=WIKIANN_NUMBERS)),
         labels=WIKIANN,
         headline=("f1",),
         num_examples=20_000,
         licence="terms of WikiANN not stated; text of Wikipedia (CC BY-SA 3.0)",
         citation="Pan et al. 2017; splits of Rahimi et al. 2019; files of XTREME (Hu et al. 2020)",
         notes=(
-            "Some sentences of dev/fi occur in train/en. Estonian, Hungarian and Russian are for evaluation only; "
-            "panx_ru trains on the training split of the same set."
+            "Some sentences of dev/fi occur in train/en. All languages but English are for evaluation only; panx_es and "
+            "panx_ru train on the training split of the same set."
         ),
     ),
     Task(
         name="tydiqa",
         kind="span_qa",
         role="target",
-        languages=("en", "fi", "ru", "ko"),
+        languages=tuple(TYDIQA),
         source=Files(
             folder="tydiqa",
             splits={
@@ -89,7 +125,7 @@ TARGETS = (
                 "dev/en": ("english_tydiqa_dev.json",),
                 "dev/fi": ("finnish_tydiqa_dev.json",),
                 "test/fi": ("finnish_tydiqa_dev.json",),
-                **TYDIQA_PIVOTS,
+                **TYDIQA_EVALUATIONS,
             },
             read=squad,
             readers={"dev/fi": partial(squad, half=0), "test/fi": partial(squad, half=1)},
@@ -101,7 +137,7 @@ TARGETS = (
                         "dev/en": ("english_tydiqa_dev.json",),
                         "dev/fi": ("finnish_tydiqa_train.json",),
                         "test/fi": ("finnish_tydiqa_dev.json",),
-                        **TYDIQA_PIVOTS,
+                        **TYDIQA_EVALUATIONS,
                     },
                     read=squad,
                 )
@@ -122,7 +158,7 @@ TARGETS = (
         notes=(
             "GoldP's official Finnish dev file is split by passage into dev/fi and test/fi. Where GoldP's Finnish "
             "training file lies beside it, it is dev/fi, for evaluation only, and test/fi is the whole official file; "
-            "so it is on the Hub. Russian and Korean are GoldP's official dev files, for evaluation only."
+            "so it is on the Hub. The other languages are GoldP's official dev files, for evaluation only."
         ),
     ),
     Task(

@@ -1,4 +1,5 @@
 import os
+import uuid
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -22,3 +23,25 @@ def process_group(tmp_path_factory):
     dist.destroy_process_group()
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """A real S3 server on the loopback; sets the AWS_* variables of this process."""
+    from s3_server import start_server
+
+    before = dict(os.environ)
+    server, stop = start_server()
+    yield server
+    stop()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def s3_uri(s3_server):
+    """A fresh storage on it, without faults and without requests."""
+    s3_server.fault = lambda method, path: None
+    s3_server.requests.clear()
+    yield f"s3://bucket/{uuid.uuid4().hex[:8]}"
+    s3_server.fault = lambda method, path: None

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # A module or package may import itself and what stands before it. A new module takes its place here.
 # fmt: off
 LAYERS = [
-    "canonical", "files", "provenance", "recipes", "config", "settings", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "outcomes", "tasks", "mini", "registry", "online",
+    "canonical", "files", "remote", "leases", "provenance",
+    "recipes", "config", "settings", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "model", "engine", "checkpoints", "evaluate",
     "train", "trial", "scheduler", "collect", "export", "preparation", "session", "driver", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
@@ -33,6 +34,7 @@ DOORS = {
     "matplotlib": "figures report",
     "jinja2": "report",
     "tokenizers": "data tokenizer",
+    "obstore": "remote",
 }
 WITHOUT_FRAMEWORKS = ("canonical", "config", "results", "analysis", "plan", "tables", "summaries", "figures", "report")
 MAY_CATCH_ALL = {"trial", "loading", "cli"}  # a sweep file may raise anything

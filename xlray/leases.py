@@ -1,0 +1,189 @@
+"""Leases: who works on what, among several processes and machines on one storage. A dead holder's lease expires.
+
+A lease is a register that is only ever written over the version that the writer has read. A holder writes it again and
+again. Whether it has expired is judged by the observer's own clock, from when it saw the last change, so the clocks of
+two machines need not agree; a fresh observer therefore waits one whole time to live before it takes a dead one's lease.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from xlray.canonical import require
+from xlray.remote import remote_of
+
+
+class Registers(Protocol):
+    """Small values that are replaced only by writers who know the version that they replace."""
+
+    def read(self, name: str) -> tuple[bytes, Any] | None:
+        """The value and its version, or None."""
+
+    def write(self, name: str, content: bytes, after: Any) -> bool:
+        """Create the value (`after` None) or replace the version `after`; False if another writer was faster."""
+
+
+@dataclass(frozen=True)
+class FolderRegisters:
+    """Registers in a folder, also on NFS: each version is a file that is created exclusively, the highest one counts.
+
+    The version before it stays, so that a reader that lists the folder during a change finds one of the two.
+    """
+
+    root: Path
+
+    def read(self, name: str) -> tuple[bytes, int] | None:
+        while version := self._last(name):
+            try:
+                return self._path(name, version).read_bytes(), version
+            except FileNotFoundError:  # replaced twice since the listing
+                continue
+        return None
+
+    def write(self, name: str, content: bytes, after: int | None) -> bool:
+        version = (after or 0) + 1
+        path = self._path(name, version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            return False
+        try:
+            with file:
+                file.write(content)
+        except OSError:
+            path.unlink()
+            raise
+        if self._last(name) != version:  # the version that was replaced came from a stale listing
+            path.unlink(missing_ok=True)
+            return False
+        for old in self._versions(name):
+            if old < version - 1:
+                self._path(name, old).unlink(missing_ok=True)
+        return True
+
+    def _path(self, name: str, version: int) -> Path:
+        return self.root / name / f"{version:012d}"
+
+    def _versions(self, name: str) -> list[int]:
+        folder = self.root / name
+        return [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+
+    def _last(self, name: str) -> int:
+        return max(self._versions(name), default=0)
+
+
+class Leases:
+    """The leases of one holder. Safe for several threads: one may renew while another takes and releases."""
+
+    def __init__(self, root: Path, holder: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """
+        Args:
+            root: the storage's folder.
+            holder: a name that no other process has, such as host, process id and a random part.
+            ttl_s: seconds after which a lease that was not renewed is free for others; `renew` several times within.
+            clock: in seconds, never going back.
+        """
+        require(ttl_s > 0, "ttl_s > 0", ttl_s, "leases")
+        require(bool(holder), "holder is not empty", holder, "leases")
+        self.holder_name, self.ttl_s = holder, ttl_s
+        remote = remote_of(root)
+        self._registers: Registers = FolderRegisters(root / "leases") if remote is None else remote
+        self._prefix = "" if remote is None else "leases/"
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._held: set[str] = set()
+        self._seen: dict[str, tuple[Any, float]] = {}  # name -> the version seen last, and since when
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Names of the leases that this holder has, as far as it knows."""
+        with self._lock:
+            return frozenset(self._held)
+
+    def take(self, name: str) -> bool:
+        """Take a lease that is free, expired or mine already; False if another holder has it.
+
+        Raises:
+            OSError: the storage cannot be read or written.
+        """
+        _check(name)
+        with self._lock:
+            found, version = self._read(name)
+            if self._living(name, found, version) and found["holder"] != self.holder_name:
+                self._held.discard(name)
+                return False
+            if not self._write(name, self.holder_name, version):
+                self._held.discard(name)
+                return False
+            self._held.add(name)
+            return True
+
+    def renew(self) -> frozenset[str]:
+        """Renew all leases that are held; returns the names of those that another holder has taken since.
+
+        Raises:
+            OSError: the storage cannot be read or written; what was held still counts as held.
+        """
+        with self._lock:
+            return frozenset(name for name in sorted(self._held) if not self._renew(name))
+
+    def _renew(self, name: str) -> bool:
+        found, version = self._read(name)
+        if found.get("holder") == self.holder_name and self._write(name, self.holder_name, version):
+            return True
+        self._held.discard(name)
+        return False
+
+    def release(self, name: str) -> None:
+        """Give a lease back; one that is not mine (any more) is left alone."""
+        _check(name)
+        with self._lock:
+            found, version = self._read(name)
+            if found.get("holder") == self.holder_name:
+                self._write(name, None, version)
+            self._held.discard(name)
+
+    def holder(self, name: str) -> str | None:
+        """Who holds a lease; None when it is free or has expired."""
+        _check(name)
+        with self._lock:
+            found, version = self._read(name)
+            return str(found["holder"]) if self._living(name, found, version) else None
+
+    def _read(self, name: str) -> tuple[dict[str, Any], Any]:
+        """What the lease says, {} if there is none, and its version."""
+        read = self._registers.read(self._prefix + name)
+        if read is None:
+            return {}, None
+        content, version = read
+        try:
+            return dict(json.loads(content)), version
+        except ValueError:  # its writer is between creating and writing it, or died there
+            return {"holder": "unknown", "ttl_s": self.ttl_s}, version
+
+    def _write(self, name: str, holder: str | None, after: Any) -> bool:
+        # The random part makes each version differ from all others, also for stores whose tag is a hash of the content.
+        document = {"holder": holder, "ttl_s": self.ttl_s, "version": secrets.token_hex(8)}
+        return self._registers.write(self._prefix + name, json.dumps(document).encode(), after)
+
+    def _living(self, name: str, found: dict[str, Any], version: Any) -> bool:
+        if found.get("holder") is None:
+            self._seen.pop(name, None)
+            return False
+        known = self._seen.get(name)
+        if known is None or known[0] != version:
+            known = self._seen[name] = (version, self._clock())
+        return self._clock() - known[1] < float(found["ttl_s"])
+
+
+def _check(name: str) -> None:
+    require(re.fullmatch(r"\w[\w.+-]*", name) is not None, "name is letters, digits, '.', '_', '+', '-'", name, "lease")

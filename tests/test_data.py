@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlray.canonical import InputError
-from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half
-from xlray.phases import TokenizerSpec
+from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half, read_counts
+from xlray.phases import DataSpec, TokenizerSpec
 from xlray.store import Store
 from xlray.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
 
@@ -187,6 +187,26 @@ def test_every_short_answer_lies_in_a_window_and_labels_point_at_its_characters(
     assert len(covered) == length  # no token of the context is in no window
 
 
+def test_what_is_cut_and_what_answer_is_lost_is_counted(tmp_path, vocabulary):
+    long = question_record(WORDS[:30], 2, 20, i=1)  # 19 words in windows of 10
+    none = {"id": "2", "question": "word0", "context": "word1 word2", "answers": []}
+    outside = {**question_record(WORDS[:5], 1, 2, i=3), "answers": [{"text": "word9", "start": 400}]}
+    records = [question_record(WORDS[:5], 1, 2), long, none, outside, {**question_record(WORDS[:5], 1, 2, i=4)}]
+    records[4]["question"] = " ".join(WORDS * 2)
+    spec = DataSpec("t", "span_qa", "train/en", "f", 5, 80, 40)
+    short = DataSpec("t", "span_qa", "train/en", "f", 3, 16, 5)
+    counts = read_counts(prepare(tmp_path, spec, records, vocabulary))
+    assert {k: counts[k] for k in ("num_truncated", "num_unanswerable", "num_lost_answers")} == {
+        **{"num_truncated": 1, "num_unanswerable": 1, "num_lost_answers": 1}
+    }
+    assert counts["num_cut_tokens"] == 2 * len(WORDS) - MAX_QUESTION_TOKENS
+    assert read_counts(prepare(tmp_path, short, records[:3], vocabulary))["num_lost_answers"] == 1
+    texts = [{"id": str(i), "text": " ".join(WORDS[:n]), "text_pair": None, "label": "a"} for i, n in enumerate((3, 9))]
+    pairs = DataSpec("t", "classification", "train/en", "f", 2, 6, labels=("a", "b"))
+    found = read_counts(prepare(tmp_path, pairs, texts, vocabulary))
+    assert found == {"num_rows": 2, "num_tokens": 11, "num_truncated": 1, "num_cut_tokens": 5}
+
+
 def test_a_question_without_answer_points_to_the_first_token(tmp_path, vocabulary):
     record = {"id": "0", "question": "word0", "context": "word1 word2", "answers": []}
     found = rows(tmp_path, vocabulary, "span_qa", [record], stride=8)
@@ -278,7 +298,7 @@ def test_preparing_twice_gives_the_same_folder_and_does_not_write_again(tmp_path
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert prepare(tmp_path, spec, [], vocabulary) == folder
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
-    assert {p.name for p in before} == {"examples.arrow", "references.json"}
+    assert {p.name for p in before} == {"counts.json", "examples.arrow", "references.json"}
     assert open_examples(folder, spec).references["references"] == ["ä"] * 20
 
 

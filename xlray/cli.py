@@ -294,9 +294,9 @@ def prepare(
         return
     from xlray import screens
 
-    counts = ("records", "rows", "tokens", "longest")
-    cells = [(f"{r['task']} {r['split']}", *(f"{r[key]:,}" for key in counts)) for r in rows]
-    open_console().print(screens.make_table(("split", *counts), cells, right=counts))
+    counts = ("records", "rows", "tokens", "longest", "truncated", "unanswerable", "lost_answers")
+    cells = [(f"{r['task']} {r['split']}", *("" if r[key] is None else f"{r[key]:,}" for key in counts)) for r in rows]
+    open_console().print(screens.make_table(("split", *(c.replace("_", " ") for c in counts)), cells, right=counts))
 
 
 def _print_stage(console: Console, entry: dict[str, Any]) -> None:

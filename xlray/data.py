@@ -26,7 +26,7 @@ from xlray.files import file_digest, write_atomically
 from xlray.phases import DataSpec
 from xlray.tasks.task import Record
 
-CODE_VERSION = 1  # bumped when the same records give other rows
+CODE_VERSION = 2  # bumped when the same records give other files
 MAX_QUESTION_TOKENS = 64  # XTREME's run_squad.py
 MASKED_RATIO = 0.15  # of the tokens (Devlin et al. 2019)
 
@@ -84,6 +84,7 @@ class _Row:
     labels: list[Any]
     units: int = 1
     spans: tuple[int, ...] = ()
+    cut: int = 0  # tokens of the record that no row holds
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,11 @@ def _pair(parts: Sequence[Encoding]) -> tuple[list[int], list[int] | None]:
     return parts[0].ids, (parts[1].ids if len(parts) > 1 else None)
 
 
+def _missing(tokens: Sequence[int], parts: Sequence[Encoding]) -> int:
+    """How many tokens of one or two parts were cut when they were joined to `tokens`."""
+    return sum(len(part.ids) for part in parts) + 2 * len(parts) - len(tokens)
+
+
 def _texts(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) -> Iterator[_Row]:
     label, (low, high) = record.get("label"), encoder.spec.scale
     if encoder.spec.kind == "regression":
@@ -157,7 +163,7 @@ def _texts(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding])
     else:
         labels = [-1 if label is None else encoder.label_ids[label]]
     tokens = _join(encoder.vocabulary, *_pair(parts), encoder.spec.max_length)
-    yield _Row(i, tokens, [len(tokens)], [0], labels)
+    yield _Row(i, tokens, [len(tokens)], [0], labels, cut=_missing(tokens, parts))
 
 
 def _choices(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) -> Iterator[_Row]:
@@ -165,6 +171,7 @@ def _choices(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding
     context = parts[0].ids
     for answer in parts[1:]:
         tokens = _join(encoder.vocabulary, context, answer.ids, encoder.spec.max_length)
+        row.cut += _missing(tokens, [parts[0], answer])
         row.reads.append(len(row.tokens))
         row.tokens.extend(tokens)
         row.lengths.append(len(tokens))
@@ -181,6 +188,7 @@ def _tags(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) 
         if word is not None:
             words[word].append(token)
     tags = record.get("tags")
+    cut = sum(max(0, len(pieces) - room) for pieces in words)
     body: list[int] = []
     reads: list[int] = []
     labels: list[int] = []
@@ -192,12 +200,14 @@ def _tags(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) 
         reads.append(1 + len(body))
         labels.append(-1 if tags is None else encoder.label_ids[tags[w]])
         body.extend(kept)
-    yield _window(i, body, reads, labels, vocabulary)
+    yield _window(i, body, reads, labels, vocabulary, cut)
 
 
-def _window(record: int, body: list[int], reads: list[int], labels: list[int], vocabulary: Vocabulary) -> _Row:
+def _window(
+    record: int, body: list[int], reads: list[int], labels: list[int], vocabulary: Vocabulary, cut: int = 0
+) -> _Row:
     tokens = [vocabulary.cls, *body, vocabulary.sep]
-    return _Row(record, tokens, [len(tokens)], reads, labels, units=len(labels))
+    return _Row(record, tokens, [len(tokens)], reads, labels, units=len(labels), cut=cut)
 
 
 def _answers(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) -> Iterator[_Row]:
@@ -219,7 +229,7 @@ def _answers(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding
         if answer is not None and start <= answer[0] and answer[1] < stop:
             labels = [answer[0] - start + 1, answer[1] - start + 1]
         spans = tuple(c for pair in characters[start:stop] for c in pair)
-        yield _Row(i, tokens, [len(tokens)], reads, labels, spans=spans)
+        yield _Row(i, tokens, [len(tokens)], reads, labels, spans=spans, cut=len(parts[0].ids) - len(question))
         if stop == len(ids):
             break
         start += min(spec.stride, room)
@@ -240,13 +250,15 @@ def _text(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) 
     tokens = _join(vocabulary, *_pair(parts), encoder.spec.max_length)
     # Every token but <s> and </s> may be masked; how many depends on the length alone, so that all ranks know it.
     reads = [p for p, t in enumerate(tokens) if t not in (vocabulary.cls, vocabulary.sep)]
-    yield _Row(i, tokens, [len(tokens)], reads, [], units=max(1, round(MASKED_RATIO * len(reads))) if reads else 0)
+    units = max(1, round(MASKED_RATIO * len(reads))) if reads else 0
+    yield _Row(i, tokens, [len(tokens)], reads, [], units=units, cut=_missing(tokens, parts))
 
 
 def _sentences(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding]) -> Iterator[_Row]:
     """One row of two sequences for each pair: the English sentence and the other."""
     both = [_join(encoder.vocabulary, ids or [], None, encoder.spec.max_length) for ids in _pair(parts)]
-    yield _Row(i, [*both[0], *both[1]], [len(ids) for ids in both], [], [])
+    tokens = [*both[0], *both[1]]
+    yield _Row(i, tokens, [len(ids) for ids in both], [], [], cut=_missing(tokens, parts))
 
 
 _ROWS: dict[str, Callable[[_Encoder, int, Record, Sequence[Encoding]], Iterator[_Row]]] = {
@@ -273,7 +285,7 @@ def prepare(root: Path, spec: DataSpec, records: Sequence[Record], vocabulary: V
     """Tokenise the records into the storage, once; the folder appears by one rename.
 
     Returns:
-        The folder, with `examples.arrow` and `references.json`.
+        The folder, with `examples.arrow`, `references.json` and `counts.json`, which says what was lost.
     """
     folder = data_folder(root, spec, vocabulary)
     if folder.exists():
@@ -281,8 +293,9 @@ def prepare(root: Path, spec: DataSpec, records: Sequence[Record], vocabulary: V
     staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     staging.mkdir(parents=True)
     try:
-        _write(staging / "examples.arrow", spec, tokenise(spec, records, vocabulary))
+        counts = _write(staging / "examples.arrow", spec, records, tokenise(spec, records, vocabulary))
         write_atomically(staging / "references.json", json.dumps(_references(spec, records), ensure_ascii=False))
+        write_atomically(staging / "counts.json", json.dumps(counts))
         staging.rename(folder)
     except OSError:  # another process was faster; its content is the same
         if not folder.exists():
@@ -311,13 +324,24 @@ def query_half(text: str) -> int:
     return hashlib.sha256(text.encode()).digest()[0] % 2
 
 
-def _write(path: Path, spec: DataSpec, rows: Iterable[_Row]) -> None:
-    """Rows go into flat columns one by one: what they are made of is freed again, and no row is an Arrow scalar."""
+def _write(path: Path, spec: DataSpec, records: Sequence[Record], rows: Iterable[_Row]) -> dict[str, int]:
+    """Rows go into flat columns one by one: what they are made of is freed again, and no row is an Arrow scalar.
+
+    Returns:
+        `num_rows`, `num_tokens`; `num_truncated` records that lack `num_cut_tokens`; of questions how many have no
+        answer (`num_unanswerable`) or one that no window holds (`num_lost_answers`).
+    """
     label_code = "f" if spec.kind == "regression" else "i"
     values = {name: array(label_code if name == "labels" else "i") for name in _LISTS}
     offsets = {name: array("i", [0]) for name in _LISTS}
     record, units = array("i"), array("i")
+    cut: dict[int, int] = {}
+    answered: set[int] = set()
     for row in rows:
+        if row.cut:
+            cut[row.record] = row.cut  # the windows of a record all name the same loss
+        if spec.kind == "span_qa" and row.labels[0] > 0:
+            answered.add(row.record)
         record.append(row.record)
         units.append(row.units)
         for name, column in values.items():
@@ -331,6 +355,19 @@ def _write(path: Path, spec: DataSpec, rows: Iterable[_Row]) -> None:
     batch = pa.record_batch(columns)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
+    counts = {
+        **{"num_rows": len(record), "num_tokens": len(values["tokens"])},
+        **{"num_truncated": len(cut), "num_cut_tokens": sum(cut.values())},
+    }
+    if spec.kind == "span_qa":
+        without = sum(not r.get("answers") for r in records)
+        counts |= {"num_unanswerable": without, "num_lost_answers": len(records) - without - len(answered)}
+    return counts
+
+
+def read_counts(folder: Path) -> dict[str, int]:
+    """What a prepared split holds and what was lost on the way; see `_write`."""
+    return dict(json.loads((folder / "counts.json").read_text()))
 
 
 def open_examples(folder: Path, spec: DataSpec) -> Examples:

@@ -20,7 +20,7 @@ from ray.tune.logger import TBXLoggerCallback
 
 from xlray.collect import OPEN_STATES, check_definition, statuses, write_results
 from xlray.config import Sweep, Trial
-from xlray.data import Vocabulary, load_vocabulary, open_examples
+from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.driver import Driver, JournalCallback, Listener, open_trials
 from xlray.files import write_atomically
 from xlray.jobs import data_of, make_job, trial_title, write_job
@@ -83,7 +83,8 @@ def prepare(
     """Bring everything that a sweep reads into the storage: encoder, tokenizer, tokenised data.
 
     Returns:
-        task, split, records, rows, tokens and longest (tokens of the longest row) of every split.
+        task, split, records, rows, tokens, longest (tokens of the longest row), truncated (records that were cut),
+        unanswerable and lost_answers (of questions; else None) of every split.
     """
     store = Store(root)
     if plan.root is not None and plan.folder is not None:
@@ -96,8 +97,10 @@ def prepare(
     rows = []
     for spec, folder in sorted(folders.items(), key=lambda item: (item[0].task, item[0].split)):
         lengths = open_examples(folder, spec).row_tokens
+        known = read_counts(folder)
         counts = {"rows": len(lengths), "tokens": int(lengths.sum()), "longest": int(lengths.max())}
-        rows.append({"task": spec.task, "split": spec.split, "records": spec.num_records, **counts})
+        lost = {key: known.get(f"num_{key}") for key in ("truncated", "unanswerable", "lost_answers")}
+        rows.append({"task": spec.task, "split": spec.split, "records": spec.num_records, **counts, **lost})
     return rows
 
 

@@ -7,14 +7,15 @@ import pytest
 
 from xlray import sources
 from xlray.canonical import InputError
-from xlray.config import Sweep
+from xlray.config import SIGNALS, Sweep
 from xlray.forecast import naive_steps, steps_of, summary
 from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
-from xlray.plan import plan_sweep
+from xlray.plan import plan_sweep, ranking_languages
 from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.registry import find_task
 from xlray.store import Store
 from xlray.tasks import load_records
+from xlray.tasks.task import Generated, Task
 
 ENCODER = Pretraining(
     ("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=256, batch_size=32, max_length=64
@@ -267,6 +268,96 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     assert found["remaining_steps"] == sum(map(steps_of, rest))
     assert found["device_hours"] == pytest.approx(7.0 * sum(max(1, steps_of(s)) for s in rest) / 3600)
     assert found["storage_bytes"] > 0
+
+
+# --- what ranks trials ---------------------------------------------------------------------------------------------
+
+
+def tagged(name, kind="tagging"):
+    """A target of the sweep's own that can be evaluated in Turkish and Russian as well."""
+    source = find_task("mini_udpos").source if kind == "tagging" else find_task("mini_tatoeba").source
+    prefixes = ("dev", "test") if kind == "tagging" else ("all",)
+    splits = [f"{prefix}/{code}" for prefix in prefixes for code in ("fi", "en", "tr", "ru")]
+    made = Generated(("train/en", *splits), lambda key: itertools.islice(source.generate("dev/fi"), 9))
+    return Task(name, kind, "target", ("en", "fi", "tr", "ru"), made, labels=find_task("mini_udpos").labels)
+
+
+def pivot_sweep(pivots=("tr",), select_by="pivot-dev", tasks=("mini_topic_en",), **changes):
+    own = (tagged("words"), tagged("pairs", "retrieval"))
+    targets = tuple(Target(t.name, 96, max_length=64, stride=32, pivots=pivots) for t in own)
+    values = {"own_tasks": own, "targets": targets, "select_by": select_by, "measure": (Subset(tasks),)}
+    fixed = {"explore": (), "seeds": (0,), "drop_overlap": False}
+    return dataclasses.replace(SWEEP, **{**values, **fixed, **changes})
+
+
+def test_pivots_are_evaluated_on_dev_alone_and_enter_no_accuracy(monkeypatch):
+    monkeypatch.setattr(sources, "load_records", lambda task, split, *_: load_records(task, split))
+    plan = plan_sweep(pivot_sweep(("tr", "ru")), None)
+    words, pairs = (p.spec for p in plan.phases[plan.trials[0].trial_id][-2:])
+    assert [(e.split, e.language, e.sealed, e.selection) for e in words.evaluations] == [
+        ("dev", "fi", False, True),
+        ("dev", "en", False, False),
+        ("dev", "tr", False, False),
+        ("dev", "ru", False, False),
+        ("test", "fi", True, False),
+    ]
+    assert [(e.data.split, e.split, e.selection) for e in pairs.evaluations] == [
+        ("all/fi", "dev", True),
+        ("all/fi", "test", False),
+        ("all/tr", "dev", False),
+        ("all/ru", "dev", False),
+    ]
+    read = {signal: ranking_languages(words, signal) for signal in SIGNALS}
+    assert read == {"finnish-dev": ("fi",), "pivot-dev": ("tr", "ru"), "english-dev": ("en",)}
+    assert [ranking_languages(pairs, signal) for signal in SIGNALS] == [("fi",), ("tr", "ru"), ()]
+
+
+def test_pivots_make_new_target_phases_and_keep_what_they_start_from(monkeypatch):
+    monkeypatch.setattr(sources, "load_records", lambda task, split, *_: load_records(task, split))
+    with_pivots, without = (plan_sweep(pivot_sweep(p, "finnish-dev"), None).all_specs() for p in (("tr",), ()))
+    assert {s.kind for key, s in with_pivots.items() if key not in without} == {"target", "retrieval"}
+    ranked = plan_sweep(pivot_sweep(("tr",), "pivot-dev"), None)
+    assert ranked.all_specs() == with_pivots  # which signal ranks is in no phase
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        (pivot_sweep(()), r"'words' has none; such as Target\('words', pivots=\('tr', 'ru'\)\)"),
+        (pivot_sweep(("hu",)), r"languages of its dev sets \(tr, ru\), but got 'hu'"),
+        (pivot_sweep(("en",)), r"languages of its dev sets \(tr, ru\), but got 'en'"),
+        (pivot_sweep(("tr",), tasks=("mini_words_tr",)), "'mini_words_tr' has them in 'tr'"),
+        (pivot_sweep(("tr",), "finnish-dev", ("mini_words_tr",)), "'mini_words_tr' has them in 'tr'"),
+        (pivot_sweep((), targets=(TARGETS[0],)), "'mini_udpos' has none and no dev set for one"),
+        (
+            pivot_sweep((), "english-dev", targets=(dataclasses.replace(TARGETS[0], english=False),)),
+            "'mini_udpos' is not evaluated on one",
+        ),
+    ],
+)
+def test_a_signal_that_is_not_there_or_not_zero_shot_is_refused(sweep, message):
+    with pytest.raises(InputError, match=message):
+        plan_sweep(sweep, None)
+
+
+def test_a_signal_must_be_known_and_finnish_is_no_pivot():
+    with pytest.raises(InputError, match="select_by in"):
+        dataclasses.replace(SWEEP, select_by="swedish-dev")
+    with pytest.raises(InputError, match="'fi' is no pivot"):
+        Target("udpos", pivots=("fi",))
+
+
+def test_a_missing_pivot_file_is_named(tmp_path):
+    folder = tmp_path / "udpos"
+    folder.mkdir()
+    for name in ("train-en", "dev-en", "dev-fi"):
+        (folder / f"{name}.tsv").write_text("koira\tNOUN\n\n")
+    sweep = pivot_sweep(targets=(Target("udpos", 96, max_length=64, stride=32, pivots=("et",)),), own_tasks=())
+    with (
+        pytest.raises(InputError, match=r"udpos.*dev-et\.tsv"),
+        mock.patch.object(sources, "load_records", load_records),
+    ):
+        plan_sweep(sweep, tmp_path)
 
 
 # --- refused before a start ----------------------------------------------------------------------------------------

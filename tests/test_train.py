@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from xlray import engine
 from xlray.config import Execution
+from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, phase_hash
 from xlray.plan import PlannedPhase
 from xlray.store import Store
@@ -364,6 +365,27 @@ def test_a_trial_reports_each_rung_once_with_its_own_targets(world):
 
 def test_retrieval_counts_in_fi_accuracy_but_ranks_no_trial(world):
     job = world.job(retrieval_tasks=("find",), rungs=(64,))
-    metrics = rung_metrics(job, 0, {"tag": 60.0, "find": 20.0})
+    headlines = {"tag": 60.0, "find": 20.0}
+    metrics = rung_metrics(job, 0, headlines, headlines)
     assert (metrics["fi_accuracy"], metrics["score"]) == (40.0, 60.0)
-    assert math.isnan(rung_metrics(job, 0, {"tag": math.nan, "find": 20.0})["score"])
+    degenerate = {"tag": math.nan, "find": 20.0}
+    assert math.isnan(rung_metrics(job, 0, degenerate, degenerate)["score"])
+
+
+def test_the_signal_ranks_and_finnish_stays_the_accuracy(world):
+    """One phase, evaluated in four languages: each signal reads its own rows."""
+    spec = world.target("classification", ("accuracy",))
+    data = spec.evaluations[0].data
+    evaluations = [EvaluationSpec(data, language, "dev", False) for language in ("en", "et", "hu")]
+    spec = dataclasses.replace(spec, evaluations=(*spec.evaluations, *evaluations))
+    rows = {"fi": 10.0, "en": 50.0, "et": 20.0, "hu": 40.0}
+    outcomes = [Outcome(e, {"headline": rows[e.language], "accuracy": 0.0}, {}, 1, None) for e in spec.evaluations]
+    with world.store.staging(spec) as staged:
+        write_outcomes(staged, outcomes)
+        world.store.commit(spec, staged, {"degenerate": None})
+    for select_by, score in (("finnish-dev", 10.0), ("english-dev", 50.0), ("pivot-dev", 30.0)):
+        reports = []
+        job = world.job(spec, select_by=select_by)
+        run_phases(dataclasses.replace(job, phases=(PlannedPhase(spec, 0),)), reports.append)
+        assert (reports[0]["fi_accuracy"], reports[0]["score"]) == (10.0, score), select_by
+        assert reports[0]["fi/toy_classification"] == 10.0

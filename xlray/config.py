@@ -12,6 +12,8 @@ from typing import Any
 from xlray.canonical import fingerprint, require, to_plain
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
+SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be ranked
+
 
 @dataclass(frozen=True)
 class TrialConfig:
@@ -126,6 +128,9 @@ class Sweep:
         explore: subsets that ASHA may stop.
         seeds: run for every subset; the same in every cell, so that differences are paired.
         question: one sentence, printed at the top of the report.
+        select_by: the dev scores by which `explore` trials are ranked and stopped, as the mean over the trained targets:
+            "finnish-dev" (an oracle: real zero-shot transfer has no Finnish labels), "pivot-dev" (`Target.pivots`) or
+            "english-dev". `fi_accuracy` is Finnish dev in any case.
         drop_overlap: leave training examples out of which a text is in the Finnish target data.
         own_tasks: `xlray.tasks.Task` values of the sweep's own, named like those of the registry. What they hold enters
             every phase's identity; that they are defined here does not.
@@ -146,6 +151,7 @@ class Sweep:
     question: str = ""
     drop_overlap: bool = True
     own_tasks: tuple[Any, ...] = ()
+    select_by: str = "finnish-dev"
 
     def __post_init__(self) -> None:
         where = f"Sweep({self.name!r})"
@@ -159,6 +165,7 @@ class Sweep:
         require(0 <= self.dropout < 1, "0 <= dropout < 1", self.dropout, where)
         require(self.clip_norm > 0, "clip_norm > 0", self.clip_norm, where)
         require(self.precision in ("fp32", "bf16"), "precision in ('fp32', 'bf16')", self.precision, where)
+        require(self.select_by in SIGNALS, f"select_by in {SIGNALS}", self.select_by, where)
         bf16_at_zero = self.precision == "bf16" and self.execution.zero_stage == 0
         require(not bf16_at_zero, "bf16 needs zero_stage >= 1", self.execution.zero_stage, where)
 

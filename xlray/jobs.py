@@ -28,6 +28,7 @@ class Job:
         parents: hash of a phase or root -> the folder that holds its weights or state.
         rungs: examples seen at each rung.
         retrieval_tasks: targets that train nothing and do not rank trials.
+        select_by: the signal that ranks trials.
         progress: file for the live view.
     """
 
@@ -43,6 +44,7 @@ class Job:
     rungs: tuple[int, ...]
     retrieval_tasks: tuple[str, ...]
     progress: Path
+    select_by: str = "finnish-dev"
 
 
 def data_key(spec: DataSpec) -> str:
@@ -92,13 +94,17 @@ def make_job(
         plan.sweep.intermediate.rungs,
         tuple(sorted(retrieval)),
         directory / "progress" / f"{name}.json",
+        plan.sweep.select_by,
     )
+
+
+_PLAIN = ("name", "sweep", "folders", "parents", "vocab_size", "mask_id", "select_by")
 
 
 def write_job(path: Path, job: Job) -> None:
     """Write the job as one JSON document."""
     document = {
-        **{key: getattr(job, key) for key in ("name", "sweep", "folders", "parents", "vocab_size", "mask_id")},
+        **{key: getattr(job, key) for key in _PLAIN},
         "storage": str(job.storage),
         "progress": str(job.progress),
         "execution": asdict(job.execution),
@@ -128,6 +134,7 @@ def read_job(path: Path) -> Job:
         tuple(document["rungs"]),
         tuple(document["retrieval_tasks"]),
         Path(document["progress"]),
+        document["select_by"],
     )
 
 

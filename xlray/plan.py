@@ -83,6 +83,7 @@ def plan_sweep(
     sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap else None
     folder = None if isinstance(sweep.encoder, Pretraining) else encoder_folder(sweep.encoder, root)
     check_lengths(sweep, max_sequence_length(sweep.encoder, folder), sources)
+    _check_signal(sweep, sources)
     encoder: EncoderSpec | None = None
     shared: tuple[Spec, ...] = ()
     if isinstance(sweep.encoder, Pretraining):
@@ -109,6 +110,62 @@ def _check_roles(sweep: Sweep, sources: Sources) -> None:
                 raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
             if task.kind == "retrieval":
                 raise InputError(f"subsets: task {name!r} is evaluation only and cannot be trained on.")
+
+
+def _check_signal(sweep: Sweep, sources: Sources) -> None:
+    """Pivots must be languages that a target can be evaluated in and nothing is trained in; what ranks must be there."""
+    labelled: dict[str, str] = {}
+    for name in sorted({name for subset in (*sweep.measure, *sweep.explore) for name in subset.tasks}):
+        task = sources.task(name)
+        if task.kind != "mlm":
+            labelled |= dict.fromkeys(task.languages, name)
+    tasks = {target.task: sources.task(target.task) for target in sweep.targets}
+    for target in sweep.targets:
+        known = pivots_of(tasks[target.task], target.language)
+        for language in target.pivots:
+            if language not in known:
+                has = ", ".join(known) or "none"
+                raise InputError(
+                    f"target {target.task!r}: pivots are languages of its dev sets ({has}), but got {language!r}."
+                )
+            if language in labelled:
+                raise InputError(
+                    f"target {target.task!r}: no intermediate task has labels in a pivot language, but "
+                    f"{labelled[language]!r} has them in {language!r}."
+                )
+    trained = [t for t in sweep.targets if tasks[t.task].kind != "retrieval"]
+    for target in trained or sweep.targets:
+        task = tasks[target.task]
+        if sweep.select_by == "pivot-dev" and not target.pivots:
+            some = pivots_of(task, target.language)[:2]
+            hint = f"; such as Target({target.task!r}, pivots={some!r})" if some else " and no dev set for one"
+            raise InputError(
+                f"targets: select_by 'pivot-dev' needs pivots of every trained target, but {target.task!r} has none{hint}."
+            )
+        if sweep.select_by == "english-dev" and not (target.english and f"dev/{task.languages[0]}" in task.splits):
+            raise InputError(
+                f"targets: select_by 'english-dev' needs the English dev set of every trained target, but "
+                f"{target.task!r} is not evaluated on one."
+            )
+
+
+def pivots_of(task: Task, language: str) -> tuple[str, ...]:
+    """The languages that a target can be evaluated in beside its training language and `language`."""
+    found = (split.split("/") for split in task.splits)
+    codes = dict.fromkeys(code for part, code in found if part in ("dev", "all"))
+    return tuple(code for code in codes if code not in (task.languages[0], language))
+
+
+def ranking_languages(spec: Spec, select_by: str) -> tuple[str, ...]:
+    """The languages whose dev headlines of a target phase rank its trial."""
+    if isinstance(spec, TokenizerSpec):
+        return ()
+    dev = [e for e in spec.evaluations if e.split == "dev"]
+    if select_by == "finnish-dev":
+        return tuple(e.language for e in dev if e.selection)
+    trained = spec.data[0].split.split("/")[1] if isinstance(spec, TrainSpec) else None
+    english = select_by == "english-dev"
+    return tuple(e.language for e in dev if not e.selection and (e.language == trained) == english)
 
 
 def pretraining_phases(recipe: Pretraining, sources: Sources, sweep: Sweep) -> tuple[Spec, ...]:
@@ -242,24 +299,29 @@ def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, s
 
 
 def _evaluations(target: Target, sources: Sources) -> tuple[EvaluationSpec, ...]:
-    """Finnish dev (selection), English dev, and Finnish test (sealed, where its files are)."""
+    """Finnish dev (selection), English dev, pivots' dev, and Finnish test (sealed, where its files are)."""
     task = sources.task(target.task)
     whole = f"all/{target.language}"
-    found = []
     if whole in task.splits:  # one file: queries are divided between dev and test, all candidates stay
         data = sources.spec(target.task, whole, target.max_length, target.stride)
-        return tuple(
+        found = [
             EvaluationSpec(data, target.language, split, split == "test", split == "dev") for split in ("dev", "test")
-        )
-    wanted = [("dev", target.language), ("dev", task.languages[0]), ("test", target.language)]
+        ]
+        for language in target.pivots:
+            data = sources.spec(target.task, f"all/{language}", target.max_length, target.stride)
+            found.append(EvaluationSpec(data, language, "dev", False))
+        return tuple(found)
+    pivots = [("dev", language) for language in target.pivots]
+    wanted = [("dev", target.language), ("dev", task.languages[0]), *pivots, ("test", target.language)]
+    found = []
     for split, language in wanted:
         key = f"{split}/{language}"
-        english = split == "dev" and language != target.language
+        english = split == "dev" and language == task.languages[0]
         if (english and (not target.english or key not in task.splits)) or (
             split == "test" and not sources.has(target.task, key)
         ):
             continue
         data = sources.spec(target.task, key, target.max_length, target.stride)
-        selection = split == "dev" and not english
+        selection = split == "dev" and language == target.language
         found.append(EvaluationSpec(data, language, split, split == "test", selection))
     return tuple(found)

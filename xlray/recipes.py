@@ -176,6 +176,8 @@ class Target:
         probe_examples: the same at earlier rungs; None uses `num_examples` at every rung.
         language: evaluation language of the headline.
         english: also evaluate English dev (training language).
+        pivots: languages whose dev set is evaluated as well; `select_by="pivot-dev"` ranks by them. No intermediate task
+            may have labels in them.
         retrieval_layer: hidden layer that is mean-pooled, 0 is the embedding; None takes round(13 / 24 x layers),
             which is XTREME's layer 13 for XLM-R Large.
     """
@@ -191,11 +193,14 @@ class Target:
     stride: int = 64
     language: str = "fi"
     english: bool = True
+    pivots: tuple[str, ...] = ()
     retrieval_layer: int | None = None
 
     def __post_init__(self) -> None:
         where = f"Target({self.task!r})"
         _check_recipe(self, where)
+        require(len(set(self.pivots)) == len(self.pivots), "pivots are distinct", self.pivots, where)
+        require(self.language not in self.pivots, f"{self.language!r} is no pivot", self.pivots, where)
         for name in ("num_examples", "probe_examples"):
             value = getattr(self, name)
             require(

@@ -28,6 +28,7 @@ from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases import RetrievalSpec, Spec, TrainSpec
+from xlray.plan import ranking_languages
 from xlray.provenance import versions
 from xlray.recipes import Architecture
 from xlray.store import Store
@@ -272,39 +273,47 @@ def run_phases(job: Job, report: Callable[[dict[str, Any]], None]) -> None:
     store = Store(job.storage)
     degenerate: list[str] = []
     headlines: dict[str, float] = {}
+    signals: dict[str, float] = {}
     for i, planned in enumerate(job.phases):
         reason = run_phase(planned.spec, job)
         if reason:
             degenerate.append(f"{planned.spec.kind}: {reason}")
         if reason and planned.spec.kind in ("trunk", "cooldown"):  # nothing can be built on it: the rung has no scores
             index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
-            report({**rung_metrics(job, index, {}), "degenerate": "; ".join(degenerate), "diverged": True})
+            report({**rung_metrics(job, index, {}, {}), "degenerate": "; ".join(degenerate), "diverged": True})
             return
         if planned.rung_index is None:
             continue
         if _rank() == 0:
-            headlines.update(selection_scores(store, planned.spec))
+            headlines.update(target_headlines(store, planned.spec, "finnish-dev"))
+            signals.update(target_headlines(store, planned.spec, job.select_by))
         following = job.phases[i + 1].rung_index if i + 1 < len(job.phases) else None
         if following != planned.rung_index:
-            metrics = rung_metrics(job, planned.rung_index, headlines)
+            metrics = rung_metrics(job, planned.rung_index, headlines, signals)
             report(_agree({**metrics, "degenerate": "; ".join(degenerate), "diverged": False}))
-            headlines = {}
+            headlines, signals = {}, {}
 
 
-def selection_scores(store: Store, spec: Spec) -> dict[str, float]:
-    """`{task: headline}` of the rows of a finished target phase that selection reads."""
+def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, float]:
+    """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any."""
+    languages = ranking_languages(spec, select_by)
     rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
-    return {row["task"]: row["value"] for row in rows if row["selection"]}
+    dev = [r for r in rows if r["metric"] == "headline" and r["split"] == "dev" and r["language"] in languages]
+    return {dev[0]["task"]: float(np.mean([r["value"] for r in dev]))} if dev else {}
 
 
-def rung_metrics(job: Job, index: int, headlines: Mapping[str, float]) -> dict[str, Any]:
+def rung_metrics(job: Job, index: int, headlines: Mapping[str, float], signals: Mapping[str, float]) -> dict[str, Any]:
     """What a trial reports at a rung: each target's headline, `fi_accuracy` (mean of all) and `score`.
 
     `score`, by which trials are ranked, is the mean of the trained targets: retrieval moves by tens of points and would
     decide every cut.
+
+    Args:
+        headlines: on Finnish dev, by target.
+        signals: the same on the dev sets that rank trials.
     """
-    trained = [v for task, v in headlines.items() if task not in job.retrieval_tasks]
-    ranked = trained or list(headlines.values())
+    trained = [v for task, v in signals.items() if task not in job.retrieval_tasks]
+    ranked = trained or list(signals.values())
     return {
         "rung_index": index,
         "rung": job.rungs[index],

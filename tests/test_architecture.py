@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # fmt: off
 LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
-    "recipes", "config", "settings", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "outcomes", "tasks", "mini", "registry", "online",
+    "recipes", "config", "settings", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "model", "engine", "checkpoints", "evaluate",
     "train", "trial", "scheduler", "collect", "export", "preparation", "session", "driver", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "export_commands", "bench_commands", "cli", "__main__", "__init__",
+    "export_commands", "phase_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
@@ -29,7 +29,7 @@ DOORS = {
     "torch": "batches model engine checkpoints evaluate train bench",
     "deepspeed": "engine bench",
     "transformers": "model bench",
-    "typer": "cli task_commands export_commands bench_commands",
+    "typer": "cli task_commands export_commands phase_commands bench_commands",
     "rich": "live screens task_screens output cli",
     "matplotlib": "figures report",
     "jinja2": "report",

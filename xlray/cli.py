@@ -21,6 +21,7 @@ from xlray.config import Sweep
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
 from xlray.output import fail, open_console, print_json
+from xlray.phase_commands import why
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
 app.command("export-predictions")(export_predictions)
+app.command()(why)
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
 Settings = Annotated[

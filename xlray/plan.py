@@ -124,7 +124,7 @@ def _check_signal(sweep: Sweep, sources: Sources) -> None:
         known = pivots_of(tasks[target.task], target.language)
         for language in target.pivots:
             if language not in known:
-                has = ", ".join(known) or "none"
+                has = ", ".join((*known[:8], "...") if len(known) > 8 else known) or "none"
                 raise InputError(
                     f"target {target.task!r}: pivots are languages of its dev sets ({has}), but got {language!r}."
                 )

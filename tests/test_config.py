@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from xlray import subsets
 from xlray.canonical import InputError, fingerprint, nearest, require, to_plain
 from xlray.config import Execution, Stopping, Sweep, TrialConfig
 from xlray.recipes import Architecture, Encoder, Intermediate, Pretraining, Subset, Target
@@ -202,3 +203,26 @@ def test_settings_are_applied_one_after_the_other():
     )
     assert (found.intermediate.rungs, found.intermediate.batch_size) == ((8,), 8)
     assert found.measure == SWEEP.measure
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Intermediate(batch_size="32"), "Intermediate: batch_size must be a value of type int, but got '32'"),
+        (lambda: Intermediate(rungs=4096), r"rungs must be a value of type tuple\[int, ...\], but got 4096"),
+        (lambda: Intermediate(rungs=(4096, "8192")), "rungs must be"),
+        (lambda: Intermediate(scaled_losses=1), "scaled_losses must be a value of type bool"),
+        (lambda: Target("udpos", num_examples=True), "num_examples must be a value of type int"),
+        (lambda: Target("udpos", learning_rate="1e-5"), "learning_rate must be a value of type float"),
+        (lambda: Sweep("s", "xlm-roberta-base", measure=subsets.empty()), "encoder must be"),
+        (lambda: Sweep("s", Encoder("e"), measure=subsets.empty()[0]), "measure must be"),
+        (lambda: Sweep("s", Encoder("e"), measure=subsets.empty(), seeds=(0.5,)), "seeds must be"),
+    ],
+)
+def test_a_field_of_another_type_is_named_with_what_was_found(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_whole_numbers_are_numbers():
+    assert Target("udpos", learning_rate=1).learning_rate == 1

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+import types
+import typing
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 
@@ -25,6 +28,41 @@ def require(condition: bool, law: str, found: object, where: str) -> None:
     """Raise `InputError` "`law` must hold, but got `found`" unless the condition is true."""
     if not condition:
         raise InputError(f"{where}: `{law}` must hold, but got {found!r}.")
+
+
+def check_types(value: Any, where: str) -> None:
+    """Raise `InputError` where a field of a dataclass has another type than it is declared with.
+
+    Whole numbers are numbers, truth values are not; of a tuple every item is looked at; mappings and `Any` pass.
+    """
+    kind: Any = type(value)
+    for name, declared in _declared(kind).items():
+        found = getattr(value, name)
+        if not _fits(found, declared):
+            wanted = getattr(declared, "__name__", str(declared)) if isinstance(declared, type) else str(declared)
+            law = f"a value of type {wanted.replace('xlray.recipes.', '').replace('xlray.config.', '')}"
+            raise InputError(f"{where}: {name} must be {law}, but got {found!r}.")
+
+
+@functools.cache
+def _declared(kind: Hashable) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _fits(value: Any, declared: Any) -> bool:
+    origin, arguments = typing.get_origin(declared), typing.get_args(declared)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is tuple:
+        items = arguments[:1] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
+        return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))
+    if declared is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if declared is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return declared is Any or not isinstance(declared, type) or isinstance(value, declared)
 
 
 def to_plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xlray.canonical import fingerprint, require, to_plain
+from xlray.canonical import check_types, fingerprint, require, to_plain
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
 SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be ranked
@@ -112,6 +112,7 @@ class Stopping:
     survival_probability: float = 0.2
 
     def __post_init__(self) -> None:
+        check_types(self, "Stopping")
         require(self.reduction_factor > 1, "reduction_factor > 1", self.reduction_factor, "Stopping")
         require(
             0 <= self.survival_probability <= 1, "0 <= survival_probability <= 1", self.survival_probability, "Stopping"
@@ -155,6 +156,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         where = f"Sweep({self.name!r})"
+        check_types(self, where)
         ok = bool(self.name) and all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(ok, "name consists of letters, digits, '-', '_' and '.'", self.name, where)
         require(bool(self.measure or self.explore), "measure or explore is not empty", (), where)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import re
 import sys
 import traceback
 import types
@@ -57,10 +59,20 @@ def _execute(path: Path) -> dict[str, object]:
     except InputError as error:
         raise InputError(f"{path}:{_line(error, path)}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"{path}:{_line(error, path)}: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path}:{_line(error, path)}: {_explained(error, module)}") from error
     finally:
         sys.modules.pop(MODULE_NAME, None)  # gone already if the file loaded another sweep file
     return dict(vars(module))
+
+
+def _explained(error: BaseException, module: types.ModuleType) -> str:
+    """What was raised; for a field that a recipe does not have, with the nearest one that it has."""
+    found = re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", str(error))
+    kind = vars(module).get(found[1]) if found else None
+    if found is None or not dataclasses.is_dataclass(kind):
+        return f"{type(error).__name__}: {error}"
+    names = [field.name for field in dataclasses.fields(kind)]
+    return f"unknown field {found[2]!r} of {found[1]}.{nearest(found[2], names)}"
 
 
 def _line(error: BaseException, path: Path) -> int:

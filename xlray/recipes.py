@@ -6,10 +6,11 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.canonical import require
+from xlray.canonical import check_types, require
 
 
 def _check_recipe(recipe: Any, where: str) -> None:
+    check_types(recipe, where)
     for name in ("learning_rate", "batch_size", "max_length"):
         require(getattr(recipe, name) > 0, f"{name} > 0", getattr(recipe, name), where)
     ratio = getattr(recipe, "warmup_ratio", 0.0)
@@ -36,6 +37,7 @@ class Architecture:
     initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
+        check_types(self, "Architecture")
         require(
             self.hidden_size % self.num_heads == 0, "hidden_size % num_heads == 0", self.hidden_size, "Architecture"
         )
@@ -84,6 +86,9 @@ class Encoder:
     path: str
     revision: str | None = None
 
+    def __post_init__(self) -> None:
+        check_types(self, "Encoder")
+
 
 XLM_R_LARGE = Encoder("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604d44e43a9f0ee389")
 
@@ -108,6 +113,7 @@ class Subset:
     position: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "Subset")
         require(len(set(self.tasks)) == len(self.tasks), "tasks are distinct", self.tasks, "Subset")
 
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # fmt: off
 LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
-    "recipes", "config", "settings", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
+    "recipes", "config", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "model", "engine", "checkpoints", "evaluate",
     "train", "trial", "scheduler", "collect", "export", "preparation", "session", "driver", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",

@@ -42,6 +42,10 @@ SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))
         (lambda: Pretraining(()), "tasks is not empty"),
         (lambda: Pretraining(("t",), num_examples=100), "num_examples % batch_size == 0"),
         (lambda: Subset(("a", "a")), "tasks are distinct"),
+        (lambda: Subset(("a",), examples_per_task=0), "examples_per_task > 0"),
+        (lambda: Subset(("a",), caps=(("b", 1),)), "caps are of tasks of the subset"),
+        (lambda: Subset(("a",), caps=(("a", 1), ("a", 2))), "caps name a task once"),
+        (lambda: Subset(("a",), caps=(("a", 0),)), "caps > 0"),
         (lambda: Execution(num_workers=0), "num_workers >= 1"),
         (lambda: Execution(zero_stage=4), r"zero_stage in \(0, 1, 2, 3\)` must hold, but got 4"),
         (lambda: Execution(zero_stage=0, offload=True), "offload needs zero_stage >= 1"),
@@ -109,6 +113,15 @@ def test_cells_are_the_number_of_tasks_and_the_source():
     assert [t.cell for t in sweep.trials()] == ["0", "1-english", "2-other"]
 
 
+def test_a_size_is_an_axis_of_its_own_and_caps_are_none():
+    design = (Subset(("a",), "en", examples_per_task=500), Subset(("a",), "en"), Subset(("a",), "en", caps=(("a", 9),)))
+    trials = dataclasses.replace(SWEEP, measure=design, seeds=(0,)).trials()
+    assert [t.cell for t in trials] == ["1-en-500", "1-en", "1-en"]
+    assert [t.config.intermediate.examples_per_task for t in trials] == [500, None, None]
+    assert [t.config.caps for t in trials] == [(), (), (("a", 9),)]
+    assert len({t.trial_id for t in trials}) == 3
+
+
 def test_the_trial_id_depends_on_what_changes_numbers_and_on_nothing_else():
     config = SWEEP.trials()[0].config
     again = dataclasses.replace(SWEEP, execution=Execution(num_workers=4, zero_stage=3), question="?").trials()[0]
@@ -117,15 +130,21 @@ def test_the_trial_id_depends_on_what_changes_numbers_and_on_nothing_else():
         "encoder": Encoder("folder", "main"),
         "tasks": ("a",),
         "intermediate": Intermediate(cap=9),
-        "targets": (Target("t"),),
         "seed": 1,
         "dropout": 0.0,
         "clip_norm": 2.0,
         "precision": "bf16",
+        "caps": (("a", 5),),
     }
-    assert changes.keys() == {f.name for f in dataclasses.fields(TrialConfig)}
+    assert changes.keys() | {"targets"} == {f.name for f in dataclasses.fields(TrialConfig)}
     ids = {dataclasses.replace(config, **{k: v}).trial_id for k, v in changes.items()}
     assert len(ids | {config.trial_id}) == len(changes) + 1
+
+
+def test_a_trial_that_is_measured_at_more_rungs_and_targets_is_the_same_trial():
+    config = SWEEP.trials()[0].config
+    longer = dataclasses.replace(config, intermediate=Intermediate(rungs=(4_096, 8_192)), targets=(Target("t"),))
+    assert longer.trial_id == config.trial_id
 
 
 def test_plain_values_name_their_type():

@@ -47,3 +47,15 @@ def test_subsets_of_9_and_20_are_balanced_by_kind_and_hold_no_nested_sets(pool: 
             assert abs(number - size * shares[kind] / 32) < 1
         for name in subset.tasks:
             assert not set(TASKS[name].contains) & set(subset.tasks)
+
+
+def test_the_pools_make_the_matched_two_by_two() -> None:
+    design = subsets.matched(*PAIR, sizes=(9, 20), num=12, seed=1)
+    cells = Counter((len(s.tasks), s.source) for s in design)
+    assert cells == {(9, "en"): 12, (20, "en"): 12, (9, "non-en"): 12, (20, "non-en"): 12}
+    for i in range(0, len(design), 2):
+        english, other = design[i : i + 2]
+        assert sorted(cap for _, cap in english.caps) == sorted(cap for _, cap in other.caps)
+        for subset in (english, other):
+            for name in subset.tasks:
+                assert not set(TASKS[name].contains) & set(subset.tasks)

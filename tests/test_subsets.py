@@ -208,3 +208,81 @@ def test_a_pool_brings_its_source_kinds_and_what_contains_what():
     assert subsets.chains(pool, (2, 3), 2) == subsets.chains(POOL, (2, 3), 2, source="mine", contains=contains)
     assert subsets.pairs(pool, source="other") == subsets.pairs(POOL, "other", contains)
     assert subsets.everything(pool) == subsets.everything(POOL, "mine")
+
+
+# --- sizes and matched designs -----------------------------------------------------------------------------------------
+
+
+def test_a_design_is_crossed_with_sizes_and_the_control_stays_one():
+    design = subsets.at_sizes((*subsets.empty(), *subsets.explicit(["a", "b"], source="en")), (100, None))
+    assert [(s.tasks, s.examples_per_task, s.position) for s in design] == [
+        ((), None, 0),
+        (("a", "b"), 100, 1),
+        (("a", "b"), None, 2),
+    ]
+    with pytest.raises(InputError, match="sizes are distinct"):
+        subsets.at_sizes(subsets.empty(), (1, 1))
+
+
+def make_pools():
+    kinds = ["nli"] * 6 + ["qa"] * 3 + ["tagging"] * 3
+    english = {f"en{i:02d}": 100 * (i + 1) for i in range(12)}
+    other = {f"xx{i:02d}": 70 * (12 - i) for i in range(12)}
+    return tuple(
+        subsets.Pool(tuple(sizes), source, dict(zip(sizes, kinds, strict=True)), contains, sizes)
+        for sizes, source, contains in ((english, "en", {"en00": ("en01",)}), (other, "non-en", None))
+    )
+
+
+def test_matched_arms_hold_paired_tasks_of_one_kind_capped_at_the_smaller():
+    first, second = make_pools()
+    for small, large in zip(*[iter(by_draw(subsets.matched(first, second, (4, 8), num=6, seed=3)))] * 2, strict=True):
+        for left, right in (small, large):
+            assert (left.source, right.source, left.chain) == ("en", "non-en", right.chain)
+            kinds = [Counter(pool.kinds[t] for t in s.tasks) for pool, s in ((first, left), (second, right))]
+            assert kinds[0] == kinds[1]
+            assert sorted(cap for _, cap in left.caps) == sorted(cap for _, cap in right.caps)
+            for pool, subset in ((first, left), (second, right)):
+                assert [name for name, _ in subset.caps] == list(subset.tasks)
+                assert all(cap <= pool.sizes[name] for name, cap in subset.caps)
+            assert any(cap < first.sizes[name] for name, cap in left.caps)
+        for arm in (0, 1):
+            assert set(small[arm].tasks) < set(large[arm].tasks)
+
+
+def by_draw(design):
+    """(first, second) of each draw and size."""
+    assert [s.position for s in design] == list(range(len(design)))
+    return [(design[i], design[i + 1]) for i in range(0, len(design), 2)]
+
+
+def test_matched_pairs_are_balanced_and_keep_apart_what_contains_one_another():
+    first, second = make_pools()
+    design = subsets.matched(first, second, (4, 8), num=6, seed=3)
+    shares = Counter(first.kinds.values())
+    for subset in design:
+        pool = first if subset.source == "en" else second
+        for kind, number in shares.items():
+            assert abs(Counter(pool.kinds[t] for t in subset.tasks)[kind] - len(subset.tasks) * number / 12) < 1
+        assert not {"en00", "en01"} <= set(subset.tasks)
+    for size in (4, 8):
+        used = Counter(t for s in design for t in s.tasks if len(s.tasks) == size and s.source == "en")
+        rest = [used[name] for name in first.names if name not in ("en00", "en01")]
+        assert max(rest) - min(rest) <= 2
+    assert subsets.matched(first, second, (4, 8), num=2, seed=3) == design[:8]
+    assert subsets.matched(first, second, (4, 8), num=6, seed=4) != design
+
+
+def test_pools_that_cannot_be_paired_are_refused():
+    first, second = make_pools()
+    with pytest.raises(InputError, match="no task in common"):
+        subsets.matched(first, first, (4,), 1)
+    fewer = subsets.Pool(second.names[:-1], "x", second.kinds, None, second.sizes)
+    with pytest.raises(InputError, match="as many tasks of each kind"):
+        subsets.matched(first, fewer, (4,), 1)
+    with pytest.raises(InputError, match=r"size of every task are known` must hold, but got \['xx11'\]"):
+        subsets.matched(
+            first, subsets.Pool(second.names, "x", second.kinds, None, {**second.sizes, "xx11": 0}), (4,), 1
+        )
+    with pytest.raises(InputError, match="size >= 1"):
+        subsets.matched(first, second, (0, 4), 1)

@@ -162,6 +162,7 @@ def _trial_row(plan: SweepPlan, trial: Trial, state: Mapping[str, Any], records:
         "method_versions": json.dumps(METHOD_VERSIONS, sort_keys=True),
         "fi_accuracy": None if last is None else rungs[last]["fi_accuracy"],
         "versions": _recorded(finished, "versions"),
+        "examples_per_task": trial.subset.examples_per_task,
     }
 
 

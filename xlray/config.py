@@ -6,6 +6,7 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,11 @@ SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Everything that changes a trial's numbers; its hash is the trial's id."""
+    """Everything that changes a trial's numbers.
+
+    Attributes:
+        caps: (task, at most so many of its examples), sorted.
+    """
 
     encoder: Encoder | Pretraining
     tasks: tuple[str, ...]
@@ -27,11 +32,18 @@ class TrialConfig:
     dropout: float = 0.1
     clip_norm: float = 1.0
     precision: str = "fp32"
+    caps: tuple[tuple[str, int], ...] = ()
 
-    @property
+    @functools.cached_property
     def trial_id(self) -> str:
-        """Ten hexadecimal digits of the hash of this configuration."""
-        return fingerprint(to_plain(self))[:10]
+        """Ten hexadecimal digits of the hash of what is trained, whatever is measured of it.
+
+        Rungs and targets are where a trial is looked at: a sweep that gets one more of either goes on with the same
+        trials and their entries in the journal. Of what was measured, phases hold the identity.
+        """
+        plain = to_plain(self)
+        del plain["targets"], plain["intermediate"]["rungs"]
+        return fingerprint(plain)[:10]
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,11 @@ class Trial:
 
     @property
     def cell(self) -> str:
-        """Number of tasks x source: trials compete and are averaged only within a cell."""
-        return f"{len(self.config.tasks)}-{self.subset.source}" if self.config.tasks else "0"
+        """Number of tasks x source (x examples per task, if varied): trials compete and are averaged only within it."""
+        if not self.config.tasks:
+            return "0"
+        size = self.subset.examples_per_task
+        return f"{len(self.config.tasks)}-{self.subset.source}{'' if size is None else f'-{size}'}"
 
 
 @dataclass(frozen=True)
@@ -183,16 +198,22 @@ class Sweep:
         for seed in self.seeds:
             for role, subsets in (("measure", self.measure), ("explore", self.explore)):
                 for subset in subsets:
-                    config = TrialConfig(
-                        self.encoder,
-                        tuple(sorted(subset.tasks)),
-                        self.intermediate,
-                        self.targets,
-                        seed,
-                        self.dropout,
-                        self.clip_norm,
-                        self.precision,
-                    )
-                    trial = Trial(config, role, subset)
+                    trial = Trial(self.trial_config(subset, seed), role, subset)
                     found.setdefault(trial.trial_id, trial)
         return tuple(found.values())
+
+    def trial_config(self, subset: Subset, seed: int) -> TrialConfig:
+        """What one subset and one seed are trained with."""
+        size = subset.examples_per_task
+        recipe = self.intermediate if size is None else replace(self.intermediate, examples_per_task=size)
+        return TrialConfig(
+            self.encoder,
+            tuple(sorted(subset.tasks)),
+            recipe,
+            self.targets,
+            seed,
+            self.dropout,
+            self.clip_norm,
+            self.precision,
+            tuple(sorted(subset.caps)),
+        )

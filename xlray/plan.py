@@ -209,8 +209,15 @@ def trial_phases(config: TrialConfig, start: str, sources: Sources) -> tuple[Pla
         start: hash of the encoder (a root or a pre-training phase).
     """
     recipe = config.intermediate
+    caps = dict(config.caps)
     data = tuple(
-        sources.spec(name, train_split(sources.task(name)), recipe.max_length, recipe.stride, recipe.examples_per_task)
+        sources.spec(
+            name,
+            train_split(sources.task(name)),
+            recipe.max_length,
+            recipe.stride,
+            min((n for n in (recipe.examples_per_task, caps.get(name)) if n is not None), default=None),
+        )
         for name in config.tasks
     )
     planned: list[PlannedPhase] = []

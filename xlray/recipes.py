@@ -105,16 +105,28 @@ class Subset:
         source: label of the pool the tasks were drawn from; part of the cell (number of tasks x source).
         chain: index of the nested chain this is a prefix of, or None.
         position: number of the subset within its design.
+        examples_per_task: hash-nested sample of at most this many examples of each task, a size that the design varies:
+            part of the cell. None leaves it to the recipe.
+        caps: (task, at most so many of its examples) where single tasks are held to the size of others; not part of the
+            cell.
     """
 
     tasks: tuple[str, ...]
     source: str = "all"
     chain: int | None = None
     position: int = 0
+    examples_per_task: int | None = None
+    caps: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "Subset")
         require(len(set(self.tasks)) == len(self.tasks), "tasks are distinct", self.tasks, "Subset")
+        size = self.examples_per_task
+        require(size is None or size > 0, "examples_per_task > 0", size, "Subset")
+        capped = [name for name, _ in self.caps]
+        require(set(capped) <= set(self.tasks), "caps are of tasks of the subset", capped, "Subset")
+        require(len(set(capped)) == len(capped), "caps name a task once", capped, "Subset")
+        require(all(cap > 0 for _, cap in self.caps), "caps > 0", self.caps, "Subset")
 
 
 @dataclass(frozen=True)

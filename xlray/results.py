@@ -36,7 +36,7 @@ TRIALS = pa.schema([
     ("sweep", _TEXT), ("trial_id", _TEXT), ("status", _TEXT), ("role", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE),
     ("tasks", _TEXTS), ("source", _TEXT), ("chain", _WHOLE), ("position", _WHOLE), ("seed", _WHOLE),
     ("last_rung", _WHOLE), ("degenerate", _FLAG), ("error", _TEXT), ("execution", _TEXT), ("method_versions", _TEXT),
-    ("fi_accuracy", _REAL), ("versions", _TEXT),
+    ("fi_accuracy", _REAL), ("versions", _TEXT), ("examples_per_task", _WHOLE),
 ])
 # The cost ledger: one row per phase that a trial needed. `num_steps` is what the phase consists of,
 # `num_executed_steps` what was run for it here (0 if shared or stored), `num_repeated_steps` the part of that which a

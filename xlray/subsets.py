@@ -10,16 +10,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from xlray.canonical import InputError, nearest, require
+from xlray.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, permutation
 from xlray.recipes import Subset
-
-Contains = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -31,12 +27,14 @@ class Pool:
         source: label of the pool; part of the cell of every subset drawn from it.
         kinds: task to kind, so that random subsets are balanced by kind.
         contains: task to tasks whose examples it includes; no drawn subset holds both.
+        sizes: task to its number of training examples; `matched` pairs tasks by it.
     """
 
     names: tuple[str, ...]
     source: str = "all"
     kinds: Mapping[str, str] | None = None
     contains: Contains | None = None
+    sizes: Mapping[str, int] | None = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -48,7 +46,6 @@ class Pool:
 Names = Pool | Iterable[str]
 
 ENUMERATED = 10_000  # up to this many possible subsets are listed, so that a design can be filled to the last one
-ATTEMPTS = 1_000
 
 
 def explicit(*lists: Iterable[str], source: str = "all") -> tuple[Subset, ...]:
@@ -100,7 +97,7 @@ def add_one(
     """
     where = "subsets.add_one"
     start, names = _pool(base, where, at_least=0), _pool(pool, where)
-    clashes = _clashes((*start, *names), _contains(pool, contains))
+    clashes = find_clashes((*start, *names), _contains(pool, contains))
     added = [name for name in names if name not in start and not clashes[name].intersection(start)]
     require(bool(added), "the pool holds a task to add", names, where)
     return _numbered([tuple(sorted((*start, name))) for name in added], _source(pool, source))
@@ -109,7 +106,7 @@ def add_one(
 def pairs(pool: Names, source: str | None = None, contains: Contains | None = None) -> tuple[Subset, ...]:
     """All pairs of tasks, except those of which one contains the other."""
     names = _pool(pool, "subsets.pairs", at_least=2)
-    clashes = _clashes(names, _contains(pool, contains))
+    clashes = find_clashes(names, _contains(pool, contains))
     return _numbered(
         [pair for pair in itertools.combinations(names, 2) if pair[1] not in clashes[pair[0]]], _source(pool, source)
     )
@@ -148,11 +145,11 @@ def chains(
     names = _pool(pool, where)
     wanted = sorted(_sizes(sizes, len(names), where))
     require(num_chains >= 1, "num_chains >= 1", num_chains, where)
-    clashes = _clashes(names, _contains(pool, contains))
+    clashes = find_clashes(names, _contains(pool, contains))
     source = _source(pool, source)
     design = [Subset((), source)] if 0 in wanted else []
     for chain in range(num_chains):
-        line = _permutation(names, clashes, wanted[-1], (seed, chain), where)
+        line = permutation(names, clashes, wanted[-1], (seed, chain), where)
         for size in wanted:
             if size:
                 design.append(Subset(tuple(sorted(line[:size])), source, chain, len(design)))
@@ -192,11 +189,11 @@ def random_subsets(
     require(num >= 1, "num >= 1", num, where)
     require(num <= math.comb(len(names), size), f"num <= {len(names)} choose {size}", num, where)
     groups = _kinds_of(names, pool.kinds if kinds is None and isinstance(pool, Pool) else kinds, where)
-    clashes = _clashes(names, _contains(pool, contains))
+    clashes = find_clashes(names, _contains(pool, contains))
     if math.comb(len(names), size) <= ENUMERATED:
-        found = _draw_listed(names, size, num, seed, groups, clashes)
+        found = draw_listed(names, size, num, seed, groups, clashes)
     else:
-        found = _draw_greedy(names, size, num, seed, groups, clashes)
+        found = draw_greedy(names, size, num, seed, groups, clashes)
     require(
         len(found) == num,
         "the pool has `num` subsets that keep to `kinds` and `contains`",
@@ -206,121 +203,89 @@ def random_subsets(
     return _numbered(found, _source(pool, source))
 
 
-def _draw_listed(
-    names: tuple[str, ...], size: int, num: int, seed: int, groups: Sequence[str], clashes: Mapping[str, set[str]]
-) -> list[tuple[str, ...]]:
-    """Subsets out of the list of all that are allowed, each time one whose tasks were used least."""
-    kind = dict(zip(names, groups, strict=True))
-    low, high = _quotas(groups, size)
-    allowed = [
-        tasks
-        for tasks in itertools.combinations(names, size)
-        if not any(b in clashes[a] for a, b in itertools.combinations(tasks, 2))
-        and all(low[g] <= sum(kind[name] == g for name in tasks) <= high[g] for g in low)
+def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int = 0) -> tuple[Subset, ...]:
+    """Number of tasks crossed with the pool they are from, and nothing else differs that can be held equal.
+
+    Within a kind, the largest task of one pool is paired with the largest of the other, and so on down. Each pair is
+    capped at the smaller of its two sizes, so both arms have as many examples of each kind and the same mixture. Pairs
+    are drawn, not tasks: draw d takes the largest number of pairs, balanced by kind and by how often each was used, and
+    each smaller number from within it. So the arms of a draw hold paired tasks and its numbers are nested.
+
+    Args:
+        first: a pool with kinds and sizes.
+        second: another one, with as many tasks of each kind and no task of the first.
+        sizes: numbers of tasks, such as (9, 20).
+        num: draws; the first ones are the same whatever it is.
+        seed: of the draws.
+
+    Returns:
+        by draw, then by rising size, then first and second; `chain` is the draw, in all cells.
+
+    Raises:
+        InputError: the pools cannot be paired, or a size cannot be drawn.
+    """
+    where = "subsets.matched"
+    together = sorted(set(first.names) & set(second.names))
+    require(not together, "the two pools have no task in common", together, where)
+    require(num >= 1, "num >= 1", num, where)
+    couples = _couples(first, second, where)
+    wanted = sorted(_sizes(sizes, len(couples), where))
+    require(wanted[0] >= 1, "size >= 1", wanted[0], where)
+    names = tuple(couples)
+    contains = {**(first.contains or {}), **(second.contains or {})}
+    near = find_clashes((*first.names, *second.names), contains)
+    clashes = {a: {b for b in names if any(x in near[y] for x in couples[a] for y in couples[b])} for a in names}
+    assert first.kinds is not None and first.sizes is not None and second.sizes is not None
+    groups = [first.kinds[couples[name][0]] for name in names]
+    caps = {task: min(first.sizes[a], second.sizes[b]) for a, b in couples.values() for task in (a, b)}
+    lines = draw_within(names, wanted, num, seed, groups, clashes)
+    require(len(lines) == num, "the pools have `num` draws", f"{len(lines)} of {num} found", where)
+    design: list[Subset] = []
+    for draw, line in enumerate(lines):
+        for chosen, (arm, pool) in itertools.product(line, enumerate((first, second))):
+            tasks = tuple(sorted(couples[name][arm] for name in chosen))
+            capped = tuple((task, caps[task]) for task in tasks)
+            design.append(Subset(tasks, pool.source, draw, len(design), caps=capped))
+    return tuple(design)
+
+
+def at_sizes(design: Iterable[Subset], examples_per_task: Iterable[int | None]) -> tuple[Subset, ...]:
+    """A design crossed with an axis of sizes: each subset with at most so many examples of each of its tasks.
+
+    Samples are nested: the larger holds the smaller. The size is part of the cell. A subset without tasks has no size
+    and stays as it is, once.
+
+    Args:
+        design: subsets of any design.
+        examples_per_task: the sizes; None takes all examples.
+
+    Raises:
+        InputError: no sizes, or one twice.
+    """
+    where = "subsets.at_sizes"
+    sizes = list(examples_per_task)
+    require(bool(sizes) and len(set(sizes)) == len(sizes), "sizes are distinct", sizes, where)
+    crossed = [
+        subset if not subset.tasks else replace(subset, examples_per_task=size) for subset in design for size in sizes
     ]
-    holds = np.array([[name in tasks for name in names] for tasks in allowed], dtype=np.int64).reshape(-1, len(names))
-    used, left = np.zeros(len(names), dtype=np.int64), np.ones(len(allowed), dtype=bool)
-    found: list[tuple[str, ...]] = []
-    while len(found) < min(num, len(allowed)):
-        cost = np.where(left, holds @ used, np.iinfo(np.int64).max)
-        best = np.flatnonzero(cost == cost.min())
-        choice = int(best[np.argmin(_random((seed, len(found)), len(allowed))[best])])
-        found.append(allowed[choice])
-        left[choice] = False
-        used += holds[choice]
-    return found
+    return tuple(replace(subset, position=i) for i, subset in enumerate(dict.fromkeys(crossed)))
 
 
-def _draw_greedy(
-    names: tuple[str, ...], size: int, num: int, seed: int, groups: Sequence[str], clashes: Mapping[str, set[str]]
-) -> list[tuple[str, ...]]:
-    """Subsets of the tasks used least, equals in random order; drawn again if it was there or is stuck."""
-    kind = dict(zip(names, groups, strict=True))
-    quotas = _quotas(groups, size)
-    used = np.zeros(len(names), dtype=np.int64)
-    found: dict[tuple[str, ...], None] = {}
-    while len(found) < num:
-        for attempt in range(ATTEMPTS):
-            # Below 1 the noise only orders equals; if that leads nowhere it grows and balance gives way.
-            noise = _random((seed, len(found), attempt), len(names)) / 2.0**64 * max(1.0, attempt / 100)
-            ranked = [names[i] for i in np.argsort(used + noise, kind="stable")]
-            tasks = _fill(ranked, size, kind, quotas, clashes)
-            if tasks is not None and tasks not in found:
-                break
-        else:
-            return list(found)
-        found[tasks] = None
-        used += np.array([name in tasks for name in names])
-    return list(found)
-
-
-def _fill(
-    ranked: Sequence[str],
-    size: int,
-    kind: Mapping[str, str],
-    quotas: tuple[dict[str, int], dict[str, int]],
-    clashes: Mapping[str, set[str]],
-) -> tuple[str, ...] | None:
-    """The first `size` of the ranked tasks that fit together: each kind to its lower quota first, then to its upper."""
-    chosen: list[str] = []
-    counts: Counter[str] = Counter()
-    for quota in quotas:
-        for name in ranked:
-            room = len(chosen) < size and counts[kind[name]] < quota[kind[name]]
-            if room and name not in chosen and not clashes[name].intersection(chosen):
-                chosen.append(name)
-                counts[kind[name]] += 1
-    kept = all(counts[group] >= least for group, least in quotas[0].items())
-    return tuple(sorted(chosen)) if kept and len(chosen) == size else None
-
-
-def _quotas(groups: Sequence[str], size: int) -> tuple[dict[str, int], dict[str, int]]:
-    """The fewest and the most tasks of each kind in a subset: its share of the pool, rounded down and up."""
-    counts = Counter(groups)
-    low = {group: size * count // len(groups) for group, count in counts.items()}
-    high = {group: -(-size * count // len(groups)) for group, count in counts.items()}
-    return low, high
-
-
-def _permutation(
-    names: tuple[str, ...], clashes: Mapping[str, set[str]], length: int, key: tuple[int, ...], where: str
-) -> list[str]:
-    """A random permutation without clashing tasks, of at least `length` tasks."""
-    for attempt in range(ATTEMPTS):
-        line: list[str] = []
-        for place in np.argsort(_random((*key, attempt), len(names)), kind="stable"):
-            if not clashes[names[place]].intersection(line):
-                line.append(names[place])
-        if len(line) >= length:
-            return line
-    raise InputError(
-        f"{where}: `max(sizes) <= number of tasks that do not contain one another` must hold, but got {length} "
-        f"with a pool of {len(names)}."
-    )
-
-
-def _random(key: tuple[int, ...], num: int) -> NDArray[np.uint64]:
-    """[num] uint64 of a counter-based generator; its raw stream is the same in every version of NumPy."""
-    raw = np.random.Philox(np.random.SeedSequence(key)).random_raw(num)
-    return np.asarray(raw, dtype=np.uint64)
-
-
-def _clashes(names: Iterable[str], contains: Contains | None) -> dict[str, set[str]]:
-    """Task to the tasks that contain it or that it contains, also through others."""
-    inside = {name: set(parts) for name, parts in (contains or {}).items()}
-    known = {*names, *inside, *(part for parts in inside.values() for part in parts)}
-    found: dict[str, set[str]] = {name: set() for name in known}
-    for name, parts in inside.items():
-        reached: set[str] = set()
-        open_parts = set(parts)
-        while open_parts:
-            part = open_parts.pop()
-            reached.add(part)
-            open_parts |= inside.get(part, set()) - reached
-        for part in reached - {name}:
-            found[name].add(part)
-            found[part].add(name)
-    return found
+def _couples(first: Pool, second: Pool, where: str) -> dict[str, tuple[str, str]]:
+    """Pairs of one task of each pool, by name: within a kind, the largest with the largest."""
+    ranked: list[dict[str, list[str]]] = []
+    for pool in (first, second):
+        unknown = [n for n in pool.names if n not in (pool.kinds or {}) or not (pool.sizes or {}).get(n)]
+        require(not unknown, "kind and size of every task are known", unknown, where)
+        kinds, sizes = dict(pool.kinds or {}), dict(pool.sizes or {})
+        by_kind: dict[str, list[str]] = {kind: [] for kind in sorted({kinds[name] for name in pool.names})}
+        for name in sorted(pool.names, key=lambda name: (-sizes[name], name)):
+            by_kind[kinds[name]].append(name)
+        ranked.append(by_kind)
+    counts = [{kind: len(names) for kind, names in by_kind.items()} for by_kind in ranked]
+    require(counts[0] == counts[1], "the pools have as many tasks of each kind", counts, where)
+    pairs = [pair for kind, names in ranked[0].items() for pair in zip(names, ranked[1][kind], strict=True)]
+    return {f"{a} / {b}": (a, b) for a, b in pairs}
 
 
 def _source(pool: Names, given: str | None) -> str:

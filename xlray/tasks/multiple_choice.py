@@ -31,6 +31,7 @@ MULTIPLE_CHOICE = (
         role="intermediate",
         languages=("zh",),
         source=Files("c3_zh", {"train/zh": ("c3-d-train.json",), "dev/zh": ("c3-d-dev.json",)}, dialogue_choices),
+        num_examples=5_856,
         licence="non-commercial research",
         citation="Sun et al. 2020, C3",
         notes="The dialogues (c3-d). Three or four choices; one training question has its answer twice among them.",

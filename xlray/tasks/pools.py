@@ -14,7 +14,8 @@ def make_pool(source: str, names: tuple[str, ...]) -> Pool:
         names: of the tasks.
     """
     kinds = {name: TASKS[name].kind for name in names}
-    return Pool(tuple(sorted(names)), source, kinds, {name: TASKS[name].contains for name in names})
+    sizes = {name: number for name in names if (number := TASKS[name].num_examples) is not None}
+    return Pool(tuple(sorted(names)), source, kinds, {name: TASKS[name].contains for name in names}, sizes)
 
 
 # The nine of Phang et al. 2020 (arXiv 2005.13013).

@@ -7,6 +7,8 @@ import threading
 
 import helpers
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xlray import phases
 from xlray import store as store_module
@@ -354,3 +356,25 @@ def test_only_a_constant_trunk_does_not_end_at_zero():
         for s in ("warmup_linear", "decay", "warmup_constant")
     }
     assert ends == {"warmup_linear": True, "decay": True, "warmup_constant": False}
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN, st.text(), st.tuples(st.text(), st.text()))
+def test_the_canonical_text_is_that_of_the_plain_value(value, name, labels):
+    data = dataclasses.replace(DATA, task=name, labels=labels)
+    for given_value in (value, data, dataclasses.replace(SPEC, data=(data,)), (data, value), [EVALUATION]):
+        plain = json.dumps(to_plain(given_value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert canonical_json(given_value) == plain
+
+
+def test_equal_values_of_other_types_keep_their_own_text():
+    whole, real = (dataclasses.replace(DATA, scale=scale) for scale in ((0, 1), (0.0, 1.0)))
+    assert whole == real and phase_hash(helpers.train_spec("target", "p", [whole])) != phase_hash(
+        helpers.train_spec("target", "p", [real])
+    )

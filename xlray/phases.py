@@ -6,11 +6,12 @@ so a phase's hash covers everything that went into it. Only identity is in a spe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.canonical import InputError, fingerprint
+from xlray.canonical import InputError, fingerprint, object_json
 
 # Bumped when a change of the code changes the numbers of that kind of phase; tests/test_golden.py holds the numbers.
 METHOD_VERSIONS = {"tokenizer": 1, "pretrain": 1, "trunk": 1, "cooldown": 1, "target": 1, "retrieval": 1}
@@ -36,9 +37,23 @@ class DataSpec:
     labels: tuple[str, ...] = ()
     scale: tuple[float, float] = (0.0, 1.0)
 
+    @functools.cached_property
+    def canonical(self) -> str:
+        """Its canonical JSON, made once."""
+        return object_json(self)
+
+
+class Identified:
+    """A value with a hash of its own, which is asked for again and again."""
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Twenty hexadecimal digits of the hash of the canonical JSON."""
+        return fingerprint(self)[:20]
+
 
 @dataclass(frozen=True)
-class EncoderSpec:
+class EncoderSpec(Identified):
     """Root of a chain: a public encoder (its files' digest or its pinned revision)."""
 
     source: str
@@ -46,7 +61,7 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True)
-class TokenizerSpec:
+class TokenizerSpec(Identified):
     """A Unigram tokenizer trained on text."""
 
     data: tuple[DataSpec, ...]
@@ -65,9 +80,14 @@ class EvaluationSpec:
     sealed: bool
     selection: bool = False
 
+    @functools.cached_property
+    def canonical(self) -> str:
+        """Its canonical JSON, made once."""
+        return object_json(self)
+
 
 @dataclass(frozen=True)
-class TrainSpec:
+class TrainSpec(Identified):
     """A training phase: pretrain, trunk, cooldown or target.
 
     Attributes:
@@ -129,7 +149,7 @@ class TrainSpec:
 
 
 @dataclass(frozen=True)
-class RetrievalSpec:
+class RetrievalSpec(Identified):
     """Evaluation of an encoder on sentence retrieval; nothing is trained."""
 
     parent: str
@@ -146,7 +166,7 @@ Spec = TokenizerSpec | TrainSpec | RetrievalSpec
 
 def phase_hash(spec: Spec | EncoderSpec) -> str:
     """Twenty hexadecimal digits of the hash of the canonical spec."""
-    return fingerprint(spec)[:20]
+    return spec.key
 
 
 def label(spec: Spec) -> str:

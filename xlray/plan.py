@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xlray.canonical import InputError
+from xlray.canonical import InputError, fingerprint
 from xlray.config import Sweep, Trial, TrialConfig
 from xlray.phases import (
     METHOD_VERSIONS,
@@ -61,7 +62,12 @@ class SweepPlan:
     def all_specs(self) -> dict[str, Spec]:
         """Every distinct phase by hash."""
         specs = [*self.shared, *(p.spec for phases in self.phases.values() for p in phases)]
-        return {phase_hash(spec): spec for spec in specs}
+        return {spec.key: spec for spec in specs}
+
+    def measurement(self, trial_id: str, rung_index: int) -> str:
+        """Identity of what a trial is measured by at a rung: a score counts as long as this is what it came from."""
+        targets = [p.spec.key for p in self.phases[trial_id] if p.rung_index == rung_index]
+        return fingerprint(targets)[:12]
 
 
 def plan_sweep(
@@ -94,7 +100,8 @@ def plan_sweep(
         encoder = encoder_spec(sweep.encoder, folder)
         start = phase_hash(encoder)
     trials = sweep.trials()
-    phases = {trial.trial_id: trial_phases(trial.config, start, sources) for trial in trials}
+    measures = {target.task: _measure(target, sources) for target in sweep.targets}
+    phases = {trial.trial_id: trial_phases(trial.config, start, sources, measures) for trial in trials}
     return SweepPlan(sweep, trials, encoder, folder, shared, phases, sources)
 
 
@@ -172,7 +179,7 @@ def pretraining_phases(recipe: Pretraining, sources: Sources, sweep: Sweep) -> t
     """Tokenizer and masked-LM pre-training from random weights."""
     data = tuple(sources.spec(name, train_split(sources.task(name)), recipe.max_length) for name in recipe.tasks)
     tokenizer = TokenizerSpec(data, recipe.architecture.vocab_size, METHOD_VERSIONS["tokenizer"])
-    architecture = dict(vars(recipe.architecture))
+    architecture = asdict(recipe.architecture)
     pretrain = TrainSpec(
         kind="pretrain",
         parent=phase_hash(tokenizer),
@@ -199,7 +206,30 @@ def train_split(task: Task) -> str:
     return next((s for s in task.splits if s.startswith("train/")), f"train/{task.languages[0]}")
 
 
-def trial_phases(config: TrialConfig, start: str, sources: Sources) -> tuple[PlannedPhase, ...]:
+@dataclass(frozen=True)
+class Measure:
+    """What is the same in every trial that is measured by a target.
+
+    Attributes:
+        train: English training data; None for a task that is evaluated only.
+    """
+
+    task: Task
+    train: DataSpec | None
+    evaluations: tuple[EvaluationSpec, ...]
+
+
+def _measure(target: Target, sources: Sources) -> Measure:
+    task = sources.task(target.task)
+    evaluations = _evaluations(target, sources)
+    if task.kind == "retrieval":
+        return Measure(task, None, evaluations)
+    return Measure(task, sources.spec(target.task, train_split(task), target.max_length, target.stride), evaluations)
+
+
+def trial_phases(
+    config: TrialConfig, start: str, sources: Sources, measures: Mapping[str, Measure]
+) -> tuple[PlannedPhase, ...]:
     """The phases of one trial in the order in which they run.
 
     At every rung: a segment of the trunk, a cooldown that branches off it, and the targets from the cooldown. Without
@@ -207,6 +237,7 @@ def trial_phases(config: TrialConfig, start: str, sources: Sources) -> tuple[Pla
 
     Args:
         start: hash of the encoder (a root or a pre-training phase).
+        measures: of each target task.
     """
     recipe = config.intermediate
     caps = dict(config.caps)
@@ -235,7 +266,9 @@ def trial_phases(config: TrialConfig, start: str, sources: Sources) -> tuple[Pla
                 planned.append(PlannedPhase(cooldown))
                 parent = phase_hash(cooldown)
         last = index == len(recipe.rungs) - 1
-        planned += [PlannedPhase(_target_spec(config, t, parent, last, sources), index) for t in config.targets]
+        planned += [
+            PlannedPhase(_target_spec(config, t, parent, last, measures[t.task]), index) for t in config.targets
+        ]
     return tuple(planned)
 
 
@@ -269,25 +302,23 @@ def _intermediate_spec(
     )
 
 
-def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, sources: Sources) -> Spec:
-    task = sources.task(target.task)
-    evaluations = _evaluations(target, sources)
-    if task.kind == "retrieval":
+def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, measure: Measure) -> Spec:
+    headline = tuple(measure.task.headline)
+    if measure.train is None:
         return RetrievalSpec(
             parent,
-            evaluations,
+            measure.evaluations,
             target.retrieval_layer,
             config.precision,
             METHOD_VERSIONS["retrieval"],
-            tuple(task.headline),
+            headline,
         )
-    data = sources.spec(target.task, train_split(task), target.max_length, target.stride)
     probe = target.probe_examples if not last else None
     num_examples = probe if probe is not None else target.num_examples
     return TrainSpec(
         kind="target",
         parent=parent,
-        data=(data,),
+        data=(measure.train,),
         num_examples=num_examples,
         batch_size=target.batch_size,
         learning_rate=target.learning_rate,
@@ -300,8 +331,8 @@ def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, s
         warmup_examples=int(target.warmup_ratio * num_examples),
         weight_decay=target.weight_decay,
         scaled_losses=False,
-        evaluations=evaluations,
-        headline=tuple(task.headline),
+        evaluations=measure.evaluations,
+        headline=headline,
     )
 
 

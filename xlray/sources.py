@@ -75,6 +75,7 @@ class Sources:
     _records: dict[_Split, list[Record]] = field(default_factory=dict)
     _contents: dict[_Split, tuple[str, int]] = field(default_factory=dict)
     _specs: dict[DataSpec, _Split] = field(default_factory=dict)
+    _made: dict[tuple[str, str, int, int, int | None], DataSpec] = field(default_factory=dict)
     _generated: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
@@ -94,9 +95,12 @@ class Sources:
         Raises:
             InputError: unknown task or split, missing or malformed files, training examples without labels.
         """
+        key = (name, split, max_length, stride, sample)
+        if key in self._made:
+            return self._made[key]
         task, wanted = with_labels(self.task(name), self.data_dir), _Split(name, split, sample)
         content, num_records = self.content(name, split, sample)
-        spec = DataSpec(
+        spec = self._made[key] = DataSpec(
             task=name,
             kind=task.kind,
             split=split,

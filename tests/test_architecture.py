@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
     "recipes", "config", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "model", "engine", "checkpoints", "evaluate",
+    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate",
     "train", "trial", "scheduler", "collect", "export", "preparation", "session", "driver", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",

@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # fmt: off
 LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
-    "recipes", "config", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate",
-    "train", "trial", "scheduler", "collect", "export", "preparation", "session", "driver", "sweep",
+    "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
+    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "model", "engine", "checkpoints", "evaluate", "interrupt",
+    "train", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
     "export_commands", "phase_commands", "bench_commands", "cli", "__main__", "__init__",
@@ -24,9 +24,9 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "trial scheduler preparation session driver sweep bench",
+    "ray": "trial preparation session queue sweep bench",
     "datasets": "tasks online bench",
-    "torch": "batches model engine checkpoints evaluate train bench",
+    "torch": "batches model engine checkpoints evaluate interrupt train bench",
     "deepspeed": "engine bench",
     "transformers": "model bench",
     "typer": "cli task_commands export_commands phase_commands bench_commands",
@@ -36,7 +36,19 @@ DOORS = {
     "tokenizers": "data tokenizer",
     "obstore": "remote",
 }
-WITHOUT_FRAMEWORKS = ("canonical", "config", "results", "analysis", "plan", "tables", "summaries", "figures", "report")
+WITHOUT_FRAMEWORKS = (
+    "canonical",
+    "config",
+    "scheduler",
+    "driver",
+    "results",
+    "analysis",
+    "plan",
+    "tables",
+    "summaries",
+    "figures",
+    "report",
+)
 MAY_CATCH_ALL = {"trial", "loading", "cli"}  # a sweep file may raise anything
 FORBIDDEN_NAMES = {"utils", "core", "common", "manager"}
 MAX_MODULE_LINES = 400

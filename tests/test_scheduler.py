@@ -1,12 +1,11 @@
-import itertools
 import math
 import random
-from types import SimpleNamespace
+from collections import Counter
 
 import pytest
 
 from xlray.config import Stopping
-from xlray.scheduler import Decision, RungScheduler, decide
+from xlray.scheduler import Decision, decide, promotions, replay, standings
 
 STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)
 NEVER_SPARED = Stopping(reduction_factor=3.0, survival_probability=0.0)
@@ -15,7 +14,7 @@ LAST = 2
 
 def report(journal, trial_id, score, rung_index=0, cell="2-all", role="explore", diverged=False, stopping=NEVER_SPARED):
     """Decide and journal, as the driver does."""
-    decision = decide(journal, trial_id, cell, role, rung_index, score, diverged, stopping, LAST)
+    decision = decide(standings(journal), trial_id, cell, role, rung_index, score, diverged, stopping, LAST)
     journal.append(
         {
             "event": "rung",
@@ -101,8 +100,8 @@ def test_a_replayed_report_gets_the_decision_that_was_made():
     first = report(journal, "a", 10.0)
     for i in range(5):
         report(journal, f"b{i}", 50.0 + i)
-    assert decide(journal, "a", "2-all", "explore", 0, 10.0, False, NEVER_SPARED, LAST) == first
-    assert decide(journal, "a", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST) == first
+    assert decide(standings(journal), "a", "2-all", "explore", 0, 10.0, False, NEVER_SPARED, LAST) == first
+    assert decide(standings(journal), "a", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST) == first
 
 
 def test_cells_and_rungs_compete_only_within_themselves():
@@ -169,13 +168,10 @@ def test_replaying_a_journal_reproduces_every_decision():
         "last rung",
         "diverged",
     }
-    replayed = []
-    for entry in journal:
-        keys = ("trial_id", "score", "rung_index", "cell", "role", "diverged")
-        report(replayed, **{key: entry[key] for key in keys}, stopping=STOPPING)
-    assert [(e["decision"], e["cutoff"], e["probability"]) for e in replayed] == [
-        (e["decision"], e["cutoff"], e["probability"]) for e in journal
-    ]
+    assert replay(journal, STOPPING, LAST) == []
+    stopped = next(i for i, e in enumerate(journal) if e["reason"] == "below the cut")
+    planted = [*journal[:stopped], {**journal[stopped], "decision": "continue"}, *journal[stopped + 1 :]]
+    assert len(replay(planted, STOPPING, LAST)) == 1
 
 
 @pytest.mark.parametrize("factor", [2.0, 3.0, 4.0])
@@ -187,11 +183,91 @@ def test_about_one_in_the_reduction_factor_goes_on_when_scores_come_in_random_or
     assert kept / 400 == pytest.approx(1 / factor, abs=0.08)
 
 
-def test_the_scheduler_hands_rungs_on_and_does_what_is_decided():
-    trial = SimpleNamespace(config={"trial_id": "abc"})
-    answers = itertools.cycle([Decision("continue", "", None, 1.0), Decision("stop", "", None, 0.0)])
-    seen = []
-    scheduler = RungScheduler(lambda trial_id, result: seen.append((trial_id, result)) or next(answers))
-    assert scheduler.on_trial_result(None, trial, {"rung_index": 0}) == "CONTINUE"
-    assert scheduler.on_trial_result(None, trial, {"rung_index": 1}) == "STOP"
-    assert seen == [("abc", {"rung_index": 0}), ("abc", {"rung_index": 1})]
+# --- promotion -----------------------------------------------------------------------------------------------------
+
+PROMOTE = Stopping(reduction_factor=3.0, survival_probability=0.0, promote=True)
+PROMOTE_SOME = Stopping(reduction_factor=3.0, survival_probability=0.2, promote=True)
+
+
+def promote(journal, rung_index=0, cell="2-all", stopping=PROMOTE):
+    """Journal what is due, as the driver does after each rung."""
+    due = promotions(standings(journal), cell, rung_index, stopping)
+    journal += due
+    return [entry["trial_id"] for entry in due]
+
+
+def test_a_paused_trial_is_promoted_once_it_is_in_the_best_third():
+    journal = []
+    assert report(journal, "a", 50.0, stopping=PROMOTE) == Decision("pause", "below the cut", None, 0.0)
+    assert report(journal, "b", 40.0, stopping=PROMOTE).action == "pause"
+    assert promote(journal) == []
+    assert report(journal, "c", 30.0, stopping=PROMOTE) == Decision("pause", "below the cut", 50.0, 0.0)
+    assert promote(journal) == ["a"]
+    assert promote(journal) == []  # once
+    assert report(journal, "d", 60.0, stopping=PROMOTE).action == "continue"
+    journal += [{"event": "paused", "trial_id": name} for name in ("a", "b")]  # a rose while it was being stopped
+    assert {name: s.status for name, s in standings(journal).trials.items() if s.status != "running"} == {
+        "a": "created",
+        "b": "paused",
+    }
+
+
+def test_a_survivor_that_would_have_risen_anyway_counts_with_probability_one():
+    survivor = next(f"t{i}" for i in range(100) if spared(f"t{i}"))
+    journal = []
+    assert report(journal, survivor, 50.0, stopping=PROMOTE_SOME) == Decision(
+        "continue", "below the cut, drawn to go on", None, 0.2
+    )
+    for i, score in enumerate((10.0, 20.0)):
+        report(journal, f"low{i}", score, stopping=PROMOTE_SOME)
+    assert promote(journal, stopping=PROMOTE_SOME) == [survivor]
+    assert journal[-1]["probability"] == 1.0
+    assert standings(journal).trials[survivor].status == "running"  # it was never paused
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_promotion_takes_all_that_were_ever_above_the_cut_and_replay_agrees(seed):
+    source = random.Random(seed)
+    scores = {f"t{i}": source.gauss(50, 10) for i in range(60)}
+    journal, above = [], set()
+    for number, (trial_id, score) in enumerate(scores.items(), start=1):
+        report(journal, trial_id, score, stopping=PROMOTE_SOME)
+        promote(journal, stopping=PROMOTE_SOME)
+        above |= set(sorted(list(scores)[:number], key=scores.__getitem__, reverse=True)[: number // 3])
+    certain = {e["trial_id"] for e in journal if e.get("reason") == "above the cut" or e["event"] == "promoted"}
+    assert certain == above
+    assert replay(journal, PROMOTE_SOME, LAST) == []
+    lost = [e for e in journal if e["event"] != "promoted"]
+    assert len(replay(lost, PROMOTE_SOME, LAST)) == sum(e["event"] == "promoted" for e in journal)
+    extra = [*journal, {"event": "promoted", "trial_id": min(scores, key=scores.__getitem__), "rung_index": 0}]
+    assert len(replay(extra, PROMOTE_SOME, LAST)) == 1
+
+
+def test_weights_by_the_recorded_probability_make_the_mean_of_the_survivors_unbiased():
+    source, means = random.Random(0), []
+    for repetition in range(300):
+        journal = []
+        scores = {f"{repetition}-{i}": source.gauss(50, 10) for i in range(30)}
+        for trial_id, score in scores.items():
+            report(journal, trial_id, score, stopping=PROMOTE_SOME)
+            promote(journal, stopping=PROMOTE_SOME)
+        certain = {e["trial_id"] for e in journal if e["event"] == "promoted"}
+        passed = [e for e in journal if e["event"] == "rung" and e["decision"] == "continue"]
+        weights = {e["trial_id"]: 1.0 / e["probability"] for e in passed} | dict.fromkeys(certain, 1.0)
+        means.append(sum(scores[t] * w for t, w in weights.items()) / len(scores))
+        # the plain mean of what went on is far above 50
+    assert sum(means) / len(means) == pytest.approx(50.0, abs=1.5)
+
+
+def test_what_an_earlier_driver_left_running_or_failed_is_open_again():
+    journal = [
+        {"event": e, "trial_id": e} for e in ("running", "failed", "interrupted", "finished", "stopped", "paused")
+    ]
+    journal[-1:] = [
+        {"event": "rung", "trial_id": "paused", "rung_index": 0, "cell": "1", "decision": "pause"},
+        journal[-1],
+    ]
+    journal.append({"event": "opened"})
+    assert Counter(s.status for s in standings(journal).trials.values()) == Counter(
+        created=3, finished=1, stopped=1, paused=1
+    )

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: runs one command and returns its exit code.
 
     0 done; 1 a fault of xlray itself; 2 wrong use or configuration; 3 finished, some trials failed; 4 interrupted, can
-    be run again.
+    be run again; 5 a budget refused or ended the run.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -153,7 +153,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
-    from xlray.collect import check_definition
+    from xlray.collect import OPEN_STATES, check_definition
     from xlray.store import check_writable
 
     started = time.time()
@@ -164,7 +164,7 @@ def run(
     results, work, states, report = _run(sweep, planned, root, data_dir, address, as_json, started)
     from xlray.sweep import exit_code
 
-    code = exit_code(results)
+    code, halted = exit_code(results)
     if as_json:
         from xlray.progress import status_document, sweep_state
 
@@ -172,17 +172,18 @@ def run(
         print_json({**document, "exit_code": code, "report": report})
     else:
         _print_end(results, planned, work, states, report)
-    counts = {status: sum(s.status == status for s in states) for status in ("failed", "created", "running")}
-    if code == SOME_FAILED:
+    if halted is not None:
+        fail(f"{halted} Run the same command again to go on.", code)
+    elif code == SOME_FAILED:
         fail(
-            f"{counts['failed']} of {len(states)} trials failed; `xlray status {sweep.name} --json` has the reasons, "
-            f"running the same command again tries them again.",
+            f"{sum(s.status == 'failed' for s in states)} of {len(states)} trials failed; `xlray status {sweep.name} "
+            "--json` has the reasons, running the same command again tries them again.",
             code,
         )
     elif code == INTERRUPTED:
         fail(
-            f"{counts['created'] + counts['running']} of {len(states)} trials are open; run the same command again to "
-            "go on.",
+            f"{sum(s.status in OPEN_STATES for s in states)} of {len(states)} trials are open; run the same command again "
+            "to go on.",
             code,
         )
     raise typer.Exit(code)
@@ -349,7 +350,7 @@ def _watch(directory: Path) -> None:
 
     work, journal = progress.read_work(directory)
     view = live.LiveView(open_console(), progress.Watch(work), journal, time.time())
-    view.stage, view.since = "trials", 0
+    view.stage = "trials"
     with view:
         while progress.is_running(directory):
             time.sleep(1.0)

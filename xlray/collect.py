@@ -16,9 +16,10 @@ from xlray.journal import read_journal
 from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, differing_fields, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS, to_table, write_table
+from xlray.scheduler import Standing, standings
 from xlray.store import Store
 
-OPEN_STATES = ("created", "running")
+OPEN_STATES = ("created", "running", "paused", "interrupted")
 
 
 def sweep_folder(root: Path, name: str) -> Path:
@@ -49,33 +50,18 @@ def check_definition(sweep: Sweep, root: Path) -> None:
         )
 
 
-def statuses(journal: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of each trial: `status`, `error`, `rungs` (rung index -> entry), as the journal tells it; later entries win."""
-    found: dict[str, dict[str, Any]] = {}
-    for entry in journal:
-        if "trial_id" not in entry:
-            continue
-        state = found.setdefault(entry["trial_id"], {"status": "created", "error": "", "rungs": {}})
-        event = entry["event"]
-        if event == "rung":
-            state["rungs"][entry["rung_index"]] = entry
-            state["status"] = "running"
-        elif event in ("created", "running", "finished", "stopped", "failed"):
-            state["status"] = event
-            state["error"] = entry.get("error", "") or ""
-    return found
-
-
 def write_results(plan: SweepPlan, store: Store) -> None:
     """Write `results/{scores,trials,phases,items}.parquet` from what is finished now."""
     directory = sweep_folder(store.root, plan.sweep.name)
-    known = statuses(read_journal(directory / "journal"))
+    known = standings(read_journal(directory / "journal")).trials
     records = {key: store.done(spec)["record"] for key, spec in plan.all_specs().items() if store.has(spec)}
     trials = {t.trial_id: t for t in plan.trials}
     scores, items = _scores(plan, store, trials, records)
     tables = {
         "scores": to_table(scores, SCORES),
-        "trials": to_table([_trial_row(plan, t, known.get(t.trial_id, {}), records) for t in plan.trials], TRIALS),
+        "trials": to_table(
+            [_trial_row(plan, t, known.get(t.trial_id, Standing()), records) for t in plan.trials], TRIALS
+        ),
         "phases": to_table(_phase_rows(plan, records), PHASES),
         "items": items,
     }
@@ -138,15 +124,15 @@ def _with_place(items: pa.Table, place: Mapping[str, Any]) -> pa.Table:
     ).unify_dictionaries()
 
 
-def _trial_row(plan: SweepPlan, trial: Trial, state: Mapping[str, Any], records: Mapping[str, Any]) -> dict[str, Any]:
-    rungs: Mapping[int, Any] = state.get("rungs", {})
-    last = max(rungs) if rungs else None
+def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mapping[str, Any]) -> dict[str, Any]:
+    rungs = standing.rungs
+    last = max(rungs, default=None)
     keys = dict.fromkeys(phase_hash(p.spec) for p in plan.phases[trial.trial_id])
     finished = [records[key] for key in keys if key in records]
     return {
         "sweep": plan.sweep.name,
         "trial_id": trial.trial_id,
-        "status": state.get("status", "created"),
+        "status": standing.status,
         "role": trial.role,
         "cell": trial.cell,
         "num_tasks": len(trial.config.tasks),
@@ -157,7 +143,7 @@ def _trial_row(plan: SweepPlan, trial: Trial, state: Mapping[str, Any], records:
         "seed": trial.config.seed,
         "last_rung": None if last is None else plan.sweep.intermediate.rungs[last],
         "degenerate": any(record["degenerate"] for record in finished),
-        "error": state.get("error", ""),
+        "error": standing.error,
         "execution": _recorded(finished, "execution"),
         "method_versions": json.dumps(METHOD_VERSIONS, sort_keys=True),
         "fi_accuracy": None if last is None else rungs[last]["fi_accuracy"],

@@ -84,8 +84,10 @@ class Execution:
         micro_batch_tokens: token budget of one forward and backward per worker.
         activation_checkpointing: recompute activations in the backward pass.
         checkpoint_every_steps: steps between two saved states of an unfinished phase.
-        max_concurrent_trials: trials that hold devices at one time.
-        max_failures: times a worker group is restarted after a crash before the trial counts as failed.
+        max_concurrent_trials: trials that run at one time; None takes as many as the cluster has devices for.
+        max_failures: times a trial is started again after a process died, before it counts as failed. A node that was
+            lost and memory that ran out are counted apart, an exception in its code is not tried again.
+        time_budget_s: after that many seconds a run stops gently, as after Ctrl-C; for machines that are lent by the hour.
     """
 
     num_workers: int = 1
@@ -96,8 +98,9 @@ class Execution:
     micro_batch_tokens: int = 8_192
     activation_checkpointing: bool = False
     checkpoint_every_steps: int = 500
-    max_concurrent_trials: int = 1
+    max_concurrent_trials: int | None = None
     max_failures: int = 3
+    time_budget_s: float | None = None
 
     def __post_init__(self) -> None:
         where = "Execution"
@@ -108,7 +111,10 @@ class Execution:
             "checkpoint_every_steps",
             "max_concurrent_trials",
         ):
-            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name), where)
+            value = getattr(self, name)
+            unset = name == "max_concurrent_trials" and value is None
+            require(unset or value >= 1, f"{name} >= 1", value, where)
+        require(self.max_failures >= 0, "max_failures >= 0", self.max_failures, where)
         require(self.zero_stage in (0, 1, 2, 3), "zero_stage in (0, 1, 2, 3)", self.zero_stage, where)
         require(not self.offload or self.zero_stage >= 1, "offload needs zero_stage >= 1", self.zero_stage, where)
 
@@ -121,10 +127,13 @@ class Stopping:
         reduction_factor: the best 1/reduction_factor of a rung go on.
         survival_probability: chance that a trial below the cut goes on all the same; recorded, so that estimates can
             weight it by its inverse.
+        promote: a trial below the cut pauses and goes on from its stored trunk once it has risen into the best
+            1/reduction_factor, as in the paper; otherwise it stops for good. A pause costs a start of workers.
     """
 
     reduction_factor: float = 3.0
     survival_probability: float = 0.2
+    promote: bool = False
 
     def __post_init__(self) -> None:
         check_types(self, "Stopping")

@@ -1,122 +1,387 @@
-"""The driver of a running sweep: its decisions, journalled before they take effect."""
+"""The driver of a running sweep: a queue of trials, and decisions that are journalled before they take effect.
+
+It knows no framework: `tuning` asks it what to start and tells it what was reported and how trials ended.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import ray.tune
-
-from xlray.collect import statuses, sweep_folder
+from xlray.collect import sweep_folder
 from xlray.config import Trial
+from xlray.failures import classify, common_error, may_retry
 from xlray.journal import append
-from xlray.plan import SweepPlan
-from xlray.scheduler import Decision, decide
+from xlray.leases import Leases
+from xlray.phases import Spec, TokenizerSpec, phase_hash, phase_name
+from xlray.plan import PlannedPhase, SweepPlan
+from xlray.scheduler import Standing, Standings, decide, passed, promotions, standings
 from xlray.store import Store
 
 Listener = Callable[[dict[str, Any]], None]
 
+SHARED = "shared"  # the job that makes the phases before all trials
+LEASE_TTL_S = 60.0
+LOOK_EVERY_S = 1.0  # between two looks at a phase that somebody is working on
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A job to start: `name` is a trial's id or `SHARED`, `run` a name that no other run has."""
+
+    name: str
+    run: str
+
+
+@dataclass
+class Running:
+    """A job that was launched.
+
+    Attributes:
+        claims: leases it holds.
+        left: its phases that were not stored when last looked at, in order.
+    """
+
+    started: float
+    claims: set[str]
+    left: list[Spec]
+
 
 @dataclass
 class Driver:
-    """What the driver of a running sweep holds: the plan and the journal, which is written before it takes effect."""
+    """What the driver of a running sweep holds.
+
+    Attributes:
+        num_slots: jobs that may run at one time.
+        budget_hours: device-hours after which nothing more is started.
+        write_job: writes the document that a job's workers read.
+        propose: asked for one more trial once all others were started; it may `admit` one, and says whether it did.
+        halted: why nothing more is started: (reason, text), or None.
+        asked_to_stop: set by a signal's handler; taken up at the next `look`.
+        stored: hashes of the phases that are known to be stored.
+    """
 
     plan: SweepPlan
     store: Store
     listener: Listener
+    leases: Leases
     journal: list[dict[str, Any]] = field(default_factory=list)
+    num_slots: int = 1
+    budget_hours: float | None = None
+    write_job: Callable[[str, Sequence[PlannedPhase]], None] = lambda name, phases: None
+    propose: Callable[[Driver], bool] = lambda driver: False
+    halted: tuple[str, str] | None = None
+    asked_to_stop: bool = False
+    found: Standings = field(default_factory=Standings)
+    trials: dict[str, Trial] = field(default_factory=dict)
+    jobs: dict[str, tuple[PlannedPhase, ...]] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
+    stored: set[str] = field(default_factory=set)
+    opened_at: float = field(default_factory=time.monotonic)
+    _spent_s: float = 0.0
+    _looked_at: float = -math.inf
+    _busy: dict[str, float] = field(default_factory=dict)  # leases of other drivers, and when they were seen
+    _alike: dict[str, str] = field(default_factory=dict)  # errors of the trials that failed since a rung was reported
 
     @property
     def directory(self) -> Path:
         return sweep_folder(self.store.root, self.plan.sweep.name)
+
+    @property
+    def last_rung_index(self) -> int:
+        return len(self.plan.sweep.intermediate.rungs) - 1
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its configuration for a restore that is never made, and listeners hold terminals."""
         return {}
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Append to the journal, then tell the listener."""
-        self.journal.append(append(self.directory / "journal", entry))
+        """Append to the journal, then take it in and tell the listener."""
+        full = append(self.directory / "journal", entry)
+        self.journal.append(full)
+        self.found.add(full)
         self.listener(dict(entry))
 
-    def trial(self, trial_id: str) -> Trial:
-        return next(t for t in self.plan.trials if t.trial_id == trial_id)
+    def open(self, journal: list[dict[str, Any]]) -> bool:
+        """Take over from the drivers before; returns whether anything is left to do."""
+        self.journal, self.found = journal, standings(journal)
+        self.write({"event": "opened"})
+        before = tuple(PlannedPhase(s) for s in self.plan.shared if not isinstance(s, TokenizerSpec))
+        self.jobs = {SHARED: before, **{t.trial_id: self.plan.phases[t.trial_id] for t in self.plan.trials}}
+        self.stored = {key for key, spec in self.specs().items() if self.store.has(spec)}
+        shared = self.found.trials.setdefault(SHARED, Standing())
+        shared.status = "created" if self._left(SHARED) else "finished"
+        for trial in self.plan.trials:
+            self._settle(trial)
+        for cell, rung_index in list(self.found.ranked):
+            self._promote(cell, rung_index)
+        return self._any_open()
 
-    def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> Decision:
-        """Decide on a reported rung; the same report again (after a crash) gets the same answer and no new entry."""
-        trial, index = self.trial(trial_id), int(result["rung_index"])
-        known = any(
-            e.get("event") == "rung" and e["trial_id"] == trial_id and e["rung_index"] == index for e in self.journal
-        )
-        decision = decide(
-            self.journal,
-            trial_id,
-            trial.cell,
-            trial.role,
-            index,
-            float(result["score"]),
-            bool(result["diverged"]),
-            self.plan.sweep.stopping,
-            len(self.plan.sweep.intermediate.rungs) - 1,
-        )
-        if not known:
-            fields = {key: result[key] for key in ("rung", "rung_index", "score", "fi_accuracy", "degenerate")}
-            scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
-            self.write(
-                {
-                    "event": "rung",
-                    "trial_id": trial_id,
-                    "cell": trial.cell,
-                    "role": trial.role,
-                    **fields,
-                    "scores": scores,
-                    "decision": decision.action,
-                    "reason": decision.reason,
-                    "cutoff": decision.cutoff,
-                    "probability": decision.probability,
-                }
-            )
-        return decision
+    def specs(self) -> dict[str, Spec]:
+        """Every distinct phase of the jobs by hash."""
+        return {phase_hash(p.spec): p.spec for phases in self.jobs.values() for p in phases}
 
-    def on_end(self, trial_id: str, error: str | None) -> None:
-        """Journal how a trial ended."""
-        if error is not None:
-            self.write({"event": "failed", "trial_id": trial_id, "error": error})
+    def admit(self, trial: Trial, phases: tuple[PlannedPhase, ...]) -> None:
+        """Add one more trial; its data must be prepared."""
+        self.plan = replace(
+            self.plan, trials=(*self.plan.trials, trial), phases={**self.plan.phases, trial.trial_id: phases}
+        )
+        self.jobs[trial.trial_id] = phases
+        self.stored |= {phase_hash(p.spec) for p in phases if self.store.has(p.spec)}
+        self._settle(trial)
+
+    def _settle(self, trial: Trial) -> None:
+        """Journal a new trial, or what became of one that an earlier driver did not see to its end."""
+        trial_id, standing = trial.trial_id, self.found.trials.get(trial.trial_id)
+        self.trials[trial_id] = trial
+        if standing is None:
+            place = {"trial_id": trial_id, "cell": trial.cell, "role": trial.role}
+            self.write({"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed})
             return
-        rungs = statuses(self.journal).get(trial_id, {}).get("rungs", {})
-        stopped = any(e["decision"] == "stop" for e in rungs.values())
-        complete = len(rungs) == len(self.plan.sweep.intermediate.rungs)
-        if stopped or complete:  # otherwise it was interrupted and stays open
-            self.write({"event": "stopped" if stopped else "finished", "trial_id": trial_id})
+        left = self._left(trial_id)
+        if standing.status == "finished" and left:
+            text = f"not in the storage (any more): {phase_name(left[0])}"
+            self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
+        elif standing.status == "created":
+            known = outcome(standing, self.last_rung_index)
+            if known in ("stopped", "paused") or (known == "finished" and not left):
+                self.write({"event": known, "trial_id": trial_id})
+
+    def _left(self, name: str) -> list[Spec]:
+        """Phases of a job that are not stored, as far as known, in order and each once."""
+        specs = {phase_hash(p.spec): p.spec for p in self.jobs[name]}
+        return [spec for key, spec in specs.items() if key not in self.stored]
+
+    def _is_open(self, name: str) -> bool:
+        standing = self.found.trials.get(name)
+        return standing is not None and standing.status == "created"
+
+    def _any_open(self) -> bool:
+        return any(self._is_open(name) for name in self.jobs)
+
+    def done(self) -> bool:
+        """Whether nothing will be started any more, after `next` had nothing to start."""
+        return self.halted is not None or (not self.running and not self._any_open())
+
+    def next(self) -> Launch | None:
+        """The job to start now, journalled and with its leases taken; None if there is none now."""
+        self.look()
+        if self.halted is not None or len(self.running) >= self.num_slots:
+            return None
+        name = self._next_job()
+        if name is None and not self._any_open() and self.propose(self):
+            name = self._next_job()
+        if name is None:
+            return None
+        attempt = self.found.trials[name].num_attempts + 1
+        run = f"{self.plan.sweep.name}-{name}-{attempt}-{secrets.token_hex(2)}"
+        self.write_job(name, self.jobs[name])
+        left = [phase_name(spec) for spec in self.running[name].left]
+        self.write({"event": "running", **_named(name), "attempt": attempt, "run": run, "phases": left})
+        return Launch(name, run)
+
+    def _next_job(self) -> str | None:
+        if self._left(SHARED):
+            waiting = [SHARED] if self._is_open(SHARED) else []
+        else:
+            waiting = next_trials(list(self.jobs), self.found)
+        return next((name for name in waiting if self._claim(name)), None)
+
+    def _claim(self, name: str) -> bool:
+        """Take the leases of everything that a job would compute, all or none; it then counts as running."""
+        claims = set(lease_keys(self.jobs[name], self._left(name)).values())
+        if any(job.claims & claims for job in self.running.values()):
+            return False
+        taken: list[str] = []
+        for key in sorted(claims):
+            if not self._take(key):
+                for other in taken:
+                    self.leases.release(other)
+                return False
+            taken.append(key)
+        # What another driver finished before it gave the lease back is stored by now.
+        self.stored |= {phase_hash(spec) for spec in self._left(name) if self.store.has(spec)}
+        self.running[name] = Running(time.monotonic(), claims, self._left(name))
+        return True
+
+    def _take(self, key: str) -> bool:
+        now = time.monotonic()
+        if now - self._busy.get(key, -math.inf) < LOOK_EVERY_S:
+            return False
+        if self.leases.take(key):
+            return True
+        self._busy[key] = now
+        return False
+
+    def look(self) -> None:
+        """Journal which phases have been finished, give their leases back, and see whether it is time to stop."""
+        if self.asked_to_stop:
+            self.halt("interrupted", "asked to stop: open phases save their state at the next step.")
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        for name, job in self.running.items():
+            self._look_at(name, job)
+        hours, limit_s = self.device_hours(), self.plan.sweep.execution.time_budget_s
+        if self.budget_hours is not None and hours >= self.budget_hours:
+            text = f"{hours:.2f} device-hours are spent of a budget of {self.budget_hours:g}"
+            self.halt("budget", f"{text}: nothing more is started.")
+        if limit_s is not None and now - self.opened_at >= limit_s:
+            self.halt("interrupted", f"the time budget of {limit_s:g} s is over: open phases save their state.")
+
+    def _look_at(self, name: str, job: Running) -> None:
+        while job.left and self.store.has(job.left[0]):
+            spec = job.left.pop(0)
+            self.stored.add(phase_hash(spec))
+            self.write({"event": "phase", **_named(name), "phase": phase_name(spec)})
+            over = job.claims - set(lease_keys(self.jobs[name], job.left).values())
+            for key in over:
+                self.leases.release(key)
+            job.claims -= over
+
+    def device_hours(self) -> float:
+        """Device-hours of this run so far: the time of every job on its workers."""
+        now = time.monotonic()
+        seconds = self._spent_s + sum(now - job.started for job in self.running.values())
+        return seconds * self.plan.sweep.execution.num_workers / 3600
+
+    def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> str:
+        """Decide on a reported rung: "continue", "stop" or "pause".
+
+        The same report again (after a crash or a promotion) gets the answer that stands and makes no new entry.
+        """
+        trial, index, standing = self.trials[trial_id], int(result["rung_index"]), self.found.trials[trial_id]
+        if index in standing.rungs:
+            return "continue" if passed(standing, index) else str(standing.rungs[index]["decision"])
+        self._alike.clear()
+        place = (trial_id, trial.cell, trial.role, index)
+        score, stopping = float(result["score"]), self.plan.sweep.stopping
+        decision = decide(self.found, *place, score, bool(result["diverged"]), stopping, self.last_rung_index)
+        fields = {key: result[key] for key in ("rung", "rung_index", "score", "fi_accuracy", "degenerate")}
+        scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
+        self.write(
+            {
+                "event": "rung",
+                "trial_id": trial_id,
+                "cell": trial.cell,
+                "role": trial.role,
+                **fields,
+                "scores": scores,
+                "decision": decision.action,
+                "reason": decision.reason,
+                "cutoff": decision.cutoff,
+                "probability": decision.probability,
+            }
+        )
+        self._promote(trial.cell, index)
+        return "continue" if passed(standing, index) else decision.action
+
+    def _promote(self, cell: str, rung_index: int) -> None:
+        for entry in promotions(self.found, cell, rung_index, self.plan.sweep.stopping):
+            self.write(entry)
+
+    def on_end(self, name: str, error: str | None) -> None:
+        """Journal how a job ended, and whether it is tried again."""
+        job = self.running[name]
+        self._look_at(name, job)
+        del self.running[name]
+        self._spent_s += time.monotonic() - job.started
+        self._write_end(name, job, error)
+        for key in job.claims:
+            self.leases.release(key)
+
+    def _write_end(self, name: str, job: Running, error: str | None) -> None:
+        standing = self.found.trials[name]
+        if error is None:
+            known = outcome(standing, self.last_rung_index)
+            if name == SHARED and not job.left:
+                known = "finished"
+            if known == "interrupted" and max(standing.rungs, default=-1) in standing.promoted:
+                known = "paused"  # it rose into the best while it was being stopped, and is started again
+            if known != "interrupted" or self.halted is not None:
+                self.write({"event": known, **_named(name)})
+                return
+            error = "the trial's process died or ended without a reason."
+        kind = classify(error)
+        again = self.halted is None and may_retry(kind, standing.failures, self.plan.sweep.execution.max_failures)
+        self.write({"event": "retried" if again else "failed", **_named(name), "kind": kind, "error": error})
+        if again:
+            return
+        self._alike[name] = error
+        last = (error.strip().splitlines() or [""])[-1]
+        if kind == "storage":
+            self.halt("storage", f"the storage cannot be written: {last}")
+        elif name == SHARED:
+            self.halt("failed", f"the phases before all trials failed: {last}")
+        elif common_error(list(self._alike.values())) is not None:
+            self.halt("failed", f"{len(self._alike)} trials in a row failed alike, so no more are started: {last}")
+
+    def halt(self, reason: str, text: str) -> None:
+        """Start nothing more; what runs goes on, unless it was interrupted.
+
+        Args:
+            reason: interrupted, budget, storage or failed; decides the exit code.
+        """
+        if self.halted is None:
+            self.write({"event": "halted", "reason": reason, "text": text})
+            self.halted = (reason, text)
+
+    def close(self) -> None:
+        """End the run: trials that are still paused have no chance to rise any more."""
+        if self.halted is None:
+            for trial_id in self.trials:
+                if self.found.trials[trial_id].status == "paused":
+                    self.write({"event": "stopped", "trial_id": trial_id, "reason": "left below the cut"})
+        self.write({"event": "closed"})
 
 
-class JournalCallback(ray.tune.Callback):  # type: ignore[misc]
-    """Journals starts and ends of trials."""
-
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.driver.write({"event": "running", "trial_id": trial.config["trial_id"]})
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.driver.on_end(trial.config["trial_id"], None)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        file = Path(trial.error_file) if trial.error_file else None
-        text = file.read_text() if file is not None and file.exists() else "the trial's process died"
-        self.driver.on_end(trial.config["trial_id"], text.strip()[-8000:])
+def outcome(standing: Standing, last_rung_index: int) -> str:
+    """What became of a trial that ended without an error: stopped, paused, finished or interrupted."""
+    if not standing.rungs:
+        return "interrupted"
+    last = max(standing.rungs)
+    if not passed(standing, last):
+        return "stopped" if standing.rungs[last]["decision"] == "stop" else "paused"
+    return "finished" if last >= last_rung_index else "interrupted"
 
 
-def open_trials(driver: Driver) -> list[Trial]:
-    """Trials that are not finished or stopped, or whose stored phases have gone."""
-    known = statuses(driver.journal)
-    finished = set()
-    for trial in driver.plan.trials:
-        status = known.get(trial.trial_id, {}).get("status", "created")
-        here = all(driver.store.has(p.spec) for p in driver.plan.phases[trial.trial_id])
-        if status == "stopped" or (status == "finished" and here):
-            finished.add(trial.trial_id)
-    return [t for t in driver.plan.trials if t.trial_id not in finished]
+def next_trials(order: Sequence[str], found: Standings) -> list[str]:
+    """The trials that may be started, in the order in which they should be.
+
+    Promoted ones first, those at higher rungs before others (Li et al. 2020); then those that had been started; then in
+    the order of the plan.
+    """
+    waiting = [name for name in order if name in found.trials and found.trials[name].status == "created"]
+
+    def rank(name: str) -> tuple[int, bool]:
+        standing = found.trials[name]
+        return (-max(standing.promoted, default=-1), standing.num_attempts == 0)
+
+    return sorted(waiting, key=rank)
+
+
+def lease_keys(phases: Sequence[PlannedPhase], left: Sequence[Spec]) -> dict[str, str]:
+    """Of each phase that is left to a job, the lease that covers it.
+
+    A phase's identity covers its ancestors, so two jobs that share a phase share the segment of the trunk that it hangs
+    on. One lease of that segment is enough for all that hangs on it; a phase without a trunk has its own.
+    """
+    trunks = {phase_hash(p.spec) for p in phases if p.spec.kind == "trunk"}
+    parents = {phase_hash(p.spec): getattr(p.spec, "parent", "") for p in phases}
+    keys = {}
+    for spec in left:
+        own = key = phase_hash(spec)
+        while key not in trunks and key in parents:
+            key = parents[key]
+        keys[own] = f"phase-{key if key in trunks else own}"
+    return keys
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"job": SHARED} if name == SHARED else {"trial_id": name}

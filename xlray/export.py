@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from xlray.canonical import InputError, nearest
-from xlray.collect import statuses
 from xlray.files import atomic_file, file_digest
 from xlray.jobs import Job, data_key, read_job
 from xlray.journal import JOURNAL_FILE, append_line, read_journal, read_lines
 from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.results import UNSEALED_FILE
+from xlray.scheduler import standings
 from xlray.store import Store
 
 PREFIX = "mini_"  # targets of the embedded world are written under the names of the tasks they stand for too
@@ -107,7 +107,9 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 def _chosen(directory: Path, trial_id: str | None, rung: int | None) -> list[tuple[Job, int]]:
     """The trials' jobs, each with the index of the rung to export."""
     store = Store(directory.parents[1])
-    reported = {trial: state["rungs"] for trial, state in statuses(read_journal(directory / "journal")).items()}
+    reported = {
+        name: standing.rungs for name, standing in standings(read_journal(directory / "journal")).trials.items()
+    }
     if trial_id is not None and trial_id not in reported:
         raise InputError(f"--trial {trial_id}: {directory.name} has no such trial.{nearest(trial_id, list(reported))}")
     found = []

@@ -23,8 +23,16 @@ from xlray.progress import TrialState, Watch, Work, clock, time_left_s
 PLAIN_EVERY_S = 20.0
 REFRESH_PER_S = 2.0
 HEADER_LINES = 7  # name, question, bar, head and rules of the table, a line below
-STYLES = {"running": "bold cyan", "finished": "green", "stopped": "yellow", "failed": "bold red", "created": "dim"}
-ORDER = {"running": 0, "failed": 1, "finished": 1, "stopped": 1, "created": 2}
+STYLES = {
+    "running": "bold cyan",
+    "finished": "green",
+    "stopped": "yellow",
+    "failed": "bold red",
+    "paused": "dim cyan",
+    "interrupted": "dim",
+    "created": "dim",
+}
+ORDER = {"running": 0, "failed": 1, "finished": 1, "stopped": 1, "paused": 2, "interrupted": 2, "created": 2}
 STAGES = {
     "planned": "starting",
     "tokenizer": "training the tokenizer",
@@ -100,6 +108,8 @@ def summary_line(states: Sequence[TrialState]) -> str:
         "finished": "finished",
         "stopped": "stopped",
         "failed": "failed",
+        "paused": "paused",
+        "interrupted": "interrupted",
         "created": "waiting",
     }
     return ", ".join(f"{counts[k]} {word}" for k, word in words.items() if counts[k]) or "no trials yet"
@@ -114,14 +124,12 @@ class LiveView:
 
     Attributes:
         journal: entries of earlier runs, then those of this one.
-        since: number of entries of earlier runs.
     """
 
     def __init__(self, console: Console, watch: Watch, journal: Sequence[Mapping[str, Any]], started: float) -> None:
         self.console = console
         self.watch = watch
         self.journal: list[Mapping[str, Any]] = list(journal)
-        self.since = len(self.journal)
         self.started = started
         self.stage = "planned"
         self.detail = ""
@@ -166,7 +174,7 @@ class LiveView:
         else:
             self.journal.append({**entry, "time": entry.get("time", time.time())})
         line = self.describe(entry)
-        if line and (self._live is None or event == "failed"):
+        if line and (self._live is None or event in ("failed", "retried", "halted")):
             self.console.print(
                 f"[{clock(time.time() - self.started)}] {line}", markup=False, highlight=False, soft_wrap=True
             )
@@ -185,7 +193,7 @@ class LiveView:
 
     def states(self) -> tuple[TrialState, ...]:
         """Every trial as it stands."""
-        return self.watch.states(list(self.journal), self.since)
+        return self.watch.states(list(self.journal))
 
     def time_left(self, done: int, total: int) -> float | None:
         """Seconds left at the rate of this stage."""
@@ -196,17 +204,23 @@ class LiveView:
         if entry["event"] == "stage":
             return f"{STAGES.get(self.stage, self.stage)}{self.detail}"
         trial = next((t for t in self.watch.work.trials if t.trial_id == entry.get("trial_id")), None)
-        title = trial.title if trial else str(entry.get("trial_id", ""))
+        title = trial.title if trial else str(entry.get("trial_id") or entry.get("job", ""))
         if entry["event"] == "rung":
             names = short_names(self.watch.work.targets)
             each = ", ".join(f"{names.get(t, t)} {percent(v) or '-'}" for t, v in entry.get("scores", {}).items())
-            stop = f", stopped: {entry.get('reason', '')}" if entry.get("decision") == "stop" else ""
+            action = {"stop": "stopped", "pause": "paused"}.get(str(entry.get("decision")))
+            stop = f", {action}: {entry.get('reason', '')}" if action else ""
             rungs = f"rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs} ({entry['rung']:,} examples)"
             return f"{title}: {rungs}: Finnish {percent(entry.get('fi_accuracy')) or '-'} % ({each}){stop}"
-        if entry["event"] == "failed":
+        if entry["event"] in ("failed", "retried"):
             lines = str(entry.get("error", "")).strip().splitlines() or ["no reason known"]
-            return f"{title}: failed: {lines[-1][:300]}"
-        return "" if entry["event"] == "created" else f"{title}: {entry['event']}"
+            what = "failed" if entry["event"] == "failed" else f"tried again ({entry.get('kind', '')})"
+            return f"{title}: {what}: {lines[-1][:300]}"
+        if entry["event"] == "halted":
+            return str(entry["text"])
+        if entry["event"] == "promoted":
+            return f"{title}: promoted beyond rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs}"
+        return "" if entry["event"] in ("created", "opened", "closed", "phase") else f"{title}: {entry['event']}"
 
     def renderable(self) -> RenderableType:
         """The whole view, as wide and high as the terminal."""

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import OPEN_STATES, statuses
+from xlray.collect import OPEN_STATES
 from xlray.forecast import steps_of
 from xlray.jobs import read_job, trial_title
 from xlray.journal import read_journal
 from xlray.phases import Spec, TrainSpec, label
 from xlray.plan import SweepPlan
+from xlray.scheduler import Standing, standings
 from xlray.store import Store
 
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
@@ -72,7 +73,7 @@ class TrialState:
     """A trial as it stands now.
 
     Attributes:
-        status: created, running, finished, stopped or failed.
+        status: created, running, paused, interrupted, finished, stopped or failed.
         phase: label of the phase that runs, or "".
         done: steps done of that phase, of `steps`.
         rungs: number of rungs reported.
@@ -214,23 +215,16 @@ class Watch:
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
-    def states(self, journal: Sequence[Mapping[str, Any]], since: int = 0) -> tuple[TrialState, ...]:
-        """Every trial as it stands.
-
-        Args:
-            since: number of journal entries from earlier runs; a trial that these left open or failed is waiting.
-        """
-        known, earlier = statuses(journal), statuses(journal[:since])
-        touched = {e.get("trial_id") for e in journal[since:]}
+    def states(self, journal: Sequence[Mapping[str, Any]]) -> tuple[TrialState, ...]:
+        """Every trial as it stands."""
+        known = standings(journal).trials
         changed = {e["trial_id"]: float(e.get("time", 0.0)) for e in journal if "trial_id" in e}
         found = []
         for trial in self.work.trials:
-            state = known.get(trial.trial_id, {"status": "created", "error": "", "rungs": {}})
-            before = earlier.get(trial.trial_id, {}).get("status")
-            waits = before in ("failed", "running") and trial.trial_id not in touched
-            status = "created" if waits else state["status"]
+            standing = known.get(trial.trial_id, Standing())
+            status, rungs = standing.status, standing.rungs
             phase, done = self.current(trial.phases, trial.trial_id) if status == "running" else (None, 0)
-            last = state["rungs"][max(state["rungs"])] if state["rungs"] else {}
+            last = rungs[max(rungs)] if rungs else {}
             found.append(
                 TrialState(
                     trial,
@@ -238,12 +232,12 @@ class Watch:
                     phase.label if phase else "",
                     done,
                     phase.num_steps if phase else 0,
-                    len(state["rungs"]),
+                    len(rungs),
                     last.get("rung"),
                     last.get("fi_accuracy"),
                     last.get("scores", {}),
                     changed.get(trial.trial_id, 0.0),
-                    state["error"],
+                    standing.error,
                 )
             )
         return tuple(found)

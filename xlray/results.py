@@ -30,8 +30,8 @@ SCORES = pa.schema([
     ("language", _TEXT), ("split", _TEXT), ("metric", _TEXT), ("value", _REAL), ("num_eval_examples", _WHOLE),
     ("selection", _FLAG), ("role", _TEXT), ("source", _TEXT), ("phase", _TEXT),
 ])
-# One row per trial; status: created, running, finished, stopped or failed. `method_versions` is JSON; so are `execution`
-# and `versions`: lists of the different ones that the trial's finished phases were computed with.
+# One row per trial; status: created, running, paused, interrupted, finished, stopped or failed. `method_versions` is JSON;
+# so are `execution` and `versions`: lists of the different ones that the trial's finished phases were computed with.
 TRIALS = pa.schema([
     ("sweep", _TEXT), ("trial_id", _TEXT), ("status", _TEXT), ("role", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE),
     ("tasks", _TEXTS), ("source", _TEXT), ("chain", _WHOLE), ("position", _WHOLE), ("seed", _WHOLE),

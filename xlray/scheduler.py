@@ -1,14 +1,17 @@
-"""When a trial goes on: a pure decision over the journal, and Ray Tune's scheduler around it."""
+"""When a trial goes on: pure decisions over what the journal says. No framework.
+
+`Standings` is the journal, indexed; it is built by adding entries one by one, so that a decision among 10,000 trials
+looks at its own cell and rung only.
+"""
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
-
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from xlray.config import Stopping
 
@@ -20,7 +23,7 @@ class Decision:
     """What happens to a trial at a rung.
 
     Attributes:
-        action: "continue" or "stop".
+        action: "continue", "stop" or "pause" (holds no devices; goes on once it is promoted).
         reason: for people.
         cutoff: score of the last trial above the cut, or None where there was no cut.
         probability: of going on, given the score: 1 above the cut, the survival probability below.
@@ -32,8 +35,92 @@ class Decision:
     probability: float
 
 
+@dataclass
+class Standing:
+    """What the journal says of one trial; later entries win.
+
+    Attributes:
+        status: created, running, paused, interrupted, finished, stopped or failed.
+        error: of the last failure.
+        rungs: rung index to its entry.
+        promoted: rungs at which it rose into the best after it had been reported below the cut.
+        num_attempts: times it was started.
+        failures: kind of failure to how often it was tried again for it, since the sweep was last opened.
+    """
+
+    status: str = "created"
+    error: str = ""
+    rungs: dict[int, Entry] = field(default_factory=dict)
+    promoted: set[int] = field(default_factory=set)
+    num_attempts: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Standings:
+    """What the journal says of every trial, and the scores of each cell and rung.
+
+    Attributes:
+        trials: by id.
+        ranked: (cell, rung index) to (-score, trial id) of the explored trials, best first; a score that is no number
+            is not in it.
+    """
+
+    trials: dict[str, Standing] = field(default_factory=dict)
+    ranked: dict[tuple[str, int], list[tuple[float, str]]] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Take one entry of the journal."""
+        event = entry["event"]
+        if event == "opened":  # what an earlier driver left running, or failed, is tried again by this one
+            for standing in self.trials.values():
+                standing.failures = {}
+                if standing.status in ("running", "interrupted", "failed"):
+                    standing.status = "created"
+            return
+        name = entry.get("trial_id", entry.get("job"))
+        if name is None:
+            return
+        standing = self.trials.setdefault(name, Standing())
+        if event == "rung":
+            self._add_rung(standing, entry)
+        elif event == "promoted":
+            standing.promoted.add(entry["rung_index"])
+            standing.status = "created" if standing.status in ("paused", "stopped") else standing.status
+        elif event == "retried":
+            standing.status, standing.error = "created", entry.get("error", "") or ""
+            standing.failures[entry["kind"]] = standing.failures.get(entry["kind"], 0) + 1
+        elif event in ("created", "running", "paused", "interrupted", "finished", "stopped", "failed"):
+            standing.status, standing.error = event, entry.get("error", "") or ""
+            standing.num_attempts += event == "running"
+            if event == "paused" and max(standing.rungs) in standing.promoted:  # it rose while it was being stopped
+                standing.status = "created"
+
+    def _add_rung(self, standing: Standing, entry: Entry) -> None:
+        standing.status = "running"
+        index, score = entry["rung_index"], entry.get("score")
+        known = standing.rungs.get(index)
+        standing.rungs[index] = entry
+        if (
+            known is None
+            and entry.get("role") == "explore"
+            and isinstance(score, (int, float))
+            and math.isfinite(score)
+        ):
+            ranked = self.ranked.setdefault((entry["cell"], index), [])
+            bisect.insort(ranked, (-float(score), entry["trial_id"]))
+
+
+def standings(journal: Iterable[Entry]) -> Standings:
+    """What a whole journal says."""
+    found = Standings()
+    for entry in journal:
+        found.add(entry)
+    return found
+
+
 def decide(
-    journal: Iterable[Entry],
+    found: Standings,
     trial_id: str,
     cell: str,
     role: str,
@@ -43,19 +130,16 @@ def decide(
     stopping: Stopping,
     last_rung_index: int,
 ) -> Decision:
-    """ASHA's stopping rule (Li et al. 2020) within a cell, with recorded survival below the cut.
+    """ASHA (Li et al. 2020) within a cell, with recorded survival below the cut.
 
-    A trial above the best `1 / reduction_factor` of the scores reported so far at this rung in its cell goes on; below,
+    A trial among the best `1 / reduction_factor` of the scores reported so far at this rung in its cell goes on; below,
     it goes on with the survival probability, by a draw that is a hash of (trial, rung), so that asking again gives the
-    same answer. `measure` trials are never stopped and enter no cut. A score that is not a number, or a trunk that
-    diverged, ends a trial of either role.
-
-    Args:
-        journal: entries with `event`, `trial_id`, `cell`, `role`, `rung_index`, `score`; only "rung" events count.
+    same answer. Otherwise it stops, or under `promote` pauses until it has risen; see `promotions`. `measure` trials are
+    never stopped and enter no cut. A score that is not a number, or a trunk that diverged, ends a trial of either role.
     """
-    earlier = {e["trial_id"]: e for e in journal if e.get("event") == "rung" and e["rung_index"] == rung_index}
-    if trial_id in earlier:  # reported before a crash: the decision that was made stands
-        known = earlier[trial_id]
+    standing = found.trials.get(trial_id)
+    if standing is not None and rung_index in standing.rungs:  # reported before a crash: that decision stands
+        known = standing.rungs[rung_index]
         return Decision(known["decision"], known["reason"], known["cutoff"], known["probability"])
     if diverged or not math.isfinite(score):
         return Decision("stop", "diverged", None, 0.0)
@@ -63,32 +147,91 @@ def decide(
         return Decision("continue", "measure", None, 1.0)
     if rung_index == last_rung_index:
         return Decision("continue", "last rung", None, 1.0)
-    peers = [
-        float(e["score"])
-        for e in earlier.values()
-        if e["cell"] == cell
-        and e["role"] == "explore"
-        and isinstance(e["score"], (int, float))
-        and math.isfinite(e["score"])
-    ]
-    ranked = sorted([*peers, score], reverse=True)
-    cutoff = ranked[max(1, math.ceil(len(ranked) / stopping.reduction_factor)) - 1]
+    ranked = found.ranked.get((cell, rung_index), [])
+    place = bisect.bisect_left(ranked, (-score, trial_id)) + 1
+    above = num_above(len(ranked) + 1, stopping)
+    cutoff = score
+    if above == 0:
+        cutoff = math.inf
+    elif place > above:
+        cutoff = -ranked[above - 1][0]
+    elif above > place:  # the place of this trial pushes one down
+        cutoff = -ranked[above - 2][0]
     if score >= cutoff:
         return Decision("continue", "above the cut", cutoff, 1.0)
+    shown = None if math.isinf(cutoff) else cutoff
+    if survives(trial_id, rung_index, stopping):
+        return Decision("continue", "below the cut, drawn to go on", shown, stopping.survival_probability)
+    action = "pause" if stopping.promote else "stop"
+    return Decision(action, "below the cut", shown, stopping.survival_probability)
+
+
+def num_above(num_scores: int, stopping: Stopping) -> int:
+    """How many of a rung's scores are above the cut.
+
+    Rounded up where a trial below is lost, so that the first goes on; rounded down where it waits for its promotion.
+    """
+    share = num_scores / stopping.reduction_factor
+    return math.floor(share) if stopping.promote else max(1, math.ceil(share))
+
+
+def survives(trial_id: str, rung_index: int, stopping: Stopping) -> bool:
+    """Whether a trial below the cut is drawn to go on all the same."""
     draw = int(hashlib.sha256(f"{trial_id}/{rung_index}".encode()).hexdigest()[:12], 16) / 16**12
-    if draw < stopping.survival_probability:
-        return Decision("continue", "below the cut, drawn to go on", cutoff, stopping.survival_probability)
-    return Decision("stop", "below the cut", cutoff, stopping.survival_probability)
+    return draw < stopping.survival_probability
 
 
-class RungScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Hands every reported rung to `on_rung`, which journals it and decides."""
+def promotions(found: Standings, cell: str, rung_index: int, stopping: Stopping) -> list[dict[str, Any]]:
+    """The `promoted` entries that are due at a rung: trials reported below the cut that are above it by now.
 
-    def __init__(self, on_rung: Callable[[str, dict[str, Any]], Decision]) -> None:
-        super().__init__()
-        self.on_rung = on_rung
+    A trial that had been drawn to go on is promoted too: it would have gone on without the draw, so its probability of
+    going on becomes 1, and weights by its inverse stay right.
+    """
+    if not stopping.promote:
+        return []
+    ranked = found.ranked.get((cell, rung_index), [])
+    above = ranked[: num_above(len(ranked), stopping)]
+    due = []
+    for _, trial_id in above:
+        standing = found.trials[trial_id]
+        below = standing.rungs[rung_index]["reason"].startswith("below the cut")
+        if below and rung_index not in standing.promoted:
+            place = {"event": "promoted", "trial_id": trial_id, "cell": cell, "rung_index": rung_index}
+            due.append({**place, "cutoff": -above[-1][0], "probability": 1.0})
+    return due
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Ray Tune's hook: called for every report of a trial."""
-        decision = self.on_rung(trial.config["trial_id"], result)
-        return str(TrialScheduler.STOP if decision.action == "stop" else TrialScheduler.CONTINUE)
+
+def passed(standing: Standing, rung_index: int) -> bool:
+    """Whether a trial may go beyond a rung that it has reported."""
+    return standing.rungs[rung_index]["decision"] == "continue" or rung_index in standing.promoted
+
+
+def replay(journal: Iterable[Entry], stopping: Stopping, last_rung_index: int) -> list[str]:
+    """Decide again everything that a journal holds, each time from what stood before it.
+
+    Returns:
+        the differences, one line each: a rung whose decision would be another one, a promotion that was not due, one that
+        was due and is missing at the end. Empty if the journal is the journal of its own decisions.
+    """
+    found, differences = Standings(), list[str]()
+    due: dict[tuple[str, int], Entry] = {}
+    for entry in journal:
+        event = entry["event"]
+        if event == "rung":
+            trial_id, index = entry["trial_id"], entry["rung_index"]
+            score = float("nan") if entry["score"] is None else float(entry["score"])
+            place = (trial_id, entry["cell"], entry["role"], index)
+            last = max(last_rung_index, index) if entry["reason"] == "last rung" else last_rung_index
+            made = (entry["decision"], entry["reason"], entry["cutoff"], entry["probability"])
+            again = decide(found, *place, score, entry["reason"] == "diverged", stopping, last)
+            if made != (again.action, again.reason, again.cutoff, again.probability):
+                differences.append(f"{trial_id} at rung {index}: {made} was decided, {again} is now.")
+        elif event == "promoted":
+            key = (entry["trial_id"], entry["rung_index"])
+            if due.pop(key, None) is None:
+                differences.append(f"{key[0]} at rung {key[1]}: promoted, but that was not due.")
+        found.add(entry)
+        if event == "rung":
+            cell, index = entry["cell"], entry["rung_index"]
+            due |= {(p["trial_id"], index): p for p in promotions(found, cell, index, stopping)}
+    return differences + [f"{key[0]} at rung {key[1]}: a promotion was due." for key in due]

@@ -1,4 +1,4 @@
-"""Ray for the time of a sweep: started on this machine or connected to, with the noise of libraries kept in their files."""
+"""Ray for the time of a sweep: started here or connected to, what fits on it, and Ray's parts without a public door."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
 
+from xlray.canonical import InputError
 from xlray.config import Execution
-from xlray.trial import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT
+from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
+
+RUN_BYTES = 600_000_000  # what one run costs on the head: Tune's actor, Train's controller and its cleaner
 
 
 @contextlib.contextmanager
@@ -58,3 +61,57 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
+
+
+def num_slots(execution: Execution) -> int:
+    """Trials that can run at one time on the Ray that is connected; see `concurrent_trials`."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    head = next((n for n in nodes if "node:__internal_head__" in n["Resources"]), nodes[0])
+    # What the autoscaler may start counts, not what is up now: that may be nothing.
+    maximum = ray._private.state.state.get_max_resources_from_cluster_config()
+    return concurrent_trials(execution, [n["Resources"] for n in nodes], maximum, head["Resources"].get("memory"))
+
+
+def concurrent_trials(
+    execution: Execution,
+    nodes: Sequence[Mapping[str, float]],
+    maximum: Mapping[str, float] | None,
+    head_memory_bytes: float | None,
+) -> int:
+    """How many trials run at one time: as many as there are devices for, capped by the head's memory.
+
+    Args:
+        nodes: resources of the nodes that are up.
+        maximum: resources that the autoscaler may bring the cluster to; None without one.
+        head_memory_bytes: of the node where trials are driven from; None if it is not known.
+
+    Raises:
+        InputError: one trial's workers need more than there can be.
+    """
+    each = worker_resources(execution)
+    workers = sum(min(int(node.get(key, 0.0) // need) for key, need in each.items()) for node in nodes)
+    if maximum is not None:
+        workers = max(workers, min(int(maximum.get(key, 0.0) // need) for key, need in each.items()))
+    fits = workers // execution.num_workers
+    if fits == 0:
+        raise InputError(
+            f"execution: `{execution.num_workers} x {each} fits on the cluster` must hold, but it has room for "
+            f"{workers} such worker{'' if workers == 1 else 's'}."
+        )
+    drivers = sum(int(node.get("trial_driver", 0.0)) for node in nodes)
+    most = [max(1, int(head_memory_bytes // RUN_BYTES))] if head_memory_bytes else []
+    return max(1, min(execution.max_concurrent_trials or fits, drivers, *most))
+
+
+def ask_to_stop(key: str) -> None:
+    """Tell the workers that watch this key to save their state and end."""
+    ray.experimental.internal_kv._internal_kv_put(key, b"1", namespace=KV_NAMESPACE)
+
+
+def withdraw_request(run: str) -> None:
+    """Withdraw what a killed Train run asked of the autoscaler, which would keep or boot nodes for it for 180 s."""
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
+
+    get_or_create_autoscaling_coordinator().cancel_request.remote(requester_id=f"train-{run}")

@@ -8,34 +8,29 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ray
-import ray.tune
-from ray.tune.logger import TBXLoggerCallback
-
-from xlray.collect import OPEN_STATES, check_definition, statuses, write_results
-from xlray.config import Sweep, Trial
+from xlray.collect import OPEN_STATES, check_definition, write_results
+from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
-from xlray.driver import Driver, JournalCallback, Listener, open_trials
+from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.files import write_atomically
-from xlray.jobs import data_of, make_job, trial_title, write_job
+from xlray.jobs import data_of, make_job, write_job
 from xlray.journal import exclusive, read_journal
+from xlray.leases import Leases
 from xlray.phases import DataSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
+from xlray.queue import tune
 from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
-from xlray.scheduler import RungScheduler
-from xlray.session import ray_session
+from xlray.session import num_slots, ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
-from xlray.trial import fit, run_trial
 
 
 def run(
@@ -45,6 +40,7 @@ def run(
     address: str | None = None,
     listener: Listener = lambda _: None,
     plan: SweepPlan | None = None,
+    budget_hours: float | None = None,
 ) -> Results:
     """Run a sweep, or continue it: what is in the storage is not computed again.
 
@@ -54,6 +50,7 @@ def run(
         address: of a running Ray cluster; None starts Ray on this machine.
         plan: of this sweep, if it was made before.
         listener: gets every journal entry and `{"event": "stage", ...}` as things happen.
+        budget_hours: device-hours of this run after which no more trials are started.
 
     Raises:
         InputError: wrong use, before anything is started.
@@ -62,18 +59,20 @@ def run(
     check_writable(root)
     if plan is None:
         plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), root)
-    driver = Driver(plan, Store(root), listener)
+    # One driver has a sweep's journal at a time, so its name is enough: one that follows a killed one need not wait.
+    leases = Leases(root, f"sweep {sweep.name}", LEASE_TTL_S)
+    driver = Driver(plan, Store(root), listener, leases, budget_hours=budget_hours)
     directory = driver.directory
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "journal"):
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
-        driver.journal = read_journal(directory / "journal")
-        todo = open_trials(driver)
-        listener({"event": "stage", "stage": "planned", "trials": len(plan.trials), "open": len(todo)})
-        if todo:
-            _compute(driver, todo, address)
-        write_results(plan, driver.store)
+        is_open = driver.open(read_journal(directory / "journal"))
+        listener({"event": "stage", "stage": "planned", "trials": len(plan.trials)})
+        if is_open:
+            _compute(driver, address)
+        driver.close()
+        write_results(driver.plan, driver.store)
     return load_results(directory)
 
 
@@ -104,42 +103,26 @@ def prepare(
     return rows
 
 
-def _compute(driver: Driver, todo: list[Trial], address: str | None) -> None:
-    plan, store = driver.plan, driver.store
+def _compute(driver: Driver, address: str | None) -> None:
+    plan, store, directory = driver.plan, driver.store, driver.directory
     if plan.root is not None and plan.folder is not None:
         plan = driver.plan = replace(plan, folder=bring_encoder(store.root, plan.root, plan.folder))
     vocabulary = make_vocabulary(plan, store, driver.listener)
-    phases = {t.trial_id: plan.phases[t.trial_id] for t in todo}
-    shared = tuple(PlannedPhase(s) for s in plan.shared if not isinstance(s, TokenizerSpec))
-    directory = driver.directory
     with ray_session(plan.sweep.execution, address):
-        wanted = [p.spec for p in (*shared, *(p for ps in phases.values() for p in ps)) if not store.has(p.spec)]
+        driver.num_slots = num_slots(plan.sweep.execution)
+        wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, wanted, vocabulary, driver.listener)
-        before = tuple(p for p in shared if not store.has(p.spec))
-        if before:
-            driver.listener(
-                {"event": "stage", "stage": "pretrain", "progress": str(directory / "progress/shared.json")}
-            )
-            job = make_job("shared", before, plan, store, folders, vocabulary, directory)
-            write_job(directory / "jobs" / "shared.json", job)
-            fit(directory / "jobs" / "shared.json", plan.sweep.execution, f"shared-{os.urandom(3).hex()}")
-        known = statuses(driver.journal)
-        for trial in todo:
-            job = make_job(trial.trial_id, phases[trial.trial_id], plan, store, folders, vocabulary, directory)
-            write_job(directory / "jobs" / f"{trial.trial_id}.json", job)
-            if trial.trial_id not in known:
-                driver.write(
-                    {
-                        "event": "created",
-                        "trial_id": trial.trial_id,
-                        "cell": trial.cell,
-                        "role": trial.role,
-                        "tasks": list(trial.config.tasks),
-                        "seed": trial.config.seed,
-                    }
-                )
-        driver.listener({"event": "stage", "stage": "trials", "open": len(todo)})
-        _tune(driver, todo)
+        stage = ""
+
+        def write(name: str, phases: Sequence[PlannedPhase]) -> None:
+            job = make_job(name, tuple(phases), driver.plan, store, folders, vocabulary, directory)
+            write_job(directory / "jobs" / f"{name}.json", job)
+            nonlocal stage
+            if stage != (stage := "pretrain" if name == SHARED else "trials"):
+                driver.listener({"event": "stage", "stage": stage})
+
+        driver.write_job = write
+        tune(driver)
 
 
 def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener) -> Vocabulary:
@@ -178,38 +161,21 @@ def prepare_data(
     return folders
 
 
-def _tune(driver: Driver, todo: list[Trial]) -> None:
-    directory, sweep = driver.directory, driver.plan.sweep
-    titles = {t.trial_id: trial_title(sweep, t) for t in todo}
-    config = {
-        "trial_id": ray.tune.grid_search([t.trial_id for t in todo]),
-        "jobs": str(directory / "jobs"),
-    }
-    tuner = ray.tune.Tuner(
-        ray.tune.with_resources(run_trial, {"CPU": 0, "trial_driver": 1}),
-        param_space=config,
-        tune_config=ray.tune.TuneConfig(
-            metric="fi_accuracy",
-            mode="max",
-            scheduler=RungScheduler(driver.on_rung),
-            max_concurrent_trials=sweep.execution.max_concurrent_trials,
-            trial_name_creator=lambda trial: titles[trial.config["trial_id"]],
-            trial_dirname_creator=lambda trial: titles[trial.config["trial_id"]],
-        ),
-        run_config=ray.tune.RunConfig(
-            name="tensorboard",
-            storage_path=str(directory),
-            callbacks=[JournalCallback(driver), TBXLoggerCallback()],
-            failure_config=ray.tune.FailureConfig(max_failures=0),
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+EXIT_CODES = {"interrupted": 4, "storage": 4, "budget": 5, "failed": 3}
 
 
-def exit_code(results: Results) -> int:
-    """0 all trials ended, 3 some failed, 4 some are still open (interrupted: run again)."""
+def exit_code(results: Results) -> tuple[int, str | None]:
+    """What the last run of a sweep came to: an exit code, and why it halted if it did.
+
+    Returns:
+        0 all trials ended, 3 some failed, 4 some are still open (run again), 5 the budget is spent.
+    """
+    for entry in reversed(read_journal(results.directory / "journal")):
+        if entry["event"] == "halted":
+            return EXIT_CODES[entry["reason"]], str(entry["text"])
+        if entry["event"] == "opened":
+            break
     found = results.trials["status"].to_pylist()
     if any(status in OPEN_STATES for status in found):
-        return 4
-    return 3 if "failed" in found else 0
+        return 4, None
+    return (3 if "failed" in found else 0), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
@@ -17,13 +18,13 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlray import batches, engine, evaluate, mixture
-from xlray.batches import Layout
+from xlray import batches, engine, evaluate, mixture, packing
+from xlray.batches import Batch, Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import Ledger, copy_tokenizer, latest_state, load_model, load_weights, save_state, save_weights
 from xlray.data import open_examples
 from xlray.examples import Examples
-from xlray.feeding import Step, made_ahead, pack_step, pinned
+from xlray.interrupt import Interrupted, StopSignal
 from xlray.jobs import Job, data_key
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
@@ -37,11 +38,14 @@ from xlray.store import Store
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
 
 
-def run_phase(spec: Spec, job: Job) -> str | None:
+def run_phase(spec: Spec, job: Job, stop: StopSignal | None = None) -> str | None:
     """Bring the phase's result into the store, unless it is there; collective.
 
     Returns:
         Why the run is degenerate (its numbers mean nothing), or None.
+
+    Raises:
+        Interrupted: `stop` was agreed; the phase's state is saved.
     """
     store = Store(job.storage)
     if _agree(store.has(spec) if _rank() == 0 else None):
@@ -49,10 +53,10 @@ def run_phase(spec: Spec, job: Job) -> str | None:
     if isinstance(spec, RetrievalSpec):
         return _run_retrieval(spec, job, store)
     assert isinstance(spec, TrainSpec)
-    return _run_training(spec, job, store)
+    return _run_training(spec, job, store, stop)
 
 
-def _run_training(spec: TrainSpec, job: Job, store: Store) -> str | None:
+def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | None) -> str | None:
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
     plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
     attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
@@ -66,7 +70,7 @@ def _run_training(spec: TrainSpec, job: Job, store: Store) -> str | None:
         engine.restore_moments(running, state, batches.collate(examples, [], plan))
     first = int(state["next_step"]) if state is not None and saved is not None else spec.first_step
     ledger = Ledger(attempt, job.progress, spec, _world()) if _rank() == 0 else None
-    degenerate = _train(running, spec, examples, plan, job, first, attempt, ledger)
+    degenerate = _train(running, spec, examples, plan, job, first, attempt, ledger, stop)
     outcomes = _evaluate_target(running, spec, examples, plan, job, degenerate)
     weights = (
         None
@@ -100,17 +104,18 @@ def _train(
     first: int,
     attempt: Path,
     ledger: Ledger | None,
+    stop: StopSignal | None,
 ) -> str | None:
     """All steps from `first` on; returns why the run is degenerate, or None."""
     running.train()
     end = spec.first_step + spec.num_steps
-    total = torch.zeros(len(examples), device=running.device)  # stays there, so that no step waits for its losses
-    steps = _steps(spec, examples, plan, job, first)
-    for step in made_ahead(map(pinned, steps)) if total.is_cuda else steps:
-        total += engine.train_step(running, step.micro_batches, spec.learning_rate_at(step.number))
+    total = torch.zeros(len(examples))
+    for step, micro_batches in _steps(spec, examples, plan, job, first):
+        losses = engine.train_step(running, micro_batches, spec.learning_rate_at(step))
+        total += losses.cpu()
         if ledger is not None:
-            ledger.step(step.number, step.num_tokens, step.num_slots)
-        done = step.number + 1
+            ledger.step(step, sum(b.input_ids.numel() for b in micro_batches))
+        done = step + 1
         if done == end or (done - first) % CHECK_EVERY_STEPS == 0:
             dist.all_reduce(total)
             if not bool(torch.isfinite(total).all()):
@@ -118,10 +123,14 @@ def _train(
             if ledger is not None:
                 ledger.show(done - spec.first_step, float(total.sum()) / ((done - first - 1) % CHECK_EVERY_STEPS + 1))
             total.zero_()
-        if done != end and (done - spec.first_step) % job.execution.checkpoint_every_steps == 0:
+        stopped = stop is not None and stop.agreed()
+        due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
+        if done != end and (due or stopped):
             gathered = engine.gather_state(running)
             if _rank() == 0:
                 save_state(attempt / f"state-{done}.safetensors", gathered, done)
+        if done != end and stopped:
+            raise Interrupted
     return None
 
 
@@ -131,7 +140,7 @@ def _steps(
     plan: Layout,
     job: Job,
     first: int,
-) -> Iterator[Step]:
+) -> Iterator[tuple[int, list[Batch]]]:
     """This rank's micro-batches of each step. Which examples make up a step depends on the spec alone."""
     names = [d.task for d in spec.data]
     chances = mixture.probabilities([d.num_records for d in spec.data], spec.mixing, spec.cap, spec.temperature)
@@ -145,7 +154,9 @@ def _steps(
         start = step * spec.batch_size
         chosen = slice(start, start + spec.batch_size)
         step_rows = batches.step_rows(examples, tasks[chosen], rows[chosen], start, seed, plan)
-        yield pack_step(step, examples, step_rows, plan, job.execution.micro_batch_tokens, _rank(), _world())
+        lengths = np.array([examples[r.task].row_tokens[r.row] for r in step_rows])
+        mine = packing.plan_step(lengths, _world(), job.execution.micro_batch_tokens)[_rank()]
+        yield step, [batches.collate(examples, [step_rows[i] for i in batch], plan) for batch in mine]
 
 
 def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
@@ -262,11 +273,21 @@ def _device() -> torch.device:
     return torch.device("cpu")
 
 
-def run_phases(job: Job, report: Callable[[dict[str, Any]], None]) -> None:
+def run_phases(
+    job: Job, report: Callable[[dict[str, Any]], None], asked_to_stop: Callable[[], bool] = lambda: False
+) -> None:
     """Run the job's phases in order; after the last phase of a rung, report its scores on all ranks.
 
     A trunk or cooldown that diverged ends the trial after its rung was reported; a target that collapsed is only noted.
+
+    Args:
+        asked_to_stop: looked at before every phase and step; the state is then saved, and this returns.
     """
+    with contextlib.suppress(Interrupted):
+        _run_phases(job, report, StopSignal(asked_to_stop))
+
+
+def _run_phases(job: Job, report: Callable[[dict[str, Any]], None], stop: StopSignal) -> None:
     torch.set_num_threads(job.execution.cpus_per_worker)
     gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
     store = Store(job.storage)
@@ -274,7 +295,9 @@ def run_phases(job: Job, report: Callable[[dict[str, Any]], None]) -> None:
     headlines: dict[str, float] = {}
     signals: dict[str, float] = {}
     for i, planned in enumerate(job.phases):
-        reason = run_phase(planned.spec, job)
+        if stop.agreed_now():
+            raise Interrupted
+        reason = run_phase(planned.spec, job, stop)
         if reason:
             degenerate.append(f"{planned.spec.kind}: {reason}")
         if reason and planned.spec.kind in ("trunk", "cooldown"):  # nothing can be built on it: the rung has no scores

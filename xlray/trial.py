@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-import uuid
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ray.train
+from ray.experimental.internal_kv import _internal_kv_exists
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from xlray.config import Execution
+from xlray.failures import MAX_RETRIES
 from xlray.jobs import read_job
 
 # Read by Ray Train where `fit` is called and passed on to its controller and workers. The health check bounds how soon a
@@ -34,6 +38,9 @@ WORKER_ENVIRONMENT = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 
+KV_NAMESPACE = b"xlray"
+LOOK_EVERY_S = 1.0
+
 
 def worker(config: dict[str, Any]) -> None:
     """What each Ray Train worker runs: the phases of a job, with a report for each finished rung.
@@ -41,57 +48,80 @@ def worker(config: dict[str, Any]) -> None:
     Transformers and DeepSpeed are imported here and not above: the trial's actor and Train's controller need neither.
 
     Args:
-        config: `job`, the path of the job's document.
+        config: `job`, the path of the job's document, and `stop`, the key under which the driver asks to stop.
     """
     from xlray.train import run_phases
 
     job = read_job(Path(config["job"]))
-    run_phases(job, lambda metrics: ray.train.report({**metrics, "trial_name": job.name}))
+    asked = watch(config["stop"]) if ray.train.get_context().get_world_rank() == 0 else lambda: False
+    run_phases(job, lambda metrics: ray.train.report({**metrics, "trial_name": job.name}), asked)
 
 
-def fit(job: Path, execution: Execution, name: str, callbacks: list[Any] | None = None) -> None:
-    """Run the job on a fresh worker group and wait; a crashed group is restarted and goes on from the store.
+def watch(key: str) -> Callable[[], bool]:
+    """A function that says, at no cost, whether the driver has asked to stop; a thread looks once a second."""
+    asked = threading.Event()
 
-    Args:
-        name: of the Train run; never reused, since Train would resume from its own snapshot under the same name.
-        callbacks: Ray Train callbacks of the run.
+    def look() -> None:
+        while not _internal_kv_exists(key, namespace=KV_NAMESPACE):
+            time.sleep(LOOK_EVERY_S)
+        asked.set()
 
-    Raises:
-        ray.train.TrainingFailedError: the workers failed more often than `execution.max_failures`.
-    """
-    os.environ.update(TRAIN_ENVIRONMENT)
+    threading.Thread(target=look, name="xlray-stop", daemon=True).start()
+    return asked.is_set
+
+
+def worker_resources(execution: Execution) -> dict[str, float]:
+    """What each worker of a trial asks of Ray."""
     resources: dict[str, float] = {"CPU": execution.cpus_per_worker}
     if execution.gpus_per_worker:
         resources["GPU"] = execution.gpus_per_worker
+    return resources
+
+
+def fit(job: Path, execution: Execution, name: str, stop: str, callbacks: list[Any] | None = None) -> None:
+    """Run the job on a fresh worker group and wait.
+
+    Args:
+        name: of the Train run, and its id with the autoscaler; never reused, since Train would resume from its own
+            snapshot under the same name.
+        stop: key under which the driver asks the workers to stop.
+        callbacks: Ray Train callbacks of the run.
+
+    Raises:
+        ray.train.TrainingFailedError: a worker failed. What follows is the driver's decision; only a node that was
+            drained in time is replaced here, since the run goes on without a restart of its controller.
+    """
+    os.environ.update(TRAIN_ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
         trainer = TorchTrainer(
             worker,
-            train_loop_config={"job": str(job)},
+            train_loop_config={"job": str(job), "stop": stop},
             torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.num_workers,
                 use_gpu=execution.gpus_per_worker > 0,
-                resources_per_worker=resources,
+                resources_per_worker=worker_resources(execution),
                 placement_strategy="PACK",
             ),
             run_config=ray.train.RunConfig(
                 name=name,
                 storage_path=scratch,
                 callbacks=callbacks or [],
-                failure_config=ray.train.FailureConfig(max_failures=execution.max_failures),
+                failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=MAX_RETRIES["node"]),
             ),
         )
+        # The driver must know the id to withdraw the request of a run that was killed. It is no public field.
+        object.__setattr__(trainer.train_run_context, "run_id", name)
         trainer.fit()
 
 
 def run_trial(config: dict[str, Any]) -> None:
-    """The function that Ray Tune runs: the trial's Train run, whose reports are forwarded to Tune.
+    """The function that Ray Tune runs: the job's Train run, whose reports are forwarded to Tune.
 
     Args:
-        config: `trial_id` and `jobs`, the folder of the sweep's job documents.
+        config: `trial_id`, `run`, `stop`, and `jobs`, the folder of the sweep's job documents.
     """
     from ray.tune.integration.ray_train import TuneReportCallback
 
     path = Path(config["jobs"]) / f"{config['trial_id']}.json"
-    job = read_job(path)
-    fit(path, job.execution, f"{job.name}-{uuid.uuid4().hex[:6]}", [TuneReportCallback()])
+    fit(path, read_job(path).execution, config["run"], config["stop"], [TuneReportCallback()])

@@ -1,0 +1,46 @@
+import pytest
+
+from xlray.failures import classify, common_error, may_retry, signature
+
+ERRORS = {
+    "memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "storage": "OSError: [Errno 28] No space left on device: '/store/phases/x'",
+    "node": "The actor died because its node has died. Node Id: 5f1e",
+    "process": "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.",
+    "bug": "ValueError: unknown label 'x'",
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_each_kind_is_recognised(kind):
+    assert classify(f"Traceback (most recent call last):\n  File ...\n{ERRORS[kind]}") == kind
+
+
+def test_the_cause_wins_over_what_it_does_to_the_other_ranks():
+    collateral = "RuntimeError: [gloo] Connection closed by peer [10.0.0.1]:123"
+    assert classify(collateral) == "process"
+    for kind in ("memory", "storage", "node"):
+        assert classify(f"[Rank 1] {collateral}\n[Rank 0] {ERRORS[kind]}") == kind
+
+
+def test_a_lost_node_is_not_charged_and_a_bug_is_never_tried_again():
+    assert [may_retry("process", {"process": n}, 2) for n in range(4)] == [True, True, False, False]
+    assert may_retry("node", {"node": 50, "process": 2}, 2)
+    assert not may_retry("node", {"node": 100}, 2)
+    assert may_retry("memory", {"memory": 7}, 0) and not may_retry("memory", {"memory": 8}, 0)
+    assert not may_retry("bug", {}, 99) and not may_retry("storage", {}, 99)
+
+
+def test_a_signature_keeps_the_words_and_drops_paths_hashes_and_numbers():
+    first = signature("Traceback\n  File 1\nValueError: /a/b/trunk-3f2a9c01bd: row 12 has label 'x'\n\n")
+    assert first == signature("ValueError: /other/trunk-77aa12345f: row 9,001 has label 'x'".replace("9,001", "9001"))
+    assert first != signature("ValueError: /a/b/trunk-3f2a9c01bd: row 12 has label 'y'")
+    assert "label" in first
+
+
+def test_three_trials_that_fail_alike_share_their_error():
+    alike = [f"OSError: /data/t{i}: no such file" for i in range(3)]
+    assert common_error(alike) is not None
+    assert common_error(alike[:2]) is None
+    assert common_error([*alike[:2], "KeyError: 'x'"]) is None
+    assert common_error(["KeyError: 'x'", *alike]) is not None

@@ -1,0 +1,54 @@
+"""Why a trial failed, and what follows: pure functions of the error's text. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+# The first kind whose pattern occurs decides: when one process dies, the others report broken connections, and a node
+# that goes away takes processes with it.
+KINDS = (
+    ("memory", r"OutOfMemoryError|CUDA out of memory|MemoryError|can't allocate memory|running low on memory"),
+    ("storage", r"No space left on device|Read-only file system|Disk quota exceeded|StorageError"),
+    ("node", r"[Nn]ode has died|node was (?:terminated|preempted|lost)|NodeDiedError|PreemptionError|preempted"),
+    (
+        "process",
+        r"ActorDiedError|RayActorError|WorkerCrashedError|WorkerHealthCheck|StartupTimeoutError|StartupFailedError"
+        r"|[Cc]onnection (?:closed|reset|refused)|Broken pipe|NCCL(?:Hang)?Error|NCCL error|the trial's process died",
+    ),
+)
+MAX_RETRIES = {"memory": 8, "node": 100}  # not charged to `max_failures`, yet bounded
+SAME_ERROR_TRIALS = 3  # as many trials failing alike, with no rung reported between them: it is not the trials
+
+
+def classify(error: str) -> str:
+    """The kind of a failure: memory, storage, node, process, or bug (an exception in the code that ran)."""
+    return next((kind for kind, pattern in KINDS if re.search(pattern, error)), "bug")
+
+
+def may_retry(kind: str, tried: Mapping[str, int], max_failures: int) -> bool:
+    """Whether a trial that failed is started again at once.
+
+    Args:
+        tried: kind to how often it was tried again for it.
+    """
+    limit = max_failures if kind == "process" else MAX_RETRIES.get(kind, 0)
+    return tried.get(kind, 0) < limit
+
+
+def signature(error: str) -> str:
+    """The last line of an error without what differs from trial to trial: paths, hashes, numbers."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    text = lines[-1] if lines else ""
+    text = re.sub(r"(/[^\s'\":,]*)+", "<path>", text)
+    return re.sub(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b|\d+(\.\d+)?", "<number>", text)
+
+
+def common_error(errors: Sequence[str]) -> str | None:
+    """The signature shared by the last `SAME_ERROR_TRIALS` errors, or None.
+
+    Args:
+        errors: of different trials that failed, since a rung was last reported.
+    """
+    last = {signature(error) for error in errors[-SAME_ERROR_TRIALS:]}
+    return last.pop() if len(errors) >= SAME_ERROR_TRIALS and len(last) == 1 else None

@@ -1,0 +1,182 @@
+"""Ray Tune around the driver: it starts what the driver launches and tells it what happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+from ray.tune.logger import TBXLoggerCallback
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from xlray.driver import LEASE_TTL_S, SHARED, Driver
+from xlray.jobs import trial_title
+from xlray.session import ask_to_stop, withdraw_request
+from xlray.trial import run_trial
+
+WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
+MAX_JOBS = 1_000_000_000
+
+
+class Queue(Searcher):  # type: ignore[misc]
+    """Hands Tune the driver's launches, one by one."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(metric="fi_accuracy", mode="max")
+        self.driver = driver
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """A job to start, None to be asked again, or the end."""
+        launch = self.driver.next()
+        if launch is not None:
+            jobs, stop = str(self.driver.directory / "jobs"), stop_key(self.driver)
+            return {"trial_id": launch.name, "run": launch.run, "jobs": jobs, "stop": stop}
+        return str(Searcher.FINISHED) if self.driver.done() else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the driver hears of it from `Events`."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is what a later run goes on from."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing; see `save`."""
+
+
+class RungScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Hands every reported rung to the driver, which journals it and decides. A trial that pauses is stopped, too."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self.driver = driver
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Ray Tune's hook: called for every report of a trial."""
+        if "rung_index" not in result:
+            return str(TrialScheduler.CONTINUE)
+        action = self.driver.on_rung(trial.config["trial_id"], result)
+        return str(TrialScheduler.CONTINUE if action == "continue" else TrialScheduler.STOP)
+
+
+class Events(ray.tune.Callback):  # type: ignore[misc]
+    """Tells the driver how jobs end, and clears away what Ray keeps of a killed one."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.to_withdraw: list[tuple[float, str]] = []
+        self.asked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.driver.look()
+        halted = self.driver.halted
+        if halted is not None and halted[0] in ("interrupted", "storage") and not self.asked:
+            self.asked = True
+            ask_to_stop(stop_key(self.driver))
+        while self.to_withdraw and time.monotonic() >= self.to_withdraw[0][0]:
+            withdraw_request(self.to_withdraw.pop(0)[1])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._ended(trial, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        file = Path(trial.error_file) if trial.error_file else None
+        text = file.read_text() if file is not None and file.exists() else "the trial's process died"
+        self._ended(trial, text.strip()[-8000:])
+
+    def _ended(self, trial: Any, error: str | None) -> None:
+        self.to_withdraw.append((time.monotonic() + WITHDRAW_AFTER_S, trial.config["run"]))
+        self.driver.on_end(trial.config["trial_id"], error)
+
+
+def tune(driver: Driver, extra_callbacks: Sequence[ray.tune.Callback] = ()) -> None:
+    """Run the driver's queue to its end."""
+    titles = {trial_id: trial_title(driver.plan.sweep, trial) for trial_id, trial in driver.trials.items()}
+    titles[SHARED] = SHARED
+
+    def title(trial: Any) -> str:
+        name = trial.config["trial_id"]
+        return titles.get(name) or trial_title(driver.plan.sweep, driver.trials[name])
+
+    os.environ.update(
+        {
+            "TUNE_MAX_PENDING_TRIALS_PG": str(driver.num_slots),
+            "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # Tune's own restore is not used
+            "TUNE_DISABLE_SIGINT_HANDLER": "1",
+            "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job may end before its first rung
+        }
+    )
+    tuner = ray.tune.Tuner(
+        ray.tune.with_resources(run_trial, {"CPU": 0, "trial_driver": 1}),
+        tune_config=ray.tune.TuneConfig(
+            metric="fi_accuracy",
+            mode="max",
+            search_alg=Queue(driver),
+            num_samples=MAX_JOBS,
+            scheduler=RungScheduler(driver),
+            trial_name_creator=title,
+            trial_dirname_creator=title,
+        ),
+        run_config=ray.tune.RunConfig(
+            name="tensorboard",
+            storage_path=str(driver.directory),
+            callbacks=[Events(driver), TBXLoggerCallback(), *extra_callbacks],
+            failure_config=ray.tune.FailureConfig(max_failures=0),
+            verbose=0,
+        ),
+    )
+    with gentle_interrupts(driver), renewed(driver):
+        tuner.fit()
+
+
+def stop_key(driver: Driver) -> str:
+    """What the workers of this run look at to see whether they shall stop."""
+    number = sum(entry["event"] == "opened" for entry in driver.journal)
+    return f"xlray/{driver.plan.sweep.name}/{number}/stop"
+
+
+@contextlib.contextmanager
+def gentle_interrupts(driver: Driver) -> Iterator[None]:
+    """The first SIGINT asks the driver to stop, the second is a KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(number: int, frame: Any) -> None:
+        if driver.asked_to_stop:
+            raise KeyboardInterrupt
+        driver.asked_to_stop = True
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def renewed(driver: Driver) -> Iterator[None]:
+    """Keep the driver's leases alive."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(LEASE_TTL_S / 4):
+            with contextlib.suppress(OSError):  # a storage that is away for a moment
+                driver.leases.renew()
+
+    thread = threading.Thread(target=renew, name="xlray-leases", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

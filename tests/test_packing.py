@@ -110,23 +110,18 @@ def test_plans_refuse_what_cannot_be_packed(plan):
         plan(np.array([3]), 0, 10)
 
 
-@given(LENGTHS, st.integers(1, 16), st.sampled_from([0.0, 0.15, 0.5]))
-def test_buckets_hold_every_sequence_once_in_bounded_padding(lengths, multiple, max_waste):
-    groups = packing.bucket(lengths, multiple, max_waste)
-    assert sorted(i for indices, _ in groups for i in indices) == list(range(len(lengths)))
-    rounded = -(-lengths // multiple) * multiple
-    for indices, length in groups:
-        assert length % multiple == 0 and length == rounded[indices].max()
-    padded = sum(len(indices) * length for indices, length in groups)
-    assert padded * (1 - max_waste) <= rounded.sum() + 1e-6
-    padded_lengths = [length for _, length in groups]
-    assert padded_lengths == sorted(set(padded_lengths), reverse=True)
-    assert packing.waste_ratio(lengths, groups) == pytest.approx(1 - lengths.sum() / padded if padded else 0)
-
-
-def test_buckets_merge_like_lengths_and_keep_unlike_ones_apart():
-    groups = packing.bucket(np.array([64, 60, 57, 16, 9, 12, 61, 56]))
-    assert [(indices.tolist(), length) for indices, length in groups] == [([0, 1, 2, 6, 7], 64), ([3, 4, 5], 16)]
+@given(LENGTHS, WORLD, BUDGET)
+def test_slots_are_the_tokens_of_the_fullest_rank_on_all_and_count_dummies(lengths, world_size, budget):
+    plan = packing.plan_step(lengths, world_size, budget)
+    slots = packing.num_slots(plan, lengths)
+    assert slots >= lengths.sum()
+    assert slots <= lengths.sum() + world_size * (lengths.max(initial=0) + max(len(share) for share in plan))
+    assert (
+        packing.num_slots(
+            [[np.array([0, 1]), np.array([2])], [np.array([3]), np.array([], dtype=int)]], np.array([5, 4, 3, 6])
+        )
+        == 24
+    )
 
 
 def test_a_million_items_are_planned_in_seconds():

@@ -266,6 +266,7 @@ def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(w
         torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7, msg=name)
     record = world.store.done(spec)["record"]
     assert record["num_steps"] == 12
+    assert record["padding_ratio"] == 0  # one rank never waits, and nothing is padded
     assert record["num_executed_steps"] == 12 + record["num_repeated_steps"]
     assert record["num_repeated_steps"] == 2 + 1
     assert undisturbed.store.done(spec)["record"]["num_repeated_steps"] == 0

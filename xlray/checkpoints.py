@@ -122,7 +122,7 @@ class Ledger:
     """Counts the steps that were executed, also those that a crash lost, and feeds the live view.
 
     `steps.log` gets one line per executed step with a plain write, which survives SIGKILL of the process: "step tokens
-    seconds". The cost of a phase and the steps repeated after crashes are read from it.
+    slots seconds". The cost of a phase and the steps repeated after crashes are read from it.
     """
 
     def __init__(self, attempt: Path, progress: Path | None, spec: TrainSpec, num_workers: int) -> None:
@@ -135,11 +135,11 @@ class Ledger:
         self.shown = 0.0
         self.first_step_at: float | None = None
 
-    def step(self, step: int, tokens: int) -> None:
-        """Record one executed step; `tokens` of this rank."""
+    def step(self, step: int, num_tokens: int, num_slots: int) -> None:
+        """Record one executed step of all ranks."""
         now = time.monotonic()
         self.first_step_at = self.first_step_at or time.time()
-        self.file.write(f"{step} {tokens * self.num_workers} {now - self.before:.4f}\n".encode())
+        self.file.write(f"{step} {num_tokens} {num_slots} {now - self.before:.4f}\n".encode())
         self.before = now
 
     def show(self, done: int, loss: float) -> None:
@@ -155,17 +155,19 @@ class Ledger:
         )
 
     def record(self) -> dict[str, Any]:
-        """Steps, tokens and device-seconds over all attempts at this phase."""
+        """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""
         self.file.close()
         seconds = time.monotonic() - self.before  # evaluation and saving
-        lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 2]
+        lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 3]
         steps = [int(line[0]) for line in lines]
-        seconds += sum(float(line[2]) for line in lines)
+        seconds += sum(float(line[3]) for line in lines)
+        num_tokens, num_slots = (sum(int(line[i]) for line in lines) for i in (1, 2))
         return {
             "num_steps": self.spec.num_steps,
             "num_executed_steps": len(steps),
             "num_repeated_steps": len(steps) - len(set(steps)),
-            "num_tokens": sum(int(line[1]) for line in lines),
+            "num_tokens": num_tokens,
+            "padding_ratio": 1 - num_tokens / num_slots if num_slots else 0.0,
             "device_seconds": seconds * self.num_workers,
             "first_step_at": self.first_step_at,
         }

@@ -122,44 +122,16 @@ def plan_evaluation(lengths: NDArray[np.integer], world_size: int, budget: int) 
     return _pad([batches[rank::world_size] for rank in range(world_size)])
 
 
-def bucket(lengths: NDArray[np.integer], multiple: int = 8, max_waste: float = 0.15) -> list[tuple[Indices, int]]:
-    """Groups of like length for padded attention over the sequences of one micro-batch.
+def num_slots(plan: list[list[Indices]], lengths: NDArray[np.integer]) -> int:
+    """Tokens of the fullest rank times the number of ranks: what a step costs, since all ranks wait for the last.
 
-    Lengths are rounded up to `multiple`. From the longest down, classes of equal length join one group as long as at
-    most `max_waste` of its padded tokens is padding beyond that rounding.
+    An empty micro-batch counts as its one dummy token. What exceeds the tokens of the examples is idle.
 
     Args:
-        lengths: [num_sequences] integer, tokens.
-        multiple: padded lengths are multiples of this.
-        max_waste: share of padding that a group may hold, 0 to 1.
-
-    Returns:
-        (ascending int64 indices into `lengths`, padded length) per group; all indices appear once, and all groups
-        together hold at most `sum(rounded lengths) / (1 - max_waste)` padded tokens.
+        plan: as `plan_step` returns it.
+        lengths: [num_examples] integer, tokens.
     """
-    require(multiple >= 1, "multiple >= 1", multiple, "packing.bucket")
-    require(0 <= max_waste < 1, "0 <= max_waste < 1", max_waste, "packing.bucket")
-    rounded = -(-np.asarray(lengths, dtype=np.int64) // multiple) * multiple
-    classes, counts = np.unique(rounded, return_counts=True)
-    groups: list[tuple[Indices, int]] = []
-    first = len(classes) - 1
-    while first >= 0:
-        longest, num, tokens, last = int(classes[first]), 0, 0, first
-        while last >= 0:
-            num, tokens = num + int(counts[last]), tokens + int(counts[last] * classes[last])
-            if tokens < (1 - max_waste) * num * longest:
-                break
-            last -= 1
-        lowest = classes[last + 1]
-        groups.append((np.flatnonzero((rounded >= lowest) & (rounded <= longest)), longest))
-        first = last
-    return groups
-
-
-def waste_ratio(lengths: NDArray[np.integer], groups: list[tuple[Indices, int]]) -> float:
-    """Share of the padded tokens of `groups` that is padding, 0 to 1."""
-    padded = sum(len(indices) * length for indices, length in groups)
-    return 1 - sum(int(lengths[indices].sum()) for indices, _ in groups) / padded if padded else 0.0
+    return len(plan) * max(sum(max(1, int(lengths[batch].sum())) for batch in share) for share in plan)
 
 
 def _longest_first(lengths: NDArray[np.integer]) -> Indices:

@@ -18,12 +18,13 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlray import batches, engine, evaluate, mixture, packing
-from xlray.batches import Batch, Layout
+from xlray import batches, engine, evaluate, mixture
+from xlray.batches import Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import Ledger, copy_tokenizer, latest_state, load_model, load_weights, save_state, save_weights
 from xlray.data import open_examples
 from xlray.examples import Examples
+from xlray.feeding import Step, made_ahead, pack_step, pinned
 from xlray.interrupt import Interrupted, StopSignal
 from xlray.jobs import Job, data_key
 from xlray.metrics import headline
@@ -109,13 +110,13 @@ def _train(
     """All steps from `first` on; returns why the run is degenerate, or None."""
     running.train()
     end = spec.first_step + spec.num_steps
-    total = torch.zeros(len(examples))
-    for step, micro_batches in _steps(spec, examples, plan, job, first):
-        losses = engine.train_step(running, micro_batches, spec.learning_rate_at(step))
-        total += losses.cpu()
+    total = torch.zeros(len(examples), device=running.device)  # stays there, so that no step waits for its losses
+    steps = _steps(spec, examples, plan, job, first)
+    for step in made_ahead(map(pinned, steps)) if total.is_cuda else steps:
+        total += engine.train_step(running, step.micro_batches, spec.learning_rate_at(step.number))
         if ledger is not None:
-            ledger.step(step, sum(b.input_ids.numel() for b in micro_batches))
-        done = step + 1
+            ledger.step(step.number, step.num_tokens, step.num_slots)
+        done = step.number + 1
         if done == end or (done - first) % CHECK_EVERY_STEPS == 0:
             dist.all_reduce(total)
             if not bool(torch.isfinite(total).all()):
@@ -140,7 +141,7 @@ def _steps(
     plan: Layout,
     job: Job,
     first: int,
-) -> Iterator[tuple[int, list[Batch]]]:
+) -> Iterator[Step]:
     """This rank's micro-batches of each step. Which examples make up a step depends on the spec alone."""
     names = [d.task for d in spec.data]
     chances = mixture.probabilities([d.num_records for d in spec.data], spec.mixing, spec.cap, spec.temperature)
@@ -154,9 +155,7 @@ def _steps(
         start = step * spec.batch_size
         chosen = slice(start, start + spec.batch_size)
         step_rows = batches.step_rows(examples, tasks[chosen], rows[chosen], start, seed, plan)
-        lengths = np.array([examples[r.task].row_tokens[r.row] for r in step_rows])
-        mine = packing.plan_step(lengths, _world(), job.execution.micro_batch_tokens)[_rank()]
-        yield step, [batches.collate(examples, [step_rows[i] for i in batch], plan) for batch in mine]
+        yield pack_step(step, examples, step_rows, plan, job.execution.micro_batch_tokens, _rank(), _world())
 
 
 def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:

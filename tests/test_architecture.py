@@ -15,11 +15,11 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "sources", "plan", "forecast", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
+    "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "costs", "simulate", "forecast", "definition", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
     "train", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "export_commands", "phase_commands", "bench_commands", "cli", "__main__", "__init__",
+    "plan_commands", "export_commands", "phase_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
@@ -29,7 +29,7 @@ DOORS = {
     "torch": "batches model engine checkpoints evaluate interrupt train bench",
     "deepspeed": "engine bench",
     "transformers": "model bench",
-    "typer": "cli task_commands export_commands phase_commands bench_commands",
+    "typer": "cli plan_commands task_commands export_commands phase_commands bench_commands",
     "rich": "live screens task_screens output cli",
     "matplotlib": "figures report",
     "jinja2": "report",

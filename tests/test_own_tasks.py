@@ -11,8 +11,9 @@ import pytest
 
 from xlray import mini
 from xlray.canonical import InputError
-from xlray.collect import check_definition, sweep_folder
+from xlray.collect import sweep_folder
 from xlray.config import Sweep
+from xlray.definition import check_definition
 from xlray.plan import plan_sweep
 from xlray.recipes import Subset, Target
 from xlray.tasks import Generated, Task

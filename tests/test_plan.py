@@ -1,21 +1,39 @@
 import dataclasses
 import functools
 import itertools
+import json
+from pathlib import Path
 from unittest import mock
 
+import helpers
 import pytest
 
-from xlray import sources
+from xlray import definition, sources
 from xlray.canonical import InputError
-from xlray.config import SIGNALS, Sweep
-from xlray.forecast import naive_steps, steps_of, summary
+from xlray.config import Stopping, Sweep
+from xlray.costs import num_parameters, phase_cost
+from xlray.encoders import architecture_of
+from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
+from xlray.loading import load_sweep
+from xlray.mini import MINI_TASKS
 from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
-from xlray.plan import plan_sweep, ranking_languages
-from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
+from xlray.plan import plan_sweep
+from xlray.recipes import (
+    KNOWN_ARCHITECTURES,
+    XLM_R_BASE,
+    XLM_R_LARGE,
+    Architecture,
+    Encoder,
+    Intermediate,
+    Pretraining,
+    Subset,
+    Target,
+)
 from xlray.registry import find_task
+from xlray.settings import with_fields
 from xlray.store import Store
+from xlray.subsets import at_sizes, random_subsets
 from xlray.tasks import load_records
-from xlray.tasks.task import Generated, Task
 
 ENCODER = Pretraining(
     ("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=256, batch_size=32, max_length=64
@@ -203,10 +221,11 @@ def test_the_summary_has_the_fields_that_programs_rely_on(plan, tmp_path):
         "minimum_detectable_effect",
     }
     assert found["phases"].keys() == {"new", "shared", "stored"}
-    assert found["saved"].keys() == {"trunk", "sharing", "stopping"}
+    assert found["saved"].keys() == {"trunk", "sharing", "stopping", "probes"}
     assert found["trials"] == 6
     assert found["cells"] == {"0": 2, "2-all": 2, "1-all": 2}
-    assert found["device_hours"] is None
+    assert found["device_hours_source"].startswith("assumed: 15 GFLOP/s")
+    assert [t["cell"] for t in found["trial_list"]] == ["0", "2-all", "1-all"] * 2
 
 
 # By hand: a trunk to 256 in batches of 32 takes 8 steps, its cooldowns 1 + 1 + 2; targets 2 + 2 + 4 and 3 + 3 + 3.
@@ -220,27 +239,31 @@ def test_steps_are_those_of_distinct_phases(plan, tmp_path):
     assert found["phases"]["new"] == 2 + 4 * 15 + 2 * 3 + 1  # retrieval from the encoder has no seed: both share it
 
 
-def test_naive_steps_train_every_size_from_scratch(plan, tmp_path):
-    naive, with_trunk = naive_steps(plan)
-    from_scratch = 2 + 4 + 8
-    assert naive == PRETRAINING + 4 * (from_scratch + COOLDOWNS + FINE_TUNING) + 2 * FINE_TUNING
-    assert naive - with_trunk == 4 * (from_scratch - TRUNK)
+def test_naive_steps_train_every_size_from_scratch_with_full_targets(plan, tmp_path):
+    naive, probes, trunk = naive_steps(plan)
+    from_scratch, full = 2 + 4 + 8, 3 * 4 + 3 * 3
+    assert naive == PRETRAINING + 4 * (from_scratch + COOLDOWNS + full) + 2 * full
+    assert trunk == 4 * (from_scratch - TRUNK)
+    assert probes == 6 * (full - FINE_TUNING)
     found = summary(plan, Store(tmp_path))
-    assert (found["naive_steps"], found["saved"]["trunk"]) == (naive, naive - with_trunk)
-    assert found["steps"] < naive
-    assert found["steps_ratio"] == found["steps"] / naive
+    saved = found["saved"]
+    assert (found["naive_steps"], saved["trunk"], saved["probes"]) == (naive, trunk, probes)
+    assert naive - saved["trunk"] - saved["probes"] - saved["sharing"] - saved["stopping"] == found["expected_steps"]
+    # Smaller targets at early rungs are no saving of the design.
+    assert found["steps_ratio"] == (found["expected_steps"] + probes) / naive
 
 
 def test_with_one_rung_there_is_no_trunk_to_share():
-    naive, with_trunk = naive_steps(plan_sweep(replace_recipe(rungs=(64,)), None))
-    assert naive == with_trunk
+    _, probes, trunk = naive_steps(plan_sweep(replace_recipe(rungs=(64,)), None))
+    assert (probes, trunk) == (0, 0)
 
 
 def test_phases_that_several_trials_need_are_counted_as_shared(plan, tmp_path):
     uses = [phase_hash(p.spec) for phases in plan.phases.values() for p in phases]
     within = [{phase_hash(p.spec) for p in phases} for phases in plan.phases.values()]
     shared = sum(map(len, within)) - len(set(uses))
-    assert shared == 1  # the retrieval of the two controls
+    # The retrieval of the two controls, whose repeated probes are shared within a trial.
+    assert shared == 1
     assert summary(plan, Store(tmp_path))["phases"]["shared"] == shared
 
 
@@ -266,98 +289,163 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     assert found["phases"]["new"] == len(specs) - len(one_of_each)
     rest = [s for s in specs if s not in one_of_each.values()]
     assert found["remaining_steps"] == sum(map(steps_of, rest))
-    assert found["device_hours"] == pytest.approx(7.0 * sum(max(1, steps_of(s)) for s in rest) / 3600)
-    assert found["storage_bytes"] > 0
+    costs = {spec.key: phase_cost(spec, plan.architecture) for spec in specs}
+    rate = {s.kind: 7.0 * max(1, steps_of(s)) / costs[s.key].flops for s in one_of_each.values() if costs[s.key].flops}
+    expected = sum(rate.get(s.kind, 0.0) * costs[s.key].flops for s in rest) / 3600
+    assert found["device_hours_at_most"] == pytest.approx(expected)
+    assert found["device_hours_source"].startswith("measured here for cooldown, pretrain, retrieval, target, trunk")
+    assert 0 < found["device_hours"] <= found["device_hours_at_most"]
 
 
-# --- what ranks trials ---------------------------------------------------------------------------------------------
+def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):
+    alone = summary(plan, Store(tmp_path), Terms(price_per_hour=2.5, device_tflops=0.001))
+    assert alone["cost"] == pytest.approx(2.5 * alone["device_hours"])
+    assert alone["device_hours_source"] == "assumed: 0.001 TFLOP/s per device, as given"
+    faster = summary(plan, Store(tmp_path), Terms(device_tflops=1.0))
+    assert faster["device_hours"] < alone["device_hours"] and faster["cost"] is None
+    several = summary(plan, Store(tmp_path), Terms(devices=4, device_tflops=0.001))
+    assert several["wall_hours"] < alone["wall_hours"] == pytest.approx(alone["device_hours"])
+    assert several["steps"] == alone["steps"]
 
 
-def tagged(name, kind="tagging"):
-    """A target of the sweep's own that can be evaluated in Turkish and Russian as well."""
-    source = find_task("mini_udpos").source if kind == "tagging" else find_task("mini_tatoeba").source
-    prefixes = ("dev", "test") if kind == "tagging" else ("all",)
-    splits = [f"{prefix}/{code}" for prefix in prefixes for code in ("fi", "en", "tr", "ru")]
-    made = Generated(("train/en", *splits), lambda key: itertools.islice(source.generate("dev/fi"), 9))
-    return Task(name, kind, "target", ("en", "fi", "tr", "ru"), made, labels=find_task("mini_udpos").labels)
+def test_a_budget_below_the_expected_hours_is_refused(plan, tmp_path):
+    hours = summary(plan, Store(tmp_path))["device_hours"]
+    check_hours(summary(plan, Store(tmp_path), Terms(budget_hours=1.01 * hours)))
+    with pytest.raises(BudgetError, match=r"are expected \(assumed"):
+        check_hours(summary(plan, Store(tmp_path), Terms(budget_hours=0.99 * hours)))
+    with pytest.raises(InputError, match="--budget-hours: a number above 0"):
+        Terms(budget_hours=0)
 
 
-def pivot_sweep(pivots=("tr",), select_by="pivot-dev", tasks=("mini_topic_en",), **changes):
-    own = (tagged("words"), tagged("pairs", "retrieval"))
-    targets = tuple(Target(t.name, 96, max_length=64, stride=32, pivots=pivots) for t in own)
-    values = {"own_tasks": own, "targets": targets, "select_by": select_by, "measure": (Subset(tasks),)}
-    fixed = {"explore": (), "seeds": (0,), "drop_overlap": False}
-    return dataclasses.replace(SWEEP, **{**values, **fixed, **changes})
+def test_the_storage_of_a_large_encoder_is_its_states_and_weights():
+    whole, body = num_parameters(KNOWN_ARCHITECTURES[XLM_R_LARGE.path])
+    assert (round(whole / 1e6), round(body / 1e6)) == (559, 302)  # 560 M with the pooler, as published
+    data = helpers.data_spec("panx", "tagging", "train/en", [{}], labels=("O",))
+    trunk = helpers.train_spec("trunk", "p", [data], schedule="warmup_constant")
+    cooldown = helpers.train_spec("cooldown", "p", [data], schedule="decay")
+    costs = [phase_cost(spec, KNOWN_ARCHITECTURES[XLM_R_LARGE.path]) for spec in (trunk, cooldown)]
+    assert [round(cost.bytes / 1e9, 1) for cost in costs] == [6.7, 2.2]
 
 
-def test_pivots_are_evaluated_on_dev_alone_and_enter_no_accuracy(monkeypatch):
-    monkeypatch.setattr(sources, "load_records", lambda task, split, *_: load_records(task, split))
-    plan = plan_sweep(pivot_sweep(("tr", "ru")), None)
-    words, pairs = (p.spec for p in plan.phases[plan.trials[0].trial_id][-2:])
-    assert [(e.split, e.language, e.sealed, e.selection) for e in words.evaluations] == [
-        ("dev", "fi", False, True),
-        ("dev", "en", False, False),
-        ("dev", "tr", False, False),
-        ("dev", "ru", False, False),
-        ("test", "fi", True, False),
-    ]
-    assert [(e.data.split, e.split, e.selection) for e in pairs.evaluations] == [
-        ("all/fi", "dev", True),
-        ("all/fi", "test", False),
-        ("all/tr", "dev", False),
-        ("all/ru", "dev", False),
-    ]
-    read = {signal: ranking_languages(words, signal) for signal in SIGNALS}
-    assert read == {"finnish-dev": ("fi",), "pivot-dev": ("tr", "ru"), "english-dev": ("en",)}
-    assert [ranking_languages(pairs, signal) for signal in SIGNALS] == [("fi",), ("tr", "ru"), ()]
+# --- sizes that are assumed ----------------------------------------------------------------------------------------
 
 
-def test_pivots_make_new_target_phases_and_keep_what_they_start_from(monkeypatch):
-    monkeypatch.setattr(sources, "load_records", lambda task, split, *_: load_records(task, split))
-    with_pivots, without = (plan_sweep(pivot_sweep(p, "finnish-dev"), None).all_specs() for p in (("tr",), ()))
-    assert {s.kind for key, s in with_pivots.items() if key not in without} == {"target", "retrieval"}
-    ranked = plan_sweep(pivot_sweep(("tr",), "pivot-dev"), None)
-    assert ranked.all_specs() == with_pivots  # which signal ranks is in no phase
+@pytest.mark.parametrize("name", ["finnish_9_vs_20", "phang2020", "sizes", "leave_one_out"])
+def test_the_real_questions_validate_and_plan_without_their_data(name, tmp_path):
+    sweep = load_sweep(Path(__file__).parent.parent / "sweeps" / f"{name}.py")
+    plan = plan_sweep(sweep, None, tmp_path, assume_sizes=True)
+    found = summary(plan, Store(tmp_path), Terms(devices=64, price_per_hour=2.0))
+    assert found["trials"] == len(sweep.trials()) and found["assumed_sizes"]
+    assert 0 < found["wall_hours"] < found["device_hours"] and found["cost"] > 0
+    assert found["saved"]["stopping"] == 0  # measure trials are never stopped
+    base = with_fields(sweep, {"encoder": f"{XLM_R_BASE.path}@{XLM_R_BASE.revision}"})
+    pilot = summary(plan_sweep(base, None, tmp_path, assume_sizes=True), Store(tmp_path))
+    assert pilot["device_hours"] < 0.5 * found["device_hours"]
+
+
+def test_sizes_are_assumed_only_where_the_files_are_not_here_and_only_when_asked():
+    real = dataclasses.replace(SWEEP, measure=(Subset(("mini_topic_en", "mnli")),), explore=())
+    plan = plan_sweep(real, None, assume_sizes=True)
+    assert plan.sources.assumed == {"mnli train/en"}
+    data = {d.task: d for d in phases_of(plan, ("mini_topic_en", "mnli"))[0].spec.data}
+    assert (data["mnli"].num_records, data["mnli"].fingerprint) == (392_702, "assumed")
+    assert (
+        data["mini_topic_en"]
+        == plan_sweep(SWEEP, None).all_specs()[phases_of(plan_sweep(SWEEP, None), ONE.tasks)[0].spec.key].data[0]
+    )
+    with pytest.raises(InputError, match="sizes can be assumed of"):
+        architecture_of(Encoder("someone/else", "abc"), None)
+
+
+# --- savings -------------------------------------------------------------------------------------------------------
+
+
+def test_one_trunk_for_four_sizes_saves_fifteen_percent_at_least(tmp_path):
+    plan = plan_sweep(load_sweep(Path(__file__).parent.parent / "sweeps" / "sizes.py"), None, assume_sizes=True)
+    found = summary(plan, Store(tmp_path))
+    assert 1 - found["saved"]["trunk"] / found["naive_steps"] <= 0.85
+
+
+@pytest.mark.parametrize("promote", [False, True])
+def test_exploring_24_trials_per_cell_takes_two_fifths_of_the_naive_steps(tmp_path, promote):
+    pool = [name for name, task in MINI_TASKS.items() if task.role == "intermediate"]
+    sweep = dataclasses.replace(
+        SWEEP,
+        measure=(),
+        explore=(*random_subsets(pool, 4, 24), *random_subsets(pool, 8, 24)),
+        seeds=(0,),
+        intermediate=dataclasses.replace(RECIPE, rungs=(256, 1_024, 4_096, 16_384)),
+        targets=(dataclasses.replace(TARGETS[0], probe_examples=None), *TARGETS[1:]),
+        stopping=Stopping(promote=promote),
+    )
+    found = summary(plan_sweep(sweep, None), Store(tmp_path))
+    assert found["saved"]["probes"] == 0
+    assert found["steps_ratio"] <= 0.4
+
+
+# --- growing a sweep -----------------------------------------------------------------------------------------------
+
+
+def phases_and_trials(sweep):
+    found = plan_sweep(sweep, None)
+    return found.all_specs().keys(), {t.trial_id for t in found.trials}
 
 
 @pytest.mark.parametrize(
-    ("sweep", "message"),
+    "changes",
     [
-        (pivot_sweep(()), r"'words' has none; such as Target\('words', pivots=\('tr', 'ru'\)\)"),
-        (pivot_sweep(("hu",)), r"languages of its dev sets \(tr, ru\), but got 'hu'"),
-        (pivot_sweep(("en",)), r"languages of its dev sets \(tr, ru\), but got 'en'"),
-        (pivot_sweep(("tr",), tasks=("mini_words_tr",)), "'mini_words_tr' has them in 'tr'"),
-        (pivot_sweep(("tr",), "finnish-dev", ("mini_words_tr",)), "'mini_words_tr' has them in 'tr'"),
-        (pivot_sweep((), targets=(TARGETS[0],)), "'mini_udpos' has none and no dev set for one"),
+        {"seeds": (0, 1, 2)},
+        {"measure": (*SWEEP.measure, Subset(("mini_entailment_en",)))},
+        {"targets": (*TARGETS, Target("mini_panx", 64, max_length=64, stride=32))},
+        {"intermediate": dataclasses.replace(RECIPE, rungs=(64, 128, 256, 512))},
+        {"explore": at_sizes((ONE,), (None, 50))},
+    ],
+    ids=["seeds", "tasks", "target", "rung", "sizes"],
+)
+def test_a_sweep_that_grows_keeps_its_trials_and_all_but_probes_of_the_former_last_rung(changes):
+    grown = dataclasses.replace(SWEEP, **changes)
+    before, after = phases_and_trials(SWEEP), phases_and_trials(grown)
+    assert before[1] <= after[1]
+    lost = {plan_sweep(SWEEP, None).all_specs()[key] for key in before[0] - after[0]}
+    # The former last rung's targets are probes now; without `probe_examples` they are kept.
+    probed = {spec for spec in lost if spec.kind == "target" and spec.data[0].task == "mini_udpos"}
+    assert lost == probed and (not lost or "intermediate" in changes)
+    assert after[0] - before[0]
+    assert not differences(SWEEP, grown)
+
+
+def differences(stored, wanted):
+    return definition.changes(json.loads(json.dumps(stored.definition)), wanted.definition)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (replace_recipe(learning_rate=1e-4), "intermediate.learning_rate: 1e-05 != 0.0001"),
+        (replace_recipe(rungs=(64, 256)), "intermediate.rungs: [64, 128, 256] is no beginning of [64, 256]"),
+        (dataclasses.replace(SWEEP, targets=TARGETS[:2]), "targets.mini_tatoeba: is gone"),
         (
-            pivot_sweep((), "english-dev", targets=(dataclasses.replace(TARGETS[0], english=False),)),
-            "'mini_udpos' is not evaluated on one",
+            dataclasses.replace(SWEEP, targets=(dataclasses.replace(TARGETS[0], learning_rate=1.0), *TARGETS[1:])),
+            "targets.mini_udpos.learning_rate: 2e-05 != 1.0",
         ),
+        (dataclasses.replace(SWEEP, dropout=0.0), "dropout: 0.1 != 0.0"),
+        (dataclasses.replace(SWEEP, stopping=Stopping(2.0)), "stopping.reduction_factor: 3.0 != 2.0"),
     ],
 )
-def test_a_signal_that_is_not_there_or_not_zero_shot_is_refused(sweep, message):
-    with pytest.raises(InputError, match=message):
-        plan_sweep(sweep, None)
-
-
-def test_a_signal_must_be_known_and_finnish_is_no_pivot():
-    with pytest.raises(InputError, match="select_by in"):
-        dataclasses.replace(SWEEP, select_by="swedish-dev")
-    with pytest.raises(InputError, match="'fi' is no pivot"):
-        Target("udpos", pivots=("fi",))
-
-
-def test_a_missing_pivot_file_is_named(tmp_path):
-    folder = tmp_path / "udpos"
-    folder.mkdir()
-    for name in ("train-en", "dev-en", "dev-fi"):
-        (folder / f"{name}.tsv").write_text("koira\tNOUN\n\n")
-    sweep = pivot_sweep(targets=(Target("udpos", 96, max_length=64, stride=32, pivots=("et",)),), own_tasks=())
-    with (
-        pytest.raises(InputError, match=r"udpos.*dev-et\.tsv"),
-        mock.patch.object(sources, "load_records", load_records),
-    ):
-        plan_sweep(sweep, tmp_path)
+def test_what_would_mix_two_definitions_is_refused_with_the_fields(changed, line, tmp_path):
+    assert line in differences(SWEEP, changed)
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json.dumps(SWEEP.definition))
+    with pytest.raises(InputError, match=r"exists with another definition .* give --new-version") as caught:
+        definition.check_definition(changed, tmp_path)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+    renamed = definition.newest_version(changed, tmp_path)
+    assert renamed.name == "s.2" and definition.newest_version(SWEEP, tmp_path).name == "s"
+    (tmp_path / "sweeps" / "s.2").mkdir()
+    (tmp_path / "sweeps" / "s.2" / "sweep.json").write_text(json.dumps(renamed.definition))
+    assert definition.newest_version(changed, tmp_path).name == "s.2"  # the same command goes on with it
+    assert definition.newest_version(SWEEP, tmp_path).name == "s.3"
 
 
 # --- refused before a start ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
 from xlray.output import fail, open_console, print_json
 from xlray.phase_commands import why
+from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, print_plan, simulate
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from xlray.progress import TrialState, Work
     from xlray.results import Results
 
-DONE, CRASHED, WRONG_USE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 4
+DONE, CRASHED, WRONG_USE, SOME_FAILED, INTERRUPTED, OVER_BUDGET = 0, 1, 2, 3, 4, 5
 
 app = typer.Typer(
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
@@ -40,18 +41,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(plan)
+app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
 app.command("export-predictions")(export_predictions)
 app.command()(why)
 
-SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
-]
 Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; none starts Ray here.")]
-OnBadExample = Annotated[
-    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad example, or leave it out.")
+NewVersion = Annotated[
+    bool,
+    typer.Option("--new-version", help="Under NAME.2, NAME.3, ... where the definition differs from the stored one."),
 ]
 
 
@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail_unexpectedly(error: Exception) -> int:
     if hasattr(error, "format_message"):  # wrong use of the command line itself
         return fail(f"{error.format_message()} See `xlray --help`.", WRONG_USE)
+    if type(error).__name__ == "BudgetError":
+        return fail(str(error), OVER_BUDGET)
     if type(error).__name__ == "StoreError":  # the message says what was damaged; a second run computes it anew
         return fail(str(error), INTERRUPTED)
     if not hasattr(error, "log"):
@@ -102,47 +104,6 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 @app.command()
-def plan(
-    sweep_file: SweepFile,
-    storage: Storage = "runs",
-    data_dir: DataDir = None,
-    settings: Settings = None,
-    on_bad_example: OnBadExample = "fail",
-    as_json: Json = False,
-) -> None:
-    """Show what a sweep would compute and what is stored already; spends nothing."""
-    from xlray.forecast import summary
-    from xlray.store import Store
-
-    root = storage_root(storage)
-    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
-    document = summary(planned, Store(root))
-    if as_json:
-        print_json(document)
-        return
-    from xlray import screens
-
-    console = open_console()
-    _print_plan(console, sweep, document)
-    rows = screens.phase_rows(planned, None)
-    console.print(
-        screens.make_table(
-            ("phase", "number", "steps", "examples"),
-            [(r["phase"], r["number"], screens.spread(r["steps"]), screens.spread(r["examples"])) for r in rows],
-            right=("number", "steps", "examples"),
-        )
-    )
-
-
-def _print_plan(console: Console, sweep: Sweep, document: dict[str, Any]) -> None:
-    from xlray.screens import plan_lines
-
-    console.print(f"{sweep.name}: {sweep.question}" if sweep.question else sweep.name, style="bold", highlight=False)
-    for line in plan_lines(document):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-@app.command()
 def run(
     sweep_file: SweepFile,
     storage: Storage = "runs",
@@ -150,18 +111,27 @@ def run(
     settings: Settings = None,
     on_bad_example: OnBadExample = "fail",
     address: Address = None,
+    budget_hours: BudgetHours = None,
+    new_version: NewVersion = False,
     as_json: Json = False,
 ) -> None:
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
-    from xlray.collect import OPEN_STATES, check_definition
-    from xlray.store import check_writable
+    from xlray.collect import OPEN_STATES
+    from xlray.definition import check_definition, newest_version
+    from xlray.forecast import Terms, check_hours, summary
+    from xlray.store import Store, check_writable
 
     started = time.time()
     root = storage_root(storage)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
     check_writable(root)
+    if new_version:
+        sweep = newest_version(sweep, root)
+        planned = dataclasses.replace(planned, sweep=sweep)
     check_definition(sweep, root)
-    results, work, states, report = _run(sweep, planned, root, data_dir, address, as_json, started)
+    if budget_hours is not None:
+        check_hours(summary(planned, Store(root), Terms(budget_hours=budget_hours)))
+    results, work, states, report = _run(sweep, planned, root, data_dir, address, budget_hours, as_json, started)
     from xlray.sweep import exit_code
 
     code, halted = exit_code(results)
@@ -195,6 +165,7 @@ def _run(
     root: Path,
     data_dir: Path | None,
     address: str | None,
+    budget_hours: float | None,
     as_json: bool,
     started: float,
 ) -> tuple[Results, Work, tuple[TrialState, ...], dict[str, Any]]:
@@ -213,13 +184,13 @@ def _run(
     log = directory / "run.log"
     with diverted(log) as (stdout, stderr), _interruptible():
         console = Console(file=stderr if as_json else stdout)
-        _print_plan(console, sweep, summary(planned, store))
+        print_plan(console, sweep, summary(planned, store))
         watch = Watch(work)
         try:
             with LiveView(console, watch, journal, started) as live:
                 from xlray.sweep import run as run_sweep  # loads Ray: seconds
 
-                results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned)
+                results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
             from xlray.report import write_report
 
             report = write_report(directory)

@@ -10,10 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.canonical import InputError
-from xlray.config import Sweep, Trial
+from xlray.config import Trial
 from xlray.journal import read_journal
-from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, differing_fields, phase_hash, phase_name
+from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS, to_table, write_table
 from xlray.scheduler import Standing, standings
@@ -25,29 +24,6 @@ OPEN_STATES = ("created", "running", "paused", "interrupted")
 def sweep_folder(root: Path, name: str) -> Path:
     """`<storage>/sweeps/<name>`."""
     return root / "sweeps" / name
-
-
-def check_definition(sweep: Sweep, root: Path) -> None:
-    """Raise `InputError` for a definition that would mix with another one's results under this name.
-
-    Seeds, subsets, targets, rungs and execution may change: they only add trials or change speed.
-    """
-    path = sweep_folder(root, sweep.name) / "sweep.json"
-    if not path.exists():
-        return
-    free = ("seeds", "measure", "explore", "execution", "question", "targets", "own_tasks")
-    stored, wanted = (
-        {k: v for k, v in document.items() if k not in free}
-        for document in (json.loads(path.read_text()), sweep.definition)
-    )
-    for document in (stored, wanted):
-        document["intermediate"] = {k: v for k, v in document["intermediate"].items() if k != "rungs"}
-    lines = differing_fields(stored, wanted)
-    if lines:
-        raise InputError(
-            f"sweep {sweep.name!r} exists with another definition ({'; '.join(lines)}); give the changed "
-            f"sweep another name."
-        )
 
 
 def write_results(plan: SweepPlan, store: Store) -> None:

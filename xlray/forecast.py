@@ -1,12 +1,51 @@
-"""What a sweep will cost, before it is run. Pure: no framework, nothing is started."""
+"""What a sweep will cost, before it is run. Nothing is started."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from xlray.phases import Spec, TrainSpec, phase_hash
+from xlray.canonical import InputError
+from xlray.costs import Cost, Rates, num_parameters, phase_cost, rates_of
+from xlray.journal import read_journal
+from xlray.phases import Spec, TrainSpec, phase_name
 from xlray.plan import SweepPlan
+from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.store import Store
+
+
+class BudgetError(RuntimeError):
+    """What a sweep is expected to cost exceeds what may be spent. The command line exits with 5."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a user says about the machines and the money.
+
+    Attributes:
+        devices: of the cluster; None takes what one trial at a time needs.
+        price_per_hour: of one device.
+        device_tflops: sustained by a device where nothing was measured; None takes an assumption.
+        budget_hours: device-hours that may be spent.
+    """
+
+    devices: int | None = None
+    price_per_hour: float | None = None
+    device_tflops: float | None = None
+    budget_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, option in (("devices", "--devices"), ("price_per_hour", "--price-per-hour")):
+            _require_positive(getattr(self, name), option)
+        for name, option in (("device_tflops", "--device-tflops"), ("budget_hours", "--budget-hours")):
+            _require_positive(getattr(self, name), option)
+
+
+def _require_positive(value: float | None, option: str) -> None:
+    if value is not None and not value > 0:
+        raise InputError(f"{option}: a number above 0 must be given, but got {value}.")
 
 
 def steps_of(spec: Spec) -> int:
@@ -14,81 +53,167 @@ def steps_of(spec: Spec) -> int:
     return spec.num_steps if isinstance(spec, TrainSpec) else 0
 
 
-def summary(plan: SweepPlan, store: Store) -> dict[str, Any]:
-    """What `xlray plan` prints, in the shape that other programs rely on.
+@dataclass(frozen=True)
+class Forecast:
+    """A plan with what its phases cost.
 
-    `naive_steps` counts the same trial-size pairs trained each from scratch, one trunk per size, nothing shared;
-    device hours are those that the store has measured per step for phases of the same kind, else None.
+    Attributes:
+        records: what the store says of the phases that are finished, by hash.
+        costs: by hash.
+        seconds: device-seconds, by hash.
+        schedule: the rest of the sweep, played with synthetic scores.
+        full: the same from nothing, with all that a sweep saves but its stored phases.
     """
+
+    plan: SweepPlan
+    records: Mapping[str, Mapping[str, Any]]
+    costs: Mapping[str, Cost]
+    rates: Rates
+    seconds: Mapping[str, float]
+    schedule: Schedule
+    full: Schedule
+
+
+def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
+    """Cost every phase and play the schedule."""
     specs = plan.all_specs()
-    uses: dict[str, int] = {}
-    for phases in plan.phases.values():
-        for key in {phase_hash(p.spec) for p in phases}:
-            uses[key] = uses.get(key, 0) + 1
-    stored = {key for key, spec in specs.items() if store.has(spec)}
-    steps = sum(steps_of(spec) for key, spec in specs.items())
-    remaining = sum(steps_of(spec) for key, spec in specs.items() if key not in stored)
-    naive, untrunked = naive_steps(plan)
-    shared_away = sum((n - 1) * steps_of(specs[key]) for key, n in uses.items())
-    hours = _device_hours(plan, store, stored)
-    cells: dict[str, int] = {}
-    for trial in plan.trials:
-        cells[trial.cell] = cells.get(trial.cell, 0) + 1
+    there = {path.name for path in (store.root / "phases").glob("*")}
+    finished = {key: spec for key, spec in specs.items() if phase_name(spec) in there and store.has(spec)}
+    records = {key: store.done(spec)["record"] for key, spec in finished.items()}
+    costs = {key: phase_cost(spec, plan.architecture) for key, spec in specs.items()}
+    rates = rates_of(plan, costs, records, terms.device_tflops)
+    seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
+    devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
+    schedule = play(plan, costs, seconds, devices, records)
+    full = play(plan, costs, seconds, devices, (), synthetic) if records else schedule
+    return Forecast(plan, records, costs, rates, seconds, schedule, full)
+
+
+def summary(plan: SweepPlan, store: Store, terms: Terms | None = None) -> dict[str, Any]:
+    """What `xlray plan` prints, in the shape that other programs rely on; see `document`."""
+    terms = terms or Terms()
+    return document(forecast(plan, store, terms), terms)
+
+
+def document(found: Forecast, terms: Terms) -> dict[str, Any]:
+    """The forecast as plain values.
+
+    `naive_steps` counts the same trial-size pairs trained each from scratch with full targets, nothing shared; `saved`
+    says what of that is not done and why, in steps. Targets that are trained on fewer examples at early rungs (`probes`)
+    are stated apart and are no part of `steps_ratio`. What early stopping saves is what it saved in one play of the
+    schedule with made-up scores. Hours, tokens and cost are of what is not stored yet, under that play.
+    """
+    plan = found.plan
+    specs = plan.all_specs()
+    uses = Counter(key for phases in plan.phases.values() for key in {p.spec.key for p in phases})
+    steps = sum(cost.steps for cost in found.costs.values())
+    naive, probes, trunk = naive_steps(plan)
+    saved = {
+        "trunk": trunk,
+        "sharing": sum((n - 1) * found.costs[key].steps for key, n in uses.items()),
+        "stopping": steps - found.full.steps,
+    }
+    new = specs.keys() - found.records.keys()
+    hours = found.schedule.busy_s / 3600
     return {
         "name": plan.sweep.name,
         "trials": len(plan.trials),
-        "cells": cells,
-        "phases": {
-            "new": len(specs.keys() - stored),
-            "shared": sum(n - 1 for n in uses.values()),
-            "stored": len(stored),
-        },
+        "cells": dict(Counter(trial.cell for trial in plan.trials)),
+        "phases": {"new": len(new), "shared": sum(n - 1 for n in uses.values()), "stored": len(found.records)},
         "steps": steps,
-        "remaining_steps": remaining,
+        "remaining_steps": sum(found.costs[key].steps for key in new),
+        "expected_steps": found.schedule.steps,
         "naive_steps": naive,
-        "steps_ratio": steps / naive if naive else 1.0,
-        "saved": {"trunk": naive - untrunked, "sharing": shared_away, "stopping": None},
+        "steps_ratio": (naive - sum(saved.values())) / naive if naive else 1.0,
+        "saved": {**saved, "probes": probes},
+        "tokens": round(sum(found.costs[key].tokens for key in new)),
+        "num_parameters": num_parameters(plan.architecture)[0],
         "device_hours": hours,
-        "storage_bytes": sum(f.stat().st_size for f in store.root.rglob("*") if f.is_file()),
+        "device_hours_at_most": sum(found.seconds[key] for key in new) / 3600,
+        "device_hours_source": found.rates.source,
+        "devices": found.schedule.num_slots * plan.sweep.execution.num_workers,
+        "wall_hours": found.schedule.wall_s / 3600,
+        "price_per_hour": terms.price_per_hour,
+        "cost": None if terms.price_per_hour is None else hours * terms.price_per_hour,
+        "budget_hours": terms.budget_hours,
+        "storage_bytes": round(sum(found.costs[key].bytes for key in new)),
         "minimum_detectable_effect": None,
         "missing_test_sets": sorted(plan.sources.missing),
         "overlapping_examples": dict(sorted(plan.sources.overlapping.items())),
         "skipped_examples": {
             split: {"number": len(bad), "first": bad[0]} for split, bad in plan.sources.skipped.items()
         },
+        "assumed_sizes": sorted(plan.sources.assumed),
+        "trial_list": [_trial_row(trial) for trial in plan.trials],
     }
 
 
-def naive_steps(plan: SweepPlan) -> tuple[int, int]:
-    """(steps with each size of each trial from scratch, steps with one trunk per trial), nothing shared."""
-    before = sum(steps_of(spec) for spec in plan.shared)
-    naive = with_trunk = before
+def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, Any], str]:
+    """A whole sweep played from nothing with the scores of its journal where it has them, made-up ones elsewhere.
+
+    Returns:
+        what came of it, and the timeline as an SVG.
+    """
+    found = forecast(plan, store, terms)
+    entries = read_journal(store.root / "sweeps" / plan.sweep.name / "journal")
+    devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
+    schedule = play(plan, found.costs, found.seconds, devices, (), recorded(entries))
+    rest = document(replace(found, full=schedule, schedule=schedule), terms)
+    known = sum(entry.get("event") == "rung" for entry in entries)
+    shown = ("trials", "cells", "devices", "wall_hours", "device_hours", "naive_steps", "steps_ratio", "saved")
+    return {
+        "name": plan.sweep.name,
+        **{key: rest[key] for key in (*shown, "device_hours_source")},
+        "steps": schedule.steps,
+        "utilisation": schedule.utilisation,
+        "reached": {plan.sweep.intermediate.rungs[i]: n for i, n in sorted(schedule.reached.items())},
+        "scores": f"{known} from the journal, the others made up" if known else "made up",
+    }, timeline_svg(schedule, plan)
+
+
+def _trial_row(trial: Any) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "role": trial.role,
+        "cell": trial.cell,
+        "seed": trial.config.seed,
+        "source": trial.subset.source,
+        "chain": trial.subset.chain,
+        "tasks": list(trial.config.tasks),
+        "examples_per_task": trial.subset.examples_per_task,
+        "caps": dict(trial.config.caps),
+    }
+
+
+def check_hours(found: Mapping[str, Any]) -> None:
+    """Raise `BudgetError` where the hours that `document` expects exceed its budget."""
+    budget, hours = found["budget_hours"], found["device_hours"]
+    if budget is not None and hours > budget:
+        raise BudgetError(
+            f"--budget-hours {budget:g}: the sweep may take that many device-hours, but {hours:,.2f} are expected "
+            f"({found['device_hours_source']})."
+        )
+
+
+def naive_steps(plan: SweepPlan) -> tuple[int, int, int]:
+    """Steps with each size of each trial from scratch and full targets, nothing shared.
+
+    Returns:
+        these steps; how many of them smaller targets at early rungs save; how many one trunk per trial saves.
+    """
+    full = {t.task: t.num_examples // t.batch_size for t in plan.sweep.targets}
+    naive = sum(steps_of(spec) for spec in plan.shared)
+    probes = saved = 0
     for phases in plan.phases.values():
         trunk = 0
         for planned in phases:
             own = steps_of(planned.spec)
             if planned.spec.kind == "trunk":
+                saved += trunk
                 trunk += own
-                naive += trunk
-            else:
-                naive += own
-            with_trunk += own
-    return naive, with_trunk
-
-
-def _device_hours(plan: SweepPlan, store: Store, stored: set[str]) -> float | None:
-    """Remaining device-hours at the rate of the stored phases of each kind; None until every kind was seen."""
-    seconds: dict[str, float] = {}
-    steps: dict[str, int] = {}
-    specs = plan.all_specs()
-    for key in stored:
-        record = store.done(specs[key])["record"]
-        seconds[specs[key].kind] = seconds.get(specs[key].kind, 0.0) + float(record.get("device_seconds", 0.0))
-        steps[specs[key].kind] = steps.get(specs[key].kind, 0) + max(1, steps_of(specs[key]))
-    total = 0.0
-    for key, spec in specs.items():
-        if key not in stored:
-            if not steps.get(spec.kind):
-                return None
-            total += seconds[spec.kind] / steps[spec.kind] * max(1, steps_of(spec))
-    return total / 3600
+                own = trunk
+            elif isinstance(planned.spec, TrainSpec) and planned.spec.kind == "target":
+                probes += full[planned.spec.data[0].task] - own
+                own = full[planned.spec.data[0].task]
+            naive += own
+    return naive, probes, saved

@@ -100,7 +100,12 @@ def apply_settings(sweep: Sweep, settings: Sequence[str]) -> Sweep:
 
 
 def load_plan(
-    path: Path, settings: Sequence[str] | None, data_dir: Path | None, root: Path, skip_bad_examples: bool
+    path: Path,
+    settings: Sequence[str] | None,
+    data_dir: Path | None,
+    root: Path,
+    skip_bad_examples: bool,
+    assume_sizes: bool = False,
 ) -> tuple[Sweep, SweepPlan]:
     """A sweep file with its settings, and its plan.
 
@@ -112,7 +117,7 @@ def load_plan(
     sweep = load_sweep(path)
     try:
         sweep = apply_settings(sweep, settings or [])
-        return sweep, plan_sweep(sweep, data_folder(data_dir), root, skip_bad_examples)
+        return sweep, plan_sweep(sweep, data_folder(data_dir), root, skip_bad_examples, assume_sizes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

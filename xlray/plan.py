@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xlray.canonical import InputError, fingerprint
 from xlray.config import Sweep, Trial, TrialConfig
+from xlray.encoders import architecture_of, check_lengths, max_sequence_length
 from xlray.phases import (
     METHOD_VERSIONS,
     DataSpec,
@@ -19,14 +20,12 @@ from xlray.phases import (
     TrainSpec,
     phase_hash,
 )
-from xlray.recipes import Pretraining, Target
+from xlray.recipes import KNOWN_ARCHITECTURES, Architecture, Encoder, Pretraining, Target
 from xlray.sources import (
     Sources,
-    check_lengths,
     encoder_folder,
     encoder_spec,
     find_exclusions,
-    max_sequence_length,
     own_tasks,
 )
 from xlray.tasks.task import Task
@@ -46,9 +45,10 @@ class SweepPlan:
 
     Attributes:
         root: the public encoder's identity, or None if the sweep pre-trains its own.
-        folder: the public encoder's files.
+        folder: the public encoder's files; None without one, and where its sizes are assumed.
         shared: phases that come before all trials (tokenizer, pre-training), in order.
         phases: of each trial, in order, by trial id.
+        architecture: sizes of the encoder.
     """
 
     sweep: Sweep
@@ -58,6 +58,7 @@ class SweepPlan:
     shared: tuple[Spec, ...]
     phases: dict[str, tuple[PlannedPhase, ...]]
     sources: Sources
+    architecture: Architecture
 
     def all_specs(self) -> dict[str, Spec]:
         """Every distinct phase by hash."""
@@ -71,7 +72,11 @@ class SweepPlan:
 
 
 def plan_sweep(
-    sweep: Sweep, data_dir: Path | None, root: Path | None = None, skip_bad_examples: bool = False
+    sweep: Sweep,
+    data_dir: Path | None,
+    root: Path | None = None,
+    skip_bad_examples: bool = False,
+    assume_sizes: bool = False,
 ) -> SweepPlan:
     """Read the data's fingerprints and lay out every trial's phases.
 
@@ -79,16 +84,22 @@ def plan_sweep(
         data_dir: folder of original distribution files.
         root: the storage, which may hold the encoder and remembers fingerprints.
         skip_bad_examples: leave them out, counted, instead of refusing the file; what is left decides every identity.
+        assume_sizes: plan without the files: sizes of absent data and encoders are the registry's. Such a plan says what
+            a sweep costs; it cannot be run.
 
     Raises:
         InputError: for anything that could be known to fail before a start: unknown tasks, missing or malformed files,
             lengths that do not fit, roles that do not fit.
     """
-    sources = Sources(data_dir, own_tasks(sweep), root, skip_bad_examples)
+    sources = Sources(data_dir, own_tasks(sweep), root, skip_bad_examples, assume=assume_sizes)
     _check_roles(sweep, sources)
-    sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap else None
-    folder = None if isinstance(sweep.encoder, Pretraining) else encoder_folder(sweep.encoder, root)
-    check_lengths(sweep, max_sequence_length(sweep.encoder, folder), sources)
+    # With sizes alone there are no texts to look for in one another.
+    sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap and not assume_sizes else None
+    folder = None
+    if isinstance(sweep.encoder, Encoder) and not (assume_sizes and sweep.encoder.path in KNOWN_ARCHITECTURES):
+        folder = encoder_folder(sweep.encoder, root)
+    architecture = architecture_of(sweep.encoder, folder)
+    check_lengths(sweep, max_sequence_length(architecture), sources)
     _check_signal(sweep, sources)
     encoder: EncoderSpec | None = None
     shared: tuple[Spec, ...] = ()
@@ -96,13 +107,12 @@ def plan_sweep(
         shared = pretraining_phases(sweep.encoder, sources, sweep)
         start = phase_hash(shared[-1])
     else:
-        assert folder is not None
         encoder = encoder_spec(sweep.encoder, folder)
         start = phase_hash(encoder)
     trials = sweep.trials()
     measures = {target.task: _measure(target, sources) for target in sweep.targets}
     phases = {trial.trial_id: trial_phases(trial.config, start, sources, measures) for trial in trials}
-    return SweepPlan(sweep, trials, encoder, folder, shared, phases, sources)
+    return SweepPlan(sweep, trials, encoder, folder, shared, phases, sources, architecture)
 
 
 def _check_roles(sweep: Sweep, sources: Sources) -> None:

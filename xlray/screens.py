@@ -44,17 +44,27 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     Args:
         document: what `plan.summary` returned.
     """
-    phases, saved = document["phases"], document["saved"]
+    phases, saved = document["phases"], {cause: n for cause, n in document["saved"].items() if n}
     cells = ", ".join(f"{cell}: {count}" for cell, count in document["cells"].items())
-    hours = document["device_hours"]
-    cost = "not known until a phase of each kind is stored" if hours is None else f"{hours:.2f} device-hours"
+    why = f" (saved: {', '.join(f'{cause} {n:,}' for cause, n in saved.items())})" if saved else ""
+    hours, most = document["device_hours"], document["device_hours_at_most"]
+    at_most = f", at most {most:,.2f} without stopping" if most > 1.005 * hours else ""
+    money = "" if document["cost"] is None else f", cost {document['cost']:,.2f}"
     lines = [
         f"trials  {document['trials']} in cells (tasks-source: trials) {cells}",
         f"phases  {phases['new']} new, {phases['stored']} stored, {phases['shared']} shared with another trial",
         f"steps   {document['remaining_steps']:,} to do of {document['steps']:,}; {document['naive_steps']:,} if each "
-        f"size of each trial were trained by itself (saved: trunk {saved['trunk']:,}, sharing {saved['sharing']:,})",
-        f"cost    {cost}",
+        f"size of each trial were trained by itself with full targets{why}",
+        f"tokens  {document['tokens']:,} to train on",
+        f"hours   {hours:,.2f} device-hours{at_most}{money}; {document['wall_hours']:,.2f} h on {document['devices']} "
+        f"device(s)",
+        f"rates   {document['device_hours_source']}",
+        f"storage {document['storage_bytes'] / 1e9:,.2f} GB to come ({document['num_parameters'] / 1e6:,.1f} M parameters)",
     ]
+    if document["assumed_sizes"]:
+        lines.insert(
+            0, f"ASSUMED sizes of {len(document['assumed_sizes'])} splits that are not here; this cannot be run."
+        )
     if document["missing_test_sets"]:
         lines.append(f"absent  test sets, which are left out: {', '.join(document['missing_test_sets'])}")
     if document["overlapping_examples"]:
@@ -63,6 +73,13 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     for split, bad in document["skipped_examples"].items():
         lines.append(f"skipped {bad['number']:,} bad examples of {split}, the first: {bad['first']}")
     return lines
+
+
+def trial_table(trials: Sequence[Mapping[str, Any]]) -> Table:
+    """Every trial of a plan with its tasks."""
+    columns = ("trial", "role", "cell", "chain", "seed", "tasks")
+    cells = [(t["trial_id"], t["role"], t["cell"], t["chain"], t["seed"], ", ".join(t["tasks"])) for t in trials]
+    return make_table(columns, cells, right=("chain", "seed"))
 
 
 def phase_rows(plan: SweepPlan, results: Results | None) -> list[dict[str, Any]]:

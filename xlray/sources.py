@@ -26,14 +26,15 @@ from xlray.overlap import (
     uncovered,
 )
 from xlray.phases import DataSpec, EncoderSpec, phase_hash
-from xlray.recipes import Encoder, Intermediate, Pretraining, Target
+from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import TASKS
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
-from xlray.tasks.task import Generated, Record, Task
+from xlray.tasks.task import Generated, Hub, Joined, Record, Task
 
 ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 KEPT_RECORDS = 50_000
+ASSUMED_TRAINING, ASSUMED_EVALUATION = 10_000, 1_000  # examples of a split of which the registry knows no number
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Sources:
         skipped: what is wrong with the examples left out, by "task split".
         exclusions: texts that no training example may have; None leaves nothing out.
         overlapping: number of training examples left out because of it, by "task split".
+        assume: where a split is not on this machine, take its size from the registry instead of asking for it. For
+            plans; nothing can be run from them.
+        assumed: what was taken so, as "task split".
     """
 
     data_dir: Path | None
@@ -72,6 +76,8 @@ class Sources:
     skipped: dict[str, list[str]] = field(default_factory=dict)
     exclusions: Exclusions | None = None
     overlapping: dict[str, int] = field(default_factory=dict)
+    assume: bool = False
+    assumed: set[str] = field(default_factory=set)
     _records: dict[_Split, list[Record]] = field(default_factory=dict)
     _contents: dict[_Split, tuple[str, int]] = field(default_factory=dict)
     _specs: dict[DataSpec, _Split] = field(default_factory=dict)
@@ -98,8 +104,12 @@ class Sources:
         key = (name, split, max_length, stride, sample)
         if key in self._made:
             return self._made[key]
-        task, wanted = with_labels(self.task(name), self.data_dir), _Split(name, split, sample)
-        content, num_records = self.content(name, split, sample)
+        task, wanted = self.task(name), _Split(name, split, sample)
+        if self.assume and not self.is_here(task, split):
+            content, num_records = "assumed", self._assumed_size(task, wanted)
+        else:
+            task = with_labels(task, self.data_dir)
+            content, num_records = self.content(name, split, sample)
         spec = self._made[key] = DataSpec(
             task=name,
             kind=task.kind,
@@ -113,6 +123,22 @@ class Sources:
         )
         self._specs[spec] = wanted
         return spec
+
+    def is_here(self, task: Task, split: str) -> bool:
+        """Whether a split can be read on this machine without asking the Hub."""
+        if isinstance(task.source, Joined):
+            return all(self.is_here(part, split) for part in task.source.having(split))
+        return not isinstance(task.source, Hub) and available(replace(task, hub=None), split, self.data_dir)
+
+    def _assumed_size(self, task: Task, wanted: _Split) -> int:
+        if wanted.split not in task.splits:
+            raise InputError(
+                f"task {task.name!r}: the split must be one of {', '.join(task.splits)}, but got {wanted.split!r}."
+            )
+        self.assumed.add(wanted.name)
+        known = task.num_examples if wanted.split.startswith("train/") else ASSUMED_EVALUATION
+        size = known if known is not None else ASSUMED_TRAINING
+        return size if wanted.sample is None else min(size, wanted.sample)
 
     def content(self, name: str, split: str, sample: int | None = None) -> tuple[str, int]:
         """Digest and number of a split's records."""
@@ -185,7 +211,7 @@ class Sources:
 
     def has(self, name: str, split: str) -> bool:
         """Whether the split is there; remembers it as missing if not."""
-        found = available(self.task(name), split, self.data_dir)
+        found = available(self.task(name), split, self.data_dir) or (self.assume and split in self.task(name).splits)
         if not found:
             self.missing.add(f"{name} {split}")
         return found
@@ -309,9 +335,9 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
         ) from error
 
 
-def encoder_spec(encoder: Encoder, folder: Path) -> EncoderSpec:
+def encoder_spec(encoder: Encoder, folder: Path | None) -> EncoderSpec:
     """Identity of a public encoder: the pinned revision, or the digest of a folder's files."""
-    if encoder.revision is not None and not Path(encoder.path).expanduser().is_dir():
+    if folder is None or (encoder.revision is not None and not Path(encoder.path).expanduser().is_dir()):
         return EncoderSpec(f"{encoder.path}@{encoder.revision}")
     return EncoderSpec(fingerprint({name: file_digest(folder / name) for name in ENCODER_FILES}))
 
@@ -327,14 +353,6 @@ def encoder_vocabulary(folder: Path) -> Vocabulary:
     return load_vocabulary(folder / "tokenizer.json", rows)
 
 
-def max_sequence_length(encoder: Encoder | Pretraining, folder: Path | None) -> int:
-    """Longest sequence the position table allows: positions start at 2."""
-    if isinstance(encoder, Pretraining):
-        return encoder.architecture.max_positions - 2
-    assert folder is not None
-    return int(json.loads((folder / "config.json").read_text())["max_position_embeddings"]) - 2
-
-
 def own_tasks(sweep: Sweep) -> dict[str, Task]:
     """The sweep's own tasks by name.
 
@@ -348,18 +366,3 @@ def own_tasks(sweep: Sweep) -> dict[str, Task]:
         require(task.name not in found, "names of own tasks are distinct", task.name, f"Sweep({sweep.name!r})")
         found[task.name] = task
     return found
-
-
-def check_lengths(sweep: Sweep, longest: int, sources: Sources) -> None:
-    """Raise `InputError` where a recipe's sequences do not fit the position table or the token budget."""
-    recipes: list[tuple[str, Intermediate | Target | Pretraining]] = [("intermediate", sweep.intermediate)]
-    recipes += [(f"target {t.task!r}", t) for t in sweep.targets]
-    if isinstance(sweep.encoder, Pretraining):
-        recipes.append(("pretraining", sweep.encoder))
-    for where, recipe in recipes:
-        length = recipe.max_length
-        pair = isinstance(recipe, Target) and sources.task(recipe.task).kind == "retrieval"
-        require(length <= longest, f"max_length <= {longest} (the encoder's positions)", length, where)
-        budget = sweep.execution.micro_batch_tokens
-        law = f"{'2 * ' if pair else ''}max_length <= micro_batch_tokens ({budget})"
-        require((2 if pair else 1) * length <= budget, law, length, where)

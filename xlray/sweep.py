@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import OPEN_STATES, check_definition, write_results
+from xlray.canonical import InputError
+from xlray.collect import OPEN_STATES, write_results
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
+from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.files import write_atomically
 from xlray.jobs import data_of, make_job, write_job
@@ -59,6 +61,8 @@ def run(
     check_writable(root)
     if plan is None:
         plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), root)
+    if plan.sources.assumed:
+        raise InputError(f"sweep {sweep.name!r}: a plan with assumed sizes cannot be run; plan it from its data.")
     # One driver has a sweep's journal at a time, so its name is enough: one that follows a killed one need not wait.
     leases = Leases(root, f"sweep {sweep.name}", LEASE_TTL_S)
     driver = Driver(plan, Store(root), listener, leases, budget_hours=budget_hours)

@@ -1,0 +1,39 @@
+"""Are 20 intermediate tasks better than 9 for zero-shot Finnish, and does it matter whether they are in English?
+
+The matched two by two: number of tasks (9, 20) crossed with source (English, not English). Tasks of one kind and
+similar size are paired between the pools, each pair is capped at the smaller of the two, pairs are drawn twelve times,
+and the nine lie within the twenty; so the arms differ in language and the numbers in tasks. Controls: no intermediate
+task, and SQuAD alone, from which XTREME's own Tatoeba number starts. Five seeds.
+
+    xlray plan sweeps/finnish_9_vs_20.py --assume-sizes       # what it costs, without the data
+    xlray run sweeps/finnish_9_vs_20.py --data-dir DATA       # on a cluster: --address ADDRESS
+
+A pilot with XLM-R Base: `--set encoder=FacebookAI/xlm-roberta-base@e73636d4f797dec63c3081bb6ed5c7b0bb3f2089 --set
+'seeds=[0]'`, with `--set name=pilot`. Cost: about 1,300 device-hours on GPUs of 110 TFLOP/s sustained (assumed).
+Answer: not run yet.
+"""
+
+from xlray import XLM_R_LARGE, Execution, Intermediate, Sweep, Target, pools, subsets
+
+sweep = Sweep(
+    name="finnish-9-vs-20",
+    question="Does zero-shot Finnish gain from 20 instead of 9 intermediate tasks, and from English rather than other sources?",
+    encoder=XLM_R_LARGE,
+    measure=(
+        *subsets.empty(),
+        *subsets.explicit(["squad"], source="control"),
+        *subsets.matched(pools.english32, pools.nonenglish32, sizes=(9, 20), num=12, seed=1),
+    ),
+    seeds=(0, 1, 2, 3, 4),
+    intermediate=Intermediate(
+        rungs=(131_072, 262_144, 524_288), batch_size=32, learning_rate=1e-5, warmup_examples=13_120
+    ),
+    targets=(
+        Target("udpos", num_examples=65_536, learning_rate=1e-5),
+        Target("panx", num_examples=65_536, learning_rate=1e-5),
+        Target("tydiqa", num_examples=8_192, learning_rate=2e-5, max_length=384, stride=128),
+        Target("tatoeba"),
+    ),
+    execution=Execution(num_workers=1, gpus_per_worker=1, zero_stage=1, micro_batch_tokens=16_384),
+    precision="bf16",
+)

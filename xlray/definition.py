@@ -1,0 +1,66 @@
+"""A sweep's definition against the one that is stored under its name: what may change, what would mix two sweeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xlray.canonical import InputError
+from xlray.config import Sweep
+from xlray.phases import differing_fields
+
+# They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
+FREE = ("name", "seeds", "measure", "explore", "execution", "question", "own_tasks", "tracking", "search")
+
+
+def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What keeps two definitions from being one sweep that grew, one line each; empty if nothing does.
+
+    Rungs may be added after the last, targets may be added; those that are there stay as they are.
+    """
+    ours, theirs = dict(wanted["intermediate"]), dict(stored["intermediate"])
+    before, after = theirs.pop("rungs"), ours.pop("rungs")
+    lines = differing_fields({"intermediate": theirs}, {"intermediate": ours})
+    if after[: len(before)] != before:
+        lines.append(f"intermediate.rungs: {before!r} is no beginning of {after!r}")
+    targets = {target["task"]: target for target in wanted["targets"]}
+    for target in stored["targets"]:
+        name = target["task"]
+        if name in targets:
+            lines += differing_fields(target, targets[name], f"targets.{name}")
+        else:
+            lines.append(f"targets.{name}: is gone")
+    apart = (*FREE, "intermediate", "targets")
+    theirs, ours = ({k: v for k, v in document.items() if k not in apart} for document in (stored, wanted))
+    return lines + differing_fields(theirs, ours)
+
+
+def check_definition(sweep: Sweep, root: Path) -> None:
+    """Raise `InputError` for a definition that would mix with another one's results under this name."""
+    lines = _changes(sweep, root, sweep.name)
+    if lines:
+        raise InputError(
+            f"sweep {sweep.name!r} exists with another definition ({'; '.join(lines)}); give --new-version, or the "
+            f"changed sweep another name."
+        )
+
+
+def newest_version(sweep: Sweep, root: Path) -> Sweep:
+    """The sweep under the newest of its names (`name`, `name.2`, ...) if it fits what is there, else under the next."""
+    number = 1
+    while (root / "sweeps" / _versioned(sweep.name, number + 1) / "sweep.json").exists():
+        number += 1
+    number += bool(_changes(sweep, root, _versioned(sweep.name, number)))
+    return replace(sweep, name=_versioned(sweep.name, number))
+
+
+def _versioned(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}.{number}"
+
+
+def _changes(sweep: Sweep, root: Path, name: str) -> list[str]:
+    path = root / "sweeps" / name / "sweep.json"
+    return changes(json.loads(path.read_text()), sweep.definition) if path.exists() else []

@@ -1,0 +1,128 @@
+"""`xlray plan` and `xlray simulate`: what a sweep would compute, what it costs, and how its schedule would go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from xlray.config import Sweep
+from xlray.loading import load_plan, storage_root
+from xlray.output import open_console, print_json
+from xlray.task_commands import DataDir, Json, Storage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
+]
+OnBadExample = Annotated[
+    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad example, or leave it out.")
+]
+BudgetHours = Annotated[
+    float | None, typer.Option("--budget-hours", help="Device-hours that may be spent; more is refused (exit code 5).")
+]
+AssumeSizes = Annotated[
+    bool, typer.Option("--assume-sizes", help="Plan without the data, from the registry's sizes; cannot be run.")
+]
+Devices = Annotated[int | None, typer.Option(help="Devices of the cluster; by default those of one trial.")]
+Tflops = Annotated[float | None, typer.Option("--device-tflops", help="Sustained by a device, where none is measured.")]
+
+
+def plan(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    assume_sizes: AssumeSizes = False,
+    devices: Devices = None,
+    price_per_hour: Annotated[float | None, typer.Option("--price-per-hour", help="Of one device.")] = None,
+    device_tflops: Tflops = None,
+    budget_hours: BudgetHours = None,
+    trials: Annotated[bool, typer.Option("--trials", help="List every trial.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a sweep would compute, what is stored already, and what the rest costs; spends nothing."""
+    from xlray.forecast import Terms, check_hours, summary
+    from xlray.store import Store
+
+    terms = Terms(devices, price_per_hour, device_tflops, budget_hours)
+    root = storage_root(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip", assume_sizes)
+    document = summary(planned, Store(root), terms)
+    if as_json:
+        print_json(document)
+        check_hours(document)
+        return
+    from xlray import screens
+
+    console = open_console()
+    print_plan(console, sweep, document)
+    rows = screens.phase_rows(planned, None)
+    console.print(
+        screens.make_table(
+            ("phase", "number", "steps", "examples"),
+            [(r["phase"], r["number"], screens.spread(r["steps"]), screens.spread(r["examples"])) for r in rows],
+            right=("number", "steps", "examples"),
+        )
+    )
+    if trials:
+        console.print(screens.trial_table(document["trial_list"]))
+    check_hours(document)
+
+
+def print_plan(console: Console, sweep: Sweep, document: dict[str, Any]) -> None:
+    """The plan's title and its lines."""
+    from xlray.screens import plan_lines
+
+    console.print(f"{sweep.name}: {sweep.question}" if sweep.question else sweep.name, style="bold", highlight=False)
+    for line in plan_lines(document):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def simulate(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    assume_sizes: AssumeSizes = False,
+    devices: Devices = None,
+    device_tflops: Tflops = None,
+    out: Annotated[Path | None, typer.Option(help="SVG of the timeline; by default NAME-timeline.svg.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Play a sweep's schedule on a virtual clock, with the scores of its journal or made-up ones."""
+    from xlray.files import write_atomically
+    from xlray.forecast import Terms, simulation
+    from xlray.store import Store
+
+    root = storage_root(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip", assume_sizes)
+    document, figure = simulation(planned, Store(root), Terms(devices, None, device_tflops))
+    path = out if out is not None else Path(f"{sweep.name}-timeline.svg")
+    write_atomically(path, figure)
+    document["figure"] = str(path)
+    if as_json:
+        print_json(document)
+        return
+    from xlray.screens import make_table
+
+    console = open_console()
+    rows = [
+        ("devices", f"{document['devices']:,}"),
+        ("wall time", f"{document['wall_hours']:,.2f} h"),
+        ("device-hours", f"{document['device_hours']:,.2f}"),
+        ("utilisation", f"{document['utilisation']:.0%}"),
+        ("trials at each rung", ", ".join(f"{r:,}: {n:,}" for r, n in document["reached"].items())),
+        ("steps", f"{document['steps']:,} of {document['naive_steps']:,} ({document['steps_ratio']:.0%})"),
+        *((f"saved by {cause}", f"{steps:,}") for cause, steps in document["saved"].items() if steps),
+        ("scores", document["scores"]),
+        ("rates", document["device_hours_source"]),
+    ]
+    console.print(make_table(("simulated", ""), rows))
+    console.print(f"timeline  {path}", highlight=False, markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
 from xlray.output import fail, open_console, print_json
 from xlray.phase_commands import why
-from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, print_plan, simulate
+from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ def _run(
     from xlray.journal import read_journal
     from xlray.live import LiveView, diverted
     from xlray.progress import Watch, work_of_plan
+    from xlray.screens import print_plan
     from xlray.store import Store
 
     store, directory = Store(root), root / "sweeps" / sweep.name
@@ -184,7 +185,7 @@ def _run(
     log = directory / "run.log"
     with diverted(log) as (stdout, stderr), _interruptible():
         console = Console(file=stderr if as_json else stdout)
-        print_plan(console, sweep, summary(planned, store))
+        print_plan(console, sweep.name, sweep.question, summary(planned, store))
         watch = Watch(work)
         try:
             with LiveView(console, watch, journal, started) as live:

@@ -110,7 +110,8 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
     naive, probes, trunk = naive_steps(plan)
     saved = {
         "trunk": trunk,
-        "sharing": sum((n - 1) * found.costs[key].steps for key, n in uses.items()),
+        "sharing": sum(found.costs[p.spec.key].steps for phases in plan.phases.values() for p in phases)
+        - sum(found.costs[key].steps for key in uses),
         "stopping": steps - found.full.steps,
     }
     new = specs.keys() - found.records.keys()

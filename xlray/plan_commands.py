@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from xlray.config import Sweep
 from xlray.loading import load_plan, storage_root
 from xlray.output import open_console, print_json
 from xlray.task_commands import DataDir, Json, Storage
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
 Settings = Annotated[
@@ -61,7 +57,7 @@ def plan(
     from xlray import screens
 
     console = open_console()
-    print_plan(console, sweep, document)
+    screens.print_plan(console, sweep.name, sweep.question, document)
     rows = screens.phase_rows(planned, None)
     console.print(
         screens.make_table(
@@ -73,15 +69,6 @@ def plan(
     if trials:
         console.print(screens.trial_table(document["trial_list"]))
     check_hours(document)
-
-
-def print_plan(console: Console, sweep: Sweep, document: dict[str, Any]) -> None:
-    """The plan's title and its lines."""
-    from xlray.screens import plan_lines
-
-    console.print(f"{sweep.name}: {sweep.question}" if sweep.question else sweep.name, style="bold", highlight=False)
-    for line in plan_lines(document):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def simulate(

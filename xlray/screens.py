@@ -75,6 +75,13 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def print_plan(console: Console, name: str, question: str, document: Mapping[str, Any]) -> None:
+    """The plan's title and its lines."""
+    console.print(f"{name}: {question}" if question else name, style="bold", highlight=False, markup=False)
+    for line in plan_lines(document):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def trial_table(trials: Sequence[Mapping[str, Any]]) -> Table:
     """Every trial of a plan with its tasks."""
     columns = ("trial", "role", "cell", "chain", "seed", "tasks")

@@ -44,7 +44,8 @@ def refused(capfd, *arguments):
 def encoder(tmp_path):
     folder = tmp_path / "encoder"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 130}))
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    (folder / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 130, **sizes}))
     for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).write_text("{}")
     return folder
@@ -287,6 +288,26 @@ def test_plan_prints_one_document_with_the_agreed_fields(capfd, sweep_file, data
     assert not (tmp_path / "runs").exists(), "a plan writes nothing"
     code, out, _ = xlray(capfd, "plan", sweep_file, "--data-dir", data_dir, "--set", "seeds=[0]", "--json")
     assert json.loads(out)["trials"] == 2
+
+
+def test_a_plan_beyond_its_budget_exits_with_5_and_so_does_a_run_before_it_starts(
+    capfd, sweep_file, data_dir, tmp_path
+):
+    common = (sweep_file, "--data-dir", data_dir, "--storage", tmp_path / "runs", "--budget-hours", "1e-9", "--json")
+    for command in ("plan", "run"):
+        code, _, err = xlray(capfd, command, *common)
+        assert code == 5 and "--budget-hours 1e-09" in err and err.count("\n") == 1
+    assert not list((tmp_path / "runs").rglob("journal"))
+
+
+def test_a_schedule_is_simulated_into_a_document_and_a_picture(capfd, sweep_file, data_dir, tmp_path):
+    out = tmp_path / "timeline.svg"
+    arguments = (sweep_file, "--data-dir", data_dir, "--storage", tmp_path / "runs", "--devices", "2")
+    code, text, _ = xlray(capfd, "simulate", *arguments, "--out", out, "--json")
+    document = json.loads(text)
+    assert code == 0 and document["scores"] == "made up" and 0 < document["utilisation"] <= 1
+    assert document["figure"] == str(out) and out.read_text().startswith("<svg")
+    assert xlray(capfd, "simulate", *arguments, "--out", out)[0] == 0
 
 
 def test_tasks_are_listed_in_the_agreed_shape(capfd):

@@ -147,6 +147,19 @@ def test_a_trial_that_is_measured_at_more_rungs_and_targets_is_the_same_trial():
     assert longer.trial_id == config.trial_id
 
 
+def test_scores_rank_against_one_another_if_they_are_means_of_the_same():
+    sweep = dataclasses.replace(
+        SWEEP, targets=(Target("a", 64, 32), Target("b")), intermediate=Intermediate((64, 128), warmup_examples=0)
+    )
+    alone = dataclasses.replace(sweep, targets=sweep.targets[::-1])
+    assert sweep.basis(0) == alone.basis(0) != sweep.basis(1)  # a probe is another measure
+    longer = dataclasses.replace(sweep, intermediate=Intermediate((64, 128, 256), warmup_examples=0))
+    assert longer.basis(0) == sweep.basis(0) == longer.basis(1) != longer.basis(2) == sweep.basis(1)
+    assert dataclasses.replace(sweep, targets=sweep.targets[:1]).basis(0) != sweep.basis(0)
+    assert dataclasses.replace(sweep, select_by="english-dev").basis(0) != sweep.basis(0)
+    assert dataclasses.replace(sweep, seeds=(5,), execution=Execution(num_workers=2)).basis(0) == sweep.basis(0)
+
+
 def test_plain_values_name_their_type():
     assert to_plain(Encoder("x")) == {"type": "Encoder", "path": "x", "revision": None}
     assert to_plain({"b": (1, 2.5), "a": None}) == {"a": None, "b": [1, 2.5]}

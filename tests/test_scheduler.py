@@ -271,3 +271,39 @@ def test_what_an_earlier_driver_left_running_or_failed_is_open_again():
     assert Counter(s.status for s in standings(journal).trials.values()) == Counter(
         created=3, finished=1, stopped=1, paused=1
     )
+
+
+# --- sweeps that grow ----------------------------------------------------------------------------------------------
+
+
+def entry(trial_id, score, reason, rung_index=0, basis="three targets", **changes):
+    made = {"decision": "continue", "reason": reason, "cutoff": None, "probability": 1.0}
+    place = {"event": "rung", "trial_id": trial_id, "cell": "2-all", "role": "explore", "rung_index": rung_index}
+    return {**place, "score": score, "basis": basis, **made, **changes}
+
+
+def test_what_was_the_last_rung_is_decided_once_there_is_a_further_one():
+    journal = [entry(f"t{i}", float(i), "last rung", LAST) for i in range(9)]
+    found = standings(journal)
+
+    def decided(trial_id, score, last):
+        return decide(found, trial_id, "2-all", "explore", LAST, score, False, NEVER_SPARED, last)
+
+    assert {decided(f"t{i}", float(i), LAST).reason for i in range(9)} == {"last rung"}
+    again = {i: decided(f"t{i}", float(i), LAST + 1).action for i in range(9)}
+    assert [i for i, action in again.items() if action == "continue"] == [6, 7, 8]  # of nine, itself among them
+    stopped = entry("t0", 0.0, "below the cut", LAST, decision="stop", cutoff=6.0, probability=0.0)
+    assert not replay([*journal, stopped], NEVER_SPARED, LAST + 1)
+    assert replay([*journal, {**stopped, "decision": "continue"}], NEVER_SPARED, LAST + 1)
+
+
+def test_scores_of_another_measure_rank_no_more_and_their_decisions_stand():
+    journal = [entry("a", 90.0, "above the cut"), entry("b", 10.0, "below the cut", decision="stop", cutoff=90.0)]
+    found = standings(journal)
+    assert [trial for _, trial in found.ranked["2-all", 0]] == ["a", "b"]
+    found.add(entry("c", 50.0, "above the cut", basis="four targets"))
+    assert [trial for _, trial in found.ranked["2-all", 0]] == ["c"]
+    again = decide(found, "b", "2-all", "explore", 0, 99.0, False, NEVER_SPARED, LAST)
+    assert (again.action, again.reason) == ("stop", "below the cut")
+    found.add(entry("b", 99.0, "below the cut", basis="four targets", decision="stop", cutoff=90.0))
+    assert [trial for _, trial in found.ranked["2-all", 0]] == ["b", "c"]

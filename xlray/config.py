@@ -226,3 +226,10 @@ class Sweep:
             self.precision,
             tuple(sorted(subset.caps)),
         )
+
+    def basis(self, rung_index: int) -> str:
+        """What the scores of a rung are means of: two scores rank against one another only if this is equal."""
+        last = rung_index == len(self.intermediate.rungs) - 1
+        sizes = [t.num_examples if last or t.probe_examples is None else t.probe_examples for t in self.targets]
+        recipes = [replace(t, num_examples=n, probe_examples=None) for t, n in zip(self.targets, sizes, strict=True)]
+        return fingerprint([self.select_by, sorted(to_plain(recipes), key=lambda recipe: recipe["task"])])[:10]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xlray.canonical import InputError, fingerprint
+from xlray.canonical import InputError
 from xlray.config import Sweep, Trial, TrialConfig
 from xlray.encoders import architecture_of, check_lengths, max_sequence_length
 from xlray.phases import (
@@ -64,11 +64,6 @@ class SweepPlan:
         """Every distinct phase by hash."""
         specs = [*self.shared, *(p.spec for phases in self.phases.values() for p in phases)]
         return {spec.key: spec for spec in specs}
-
-    def measurement(self, trial_id: str, rung_index: int) -> str:
-        """Identity of what a trial is measured by at a rung: a score counts as long as this is what it came from."""
-        targets = [p.spec.key for p in self.phases[trial_id] if p.rung_index == rung_index]
-        return fingerprint(targets)[:12]
 
 
 def plan_sweep(

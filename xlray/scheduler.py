@@ -64,10 +64,13 @@ class Standings:
         trials: by id.
         ranked: (cell, rung index) to (-score, trial id) of the explored trials, best first; a score that is no number
             is not in it.
+        bases: rung index to what its scores are means of. When that changes, as where a target was added, the scores
+            from before rank no more: they are of another measure.
     """
 
     trials: dict[str, Standing] = field(default_factory=dict)
     ranked: dict[tuple[str, int], list[tuple[float, str]]] = field(default_factory=dict)
+    bases: dict[int, str | None] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """Take one entry of the journal."""
@@ -98,15 +101,14 @@ class Standings:
 
     def _add_rung(self, standing: Standing, entry: Entry) -> None:
         standing.status = "running"
-        index, score = entry["rung_index"], entry.get("score")
+        index, score, basis = entry["rung_index"], entry.get("score"), entry.get("basis")
+        if self.bases.setdefault(index, basis) != basis:
+            self.bases[index] = basis
+            self.ranked = {key: scores for key, scores in self.ranked.items() if key[1] != index}
         known = standing.rungs.get(index)
         standing.rungs[index] = entry
-        if (
-            known is None
-            and entry.get("role") == "explore"
-            and isinstance(score, (int, float))
-            and math.isfinite(score)
-        ):
+        ranks = known is not None and known.get("basis") == basis
+        if not ranks and entry.get("role") == "explore" and isinstance(score, (int, float)) and math.isfinite(score):
             ranked = self.ranked.setdefault((entry["cell"], index), [])
             bisect.insort(ranked, (-float(score), entry["trial_id"]))
 
@@ -138,8 +140,10 @@ def decide(
     never stopped and enter no cut. A score that is not a number, or a trunk that diverged, ends a trial of either role.
     """
     standing = found.trials.get(trial_id)
-    if standing is not None and rung_index in standing.rungs:  # reported before a crash: that decision stands
-        known = standing.rungs[rung_index]
+    known = None if standing is None else standing.rungs.get(rung_index)
+    # Reported before a crash, or of another measure: that decision stands. Where the sweep got a further rung there was
+    # none yet.
+    if known is not None and (known["reason"] != "last rung" or rung_index == last_rung_index):
         return Decision(known["decision"], known["reason"], known["cutoff"], known["probability"])
     if diverged or not math.isfinite(score):
         return Decision("stop", "diverged", None, 0.0)
@@ -148,6 +152,8 @@ def decide(
     if rung_index == last_rung_index:
         return Decision("continue", "last rung", None, 1.0)
     ranked = found.ranked.get((cell, rung_index), [])
+    if known is not None:
+        ranked = [peer for peer in ranked if peer[1] != trial_id]
     place = bisect.bisect_left(ranked, (-score, trial_id)) + 1
     above = num_above(len(ranked) + 1, stopping)
     cutoff = score
@@ -221,7 +227,7 @@ def replay(journal: Iterable[Entry], stopping: Stopping, last_rung_index: int) -
             trial_id, index = entry["trial_id"], entry["rung_index"]
             score = float("nan") if entry["score"] is None else float(entry["score"])
             place = (trial_id, entry["cell"], entry["role"], index)
-            last = max(last_rung_index, index) if entry["reason"] == "last rung" else last_rung_index
+            last = index if entry["reason"] == "last rung" else last_rung_index  # the sweep may have grown since
             made = (entry["decision"], entry["reason"], entry["cutoff"], entry["probability"])
             again = decide(found, *place, score, entry["reason"] == "diverged", stopping, last)
             if made != (again.action, again.reason, again.cutoff, again.probability):

@@ -16,20 +16,20 @@ LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "costs", "simulate", "forecast", "definition", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
-    "train", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
+    "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "plan_commands", "export_commands", "phase_commands", "bench_commands", "cli", "__main__", "__init__",
+    "plan_commands", "export_commands", "phase_commands", "trial_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
 DOORS = {
     "ray": "trial preparation session queue sweep bench",
     "datasets": "tasks online bench",
-    "torch": "batches model engine checkpoints evaluate interrupt train bench",
+    "torch": "batches model engine checkpoints evaluate interrupt train rerun bench",
     "deepspeed": "engine bench",
     "transformers": "model bench",
-    "typer": "cli plan_commands task_commands export_commands phase_commands bench_commands",
+    "typer": "cli plan_commands task_commands export_commands phase_commands trial_commands bench_commands",
     "rich": "live screens task_screens output cli",
     "matplotlib": "figures report",
     "jinja2": "report",

@@ -75,6 +75,15 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor], config: Any, token
         copy_tokenizer(Path(tokenizer_from), folder)
 
 
+HEADS_FILE = "heads.safetensors"
+
+
+def save_heads(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write the linear layer of heads (`weight`, `bias`) beside the encoder."""
+    heads = {n.removeprefix("heads."): value for n, value in weights.items() if n.startswith("heads.")}
+    save_file(heads, folder / HEADS_FILE)
+
+
 def copy_tokenizer(parent: Path, folder: Path) -> None:
     """Hand the parent's tokenizer.json on, from its weights, its state or (a public encoder) itself."""
     for source in (parent / "weights", parent / "state", parent):

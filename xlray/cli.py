@@ -21,9 +21,10 @@ from xlray.config import Sweep
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
 from xlray.output import fail, open_console, print_json
-from xlray.phase_commands import why
+from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
+from xlray.trial_commands import export_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,8 +46,8 @@ app.command()(plan)
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
-app.command("export-predictions")(export_predictions)
-app.command()(why)
+for command in (export_predictions, export_model, why, rerun):
+    app.command(command.__name__.replace("_", "-"))(command)
 
 Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; none starts Ray here.")]
 NewVersion = Annotated[

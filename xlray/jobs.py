@@ -29,6 +29,7 @@ class Job:
         rungs: examples seen at each rung.
         retrieval_tasks: targets that train nothing and do not rank trials.
         select_by: the signal that ranks trials.
+        keep_targets: store the weights of targets, too; a sweep keeps their scores alone.
         progress: file for the live view.
     """
 
@@ -45,6 +46,7 @@ class Job:
     retrieval_tasks: tuple[str, ...]
     progress: Path
     select_by: str = "finnish-dev"
+    keep_targets: bool = False
 
 
 def data_key(spec: DataSpec) -> str:

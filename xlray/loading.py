@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from xlray.canonical import InputError, nearest
 from xlray.config import Sweep
+from xlray.journal import read_journal
 from xlray.settings import with_fields
 
 if TYPE_CHECKING:
@@ -172,3 +173,20 @@ def find_sweep_folder(name: str, root: Path) -> Path:
     known = sorted(p.name for p in (root / "sweeps").glob("*") if is_sweep_folder(p))
     has = f"{root} holds {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else f"{root} holds none"
     raise InputError(f"{name}: must be the name or folder of a sweep that was run, but {has}.{nearest(name, known)}")
+
+
+def find_trial(directory: Path, text: str) -> str:
+    """The id of a trial of a sweep, by its id, the beginning of it, or its readable name (`4tasks-s0-ID`).
+
+    Raises:
+        InputError: there is none, or more than one; the nearest id is suggested.
+    """
+    known = list(dict.fromkeys(str(e["trial_id"]) for e in read_journal(directory / "journal") if e.get("trial_id")))
+    found = [trial for trial in known if trial.startswith(text.rpartition("-")[2] or text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{text}: must name one trial of {directory.name}, but begins {', '.join(found[:6])}.")
+    raise InputError(
+        f"{text}: must be a trial of {directory.name}, but none of its {len(known)} is.{nearest(text, known)}"
+    )

@@ -1,4 +1,4 @@
-"""`xlray why`: what makes two phases two."""
+"""`xlray why` and `xlray rerun`: what makes two phases two, and one phase again under a debugger."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from xlray.lineage import explain, find_phase
 from xlray.loading import storage_root
 from xlray.output import open_console, print_json
 from xlray.task_commands import Json, Storage
@@ -18,8 +19,6 @@ PhaseName = Annotated[
 
 def why(first: PhaseName, second: PhaseName, storage: Storage = "runs", as_json: Json = False) -> None:
     """Show the fields in which two phases differ, back to the first ancestors that do."""
-    from xlray.lineage import explain, find_phase
-
     root = storage_root(storage)
     one, other = find_phase(root, first), find_phase(root, second)
     levels = explain(root, one, other)
@@ -42,3 +41,33 @@ def why(first: PhaseName, second: PhaseName, storage: Storage = "runs", as_json:
         last = f"{levels[-1].first} against {levels[-1].second}"
         line = f"The difference begins with {f'{fields} of {last}' if fields else last}."
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def rerun(
+    phase: PhaseName,
+    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray; the one way there is.")] = True,
+    storage: Storage = "runs",
+    as_json: Json = False,
+) -> None:
+    """Run one phase again in this process, under a debugger if wanted, and compare; the storage is only read."""
+    root = storage_root(storage)
+    folder = find_phase(root, phase)
+    from xlray.rerun import compare, find_job
+    from xlray.rerun import rerun as run_again  # loads torch: seconds
+
+    spec, job = find_job(root, folder.name)
+    with run_again(spec, job) as made:
+        rows = compare(root, spec, made)
+    same = all(row.difference == 0 for row in rows)
+    if as_json:
+        print_json({"phase": folder.name, "same": same if rows else None, "numbers": [vars(row) for row in rows]})
+        return
+    from xlray.screens import make_table
+
+    console = open_console()
+    cells = [(row.name, f"{row.stored:.6g}", f"{row.rerun:.6g}", f"{row.difference:.3g}") for row in rows]
+    heads = ("stored", "rerun", "difference")
+    console.print(make_table((folder.name, *heads), cells, right=heads) if rows else f"{folder.name} is not finished.")
+    if rows:
+        end = "Exactly the same." if same else "Rounding grows over long runs: compare with the spread over seeds."
+        console.print(end, highlight=False)

@@ -14,6 +14,16 @@ from xlray.tasks.task import Record
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4; XLM-R has the first four in this order
 
+_NAMES = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+
 
 def tokenizer_phase(spec: TokenizerSpec, store: Store, records: Iterable[Record], sweep: str) -> Path:
     """Train the tokenizer unless it is stored.
@@ -52,10 +62,29 @@ def train_tokenizer(records: Iterable[Record], vocab_size: int) -> Tokenizer:
     texts = (text for r in records for text in (r["text"], r.get("text_pair")) if text)
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.model = models.Unigram(_canonical(tokenizer), unk_id=SPECIAL.index("<unk>"))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
+    tokenizer.post_processor = _template(tokenizer)
     return tokenizer
+
+
+def export_tokenizer(source: Path, folder: Path, max_length: int) -> None:
+    """Write tokenizer files from which transformers' `AutoTokenizer` makes the ids that xlray's rows are made of.
+
+    The class is the one that takes tokenizer.json as it is: transformers' own class for XLM-R puts another normaliser and
+    pre-tokenizer in its place.
+
+    Args:
+        source: a tokenizer.json.
+    """
+    tokenizer = Tokenizer.from_file(str(source))
+    tokenizer.post_processor = _template(tokenizer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length, **_NAMES}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
+
+
+def _template(tokenizer: Tokenizer) -> processors.TemplateProcessing:
+    ids = [(name, tokenizer.token_to_id(name)) for name in ("<s>", "</s>")]
+    return processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ids)
 
 
 def _canonical(tokenizer: Tokenizer) -> list[tuple[str, float]]:
@@ -73,13 +102,4 @@ def _canonical(tokenizer: Tokenizer) -> list[tuple[str, float]]:
 
 
 def _write_config(path: Path) -> None:
-    names = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "cls_token": "<s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "mask_token": "<mask>",
-    }
-    path.write_text(json.dumps({"tokenizer_class": "XLMRobertaTokenizer", **names}, indent=1))
+    path.write_text(json.dumps({"tokenizer_class": "XLMRobertaTokenizer", **_NAMES}, indent=1))

@@ -21,7 +21,16 @@ from torch import Tensor
 from xlray import batches, engine, evaluate, mixture
 from xlray.batches import Layout
 from xlray.canonical import fingerprint
-from xlray.checkpoints import Ledger, copy_tokenizer, latest_state, load_model, load_weights, save_state, save_weights
+from xlray.checkpoints import (
+    Ledger,
+    copy_tokenizer,
+    latest_state,
+    load_model,
+    load_weights,
+    save_heads,
+    save_state,
+    save_weights,
+)
 from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
@@ -75,7 +84,7 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
     outcomes = _evaluate_target(running, spec, examples, plan, job, degenerate)
     weights = (
         None
-        if spec.kind == "target" or degenerate
+        if degenerate or (spec.kind == "target" and not job.keep_targets)
         else (engine.gather_weights(running) if spec.ends_at_zero else engine.gather_state(running))
     )
     if _rank() == 0:
@@ -84,6 +93,8 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
         with store.staging(spec) as staged:
             if weights is not None and spec.ends_at_zero:
                 save_weights(staged / "weights", weights, model.encoder.config, job.parents.get(spec.parent))
+                if spec.kind == "target":
+                    save_heads(staged / "weights", weights)
             elif weights is not None:
                 save_state(staged / "state" / "state.safetensors", weights, spec.first_step + spec.num_steps)
                 model.encoder.config.save_pretrained(staged / "state")

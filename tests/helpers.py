@@ -153,7 +153,6 @@ def make_job(storage, specs, records, vocabulary, parents, execution=None, **cha
         vocabulary.size,
         vocabulary.mask,
         (64,),
-        (),
         storage / "progress.json",
     )
     return dataclasses.replace(job, **changes)

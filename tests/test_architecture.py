@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 LAYERS = [
     "canonical", "files", "remote", "leases", "provenance",
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "costs", "simulate", "forecast", "definition", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
+    "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
     "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "summaries", "figures", "report", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",

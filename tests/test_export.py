@@ -91,7 +91,7 @@ def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
             if index < num_finished:
                 finish(store, spec, PREDICTIONS[task][:: 1 if index else -1])
         job = Job(
-            trial, "s", root, Execution(), tuple(phases), folders, {}, 9, 4, RUNGS, (), directory / "progress" / trial
+            trial, "s", root, Execution(), tuple(phases), folders, {}, 9, 4, RUNGS, directory / "progress" / trial
         )
         write_job(directory / "jobs" / f"{trial}.json", job)
         append(directory / "journal", {"event": "created", "trial_id": trial})
@@ -211,9 +211,7 @@ def test_a_sweep_without_test_sets_is_refused(tmp_path):
     spec = target_phase("udpos", "aaa-0", TAGS)
     spec = dataclasses.replace(spec, evaluations=spec.evaluations[:1])
     finish(Store(tmp_path), spec, TAGS)
-    job = Job(
-        "aaa", "s", tmp_path, Execution(), (PlannedPhase(spec, 0),), {}, {}, 9, 4, RUNGS, (), directory / "p" / "x"
-    )
+    job = Job("aaa", "s", tmp_path, Execution(), (PlannedPhase(spec, 0),), {}, {}, 9, 4, RUNGS, directory / "p" / "x")
     write_job(directory / "jobs" / "aaa.json", job)
     append(directory / "journal", {"event": "rung", "trial_id": "aaa", "rung_index": 0, "rung": 256})
     with pytest.raises(InputError, match="a test set must have been evaluated"):

@@ -197,7 +197,7 @@ def promote(journal, rung_index=0, cell="2-all", stopping=PROMOTE):
 
 
 def test_a_paused_trial_is_promoted_once_it_is_in_the_best_third():
-    journal = []
+    journal = [{"event": "running", "trial_id": name} for name in "abcd"]
     assert report(journal, "a", 50.0, stopping=PROMOTE) == Decision("pause", "below the cut", None, 0.0)
     assert report(journal, "b", 40.0, stopping=PROMOTE).action == "pause"
     assert promote(journal) == []
@@ -214,7 +214,7 @@ def test_a_paused_trial_is_promoted_once_it_is_in_the_best_third():
 
 def test_a_survivor_that_would_have_risen_anyway_counts_with_probability_one():
     survivor = next(f"t{i}" for i in range(100) if spared(f"t{i}"))
-    journal = []
+    journal = [{"event": "running", "trial_id": survivor}]
     assert report(journal, survivor, 50.0, stopping=PROMOTE_SOME) == Decision(
         "continue", "below the cut, drawn to go on", None, 0.2
     )

@@ -14,8 +14,9 @@ from xlray.config import Execution
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, phase_hash
 from xlray.plan import PlannedPhase
+from xlray.rungs import rung_metrics
 from xlray.store import Store
-from xlray.train import run_phase, run_phases, rung_metrics
+from xlray.train import run_phase, run_phases
 
 pytestmark = pytest.mark.usefixtures("process_group")
 
@@ -364,13 +365,12 @@ def test_a_trial_reports_each_rung_once_with_its_own_targets(world):
         assert (report["fi/toy_classification"], report["fi/toy_tagging"]) == tuple(scores)
 
 
-def test_retrieval_counts_in_fi_accuracy_but_ranks_no_trial(world):
-    job = world.job(retrieval_tasks=("find",), rungs=(64,))
+def test_retrieval_counts_in_fi_accuracy_but_ranks_no_trial():
     headlines = {"tag": 60.0, "find": 20.0}
-    metrics = rung_metrics(job, 0, headlines, headlines)
+    metrics = rung_metrics(headlines, headlines, ("find",))
     assert (metrics["fi_accuracy"], metrics["score"]) == (40.0, 60.0)
     degenerate = {"tag": math.nan, "find": 20.0}
-    assert math.isnan(rung_metrics(job, 0, degenerate, degenerate)["score"])
+    assert math.isnan(rung_metrics(degenerate, degenerate, ("find",))["score"])
 
 
 def test_the_signal_ranks_and_finnish_stays_the_accuracy(world):

@@ -20,8 +20,9 @@ from xlray.journal import append
 from xlray.leases import Leases
 from xlray.phases import Spec, TokenizerSpec, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan
-from xlray.scheduler import Standing, Standings, decide, passed, promotions, standings
-from xlray.store import Store
+from xlray.rungs import rung_report
+from xlray.scheduler import Standing, Standings, decide, next_trials, outcome, passed, promotions, standings
+from xlray.store import Store, StoreError
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -120,6 +121,8 @@ class Driver:
             self._settle(trial)
         for cell, rung_index in list(self.found.ranked):
             self._promote(cell, rung_index)
+        for name in next_trials(list(self.trials), self.found):
+            self._advance(name)
         return self._any_open()
 
     def specs(self) -> dict[str, Spec]:
@@ -137,20 +140,15 @@ class Driver:
 
     def _settle(self, trial: Trial) -> None:
         """Journal a new trial, or what became of one that an earlier driver did not see to its end."""
-        trial_id, standing = trial.trial_id, self.found.trials.get(trial.trial_id)
+        trial_id = trial.trial_id
         self.trials[trial_id] = trial
-        if standing is None:
+        if trial_id not in self.found.trials:
             place = {"trial_id": trial_id, "cell": trial.cell, "role": trial.role}
             self.write({"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed})
-            return
         left = self._left(trial_id)
-        if standing.status == "finished" and left:
+        if self.found.trials[trial_id].status == "finished" and left:
             text = f"not in the storage (any more): {phase_name(left[0])}"
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
-        elif standing.status == "created":
-            known = outcome(standing, self.last_rung_index)
-            if known in ("stopped", "paused") or (known == "finished" and not left):
-                self.write({"event": known, "trial_id": trial_id})
 
     def _left(self, name: str) -> list[Spec]:
         """Phases of a job that are not stored, as far as known, in order and each once."""
@@ -190,7 +188,43 @@ class Driver:
             waiting = [SHARED] if self._is_open(SHARED) else []
         else:
             waiting = next_trials(list(self.jobs), self.found)
-        return next((name for name in waiting if self._claim(name)), None)
+        for name in waiting:
+            if self._claim(name):
+                if not self._advance(name):
+                    return name
+                self._release(name)
+        return None
+
+    def _advance(self, name: str) -> bool:
+        """Report what a trial has stored already; whether that brings it to its end, so that no worker is needed.
+
+        The scores of a phase that another trial or sweep has computed, or that was finished just before a crash, are
+        read here.
+        """
+        if name == SHARED:
+            return False
+        phases, rungs = self.jobs[name], self.plan.sweep.intermediate.rungs
+        for index, rung in enumerate(rungs):
+            last = max(i for i, planned in enumerate(phases) if planned.rung_index == index)
+            if any(phase_hash(p.spec) not in self.stored for p in phases[: last + 1]):
+                break
+            try:
+                found = rung_report(self.store, phases, index, rung, self.plan.sweep.select_by)
+            except StoreError as error:  # damaged, and moved aside: it is computed again
+                self.stored -= {phase_hash(p.spec) for p in phases if not self.store.has(p.spec)}
+                self.write({"event": "damaged", "trial_id": name, "error": str(error)})
+                break
+            if found is None or self.on_rung(name, found) != "continue":
+                break
+        known = outcome(self.found.trials[name], self.last_rung_index)
+        ends = known in ("stopped", "paused") or (known == "finished" and not self._left(name))
+        if ends:
+            self.write({"event": known, "trial_id": name})
+        return ends
+
+    def _release(self, name: str) -> None:
+        for key in self.running.pop(name).claims:
+            self.leases.release(key)
 
     def _claim(self, name: str) -> bool:
         """Take the leases of everything that a job would compute, all or none; it then counts as running."""
@@ -254,17 +288,19 @@ class Driver:
     def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> str:
         """Decide on a reported rung: "continue", "stop" or "pause".
 
-        The same report again (after a crash or a promotion) gets the answer that stands and makes no new entry.
+        The same report again (after a crash or a promotion) gets the answer that stands and makes no new entry, unless
+        the sweep has changed: other targets make a new entry with the decision that stands, a further rung a new decision.
         """
         trial, index, standing = self.trials[trial_id], int(result["rung_index"]), self.found.trials[trial_id]
-        if index in standing.rungs:
-            return "continue" if passed(standing, index) else str(standing.rungs[index]["decision"])
-        self._alike.clear()
-        place = (trial_id, trial.cell, trial.role, index)
+        scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
+        place, basis = (trial_id, trial.cell, trial.role, index), self.plan.sweep.basis(index)
         score, stopping = float(result["score"]), self.plan.sweep.stopping
         decision = decide(self.found, *place, score, bool(result["diverged"]), stopping, self.last_rung_index)
+        known = standing.rungs.get(index, {})
+        if (known.get("basis"), known.get("reason")) == (basis, decision.reason):
+            return "continue" if passed(standing, index) else decision.action
+        self._alike.clear()
         fields = {key: result[key] for key in ("rung", "rung_index", "score", "fi_accuracy", "degenerate")}
-        scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
         self.write(
             {
                 "event": "rung",
@@ -273,6 +309,7 @@ class Driver:
                 "role": trial.role,
                 **fields,
                 "scores": scores,
+                "basis": basis,
                 "decision": decision.action,
                 "reason": decision.reason,
                 "cutoff": decision.cutoff,
@@ -290,11 +327,9 @@ class Driver:
         """Journal how a job ended, and whether it is tried again."""
         job = self.running[name]
         self._look_at(name, job)
-        del self.running[name]
         self._spent_s += time.monotonic() - job.started
         self._write_end(name, job, error)
-        for key in job.claims:
-            self.leases.release(key)
+        self._release(name)
 
     def _write_end(self, name: str, job: Running, error: str | None) -> None:
         standing = self.found.trials[name]
@@ -339,31 +374,6 @@ class Driver:
                 if self.found.trials[trial_id].status == "paused":
                     self.write({"event": "stopped", "trial_id": trial_id, "reason": "left below the cut"})
         self.write({"event": "closed"})
-
-
-def outcome(standing: Standing, last_rung_index: int) -> str:
-    """What became of a trial that ended without an error: stopped, paused, finished or interrupted."""
-    if not standing.rungs:
-        return "interrupted"
-    last = max(standing.rungs)
-    if not passed(standing, last):
-        return "stopped" if standing.rungs[last]["decision"] == "stop" else "paused"
-    return "finished" if last >= last_rung_index else "interrupted"
-
-
-def next_trials(order: Sequence[str], found: Standings) -> list[str]:
-    """The trials that may be started, in the order in which they should be.
-
-    Promoted ones first, those at higher rungs before others (Li et al. 2020); then those that had been started; then in
-    the order of the plan.
-    """
-    waiting = [name for name in order if name in found.trials and found.trials[name].status == "created"]
-
-    def rank(name: str) -> tuple[int, bool]:
-        standing = found.trials[name]
-        return (-max(standing.promoted, default=-1), standing.num_attempts == 0)
-
-    return sorted(waiting, key=rank)
 
 
 def lease_keys(phases: Sequence[PlannedPhase], left: Sequence[Spec]) -> dict[str, str]:

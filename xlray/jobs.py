@@ -27,7 +27,6 @@ class Job:
         folders: `data_key` of each data spec -> its prepared folder.
         parents: hash of a phase or root -> the folder that holds its weights or state.
         rungs: examples seen at each rung.
-        retrieval_tasks: targets that train nothing and do not rank trials.
         select_by: the signal that ranks trials.
         keep_targets: store the weights of targets, too; a sweep keeps their scores alone.
         progress: file for the live view.
@@ -43,7 +42,6 @@ class Job:
     vocab_size: int
     mask_id: int
     rungs: tuple[int, ...]
-    retrieval_tasks: tuple[str, ...]
     progress: Path
     select_by: str = "finnish-dev"
     keep_targets: bool = False
@@ -82,7 +80,6 @@ def make_job(
         parents[phase_hash(plan.root)] = str(plan.folder)
     used = {phase_hash(p.spec) for p in phases} | {p.spec.parent for p in phases if hasattr(p.spec, "parent")}
     wanted = {spec for p in phases for spec in data_of(p.spec)}
-    retrieval = {p.spec.evaluations[0].data.task for p in phases if isinstance(p.spec, RetrievalSpec)}
     return Job(
         name,
         plan.sweep.name,
@@ -94,7 +91,6 @@ def make_job(
         vocabulary.size,
         vocabulary.mask,
         plan.sweep.intermediate.rungs,
-        tuple(sorted(retrieval)),
         directory / "progress" / f"{name}.json",
         plan.sweep.select_by,
     )
@@ -111,7 +107,6 @@ def write_job(path: Path, job: Job) -> None:
         "progress": str(job.progress),
         "execution": asdict(job.execution),
         "rungs": list(job.rungs),
-        "retrieval_tasks": list(job.retrieval_tasks),
         "phases": [{"spec": to_plain(p.spec), "rung_index": p.rung_index} for p in job.phases],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +129,6 @@ def read_job(path: Path) -> Job:
         document["vocab_size"],
         document["mask_id"],
         tuple(document["rungs"]),
-        tuple(document["retrieval_tasks"]),
         Path(document["progress"]),
         document["select_by"],
     )

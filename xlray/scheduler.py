@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +100,6 @@ class Standings:
                 standing.status = "created"
 
     def _add_rung(self, standing: Standing, entry: Entry) -> None:
-        standing.status = "running"
         index, score, basis = entry["rung_index"], entry.get("score"), entry.get("basis")
         if self.bases.setdefault(index, basis) != basis:
             self.bases[index] = basis
@@ -210,6 +209,31 @@ def promotions(found: Standings, cell: str, rung_index: int, stopping: Stopping)
 def passed(standing: Standing, rung_index: int) -> bool:
     """Whether a trial may go beyond a rung that it has reported."""
     return standing.rungs[rung_index]["decision"] == "continue" or rung_index in standing.promoted
+
+
+def outcome(standing: Standing, last_rung_index: int) -> str:
+    """What became of a trial that ended without an error: stopped, paused, finished or interrupted."""
+    if not standing.rungs:
+        return "interrupted"
+    last = max(standing.rungs)
+    if not passed(standing, last):
+        return "stopped" if standing.rungs[last]["decision"] == "stop" else "paused"
+    return "finished" if last >= last_rung_index else "interrupted"
+
+
+def next_trials(order: Sequence[str], found: Standings) -> list[str]:
+    """The trials that may be started, in the order in which they should be.
+
+    Promoted ones first, those at higher rungs before others (Li et al. 2020); then those that had been started; then in
+    the order of the plan.
+    """
+    waiting = [name for name in order if name in found.trials and found.trials[name].status == "created"]
+
+    def rank(name: str) -> tuple[int, bool]:
+        standing = found.trials[name]
+        return (-max(standing.promoted, default=-1), standing.num_attempts == 0)
+
+    return sorted(waiting, key=rank)
 
 
 def replay(journal: Iterable[Entry], stopping: Stopping, last_rung_index: int) -> list[str]:

@@ -6,13 +6,11 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
@@ -40,9 +38,9 @@ from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases import RetrievalSpec, Spec, TrainSpec
-from xlray.plan import ranking_languages
 from xlray.provenance import versions
 from xlray.recipes import Architecture
+from xlray.rungs import NOT_FINITE, diverged, rung_report
 from xlray.store import Store
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
@@ -131,7 +129,7 @@ def _train(
         if done == end or (done - first) % CHECK_EVERY_STEPS == 0:
             dist.all_reduce(total)
             if not bool(torch.isfinite(total).all()):
-                return f"the loss is not finite at step {done}"
+                return f"{NOT_FINITE} at step {done}"
             if ledger is not None:
                 ledger.show(done - spec.first_step, float(total.sum()) / ((done - first - 1) % CHECK_EVERY_STEPS + 1))
             total.zero_()
@@ -301,55 +299,14 @@ def _run_phases(job: Job, report: Callable[[dict[str, Any]], None], stop: StopSi
     torch.set_num_threads(job.execution.cpus_per_worker)
     gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
     store = Store(job.storage)
-    degenerate: list[str] = []
-    headlines: dict[str, float] = {}
-    signals: dict[str, float] = {}
     for i, planned in enumerate(job.phases):
         if stop.agreed_now():
             raise Interrupted
-        reason = run_phase(planned.spec, job, stop)
-        if reason:
-            degenerate.append(f"{planned.spec.kind}: {reason}")
-        if reason and planned.spec.kind in ("trunk", "cooldown"):  # nothing can be built on it: the rung has no scores
-            index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
-            report({**rung_metrics(job, index, {}, {}), "degenerate": "; ".join(degenerate), "diverged": True})
-            return
-        if planned.rung_index is None:
-            continue
-        if _rank() == 0:
-            headlines.update(target_headlines(store, planned.spec, "finnish-dev"))
-            signals.update(target_headlines(store, planned.spec, job.select_by))
+        broken = diverged(planned.spec.kind, run_phase(planned.spec, job, stop))
         following = job.phases[i + 1].rung_index if i + 1 < len(job.phases) else None
-        if following != planned.rung_index:
-            metrics = rung_metrics(job, planned.rung_index, headlines, signals)
-            report(_agree({**metrics, "degenerate": "; ".join(degenerate), "diverged": False}))
-            headlines, signals = {}, {}
-
-
-def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, float]:
-    """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any."""
-    languages = ranking_languages(spec, select_by)
-    rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
-    dev = [r for r in rows if r["metric"] == "headline" and r["split"] == "dev" and r["language"] in languages]
-    return {dev[0]["task"]: float(np.mean([r["value"] for r in dev]))} if dev else {}
-
-
-def rung_metrics(job: Job, index: int, headlines: Mapping[str, float], signals: Mapping[str, float]) -> dict[str, Any]:
-    """What a trial reports at a rung: each target's headline, `fi_accuracy` (mean of all) and `score`.
-
-    `score`, by which trials are ranked, is the mean of the trained targets: retrieval moves by tens of points and would
-    decide every cut.
-
-    Args:
-        headlines: on Finnish dev, by target.
-        signals: the same on the dev sets that rank trials.
-    """
-    trained = [v for task, v in signals.items() if task not in job.retrieval_tasks]
-    ranked = trained or list(signals.values())
-    return {
-        "rung_index": index,
-        "rung": job.rungs[index],
-        "fi_accuracy": float(np.mean(list(headlines.values()))) if headlines else float("nan"),
-        "score": float(np.mean(ranked)) if ranked else float("nan"),
-        **{f"fi/{task}": value for task, value in headlines.items()},  # flat, as Tune's loggers want it
-    }
+        if not broken and (planned.rung_index is None or following == planned.rung_index):
+            continue
+        index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
+        report(_agree(rung_report(store, job.phases, index, job.rungs[index], job.select_by) if _rank() == 0 else None))
+        if broken:  # nothing can be built on it
+            return

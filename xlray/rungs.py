@@ -1,0 +1,91 @@
+"""What a trial has to report at a rung, read from its stored phases. Standard library, numpy and pyarrow only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from xlray.phases import RetrievalSpec, Spec
+from xlray.plan import PlannedPhase, ranking_languages
+from xlray.store import Store
+
+NOT_FINITE = "the loss is not finite"
+
+
+def diverged(kind: str, degenerate: str | None) -> bool:
+    """Whether nothing can be built on a phase. One that degenerated in another way keeps its numbers."""
+    return kind in ("trunk", "cooldown") and (degenerate or "").startswith(NOT_FINITE)
+
+
+def rung_report(
+    store: Store, phases: Sequence[PlannedPhase], index: int, rung: int, select_by: str
+) -> dict[str, Any] | None:
+    """What is reported of a rung: each target's headline, `fi_accuracy` (mean of all), `score`, and what degenerated.
+
+    Args:
+        phases: of the trial, in order.
+        rung: examples seen at it.
+        select_by: the signal that ranks trials.
+
+    Returns:
+        None if a phase up to this rung is not stored.
+
+    Raises:
+        StoreError: a stored score was damaged.
+    """
+    last = max(i for i, planned in enumerate(phases) if planned.rung_index == index)
+    degenerate: list[str] = []
+    headlines: dict[str, float] = {}
+    signals: dict[str, float] = {}
+    retrieval: set[str] = set()
+    broken = False
+    for planned in phases[: last + 1]:
+        if not store.has(planned.spec):
+            return None
+        reason = store.done(planned.spec)["record"]["degenerate"]
+        degenerate += [f"{planned.spec.kind}: {reason}"] if reason else []
+        broken = diverged(planned.spec.kind, reason)
+        if broken:  # the rung has no scores
+            break
+        if planned.rung_index == index:
+            found = target_headlines(store, planned.spec, "finnish-dev")
+            headlines.update(found)
+            signals.update(target_headlines(store, planned.spec, select_by))
+            retrieval |= set(found) if isinstance(planned.spec, RetrievalSpec) else set()
+    metrics = rung_metrics({}, {}, ()) if broken else rung_metrics(headlines, signals, retrieval)
+    place = {"rung_index": index, "rung": rung, "degenerate": "; ".join(degenerate), "diverged": broken}
+    return {**metrics, **place}
+
+
+def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, float]:
+    """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any."""
+    languages = ranking_languages(spec, select_by)
+    rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
+    dev = [r for r in rows if r["metric"] == "headline" and r["split"] == "dev" and r["language"] in languages]
+    return {dev[0]["task"]: float(np.mean([r["value"] for r in dev]))} if dev else {}
+
+
+def rung_metrics(
+    headlines: Mapping[str, float], signals: Mapping[str, float], retrieval_tasks: Sequence[str] | set[str]
+) -> dict[str, Any]:
+    """The numbers of a rung.
+
+    `score`, by which trials are ranked, is the mean of the trained targets: retrieval moves by tens of points and would
+    decide every cut.
+
+    Args:
+        headlines: on Finnish dev, by target.
+        signals: the same on the dev sets that rank trials.
+        retrieval_tasks: targets that train nothing and do not rank trials.
+    """
+    trained = [v for task, v in signals.items() if task not in retrieval_tasks]
+    ranked = trained or list(signals.values())
+    return {
+        "fi_accuracy": float(np.mean(list(headlines.values()))) if headlines else math.nan,
+        "score": float(np.mean(ranked)) if ranked else math.nan,
+        **{f"fi/{task}": value for task, value in headlines.items()},  # flat, as Tune's loggers want it
+    }

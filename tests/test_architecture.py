@@ -17,7 +17,8 @@ LAYERS = [
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
     "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
-    "analysis", "tables", "summaries", "figures", "report", "bench",
+    "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "summaries",
+    "drawing", "figures", "task_figures", "page", "report", "compare", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
     "plan_commands", "export_commands", "phase_commands", "trial_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
@@ -31,8 +32,8 @@ DOORS = {
     "transformers": "model bench",
     "typer": "cli plan_commands task_commands export_commands phase_commands trial_commands bench_commands",
     "rich": "live screens task_screens output cli",
-    "matplotlib": "figures report",
-    "jinja2": "report",
+    "matplotlib": "drawing figures task_figures",
+    "jinja2": "page",
     "tokenizers": "data tokenizer",
     "obstore": "remote",
 }
@@ -44,10 +45,10 @@ WITHOUT_FRAMEWORKS = (
     "results",
     "analysis",
     "plan",
-    "tables",
-    "summaries",
     "figures",
+    "page",
     "report",
+    "compare",
 )
 MAY_CATCH_ALL = {"trial", "loading", "cli"}  # a sweep file may raise anything
 FORBIDDEN_NAMES = {"utils", "core", "common", "manager"}

@@ -1,21 +1,15 @@
-"""What the report's tables hold: trials, cells, targets, rungs, decisions, contributions of tasks, cost."""
+"""Tables of scores: trials, cells, targets, rungs, decisions, contributions of tasks."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xlray.analysis import ENGLISH, FI_ACCURACY, WITHOUT_TATOEBA, Contributions, Estimate, Point, estimable
+from xlray.evidence import target_names
 from xlray.results import Results
 from xlray.tables import Cell, Interval, Signed, Table, number
-
-
-def target_names(points: Sequence[Point]) -> list[str]:
-    """The target tasks, in the order of their names."""
-    names = {name for point in points for name in point.scores}
-    return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and not name.endswith(ENGLISH))
 
 
 def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str, str]) -> Table:
@@ -75,10 +69,11 @@ def _find(estimates: Sequence[Estimate], name: str, rung: int) -> Estimate | Non
     return next((e for e in estimates if e.rung == rung and e.name == name), None)
 
 
-def _with_interval(estimate: Estimate | None, signed: bool = False) -> tuple[Cell, Cell]:
+def _with_interval(estimate: Estimate | None, signed: bool = False, digits: int = 1) -> tuple[Cell, Cell]:
     if estimate is None:
         return None, None
-    return Signed(estimate.value) if signed else estimate.value, Interval(estimate.low, estimate.high)
+    interval = Interval(estimate.low, estimate.high, digits)
+    return (Signed(estimate.value, digits) if signed else estimate.value), interval
 
 
 def by_cell(
@@ -143,11 +138,8 @@ def by_cell(
     )
 
 
-def by_target(
-    points: Sequence[Point], estimates: Sequence[Estimate], majority: Mapping[str, float], rung_index: int | None
-) -> Table:
+def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Mapping[str, float]) -> Table:
     """Each target by cell at one rung: Finnish, the gain, English dev and the majority answer."""
-    here = estimable(points, rung_index) if rung_index is not None else []
     rows: list[tuple[Cell, ...]] = []
     for task in [*target_names(here), WITHOUT_TATOEBA] if here else []:
         for cell in dict.fromkeys(point.cell for point in here):
@@ -239,8 +231,12 @@ def _is_stop(entry: Mapping[str, Any]) -> bool:
 
 
 def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
-    """What the scheduler decided at each rung, from the journal; the latest entry of a trial at a rung counts."""
+    """What the scheduler decided of trials that it may stop, and whom else it stopped (they diverged), from the journal.
+
+    The latest entry of a trial at a rung counts.
+    """
     latest = {(e.get("trial_id"), e.get("rung_index")): e for e in journal if e.get("event") == "rung"}
+    latest = {key: e for key, e in latest.items() if e.get("role") != "measure" or _is_stop(e)}
     keys = ("rung", "trial_id", "role", "cell", "score", "fi_accuracy", "cutoff", "decision", "probability")
     ordered = sorted(
         latest.values(), key=lambda e: (e.get("rung_index") or 0, str(e.get("cell")), -(e.get("score") or 0.0))
@@ -264,7 +260,7 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
         note,
         tuple(zip(keys, headings, strict=True)),
         rows,
-        "" if rows else "a trial at its first rung",
+        "" if rows else "an explore trial at its first rung",
     )
 
 
@@ -272,11 +268,10 @@ def _plain(value: Any) -> Cell:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
-def task_contributions(found: Contributions, rung: int) -> Table:
+def task_contributions(found: Contributions | None, rung: int) -> Table:
     """The ridge regression's coefficients, largest first."""
-    rows = tuple(
-        (e.name.rsplit("/", 1)[1], *_with_interval(e, True)) for e in sorted(found.estimates, key=lambda e: -e.value)
-    )
+    found = found or Contributions((), missing="a rung with all targets scored")
+    rows = tuple((task_of(e), *_with_interval(e, True, 2)) for e in sorted(found.estimates, key=lambda e: -e.value))
     note = "Points of fi_accuracy that a trial with the task has more than one without, other tasks equal."
     if rows:
         note += (
@@ -291,28 +286,20 @@ def task_contributions(found: Contributions, rung: int) -> Table:
     return Table("contributions", "Contribution of each task", note, columns, rows, found.missing)
 
 
-def cost(results: Results) -> Table:
-    """The ledger by kind of phase: what was computed, and what sharing and the store saved."""
-    kinds: dict[str, Counter[str]] = {}
-    for row in results.phases.to_pylist():
-        status, counts = row["status"], kinds.setdefault(re.sub(r"\s+", " ", row["kind"] or "?"), Counter())
-        counts[f"phases {status}"] += 1
-        executed = row["num_executed_steps"] if row["num_executed_steps"] is not None else row["num_steps"]
-        counts[f"steps {status}"] += (executed if status == "computed" else row["num_steps"]) or 0
-        counts["steps repeated"] += row["num_repeated_steps"] or 0
-        counts[f"tokens {status}"] += row["num_tokens"] or 0
-        counts[f"hours {status}"] += row["device_hours"] or 0.0  # type: ignore[assignment]
-    total: Counter[str] = Counter()
-    for counts in kinds.values():
-        total.update(counts)
-    keys = [f"{what} {status}" for what in ("phases", "steps") for status in ("computed", "shared", "stored")]
-    keys += ["steps repeated", "tokens computed", "hours computed"]
-    named = [*sorted(kinds.items()), ("all", total)] if kinds else []
-    rows = tuple((kind, *(float(c[key]) if "hours" in key else c[key] for key in keys)) for kind, c in named)
-    heads = [key.replace("hours", "device-hours").capitalize() for key in keys]
-    columns = (("kind", "Kind of phase"), *zip((key.replace(" ", "_") for key in keys), heads, strict=True))
-    note = (
-        "Shared: another trial of this sweep computed it; stored: it was there before. Their steps were not run. "
-        "Repeated: run again after a crash, part of the steps computed."
-    )
-    return Table("cost", "Cost", note, columns, rows, "" if rows else "a finished phase")
+def transfer(effects: Mapping[str, Contributions], rung: int) -> Table:
+    """What each intermediate task adds to each target, with intervals."""
+    known = {outcome: {task_of(e): e for e in found.estimates} for outcome, found in effects.items() if found.estimates}
+    first = next(iter(known.values()), {})
+    rows: list[tuple[Cell, ...]] = []
+    for task in sorted(first, key=lambda task: -first[task].value):
+        cells = [_with_interval(found.get(task), True, 2) for found in known.values()]
+        rows.append((task, *(cell for pair in cells for cell in pair)))
+    heads = [(name, unit) for o in known for name, unit in ((o, f"{o} (points)"), (f"{o}_interval", "Interval"))]
+    missing = "" if rows else next((found.missing for found in effects.values()), "a rung with all targets scored")
+    note = f"Ridge coefficients for each target by itself, after {rung:,} examples."
+    return Table("transfer", "From task to target", note, (("task", "Intermediate task"), *heads), tuple(rows), missing)
+
+
+def task_of(estimate: Estimate) -> str:
+    """The task that a contribution is of."""
+    return estimate.name.rsplit("/", 1)[1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MINUS, NOTHING = "\u2212", "\u2013"
-MAX_ROWS_ON_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Interval:
 
     low: float | None
     high: float | None
+    digits: int = 1
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Signed:
     """A difference: shown with its sign."""
 
     value: float
+    digits: int = 1
 
 
 Cell = str | int | float | bool | Interval | Signed | None
@@ -62,9 +64,10 @@ def show(cell: Cell) -> str:
     if cell is None or cell == "":
         return NOTHING
     if isinstance(cell, Interval):
-        return NOTHING if cell.low is None or cell.high is None else f"[{number(cell.low)}, {number(cell.high)}]"
+        ends = [None if end is None else number(end, digits=cell.digits) for end in (cell.low, cell.high)]
+        return NOTHING if None in ends else f"[{ends[0]}, {ends[1]}]"
     if isinstance(cell, Signed):
-        return number(cell.value, signed=True)
+        return number(cell.value, signed=True, digits=cell.digits)
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float):
@@ -99,6 +102,20 @@ def to_csv(table: Table) -> str:
                 cells.append(cell.value if isinstance(cell, Signed) else cell)
         writer.writerow(cells)
     return out.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A table of GitHub's Markdown, with title and note."""
+    lines = [f"**{table.title}.** {table.note}".rstrip(), ""]
+    lines.append(_markdown_row([heading for _, heading in table.columns]))
+    lines.append(_markdown_row(["---:" if numeric else "---" for numeric in table.numeric]))
+    lines += [_markdown_row([show(cell) for cell in row]) for row in table.rows]
+    return "\n".join([*lines, ""])
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
 
 
 _LATEX = {

@@ -1,0 +1,113 @@
+"""Published numbers beside ours, with where they are from and what may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from xlray.evidence import Evidence
+from xlray.tables import Cell, Table
+
+LARGE = "FacebookAI/xlm-roberta-large"
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published number.
+
+    Attributes:
+        task: target and metric that ours stands beside, or None where there is no single one.
+    """
+
+    what: str
+    value: str
+    source: str
+    status: str
+    task: tuple[str, str] | None = None
+
+
+XTREME = "Hu et al. 2020 (arXiv 2003.11080)"
+ANCHORS = (
+    Anchor("Parts of speech, F1", "72.6", XTREME, "mean of all languages, test", ("udpos", "f1")),
+    Anchor("Names, span F1", "65.4", XTREME, "mean of all languages, test", ("panx", "f1")),
+    Anchor("TyDiQA-GoldP, F1", "65.1", XTREME, "mean of all languages, official dev as test", ("tydiqa", "f1")),
+    Anchor("TyDiQA-GoldP, F1", "70.5", XTREME, "Finnish, official dev as test", ("tydiqa", "f1")),
+    Anchor("TyDiQA-GoldP, exact match", "53.2", XTREME, "Finnish, official dev as test", ("tydiqa", "exact_match")),
+    Anchor(
+        "TyDiQA-GoldP, F1, trained on SQuAD instead",
+        "79.8",
+        "paper not traced",
+        "Finnish; not checked against a paper",
+        ("tydiqa", "f1"),
+    ),
+    Anchor(
+        "TyDiQA-GoldP, exact match, trained on SQuAD instead",
+        "68.5",
+        "paper not traced",
+        "Finnish; not checked against a paper",
+        ("tydiqa", "exact_match"),
+    ),
+    Anchor("Tatoeba, accuracy", "57.3", XTREME, "mean of all languages, test", ("tatoeba", "accuracy")),
+    Anchor(
+        "Gain by English intermediate tasks",
+        "+5.4",
+        "Phang et al. 2020 (arXiv 2005.13013)",
+        "mean of all XTREME tasks and languages, retrieval among them; final version",
+    ),
+    Anchor(
+        "Tasks from which more of them help",
+        "about 15",
+        "Aghajanyan et al. 2021 (arXiv 2101.11038)",
+        "knee of multi-task training in English; fewer tasks harm there",
+    ),
+)
+
+
+def anchors(evidence: Evidence) -> Table:
+    """XLM-R Large as published, beside the mean of our trials without an intermediate task."""
+    ours = _without_tasks(evidence)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (a.what, a.value, ours.get(a.task) if a.task else None, a.source, a.status) for a in ANCHORS
+    )
+    columns = (
+        ("what", "Number"),
+        ("published", "Published (%)"),
+        ("ours", "Ours, Finnish dev, no intermediate task (%)"),
+        ("source_of", "Source"),
+        ("status_of", "What it is"),
+    )
+    encoder = encoder_name(evidence.definition)
+    note = "Published numbers are of XLM-R Large with other recipes and splits: for orientation, no test of equality."
+    if LARGE not in encoder:
+        note += f" Ours are of another encoder ({encoder or 'not named'}) and not comparable."
+    return Table("anchors", "Published numbers beside ours", note, columns, rows)
+
+
+def encoder_name(definition: Mapping[str, Any]) -> str:
+    """The encoder of a definition for people: path and revision, or that the sweep pre-trained it."""
+    encoder = definition.get("encoder")
+    if not isinstance(encoder, Mapping):
+        return ""
+    if encoder.get("path"):
+        revision = encoder.get("revision")
+        return f"{encoder['path']}" + (f" at {str(revision)[:12]}" if revision else "")
+    return "pre-trained by the sweep" if "architecture" in encoder else ""
+
+
+def _without_tasks(evidence: Evidence) -> dict[tuple[str, str], float]:
+    """(target, metric) to the mean of the control's trials on Finnish dev at the rung of the answer."""
+    if evidence.rung_index is None:
+        return {}
+    scores = evidence.results.scores
+    rows = scores.filter(
+        pc.and_(
+            pc.and_(pc.equal(scores["num_tasks"], 0), pc.equal(scores["rung_index"], evidence.rung_index)),
+            pc.and_(pc.equal(scores["language"], "fi"), pc.equal(scores["split"], "dev")),
+        )
+    )
+    rows = rows.filter(pc.is_finite(rows["value"]))
+    means = rows.group_by(["task", "metric"]).aggregate([("value", "mean")]).to_pylist()
+    return {(row["task"], row["metric"]): row["value_mean"] for row in means}

@@ -1,0 +1,104 @@
+"""The answer in one paragraph of numbers made from the data."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point
+from xlray.cautions import FEW, count
+from xlray.evidence import Evidence, num_rungs
+from xlray.tables import number
+
+
+def write_answer(evidence: Evidence) -> str:
+    """One paragraph: the most tasks of each pool against fewer and none, the pools against one another, the best trial."""
+    here = evidence.here
+    if not here:
+        return "No trial has finished a rung from which anything can be estimated, so there is no answer yet."
+    found = {e.name: e for e in evidence.estimates if e.rung == evidence.rung}
+    largest = max(point.num_tasks for point in here)
+    sources = {p.source: p.cell for p in here if p.num_tasks == largest and largest}
+    sentences: list[str] = []
+    for source, cell in sorted(sources.items()):
+        own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
+        others = [(size, other) for size, other in own.items() if f"difference/{FI_ACCURACY}/{cell} - {other}" in found]
+        sentences += _compared(evidence, found, cell, _half_and_none(others, largest), not sentences)
+    for first, second in itertools.permutations(sorted(sources), 2):
+        gap = found.get(f"difference/{FI_ACCURACY}/{sources[first]} - {sources[second]}")
+        if gap is not None:
+            value = number(gap.value, signed=True)
+            sentences.append(
+                f"{count(largest, 'task')} from {first} instead of {second}: {value} points, {interval(gap)}."
+            )
+    if not sentences:
+        base = here[0].cell
+        sentences.append(
+            f"Finnish dev accuracy is {number(found[f'mean/{FI_ACCURACY}/{base}'].value)} % in cell {base} after "
+            f"{evidence.rung:,} intermediate examples; there is no second cell with a common seed to compare it with."
+        )
+    best = evidence.results.best()
+    sentences.append(
+        f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best['fi_accuracy'])} % "
+        "(picked by Finnish dev, so it flatters itself)."
+    )
+    return " ".join(sentences)
+
+
+def _half_and_none(others: Sequence[tuple[int, str]], largest: int) -> list[tuple[int, str]]:
+    """Of (size, cell) the one nearest to half the largest size, then no task at all."""
+    fewer = [pair for pair in others if 0 < pair[0] < largest]
+    nearest = sorted(fewer, key=lambda pair: abs(math.log(2 * pair[0] / largest)))[:1]
+    return [*nearest, *(pair for pair in others if pair[0] == 0)]
+
+
+def _compared(
+    evidence: Evidence, found: Mapping[str, Estimate], cell: str, others: Sequence[tuple[int, str]], first: bool
+) -> list[str]:
+    """One sentence for the largest cell of a pool against each of the others, and one for the same without Tatoeba."""
+    if not others:
+        return []
+    points = [p for p in evidence.here if p.cell == cell]
+    more, source = points[0].num_tasks, points[0].source
+    from_pool = "" if source in ("all", "") else f" from {source}"
+    # With a single subset the statement is about these tasks, not about any as many.
+    size = ("these " if len({p.tasks for p in points}) == 1 and more > 1 else "") + count(more, "task")
+    text, apart = f"{size}{from_pool}", []
+    for place, (fewer, other) in enumerate(others):
+        gain = found[f"difference/{FI_ACCURACY}/{cell} - {other}"]
+        value, versus = number(gain.value, signed=True), str(fewer or "none")
+        if place == 0:
+            before, after = (number(found[f"mean/{FI_ACCURACY}/{name}"].value) for name in (other, cell))
+            text += f" instead of {versus}: {value} points of Finnish dev accuracy (from {before} to {after} %), "
+            text += f"{interval(gain)}, {repetitions(points, gain)}"
+            text += f", after {evidence.rung:,} intermediate examples ({_which_rung(evidence)})" if first else ""
+        else:
+            text += f"; instead of {versus}: {value} {interval(gain, short=True)}"
+        beside = found.get(f"difference/{WITHOUT_TATOEBA}/{cell} - {other}")
+        if beside is not None:
+            apart.append(f"{number(beside.value, signed=True)} {interval(beside, short=True)}")
+    return [text[0].upper() + text[1:] + ".", *([f"Without Tatoeba: {'; '.join(apart)}."] if apart else [])]
+
+
+def _which_rung(evidence: Evidence) -> str:
+    reached = max(point.rung_index for point in evidence.points)
+    if evidence.rung_index != reached:
+        return "not the last rung, at which fewer than two cells can be estimated"
+    return "the last rung" if reached + 1 >= num_rungs(evidence.definition) else "the last rung so far"
+
+
+def interval(estimate: Estimate, short: bool = False) -> str:
+    """The interval of a difference in words; says so where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return "(no interval)" if short else "no interval (one seed, one subset)"
+    ends = f"[{number(estimate.low, signed=True)}, {number(estimate.high, signed=True)}]"
+    rough = "rough " if min(estimate.num_seeds, estimate.num_subsets) < FEW else ""
+    return ends if short else f"{rough}{100 * estimate.level:.0f} % CI {ends}"
+
+
+def repetitions(points: Sequence[Point], estimate: Estimate) -> str:
+    """Seeds and what was drawn, such as "5 seeds \u00d7 12 chains"."""
+    clusters = {point.cluster for point in points}
+    noun = "chain" if all(cluster.startswith("chain ") for cluster in clusters) else "subset"
+    return f"{count(estimate.num_seeds, 'seed')} \u00d7 {count(len(clusters), noun)}"

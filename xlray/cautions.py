@@ -1,0 +1,164 @@
+"""What a reader must know before believing the numbers."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections import Counter
+
+from xlray.analysis import estimable
+from xlray.evidence import ENDED, Evidence, num_planned
+
+FEW = 5  # seeds or subsets below which intervals are known to be rough
+SELECTION = {  # `select_by` of the definition
+    "finnish-dev": (
+        "Oracle selection: the scheduler's ranking and the best trial use Finnish dev labels, which a real zero-shot "
+        "setting does not have. Means and differences over measure trials select nothing."
+    ),
+    "pivot-dev": "The scheduler ranks by dev scores of pivot languages; the best trial shown is picked by Finnish dev.",
+    "english-dev": "The scheduler ranks by English dev scores; the best trial shown is picked by Finnish dev.",
+}
+
+
+def find_warnings(evidence: Evidence) -> list[str]:
+    """Everything worth knowing first, an unfinished sweep before all else."""
+    found = [_unfinished(evidence), _nothing_scored(evidence), *_sampling(evidence), _survivors(evidence)]
+    found += [_unequal_seeds(evidence), _ends(evidence), _searched(evidence), _selection(evidence)]
+    found += [*_mixed(evidence), _overlap(evidence), _unsealed(evidence)]
+    return [warning for warning in found if warning]
+
+
+def count(amount: int, noun: str) -> str:
+    """ "1 seed", "2 seeds"."""
+    return f"{amount:,} {noun}" + ("" if amount == 1 else "s")
+
+
+def moment(seconds: float) -> str:
+    """A time of the journal for people."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _unfinished(evidence: Evidence) -> str:
+    counts = Counter(evidence.statuses.values())
+    planned = max(num_planned(evidence.definition) or 0, len(evidence.statuses))
+    ended = sum(counts[status] for status in ENDED)
+    if planned and ended >= planned:
+        return ""
+    waiting = planned - ended - counts["running"]
+    return (
+        f"Unfinished sweep: {ended} of {planned} trials have ended, {counts['running']} are running, "
+        f"{waiting} have not reported a rung. Numbers will change."
+    )
+
+
+def _nothing_scored(evidence: Evidence) -> str:
+    return (
+        "" if evidence.points else "No trial has finished a rung with all its targets scored: nothing can be estimated."
+    )
+
+
+def _sampling(evidence: Evidence) -> list[str]:
+    here = evidence.here
+    if not here:
+        return []
+    seeds = {point.seed for point in here}
+    subsets = {cell: len({p.tasks for p in here if p.cell == cell}) for cell in {p.cell for p in here if p.num_tasks}}
+    fewest = min(subsets.values(), default=0)
+    found = []
+    if len(seeds) == 1:
+        found.append("One seed: intervals leave out the spread between seeds, and cells with one subset have none.")
+    few = [count(len(seeds), "seed")] if 1 < len(seeds) < FEW else []
+    few += [f"as few as {count(fewest, 'subset')} per cell"] if 0 < fewest < FEW else []
+    if few:
+        found.append(f"Few repetitions ({' and '.join(few)}): intervals from fewer than {FEW} of either are rough.")
+    return found
+
+
+def _survivors(evidence: Evidence) -> str:
+    if not evidence.here:
+        return ""
+    last = estimable(evidence.points, max(point.rung_index for point in evidence.points))
+    if not last:
+        return (
+            "Survivors only: past the first rung there are only explore trials that were let through by their "
+            "score, so nothing is estimated there."
+        )
+    if len({point.cell for point in last}) < 2 and last[0].rung_index != evidence.rung_index:
+        return f"At the last rung fewer than two cells can be estimated; the answer is from {evidence.rung:,} examples."
+    return ""
+
+
+def _unequal_seeds(evidence: Evidence) -> str:
+    held: dict[str, set[int]] = {}
+    for point in evidence.here:
+        held.setdefault(point.cell, set()).add(point.seed)
+    if len({frozenset(seeds) for seeds in held.values()}) < 2:
+        return ""
+    return "Not every cell has every seed: differences use the seeds that both cells have, means all that each has."
+
+
+def _ends(evidence: Evidence) -> str:
+    counts = Counter(evidence.statuses.values())
+    degenerate = sum(bool(flag) for flag in evidence.results.trials["degenerate"].to_pylist())
+    if not (counts["stopped"] or counts["failed"] or degenerate):
+        return ""
+    return (
+        f"Of {count(len(evidence.statuses), 'trial')} {counts['stopped']} were stopped early, {counts['failed']} failed "
+        f"and {degenerate} collapsed (degenerate). Collapsed trials are in all means; failed ones up to their last rung."
+    )
+
+
+def _searched(evidence: Evidence) -> str:
+    roles = Counter(evidence.results.trials["role"].to_pylist())
+    searched = sum(number for role, number in roles.items() if role not in ("measure", "explore"))
+    if not searched:
+        return ""
+    return f"{count(searched, 'trial')} proposed by a search that saw earlier scores; they are in no estimate."
+
+
+def _selection(evidence: Evidence) -> str:
+    chosen = str(evidence.definition.get("select_by") or "finnish-dev")
+    return SELECTION.get(chosen, SELECTION["finnish-dev"]) if evidence.points else ""
+
+
+def _mixed(evidence: Evidence) -> list[str]:
+    """Cells that are compared should have been computed by the same code in the same way."""
+    used = {point.trial_id for point in evidence.here}
+    rows = [row for row in evidence.results.trials.to_pylist() if row["trial_id"] in used]
+    found = []
+    kinds = (
+        ("execution", "execution settings"),
+        ("versions", "package versions"),
+        ("method_versions", "method versions"),
+    )
+    for column, what in kinds:
+        different: dict[str, set[str]] = {}
+        for text in {row[column] for row in rows if row[column]}:
+            parsed = json.loads(text)
+            for one in parsed if isinstance(parsed, list) else [parsed]:
+                for key, value in one.items():
+                    different.setdefault(key, set()).add(str(value))
+        fields = [f"{key}: {', '.join(sorted(values))}" for key, values in sorted(different.items()) if len(values) > 1]
+        if fields:
+            found.append(f"Mixed {what} among the trials that are compared ({'; '.join(fields)}).")
+    return found
+
+
+def _overlap(evidence: Evidence) -> str:
+    if evidence.definition.get("drop_overlap", True):
+        return ""
+    return "Training examples that hold Finnish target text were kept (drop_overlap=False): scores may be flattered."
+
+
+def _unsealed(evidence: Evidence) -> str:
+    if not evidence.unsealings:
+        return ""
+    first = float(evidence.unsealings[0]["time"])
+    later = sum(entry.get("event") == "rung" and entry["time"] > first for entry in evidence.journal)
+    after = f"{count(later, 'rung')} of trials came after that" if later else "no rung of a trial came after that"
+    changed = len({entry.get("definition") for entry in evidence.unsealings}) > 1
+    return (
+        f"Test sets were opened {count(len(evidence.unsealings), 'time')}, first on {moment(first)}; {after}"
+        f"{', and the definition was changed between them' if changed else ''}. What is decided with their scores in "
+        "view is no longer tested by them."
+    )

@@ -1,0 +1,117 @@
+"""How figures look and how they are written: one style, safe for colour-blind eyes, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from xlray.analysis import Estimate
+from xlray.tables import number
+
+# Okabe and Ito (2008), without yellow (too pale for lines on white).
+BLACK, BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = (
+    "#000000",
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
+COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
+GREY = "#767676"
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "xlray",  # ids must not depend on the run
+    "pdf.fonttype": 42,
+}
+WIDTH = 4.6  # inches: letters stay readable on a phone, and it is one column of a paper and a half
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure ready to be written.
+
+    Attributes:
+        alt: what the figure shows, in words and numbers.
+        missing: what the data lack for it; then `svg` and `pdf` are empty.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    svg: bytes = b""
+    pdf: bytes = b""
+    missing: str = ""
+
+
+def draw(paint: Callable[[Figure], None], width: float, height: float) -> tuple[bytes, bytes]:
+    """The painted figure as SVG and PDF; sizes in inches."""
+    out = []
+    for canvas, kind in ((FigureCanvasSVG, "svg"), (FigureCanvasPdf, "pdf")):
+        with mpl.rc_context(STYLE):
+            figure = Figure(figsize=(width, height), layout="constrained")
+            paint(figure)
+            buffer = io.BytesIO()
+            dates: Mapping[str, Any] = {"Date": None} if kind == "svg" else {"CreationDate": None}
+            canvas(figure).print_figure(buffer, format=kind, metadata=dates, dpi=150)
+            out.append(buffer.getvalue())
+    return out[0], out[1]
+
+
+def inline_svg(drawing: Drawing) -> str:
+    """The figure as an element of an HTML page: a text alternative, its own ids, nothing that leaves the page."""
+    text = drawing.svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style[^>]*>.*?</style>\s*", "", text, flags=re.DOTALL)  # its rules would hold for the whole page
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{drawing.name}-", text)
+    box = re.search(r'viewBox="([^"]+)"', text)
+    assert box is not None, drawing.name
+    width = round(float(box[1].split()[2]) * 96 / 72)  # points to CSS pixels
+    opening = (
+        f'<svg viewBox="{box[1]}" role="img" aria-labelledby="{drawing.name}-alt" '
+        f'style="max-width:{width}px;stroke-linejoin:round;stroke-linecap:butt">'
+        f'<title id="{drawing.name}-alt">{html.escape(drawing.alt)}</title>'
+    )
+    return re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1)
+
+
+def spell(estimate: Estimate, signed: bool = False, digits: int = 1) -> str:
+    """An estimate in words, for text alternatives."""
+    interval = ""
+    if estimate.low is not None and estimate.high is not None:
+        interval = f", interval {number(estimate.low, signed, digits)} to {number(estimate.high, signed, digits)}"
+    return number(estimate.value, signed, digits) + interval
+
+
+def log_examples(axes: Any, rungs: list[int]) -> None:
+    """A logarithmic axis of examples that names the rungs."""
+    axes.set_xscale("log")
+    axes.set_xticks(rungs)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

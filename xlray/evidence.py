@@ -1,0 +1,145 @@
+"""All that a report says something about: a sweep's tables, journal and definition, and the estimates they allow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from xlray.analysis import (
+    FI_ACCURACY,
+    WITHOUT_TATOEBA,
+    Contributions,
+    Estimate,
+    Point,
+    Sampling,
+    all_estimates,
+    collect_points,
+    contributions,
+    estimable,
+)
+from xlray.canonical import InputError
+from xlray.journal import read_journal, read_lines
+from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results
+
+ENDED = ("finished", "stopped", "failed")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the report says something about.
+
+    Attributes:
+        definition: `sweep.json`; {} if it is not there.
+        statuses: trial to what became of it, by the journal.
+        rung_index: the last rung from which something may be estimated, or None.
+        rung: its examples.
+        here: the points of that rung from which it is estimated.
+        effects: target or mean to the contributions of the single tasks to it, at that rung.
+        majority: target to what always giving the most frequent English answer scores on Finnish dev.
+        unsealings: entries of `unsealed.jsonl`, one for each opening of the test data.
+    """
+
+    results: Results
+    definition: Mapping[str, Any]
+    journal: Sequence[Mapping[str, Any]]
+    statuses: Mapping[str, str]
+    points: tuple[Point, ...]
+    estimates: tuple[Estimate, ...]
+    rung_index: int | None
+    rung: int
+    here: tuple[Point, ...]
+    effects: Mapping[str, Contributions]
+    majority: Mapping[str, float]
+    unsealings: Sequence[Mapping[str, Any]]
+
+
+def collect_evidence(directory: Path | str, sampling: Sampling | None = None) -> Evidence:
+    """Read a sweep's folder, finished or not, and estimate what it allows.
+
+    Raises:
+        InputError: the folder is no sweep's, or a file in it cannot be read.
+    """
+    sampling = sampling or Sampling()
+    results = load_results(directory)
+    journal = read_journal(results.directory / "journal")
+    points = collect_points(results)
+    usable = [index for index in {point.rung_index for point in points} if estimable(points, index)]
+    # The deepest rung with two cells, for the question is about differences; else the deepest with anything.
+    compared = [index for index in usable if len({point.cell for point in estimable(points, index)}) > 1]
+    rung_index = max(compared or usable, default=None)
+    here = estimable(points, rung_index) if rung_index is not None else []
+    points_used = [point for point in points if rung_index is not None and point.rung_index <= rung_index]
+    outcomes = [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)]
+    return Evidence(
+        results=results,
+        definition=_definition(results.directory / "sweep.json"),
+        journal=journal,
+        statuses=_statuses(results, journal),
+        points=points,
+        estimates=all_estimates(points_used, sampling),
+        rung_index=rung_index,
+        rung=here[0].rung if here else 0,
+        here=tuple(here),
+        effects={outcome: contributions(here, outcome, sampling) for outcome in outcomes},
+        majority=_majority(results),
+        unsealings=read_lines(results.directory / UNSEALED_FILE),
+    )
+
+
+def target_names(points: Sequence[Point]) -> list[str]:
+    """The target tasks, in the order of their names."""
+    names = {name for point in points for name in point.scores}
+    return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and "@" not in name)
+
+
+def _majority(results: Results) -> dict[str, float]:
+    scores = results.scores
+    rows = scores.filter(pc.and_(pc.equal(scores["metric"], MAJORITY), pc.equal(scores["split"], "dev")))
+    rows = rows.filter(pc.and_(pc.not_equal(rows["language"], "en"), pc.is_finite(rows["value"])))
+    means = rows.group_by("task").aggregate([("value", "mean")])
+    return dict(sorted(zip(means["task"].to_pylist(), means["value_mean"].to_pylist(), strict=True)))
+
+
+def _definition(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: `a JSON object` must hold, but got {type(document).__name__}.")
+    inner = document.get("definition")
+    return inner if isinstance(inner, dict) else document
+
+
+def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Status of every trial. The journal is written first, so what it says last of a trial beats the table."""
+    found = {row["trial_id"]: row["status"] or "created" for row in results.trials.to_pylist()}
+    meaning = {"rung": "running", **{status: status for status in ("created", "running", *ENDED)}}
+    for entry in journal:
+        status, trial = meaning.get(str(entry.get("event"))), entry.get("trial_id")
+        if status and isinstance(trial, str):
+            found[trial] = status
+    return found
+
+
+def num_planned(definition: Mapping[str, Any]) -> int | None:
+    """Trials of the definition: seeds times different subsets; None if it does not say."""
+    subsets = [*(definition.get("measure") or ()), *(definition.get("explore") or ())]
+    seeds = definition.get("seeds")
+    if not seeds or not subsets or not all(isinstance(subset, Mapping) for subset in subsets):
+        return None
+    return len(seeds) * len({tuple(sorted(subset.get("tasks", ()))) for subset in subsets})
+
+
+def num_rungs(definition: Mapping[str, Any]) -> int:
+    """Rungs of the definition; 0 if it does not say."""
+    intermediate = definition.get("intermediate")
+    rungs = intermediate.get("rungs") if isinstance(intermediate, Mapping) else None
+    return len(rungs) if isinstance(rungs, list) else 0

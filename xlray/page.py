@@ -1,0 +1,84 @@
+"""One self-contained HTML page from sections of figures, tables and paragraphs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from xlray import tables
+from xlray.drawing import Drawing, inline_svg
+from xlray.tables import Table
+
+MAX_ROWS = 500  # of a table on the page; the files hold all
+FILTER_FROM = 8  # rows above which a table can be filtered
+WIDE = ("tasks", "what", "status_of", "source_of", "fields")  # columns of running text
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Text of a section; `lead` is printed bold before it."""
+
+    lead: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        short: its title in the navigation.
+        facts: (term, what it is) pairs.
+        details: (summary, text) that open on a click.
+    """
+
+    id: str
+    short: str
+    title: str
+    figures: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    paragraphs: tuple[Paragraph, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What stands on the page beside its figures and tables; `kind` is report or comparison."""
+
+    kind: str
+    name: str
+    question: str
+    answer: str
+    warnings: Sequence[str]
+    tags: Sequence[str]
+    sections: Sequence[Section]
+    footer: str
+
+
+def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> str:
+    """The page as HTML. Everything in it is escaped; nothing in it is loaded from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        show=tables.show,
+        sort_key=tables.sort_key,
+        inline_svg=lambda drawing: Markup(inline_svg(drawing)),  # made by us, its texts are escaped
+    )
+    return environment.get_template("report.html.j2").render(
+        **vars(page),
+        tables={table.name: table for table in made},
+        drawings={drawing.name: drawing for drawing in drawings},
+        max_rows=MAX_ROWS,
+        filter_from=FILTER_FROM,
+        wide=WIDE,
+    )

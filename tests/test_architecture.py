@@ -32,7 +32,7 @@ DOORS = {
     "transformers": "model bench",
     "typer": "cli plan_commands task_commands export_commands phase_commands trial_commands bench_commands",
     "rich": "live screens task_screens output cli",
-    "matplotlib": "drawing figures task_figures",
+    "matplotlib": "drawing figures task_figures compare",
     "jinja2": "page",
     "tokenizers": "data tokenizer",
     "obstore": "remote",

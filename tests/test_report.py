@@ -282,7 +282,7 @@ def test_one_seed_has_no_interval_where_there_is_one_subset(tmp_path):
     document = report.write_report(make_sweep(tmp_path / "s", seeds=(0,)))
     gain = next(e for e in document["estimates"] if e["name"] == "difference/fi_accuracy/8-all - 0")
     assert gain["low"] is None and gain["high"] is None and gain["num_seeds"] == 1
-    assert "no interval (one seed, one subset)" in document["answer"]
+    assert f"; instead of none: +{gain['value']:.1f} (no interval)." in document["answer"]
     assert any(warning.startswith("One seed:") for warning in document["warnings"])
 
 
@@ -344,7 +344,8 @@ def test_early_stages_are_reported_without_a_wrong_number(tmp_path, stage):
 def test_a_later_report_leaves_no_figure_behind_that_it_refuses(tmp_path):
     folder = make_sweep(tmp_path / "s")
     report.write_report(folder)
-    results.write_table(folder / "results/scores.parquet", SCORES.empty_table())
+    for name, schema in (("scores", SCORES), ("phases", PHASES)):
+        results.write_table(folder / f"results/{name}.parquet", schema.empty_table())
     document = report.write_report(folder)
     assert not list((folder / "report/figures").iterdir())
     assert sorted(str(p) for p in (folder / "report").rglob("*.*")) == document["files"]

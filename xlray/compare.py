@@ -1,0 +1,227 @@
+"""Two sweeps side by side, paired where they share cells: the same subset and seed at the same rung."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from xlray import page
+from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, cell_means, estimable
+from xlray.canonical import InputError
+from xlray.cautions import count, find_warnings
+from xlray.drawing import BLACK, BLUE, GREY, VERMILION, WIDTH, Drawing, draw, spell
+from xlray.evidence import collect_evidence, target_names
+from xlray.page import Page, Section
+from xlray.phases import differing_fields
+from xlray.report import write_files
+from xlray.tables import Interval, Signed, Table, number
+from xlray.task_figures import leaves_out_zero
+
+ALL = "all shared cells"
+LONG = 200  # characters of a field that differs
+SAME_QUESTION = ("name", "question", "execution", "own_tasks")  # fields that may differ without changing a number
+
+
+@dataclass(frozen=True)
+class Row:
+    """One outcome in one cell at one rung of both sweeps.
+
+    Attributes:
+        first: mean of the first sweep, over the pairs if there are any; second alike.
+        difference: second less first, with the interval of paired differences; None where nothing is paired.
+        num_pairs: (subset, seed) that both have.
+    """
+
+    rung: int
+    cell: str
+    outcome: str
+    first: float
+    second: float
+    difference: Estimate | None
+    num_pairs: int
+
+
+def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | None = None) -> dict[str, Any]:
+    """Compare two sweeps and write `<first>/report/compare-<second>.html` with its table and figure.
+
+    Returns:
+        `{first, second, answer, rows, differing, warnings, files}`; a row has rung, cell, outcome, first, second,
+        difference, low, high, level, num_pairs, num_seeds and num_subsets.
+
+    Raises:
+        InputError: a folder is no sweep's, both are the same, or the sweeps share no cell at any rung.
+    """
+    sampling = sampling or Sampling()
+    if Path(first).resolve() == Path(second).resolve():
+        raise InputError(f"compare: two different sweeps must be given, but got {first} twice.")
+    sides = tuple(collect_evidence(folder, sampling) for folder in (first, second))
+    names = tuple(side.results.name for side in sides)
+    rows = compare_points(sides[0].points, sides[1].points, sampling)
+    if not rows:
+        cells = (", ".join(sorted({p.cell for p in side.points})) or "none" for side in sides)
+        has = "; ".join(f"{name} has {own}" for name, own in zip(names, cells, strict=True))
+        raise InputError(f"compare: the sweeps must share a cell at the same rung, but {has}.")
+    left, right = ({k: v for k, v in side.definition.items() if k not in SAME_QUESTION} for side in sides)
+    differing = [line if len(line) <= LONG else f"{line[:LONG]}\u2026" for line in differing_fields(left, right)]
+    warnings = [f"{name}: {w}" for name, side in zip(names, sides, strict=True) for w in find_warnings(side)]
+    answer = _answer(rows, names)
+    table, drawing = _table(rows, names), _forest(rows, names)
+    text = page.render(_page(names, answer, warnings, differing, table, drawing), [drawing], [table])
+    files = write_files(sides[0].results.directory / "report", f"compare-{names[1]}.html", text, [table], [drawing])
+    return {
+        "first": names[0],
+        "second": names[1],
+        "answer": answer,
+        "rows": [_plain(row, sampling.level) for row in rows],
+        "differing": differing,
+        "warnings": warnings,
+        "files": files,
+    }
+
+
+def compare_points(first: Sequence[Point], second: Sequence[Point], sampling: Sampling) -> list[Row]:
+    """Every outcome in every cell that both sweeps can estimate at a rung of as many examples, the last rung first."""
+    sides = [_by_rung(points) for points in (first, second)]
+    rows = []
+    for rung in sorted(sides[0].keys() & sides[1].keys(), reverse=True):
+        here, there = sides[0][rung], sides[1][rung]
+        cells = sorted({p.cell for p in here} & {p.cell for p in there}, key=lambda c: (_size(here, c), c))
+        outcomes = [o for o in (FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)) if o in there[0].scores]
+        for cell in [*([ALL] if len(cells) > 1 else []), *cells]:
+            chosen = set(cells) if cell == ALL else {cell}
+            inside = [[p for p in side if p.cell in chosen] for side in (here, there)]
+            rows += [row for o in outcomes if (row := _row(rung, cell, o, inside[0], inside[1], sampling)) is not None]
+    return rows
+
+
+def _by_rung(points: Sequence[Point]) -> dict[int, list[Point]]:
+    found = {}
+    for index in sorted({point.rung_index for point in points}):
+        if here := estimable(points, index):
+            found[here[0].rung] = here
+    return found
+
+
+def _size(points: Sequence[Point], cell: str) -> int:
+    return next(point.num_tasks for point in points if point.cell == cell)
+
+
+def _row(
+    rung: int, cell: str, outcome: str, first: Sequence[Point], second: Sequence[Point], sampling: Sampling
+) -> Row | None:
+    """Paired where a (subset, seed) is in both; without a pair the means alone, and none over several cells."""
+    known = {(p.tasks, p.seed): p for p in first}
+    pairs = [(known[p.tasks, p.seed], p) for p in second if (p.tasks, p.seed) in known]
+    if not pairs:
+        if cell == ALL:
+            return None
+        means = [statistics.fmean(p.scores[outcome] for p in side) for side in (first, second)]
+        return Row(rung, cell, outcome, means[0], means[1], None, 0)
+    gaps = [
+        dataclasses.replace(a, cell=cell, scores={outcome: b.scores[outcome] - a.scores[outcome]}) for a, b in pairs
+    ]
+    before, after = (statistics.fmean(pair[side].scores[outcome] for pair in pairs) for side in (0, 1))
+    (difference,) = cell_means(gaps, outcome, sampling)
+    return Row(rung, cell, outcome, before, after, difference, len(pairs))
+
+
+def _plain(row: Row, level: float) -> dict[str, Any]:
+    gap = row.difference
+    return {
+        **{name: getattr(row, name) for name in ("rung", "cell", "outcome", "first", "second", "num_pairs")},
+        "difference": gap.value if gap else row.second - row.first,
+        "low": gap.low if gap else None,
+        "high": gap.high if gap else None,
+        "level": level,
+        "num_seeds": gap.num_seeds if gap else 0,
+        "num_subsets": gap.num_subsets if gap else 0,
+    }
+
+
+def _answer(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """The last rung's Finnish accuracy over all shared cells, or in the only one."""
+    paired = [row for row in rows if row.difference is not None]
+    row = next((row for row in paired or rows if row.outcome == FI_ACCURACY), rows[0])
+    gap = row.difference
+    value = number(gap.value if gap else row.second - row.first, signed=True)
+    where = f"over {row.cell}" if row.cell == ALL else f"in cell {row.cell}"
+    text = f"{names[1]} instead of {names[0]}: {value} points of Finnish dev accuracy {where} (from {number(row.first)} to "
+    text += f"{number(row.second)} %) after {row.rung:,} intermediate examples"
+    if gap is None:
+        return f"{text}; no trial has its pair in the other sweep, so there is no interval."
+    if gap.low is None or gap.high is None:
+        return f"{text}, {count(row.num_pairs, 'pair')}, no interval (one seed, one subset)."
+    ends = f"[{number(gap.low, signed=True)}, {number(gap.high, signed=True)}]"
+    return f"{text}, {100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
+
+
+def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
+    cells = []
+    for row in rows:
+        gap = row.difference
+        interval = Interval(gap.low, gap.high) if gap else Interval(None, None)
+        value = Signed(gap.value if gap else row.second - row.first)
+        cells.append((row.rung, row.cell, row.outcome, row.first, row.second, value, interval, row.num_pairs))
+    columns = (
+        ("rung", "Rung (examples)"),
+        ("cell", "Cell"),
+        ("outcome", "Score on Finnish dev"),
+        ("first", f"{names[0]} (%)"),
+        ("second", f"{names[1]} (%)"),
+        ("difference", "Difference (points)"),
+        ("difference_interval", "Interval"),
+        ("num_pairs", "Pairs"),
+    )
+    note = (
+        "Pairs have the same subset and seed in both sweeps; means are over them. Where there is no pair the means are "
+        "over all trials of the cell, and the difference has no interval."
+    )
+    return Table(f"compare-{names[1]}", f"{names[1]} less {names[0]}", note, columns, tuple(cells))
+
+
+def _forest(rows: Sequence[Row], names: Sequence[str]) -> Drawing:
+    """Differences of each outcome at the last shared rung."""
+    name, title = f"compare-{names[1]}", f"{names[1]} less {names[0]}"
+    here = [row for row in rows if row.rung == rows[0].rung and row.difference is not None]
+    if not here:
+        return Drawing(name, title, "", "", missing="trials with the same subset and seed in both sweeps")
+    order = here[::-1]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axvline(0, color=BLACK, linewidth=1)
+        for place, gap in enumerate(row.difference for row in order):
+            assert gap is not None
+            clear = leaves_out_zero(gap)
+            colour = (BLUE if gap.value > 0 else VERMILION) if clear else GREY
+            if gap.low is not None and gap.high is not None:
+                axes.hlines(place, gap.low, gap.high, color=colour, linewidth=2)
+            axes.plot(gap.value, place, "o" if clear else "D", color=colour, markersize=5)
+        axes.set_yticks(range(len(order)), [f"{row.cell}: {row.outcome}" for row in order], fontsize=8)
+        axes.set(xlabel="Difference on Finnish dev (points)", ylim=(-0.6, len(order) - 0.4))
+
+    svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))
+    caption = f"Paired differences after {here[0].rung:,} intermediate examples. Coloured: the interval leaves out 0."
+    said = "; ".join(f"{row.cell} {row.outcome} {spell(row.difference, True)}" for row in here if row.difference)
+    return Drawing(name, title, caption, f"Differences in points. {said}.", svg, pdf)
+
+
+def _page(
+    names: Sequence[str], answer: str, warnings: Sequence[str], differing: Sequence[str], table: Table, drawing: Drawing
+) -> Page:
+    facts: Mapping[str, str] = {"Differing fields": "; ".join(differing) or "none but name and question"}
+    sections = (
+        Section("difference", "Difference", "Differences", (drawing.name,), (table.name,)),
+        Section("definitions", "Definitions", "What differs by definition", facts=tuple(facts.items())),
+    )
+    footer = (
+        "Made from results/*.parquet of both sweeps. Table and figure lie beside this page in tables/ and figures/."
+    )
+    question = f"What does {names[1]} change against {names[0]}?"
+    return Page("comparison", f"{names[0]} and {names[1]}", question, answer, warnings, (), sections, footer)

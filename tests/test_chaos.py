@@ -1,0 +1,148 @@
+"""Kills at random moments: of the driver, of Ray's head, of a trial's processes. Nothing is lost, and no number changes."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from test_sweep import TASKS, finish, journal, scores, start, sweep_folder, table
+
+from xlray.config import Stopping
+from xlray.scheduler import replay
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
+
+NUM_KILLS = int(os.environ.get("XLRAY_CHAOS_KILLS", "30"))
+INTERVAL = 5  # checkpoint_every_steps of the sweep
+TARGETS = {"controller": "ray::TrainController", "trial": "ray::ImplicitFunc", "worker": "RayTrainWorker"}
+OFTEN = ("--set", "execution.max_failures=1000")
+
+
+def find(process: subprocess.Popen[str], kind: str) -> list[int]:
+    """Process ids of one kind below the driver."""
+    if kind == "driver":
+        return [process.pid]
+    wanted = TARGETS.get(kind, "gcs_server")
+    found = []
+    try:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if any(wanted in part for part in child.cmdline()):
+                    found.append(child.pid)
+            except psutil.Error:
+                continue
+    except psutil.NoSuchProcess:
+        return []
+    return found
+
+
+def kill_one(process: subprocess.Popen[str], source: random.Random, kinds: tuple[str, ...]) -> str | None:
+    """SIGKILL a process of a random kind at a random moment; None if the run ended before."""
+    kind, delay = source.choice(kinds), source.uniform(0.0, 6.0)
+    until = time.monotonic() + 300
+    while time.monotonic() < until and process.poll() is None:
+        if find(process, "trial" if kind in ("driver", "head") else kind):  # past the start of Ray
+            break
+        time.sleep(0.1)
+    time.sleep(delay)
+    if process.poll() is not None:
+        return None
+    pids = find(process, kind)
+    if not pids:
+        return ""  # it ended by itself meanwhile: another moment
+    os.kill(source.choice(sorted(pids)), signal.SIGKILL)
+    return kind
+
+
+def run_under_kills(
+    folder: Path,
+    source: random.Random,
+    most: int,
+    kinds: tuple[str, ...],
+    *options: str,
+    tasks: tuple[str, ...] = TASKS,
+) -> list[str]:
+    """Run the small sweep until it ends by itself, with at most so many kills; returns their kinds."""
+    kills: list[str] = []
+    for _ in range(most + 20):
+        process = start(folder, *options, tasks=tasks)
+        while len(kills) < most and process.poll() is None:
+            kind = kill_one(process, source, kinds)
+            if kind:
+                kills.append(kind)
+            if kind in ("driver", "head"):
+                break
+        code, output = finish(process)
+        if code == 0:
+            return kills
+        assert kills, output
+    raise AssertionError("the sweep did not end")
+
+
+def fresh(folder: Path, undisturbed: Path) -> Path:
+    """A storage that holds the tokenizer and the data of an undisturbed run, and nothing that a trial has made."""
+    runs = undisturbed / "runs"
+    shutil.copytree(runs / "data", folder / "runs" / "data")
+    for phase in (runs / "phases").glob("tokenizer-*"):
+        shutil.copytree(phase, folder / "runs" / "phases" / phase.name)
+    return folder
+
+
+def check_ledger(folder: Path, num_kills: int) -> None:
+    rows = [r for r in table(folder, "phases").to_pylist() if r["status"] == "computed"]
+    assert len({r["phase"] for r in rows}) == len(rows), "a phase was computed twice"
+    assert all(r["num_executed_steps"] == r["num_steps"] + r["num_repeated_steps"] for r in rows)
+    assert sum(r["num_repeated_steps"] for r in rows) <= num_kills * INTERVAL
+
+
+def test_killed_anywhere_the_final_tables_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
+    source = random.Random(0)
+    whole = tmp_path / "undisturbed"
+    whole.mkdir()
+    code, output = finish(start(whole, tasks=TASKS[:1]))
+    assert code == 0, output
+    kills: list[str] = []
+    for number in range(NUM_KILLS):
+        folder = fresh(tmp_path / str(number), whole)
+        kinds = ("driver", "controller", "trial", "worker", "worker", *["head"][: number % 5 == 4])
+        new = run_under_kills(folder, source, min(6, NUM_KILLS - len(kills)), kinds, *OFTEN, tasks=TASKS[:1])
+        kills += new
+        assert scores(folder) == scores(whole)
+        assert_same_trials(folder, whole)
+        check_ledger(folder, len(new))
+        assert replay(journal(folder), Stopping(50.0, 0.0), 1) == []
+        if len(kills) >= NUM_KILLS:
+            break
+    print("kills:", {kind: kills.count(kind) for kind in sorted(set(kills))})
+    assert len(kills) >= NUM_KILLS
+
+
+def assert_same_trials(folder: Path, whole: Path) -> None:
+    columns = ["trial_id", "status", "cell", "last_rung", "degenerate", "fi_accuracy"]
+    tables = [
+        pq.read_table(sweep_folder(f / "runs", "small") / "results" / "trials.parquet").select(columns).to_pylist()
+        for f in (folder, whole)
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_under_promotion_replaying_the_journal_reproduces_every_decision(tmp_path: Path) -> None:
+    source = random.Random(1)
+    options = ("--set", "stopping.promote=true", "--set", "stopping.reduction_factor=2.0", *OFTEN)
+    most = max(1, NUM_KILLS // 5)
+    kills = run_under_kills(tmp_path, source, most, ("driver", "controller", "worker"), *options)
+    entries = journal(tmp_path)
+    assert replay(entries, Stopping(2.0, 0.0, promote=True), 1) == []
+    decisions = {e["decision"] for e in entries if e["event"] == "rung"}
+    assert decisions == {"continue", "pause"} and any(e["event"] == "promoted" for e in entries)
+    assert {r["status"] for r in table(tmp_path, "trials").to_pylist()} == {"finished", "stopped"}
+    check_ledger(tmp_path, len(kills))
+    print("kills:", {kind: kills.count(kind) for kind in sorted(set(kills))})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,44 @@ def test_a_failing_trial_does_not_end_the_sweep(undisturbed: Path, tmp_path: Pat
     assert code == 3
     error = next(t["error"] for t in table(tmp_path, "trials").to_pylist() if t["status"] == "failed")
     assert trunk.name in error
+
+
+def test_an_interrupt_saves_the_open_phase_at_once_and_the_next_run_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+    for folder in ("data", "phases"):  # the first rung is stored, the second is another one
+        shutil.copytree(undisturbed / "runs" / folder, tmp_path / "runs" / folder)
+    longer = ("--set", "intermediate.rungs=[256,16384]", "--set", "execution.checkpoint_every_steps=100000")
+    process = start(tmp_path, *longer, tasks=TASKS[:1])
+    try:
+        steps = wait_for_steps(tmp_path, process, "trunk-1tasks-16384-*", 5)
+        process.send_signal(signal.SIGINT)
+        code, output = finish(process)
+    finally:
+        process.kill()
+    assert code == 4, output
+    assert "asked to stop" in output
+    ends = [e["event"] for e in journal(tmp_path) if e["event"] in ("interrupted", "halted", "closed")]
+    assert ends == ["halted", "interrupted", "closed"]
+    (attempt,) = (tmp_path / "runs" / "phases").glob("trunk-1tasks-16384-*/attempt")
+    last = int((attempt / "steps.log").read_text().splitlines()[-1].split()[0])
+    assert last > steps
+    assert [path.name for path in attempt.glob("state-*")] == [f"state-{last + 1}.safetensors"]
+    code, output = finish(start(tmp_path, *longer, tasks=TASKS[:1]))
+    assert code == 0, output
+    rows = table(tmp_path, "phases").to_pylist()
+    assert sum(r["num_repeated_steps"] for r in rows) == 0
+    assert all(r["num_executed_steps"] == r["num_steps"] for r in rows if r["status"] == "computed")
+
+
+def wait_for_steps(folder: Path, process: subprocess.Popen[str], phase: str, steps: int) -> int:
+    """Wait until an unfinished phase has made so many steps."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until and process.poll() is None:
+        for log in (folder / "runs" / "phases").glob(f"{phase}/attempt/steps.log"):
+            found = len(log.read_text().splitlines())
+            if found >= steps:
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"{phase} did not begin")
 
 
 def test_a_changed_definition_under_the_same_name_is_refused(undisturbed: Path) -> None:

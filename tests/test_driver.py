@@ -523,3 +523,16 @@ def test_interrupts_ask_once_and_break_off_the_second_time():
         os.kill(os.getpid(), signal.SIGINT)
         assert driver.asked_to_stop
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_runs_of_a_killed_driver_are_known(tmp_path):
+    from xlray.queue import unended_runs
+
+    plan = make_plan("abc", role="measure")
+    killed = make_driver(tmp_path, plan)
+    first = killed.next()
+    second = killed.next()
+    run_to_the_end(killed, first.name)
+    again = make_driver(tmp_path, plan, killed.store)
+    assert unended_runs(again.journal) == [second.run]
+    assert unended_runs(make_driver(tmp_path, plan, killed.store).journal) == []

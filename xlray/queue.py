@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self.to_withdraw: list[tuple[float, str]] = []
+        now = time.monotonic()
+        self.to_withdraw = [(now, run) for run in unended_runs(driver.journal)]  # of a driver that was killed
         self.asked = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,7 +84,11 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         if halted is not None and halted[0] in ("interrupted", "storage") and not self.asked:
             self.asked = True
             ask_to_stop(stop_key(self.driver))
-        while self.to_withdraw and time.monotonic() >= self.to_withdraw[0][0]:
+        self.withdraw(time.monotonic())
+
+    def withdraw(self, until: float) -> None:
+        """Withdraw what the runs that ended `WITHDRAW_AFTER_S` before a moment had asked of the autoscaler."""
+        while self.to_withdraw and until >= self.to_withdraw[0][0]:
             withdraw_request(self.to_withdraw.pop(0)[1])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -115,6 +121,7 @@ def tune(driver: Driver, extra_callbacks: Sequence[ray.tune.Callback] = ()) -> N
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job may end before its first rung
         }
     )
+    events = Events(driver)
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(run_trial, {"CPU": 0, "trial_driver": 1}),
         tune_config=ray.tune.TuneConfig(
@@ -129,13 +136,30 @@ def tune(driver: Driver, extra_callbacks: Sequence[ray.tune.Callback] = ()) -> N
         run_config=ray.tune.RunConfig(
             name="tensorboard",
             storage_path=str(driver.directory),
-            callbacks=[Events(driver), TBXLoggerCallback(), *extra_callbacks],
+            callbacks=[events, TBXLoggerCallback(), *extra_callbacks],
             failure_config=ray.tune.FailureConfig(max_failures=0),
             verbose=0,
         ),
     )
     with gentle_interrupts(driver), renewed(driver):
         tuner.fit()
+        events.withdraw(math.inf)
+
+
+def unended_runs(journal: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Train runs that drivers before the present one started and did not see to their end."""
+    open_runs: dict[str, str] = {}
+    unended: list[str] = []
+    for entry in journal:
+        name = str(entry.get("trial_id", entry.get("job")))
+        if entry["event"] == "opened":
+            unended = list(open_runs.values())
+            open_runs = {}
+        elif entry["event"] == "running":
+            open_runs[name] = entry["run"]
+        elif entry["event"] in ("finished", "stopped", "paused", "interrupted", "failed", "retried"):
+            open_runs.pop(name, None)
+    return unended
 
 
 def stop_key(driver: Driver) -> str:

@@ -23,6 +23,7 @@ from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_roo
 from xlray.output import fail, open_console, print_json
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
+from xlray.report_commands import compare, report
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
 from xlray.trial_commands import export_model
 
@@ -46,7 +47,7 @@ app.command()(plan)
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
-for command in (export_predictions, export_model, why, rerun):
+for command in (report, compare, export_predictions, export_model, why, rerun):
     app.command(command.__name__.replace("_", "-"))(command)
 
 Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; none starts Ray here.")]
@@ -331,24 +332,6 @@ def _watch(directory: Path) -> None:
             view.follow(work, journal)
     state = progress.sweep_state(view.states(), running=False)
     print(f"{work.name}: {state}; {live.summary_line(view.states())}")
-
-
-@app.command()
-def report(name: SweepName, storage: Storage = "runs", as_json: Json = False) -> None:
-    """Write report.html, tables and figures of a sweep, finished or not."""
-    directory = find_sweep_folder(name, storage_root(storage))
-    from xlray.report import write_report
-
-    document = write_report(directory)
-    if as_json:
-        print_json(document)
-        return
-    from xlray.screens import print_estimates
-
-    console = open_console()
-    print_estimates(console, document)
-    page = next((f for f in document["files"] if f.endswith("report.html")), "")
-    console.print(f"report  {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

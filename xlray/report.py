@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from xlray import anchors, figures, ledger, page, summaries, tables, task_figures
-from xlray.analysis import FI_ACCURACY, Sampling
+from xlray.analysis import FI_ACCURACY, Point, Sampling
 from xlray.answer import write_answer
 from xlray.cautions import count, find_warnings, moment
 from xlray.drawing import Drawing
 from xlray.evidence import Evidence, collect_evidence
 from xlray.files import atomic_file
+from xlray.journal import read_lines
 from xlray.page import Page, Paragraph, Section
+from xlray.results import UNSEALED_FILE
 from xlray.tables import Table
+from xlray.unseal import open_test_scores
 
 METHOD = (
     Paragraph(
@@ -47,12 +50,13 @@ METHOD = (
 )
 
 
-def write_report(directory: Path | str, sampling: Sampling | None = None) -> dict[str, Any]:
+def write_report(directory: Path | str, sampling: Sampling | None = None, unseal: bool = False) -> dict[str, Any]:
     """Write `<directory>/report/`: report.html, tables/*.csv, *.md and *.tex, figures/*.svg and *.pdf.
 
     Args:
         directory: `<storage>/sweeps/<name>`, of a sweep that may still be running.
         sampling: bootstrap draws and level.
+        unseal: open the test scores of the rung that the answer is from; recorded, and stated in every later report.
 
     Returns:
         `{answer, estimates, warnings, files}`; the same data give the same bytes.
@@ -62,7 +66,11 @@ def write_report(directory: Path | str, sampling: Sampling | None = None) -> dic
     """
     sampling = sampling or Sampling()
     evidence = collect_evidence(directory, sampling)
-    made, drawn = _tables(evidence), _figures(evidence)
+    opened: tuple[Point, ...] = ()
+    if unseal:
+        opened = open_test_scores(evidence.results.directory, evidence.here)
+        evidence = dataclasses.replace(evidence, unsealings=read_lines(evidence.results.directory / UNSEALED_FILE))
+    made, drawn = [*_tables(evidence), summaries.by_test(evidence.here, opened, sampling)], _figures(evidence)
     answer, warnings = write_answer(evidence), find_warnings(evidence)
     text = page.render(_page(evidence, answer, warnings, sampling.level), drawn, made)
     files = write_files(evidence.results.directory / "report", "report.html", text, made, drawn)
@@ -141,6 +149,7 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
         Section("rungs", "Rungs", "Rungs and early stopping", ("learning_curves",), ("rungs", "decisions")),
         Section("leaderboard", "Leaderboard", "Leaderboard", tables=("leaderboard",)),
         Section("cost", "Cost", "Cost", ("device_hours",), ("device_hours", "cost")),
+        Section("test", "Test", "Test scores", tables=("by_test",)),
         Section("anchors", "Published", "Published numbers beside ours", tables=("anchors",)),
         Section("method", "Method", "Method", paragraphs=method),
         Section(

@@ -6,7 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xlray.analysis import ENGLISH, FI_ACCURACY, WITHOUT_TATOEBA, Contributions, Estimate, Point, estimable
+from xlray.analysis import (
+    ENGLISH,
+    FI_ACCURACY,
+    WITHOUT_TATOEBA,
+    Contributions,
+    Estimate,
+    Point,
+    Sampling,
+    cell_differences,
+    cell_means,
+    estimable,
+)
 from xlray.evidence import target_names
 from xlray.results import Results
 from xlray.tables import Cell, Interval, Signed, Table, number
@@ -183,6 +194,40 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
         tuple(rows),
         "" if rows else "a rung with all targets scored",
     )
+
+
+def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) -> Table:
+    """Test scores by cell beside the dev scores of the same trials; says that they are sealed where they are.
+
+    Args:
+        here: the points of the answer's rung, with dev scores.
+        opened: the same with test scores; () where the test sets were not opened.
+    """
+    dev = {point.trial_id: point for point in here}
+    rows: list[tuple[Cell, ...]] = []
+    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(opened)] if opened else []:
+        means = {e.name: e for e in cell_means(opened, outcome, sampling)}
+        gaps = {e.name: e for e in cell_differences(opened, outcome, sampling)}
+        for cell in dict.fromkeys(point.cell for point in opened):
+            inside = [point for point in opened if point.cell == cell]
+            own = [dev[point.trial_id].scores[outcome] for point in inside]
+            test = _with_interval(means.get(f"mean/{outcome}/{cell}"))
+            gap = _with_interval(gaps.get(f"difference/{outcome}/{cell} - {opened[0].cell}"), True)
+            rows.append((outcome, cell, inside[0].num_tasks, sum(own) / len(own), *test, *gap, len(inside)))
+    columns = (
+        ("target", "Score"),
+        ("cell", "Cell"),
+        ("num_tasks", "Tasks"),
+        ("dev", "Finnish dev (%)"),
+        ("test", "Finnish test (%)"),
+        ("test_interval", "Interval"),
+        ("gain", "Gain on test (points)"),
+        ("gain_interval", "Interval"),
+        ("num_trials", "Trials"),
+    )
+    note = f"After {here[0].rung:,} intermediate examples; the gain is against the smallest cell." if here else ""
+    missing = "" if rows else "test scores; they stay sealed until `xlray report NAME --unseal`, which is recorded"
+    return Table("by_test", "Test scores", note, columns, tuple(rows), missing)
 
 
 def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:

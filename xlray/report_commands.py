@@ -1,0 +1,74 @@
+"""`xlray report` and `xlray compare`: what a sweep has found, and what two differ in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from xlray.loading import find_sweep_folder, storage_root
+from xlray.output import open_console, print_json
+from xlray.task_commands import Json, Storage, SweepName
+
+MOST_ROWS = 24
+
+
+def report(
+    name: SweepName,
+    unseal: Annotated[bool, typer.Option("--unseal", help="Open the test scores, too; it is recorded.")] = False,
+    storage: Storage = "runs",
+    as_json: Json = False,
+) -> None:
+    """Write report.html, tables and figures of a sweep, finished or not."""
+    directory = find_sweep_folder(name, storage_root(storage))
+    from xlray.report import write_report
+
+    document = write_report(directory, unseal=unseal)
+    if as_json:
+        print_json(document)
+        return
+    from xlray.screens import print_estimates
+
+    console = open_console()
+    print_estimates(console, document)
+    page = next((f for f in document["files"] if f.endswith("report.html")), "")
+    console.print(f"report  {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+def compare(first: SweepName, second: SweepName, storage: Storage = "runs", as_json: Json = False) -> None:
+    """Compare two sweeps, paired where they share a subset and a seed; differences are second less first."""
+    root = storage_root(storage)
+    folders = find_sweep_folder(first, root), find_sweep_folder(second, root)
+    from xlray.compare import compare_sweeps
+
+    document = compare_sweeps(*folders)
+    if as_json:
+        print_json(document)
+        return
+    from xlray.screens import make_table
+
+    console = open_console()
+    console.print(document["answer"], highlight=False, markup=False)
+    for line in document["differing"]:
+        console.print(f"differs: {line}", highlight=False, markup=False)
+    for warning in document["warnings"]:
+        console.print(f"- {warning}", style="yellow", highlight=False, markup=False)
+    heads = ("rung", "cell", "score", document["first"], document["second"], "difference", "interval", "pairs")
+    rows = [
+        (
+            f"{row['rung']:,}",
+            row["cell"],
+            row["outcome"],
+            f"{row['first']:.1f}",
+            f"{row['second']:.1f}",
+            f"{row['difference']:+.1f}",
+            "" if row["low"] is None else f"[{row['low']:+.1f}, {row['high']:+.1f}]",
+            row["num_pairs"],
+        )
+        for row in document["rows"][:MOST_ROWS]
+    ]
+    left = len(document["rows"]) - len(rows)
+    title = f"Finnish dev{f' ({left} more rows on the page)' if left > 0 else ''}"
+    console.print(make_table(heads, rows, title, right=("rung", *heads[3:])))
+    page = next(f for f in document["files"] if f.endswith(".html"))
+    console.print(f"page  {page}", highlight=False, markup=False, soft_wrap=True)

@@ -7,7 +7,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["XLRAY_STORAGE"] = "storage-that-no-test-may-make"  # a test that needs one names it
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

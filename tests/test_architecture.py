@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # A module or package may import itself and what stands before it. A new module takes its place here.
 # fmt: off
 LAYERS = [
-    "canonical", "files", "remote", "leases", "provenance",
+    "canonical", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
+    "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
     "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "unseal", "summaries",
     "drawing", "figures", "task_figures", "page", "report", "compare", "bench",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "bench_commands", "cli", "__main__", "__init__",
+    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
@@ -30,7 +30,7 @@ DOORS = {
     "torch": "batches model engine checkpoints evaluate interrupt train rerun bench",
     "deepspeed": "engine bench",
     "transformers": "model bench",
-    "typer": "cli plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
+    "typer": "cli storage_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
     "rich": "live screens task_screens output cli",
     "matplotlib": "drawing figures task_figures compare",
     "jinja2": "page",

@@ -249,7 +249,13 @@ def test_a_storage_that_cannot_be_written_is_refused(capfd, tmp_path, sweep_file
     (tmp_path / "file").write_text("")
     storage = tmp_path / "file" / "runs"
     assert str(tmp_path / "file") in refused(capfd, "run", sweep_file, "--data-dir", data_dir, "--storage", storage)
-    assert "object storage" in refused(capfd, "plan", sweep_file, "--storage", "s3://bucket/runs")
+    assert "s3://BUCKET/PREFIX" in refused(capfd, "plan", sweep_file, "--storage", "ftp://bucket/runs")
+
+
+def test_a_bucket_that_is_not_there_is_refused_by_every_command(capfd, tmp_path, sweep_file, monkeypatch, s3_uri):
+    monkeypatch.setenv("XLRAY_CACHE", str(tmp_path))
+    for arguments in (["plan", sweep_file], ["run", sweep_file], ["status", "demo"], ["report", "demo"]):
+        assert "s3://nowhere/runs" in refused(capfd, *arguments, "--storage", "s3://nowhere/runs")
 
 
 @pytest.mark.parametrize(

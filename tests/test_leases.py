@@ -8,7 +8,8 @@ import pytest
 
 from xlray.canonical import InputError
 from xlray.leases import FolderRegisters, Leases
-from xlray.remote import RemoteError, working_folder
+from xlray.remote import RemoteError
+from xlray.storage import working_folder
 
 
 class Clock:

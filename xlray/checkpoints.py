@@ -20,8 +20,10 @@ from xlray.batches import Layout
 from xlray.files import write_atomically
 from xlray.model import Model, empty_encoder, initialise_heads, load_encoder
 from xlray.phases import TrainSpec
+from xlray.storage import root_of, send_small
 
 SHOW_EVERY_S = 0.5
+SEND_EVERY_S = 5.0  # where the live view may be on another machine, behind an object store
 
 
 def save_state(path: Path, state: Mapping[str, Tensor], next_step: int) -> None:
@@ -139,6 +141,8 @@ class Ledger:
         self.progress = progress
         self.spec = spec
         self.num_workers = num_workers
+        self.root = None if progress is None else root_of(progress)
+        self.show_every_s = SHOW_EVERY_S if self.root is None else SEND_EVERY_S
         self.file = self.path.open("ab", buffering=0)
         self.before = time.monotonic()
         self.shown = 0.0
@@ -152,8 +156,8 @@ class Ledger:
         self.before = now
 
     def show(self, done: int, loss: float) -> None:
-        """Tell the live view how far the phase is, at most twice a second."""
-        if self.progress is None or time.monotonic() - self.shown < SHOW_EVERY_S:
+        """Tell the live view how far the phase is, at most twice a second (see SEND_EVERY_S)."""
+        if self.progress is None or time.monotonic() - self.shown < self.show_every_s:
             return
         self.shown = time.monotonic()
         write_atomically(
@@ -162,6 +166,8 @@ class Ledger:
                 {"kind": self.spec.kind, "done": done, "steps": self.spec.num_steps, "loss": loss, "time": time.time()}
             ),
         )
+        if self.root is not None:
+            send_small(self.root, self.progress)
 
     def record(self) -> dict[str, Any]:
         """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""

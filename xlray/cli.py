@@ -23,7 +23,10 @@ from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_roo
 from xlray.output import fail, open_console, print_json
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
+from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
+from xlray.storage import send_changed
+from xlray.storage_commands import collect_garbage
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
 from xlray.trial_commands import export_model
 
@@ -49,6 +52,7 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
 for command in (report, compare, export_predictions, export_model, why, rerun):
     app.command(command.__name__.replace("_", "-"))(command)
+app.command("gc")(collect_garbage)
 
 Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; none starts Ray here.")]
 NewVersion = Annotated[
@@ -84,8 +88,10 @@ def _fail_unexpectedly(error: Exception) -> int:
         return fail(f"{error.format_message()} See `xlray --help`.", WRONG_USE)
     if type(error).__name__ == "BudgetError":
         return fail(str(error), OVER_BUDGET)
-    if type(error).__name__ == "StoreError":  # the message says what was damaged; a second run computes it anew
+    if type(error).__name__ in ("StoreError", "DamagedError"):  # says what was damaged; a second run computes it anew
         return fail(str(error), INTERRUPTED)
+    if (trouble := storage_trouble(error)) is not None:
+        return fail(f"the storage cannot be used: {trouble}; run the same command again when it can.", INTERRUPTED)
     if not hasattr(error, "log"):
         traceback.print_exc()
     log = f"; the traceback is in {error.log}" if hasattr(error, "log") else ""
@@ -197,6 +203,7 @@ def _run(
             from xlray.report import write_report
 
             report = write_report(directory)
+            send_changed(directory / "report")
         except InputError:
             raise
         except Exception as error:

@@ -16,6 +16,7 @@ from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, phase_hash, phase_nam
 from xlray.plan import PlannedPhase, SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS, to_table, write_table
 from xlray.scheduler import Standing, standings
+from xlray.storage import send_changed
 from xlray.store import Store
 
 OPEN_STATES = ("created", "running", "paused", "interrupted")
@@ -26,11 +27,19 @@ def sweep_folder(root: Path, name: str) -> Path:
     return root / "sweeps" / name
 
 
+def send_sweep(root: Path, name: str) -> None:
+    """Write what has changed in a sweep's folder through to the object store: tables, curves, report and log."""
+    send_changed(sweep_folder(root, name), ("journal", "jobs", "progress", "models"))
+
+
 def write_results(plan: SweepPlan, store: Store) -> None:
     """Write `results/{scores,trials,phases,items}.parquet` from what is finished now."""
     directory = sweep_folder(store.root, plan.sweep.name)
     known = standings(read_journal(directory / "journal")).trials
-    records = {key: store.done(spec)["record"] for key, spec in plan.all_specs().items() if store.has(spec)}
+    specs = plan.all_specs()
+    finished = store.finished(specs.values())
+    records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
+    store.bring_tables(p.spec for phases in plan.phases.values() for p in phases if p.rung_index is not None)
     trials = {t.trial_id: t for t in plan.trials}
     scores, items = _scores(plan, store, trials, records)
     tables = {
@@ -44,6 +53,7 @@ def write_results(plan: SweepPlan, store: Store) -> None:
     for name, table in tables.items():
         (directory / "results").mkdir(parents=True, exist_ok=True)
         write_table(directory / "results" / f"{name}.parquet", table)
+    send_sweep(store.root, plan.sweep.name)
 
 
 def _place(plan: SweepPlan, trial: Trial, index: int) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +20,9 @@ from tokenizers import Encoding, Tokenizer
 
 from xlray.canonical import InputError, fingerprint
 from xlray.examples import Examples
-from xlray.files import file_digest, write_atomically
+from xlray.files import atomic_folder, file_digest, write_atomically
 from xlray.phases import DataSpec
+from xlray.storage import find, publish_folder
 from xlray.tasks.task import Record
 
 CODE_VERSION = 2  # bumped when the same records give other files
@@ -276,9 +275,14 @@ _ROWS: dict[str, Callable[[_Encoder, int, Record, Sequence[Encoding]], Iterator[
 
 
 def data_folder(root: Path, spec: DataSpec, vocabulary: Vocabulary) -> Path:
-    """`<storage>/data/<task>-<fingerprint>`: by content of the records, tokenizer, lengths and version of the code."""
-    key = fingerprint([spec, vocabulary.digest, CODE_VERSION])[:16]
-    return root / "data" / f"{spec.task}-{spec.split.replace('/', '-')}-{key}"
+    """`<storage>/data/<task>-<split>-<hash>`: by content of the records, tokenizer, lengths and version of the code."""
+    return root / "data" / data_name(spec, vocabulary.digest)
+
+
+def data_name(spec: DataSpec, tokenizer_digest: str) -> str:
+    """The folder's name."""
+    key = fingerprint([spec, tokenizer_digest, CODE_VERSION])[:16]
+    return f"{spec.task}-{spec.split.replace('/', '-')}-{key}"
 
 
 def prepare(root: Path, spec: DataSpec, records: Sequence[Record], vocabulary: Vocabulary) -> Path:
@@ -288,20 +292,14 @@ def prepare(root: Path, spec: DataSpec, records: Sequence[Record], vocabulary: V
         The folder, with `examples.arrow`, `references.json` and `counts.json`, which says what was lost.
     """
     folder = data_folder(root, spec, vocabulary)
-    if folder.exists():
+    if find(root, folder):
         return folder
-    staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    staging.mkdir(parents=True)
-    try:
-        counts = _write(staging / "examples.arrow", spec, records, tokenise(spec, records, vocabulary))
-        write_atomically(staging / "references.json", json.dumps(_references(spec, records), ensure_ascii=False))
-        write_atomically(staging / "counts.json", json.dumps(counts))
-        staging.rename(folder)
-    except OSError:  # another process was faster; its content is the same
-        if not folder.exists():
-            raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    if not folder.exists():
+        with atomic_folder(folder) as staging:
+            counts = _write(staging / "examples.arrow", spec, records, tokenise(spec, records, vocabulary))
+            write_atomically(staging / "references.json", json.dumps(_references(spec, records), ensure_ascii=False))
+            write_atomically(staging / "counts.json", json.dumps(counts))
+    publish_folder(root, folder)
     return folder
 
 

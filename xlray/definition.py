@@ -11,6 +11,7 @@ from typing import Any
 from xlray.canonical import InputError
 from xlray.config import Sweep
 from xlray.phases import differing_fields
+from xlray.storage import fetch_small
 
 # They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
 FREE = ("name", "seeds", "measure", "explore", "execution", "question", "own_tasks", "tracking", "search")
@@ -51,7 +52,7 @@ def check_definition(sweep: Sweep, root: Path) -> None:
 def newest_version(sweep: Sweep, root: Path) -> Sweep:
     """The sweep under the newest of its names (`name`, `name.2`, ...) if it fits what is there, else under the next."""
     number = 1
-    while (root / "sweeps" / _versioned(sweep.name, number + 1) / "sweep.json").exists():
+    while _stored(root, _versioned(sweep.name, number + 1)).exists():
         number += 1
     number += bool(_changes(sweep, root, _versioned(sweep.name, number)))
     return replace(sweep, name=_versioned(sweep.name, number))
@@ -62,5 +63,11 @@ def _versioned(name: str, number: int) -> str:
 
 
 def _changes(sweep: Sweep, root: Path, name: str) -> list[str]:
-    path = root / "sweeps" / name / "sweep.json"
+    path = _stored(root, name)
     return changes(json.loads(path.read_text()), sweep.definition) if path.exists() else []
+
+
+def _stored(root: Path, name: str) -> Path:
+    path = root / "sweeps" / name / "sweep.json"
+    fetch_small(root, path, again=True)
+    return path

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from xlray.canonical import InputError, nearest
 from xlray.files import atomic_file, file_digest
 from xlray.jobs import Job, data_key, read_job
-from xlray.journal import JOURNAL_FILE, append_line, read_journal, read_lines
+from xlray.journal import append_line, journal_digest, read_journal, read_lines
 from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.results import UNSEALED_FILE
 from xlray.scheduler import standings
+from xlray.storage import bring, find
 from xlray.store import Store
 
 PREFIX = "mini_"  # targets of the embedded world are written under the names of the tasks they stand for too
@@ -81,7 +82,7 @@ def export_predictions(
         {
             "event": "export-predictions",
             "definition": file_digest(directory / "sweep.json"),
-            "journal": file_digest(directory / "journal" / JOURNAL_FILE),
+            "journal": journal_digest(directory / "journal"),
             "out": str(out),
             "trials": document["trials"],
         },
@@ -182,6 +183,8 @@ def read_predictions(store: Store, spec: Spec, evaluation: EvaluationSpec) -> li
 def _ids(root: Path, job: Job, evaluation: EvaluationSpec) -> list[str]:
     """Ids of the questions, which lie beside the tokenised examples."""
     path = root / "data" / Path(job.folders[data_key(evaluation.data)]).name / "references.json"
+    if find(root, path.parent):
+        bring(root, path.parent, [path.name])
     if not path.is_file():
         raise InputError(f"{path}: must be there for the ids of the questions, but was deleted; run the sweep again.")
     return [str(name) for name in json.loads(path.read_text())["ids"]]

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 # The first kind whose pattern occurs decides: when one process dies, the others report broken connections, and a node
 # that goes away takes processes with it.
 KINDS = (
+    ("damage", r"DamagedError|StoreError: .*quarantine"),
     ("memory", r"OutOfMemoryError|CUDA out of memory|MemoryError|can't allocate memory|running low on memory"),
-    ("storage", r"No space left on device|Read-only file system|Disk quota exceeded|StorageError"),
+    ("storage", r"No space left on device|Read-only file system|Disk quota exceeded|RemoteError"),
     ("node", r"[Nn]ode has died|node was (?:terminated|preempted|lost)|NodeDiedError|PreemptionError|preempted"),
     (
         "process",
@@ -17,12 +18,12 @@ KINDS = (
         r"|[Cc]onnection (?:closed|reset|refused)|Broken pipe|NCCL(?:Hang)?Error|NCCL error|the trial's process died",
     ),
 )
-MAX_RETRIES = {"memory": 8, "node": 100}  # not charged to `max_failures`, yet bounded
+MAX_RETRIES = {"memory": 8, "node": 100, "damage": 8}  # not charged to `max_failures`, yet bounded
 SAME_ERROR_TRIALS = 3  # as many trials failing alike, with no rung reported between them: it is not the trials
 
 
 def classify(error: str) -> str:
-    """The kind of a failure: memory, storage, node, process, or bug (an exception in the code that ran)."""
+    """The kind of a failure: one of `KINDS`, or bug (an exception in the code that ran)."""
     return next((kind for kind, pattern in KINDS if re.search(pattern, error)), "bug")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +36,21 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     fsync(path.parent)
 
 
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A folder that takes its place by one rename once it is whole; one that another process made meanwhile is kept."""
+    staging = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        staging.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new, never a part."""
     with atomic_file(path) as file:
@@ -47,3 +64,12 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Wait until no other process or thread of this machine is inside; a crash lets the next one in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

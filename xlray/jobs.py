@@ -14,6 +14,7 @@ from xlray.data import Vocabulary
 from xlray.files import write_atomically
 from xlray.phases import DataSpec, RetrievalSpec, Spec, TrainSpec, from_plain, phase_hash
 from xlray.plan import PlannedPhase, SweepPlan
+from xlray.storage import relative, send, uri_of, working_folder
 from xlray.store import Store
 
 
@@ -96,15 +97,18 @@ def make_job(
     )
 
 
-_PLAIN = ("name", "sweep", "folders", "parents", "vocab_size", "mask_id", "select_by")
+_PLAIN = ("name", "sweep", "vocab_size", "mask_id", "select_by")
 
 
 def write_job(path: Path, job: Job) -> None:
-    """Write the job as one JSON document."""
+    """Write the job as one JSON document, in which the storage's own paths are relative to it."""
+    root = job.storage
     document = {
         **{key: getattr(job, key) for key in _PLAIN},
-        "storage": str(job.storage),
-        "progress": str(job.progress),
+        "storage": uri_of(root),
+        "folders": {key: relative(root, folder) for key, folder in job.folders.items()},
+        "parents": {key: relative(root, folder) for key, folder in job.parents.items()},
+        "progress": relative(root, job.progress),
         "execution": asdict(job.execution),
         "rungs": list(job.rungs),
         "phases": [{"spec": to_plain(p.spec), "rung_index": p.rung_index} for p in job.phases],
@@ -112,24 +116,26 @@ def write_job(path: Path, job: Job) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     job.progress.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(document))
+    send(root, [path])
 
 
 def read_job(path: Path) -> Job:
-    """The inverse of `write_job`."""
+    """The inverse of `write_job`, with the paths of this machine."""
     document: dict[str, Any] = json.loads(path.read_text())
+    root = working_folder(document["storage"])
     phases = tuple(PlannedPhase(from_plain(p["spec"]), p["rung_index"]) for p in document["phases"])
     return Job(
         document["name"],
         document["sweep"],
-        Path(document["storage"]),
+        root,
         Execution(**document["execution"]),
         phases,
-        document["folders"],
-        document["parents"],
+        {key: str(root / folder) for key, folder in document["folders"].items()},
+        {key: str(root / folder) for key, folder in document["parents"].items()},
         document["vocab_size"],
         document["mask_id"],
         tuple(document["rungs"]),
-        Path(document["progress"]),
+        root / document["progress"],
         document["select_by"],
     )
 

@@ -1,27 +1,82 @@
-"""The journal: what a sweep's driver decided, one JSON line each, written before it takes effect. Standard library only."""
+"""The journal: what a sweep's driver decided, one JSON line each, written before it takes effect.
+
+In a folder it is one file that grows. On an object store, which cannot append, it is numbered segments, of which the last
+is replaced by itself and one line more: a put over the version that this writer wrote before, so that a second writer is
+found out by whoever writes next.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
+import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError
 from xlray.files import fsync
+from xlray.leases import Leases
+from xlray.remote import Remote
+from xlray.storage import relative, remote_of, root_of, send
 
 JOURNAL_FILE = "000000.jsonl"
+SEGMENT_BYTES = 2**16  # of a segment; what one more line costs to send
+LEASE_TTL_S = 60.0
 
 
 def append(journal_dir: Path | str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Add one entry to the journal, durably; see `append_line`. Call it inside `exclusive`."""
-    return append_line(Path(journal_dir) / JOURNAL_FILE, entry)
+    """Add one entry to the journal, durably; see `append_line`. Call it inside `exclusive`.
+
+    Raises:
+        InputError: on an object store, another process has written to the journal meanwhile.
+    """
+    folder = Path(journal_dir)
+    root = root_of(folder)
+    if root is None:
+        return append_line(folder / JOURNAL_FILE, entry)
+    full, line = _line(entry)
+    remote, name = remote_of(root), relative(root, folder)
+    assert remote is not None
+    last = _last_segments.get(folder) or _last_segment(remote, name)
+    if len(last.content) + len(line) > SEGMENT_BYTES:
+        last = _Segment(last.number + 1, b"", None)
+    content = last.content + line
+    tag = remote.write(f"{name}/{last.number:06d}.jsonl", content, last.tag)
+    if tag is None:
+        raise InputError(f"{remote.uri}/{name}: another process writes this journal.")
+    _last_segments[folder] = _Segment(last.number, content, tag)
+    return full
+
+
+@dataclass(frozen=True)
+class _Segment:
+    number: int
+    content: bytes
+    tag: Mapping[str, str] | None
+
+
+_last_segments: dict[Path, _Segment] = {}  # of the journals that this process writes
+
+
+def _last_segment(remote: Remote, name: str) -> _Segment:
+    names = _segments(remote, name)
+    found = remote.read(names[-1]) if names else None
+    return _Segment(0, b"", None) if found is None else _Segment(len(names) - 1, *found)
+
+
+def _segments(remote: Remote, name: str) -> list[str]:
+    return sorted(path for path in remote.list(f"{name}/") if path.endswith(".jsonl"))
 
 
 def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,8 +87,7 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     another.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    full = _finite({**entry, "time": time.time()})
-    line = json.dumps(full, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    full, line = _line(entry)
     is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -41,18 +95,44 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         _mend_tail(descriptor)
         written = os.write(descriptor, line)
         if written != len(line):
-            raise OSError(f"{path}: only {written} of {len(line)} bytes were written; is the disk full?")
+            raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", str(path))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     if is_new:
         fsync(path.parent)
-    return dict(full)
+    if (root := root_of(path)) is not None:
+        send(root, [path])
+    return full
+
+
+def _line(entry: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    full = dict(_finite({**entry, "time": time.time()}))
+    return full, json.dumps(full, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def read_journal(journal_dir: Path | str) -> list[dict[str, Any]]:
     """All entries of the journal in order; see `read_lines`."""
-    return read_lines(Path(journal_dir) / JOURNAL_FILE)
+    return _parse(journal_bytes(journal_dir), Path(journal_dir) / JOURNAL_FILE)
+
+
+def journal_bytes(journal_dir: Path | str) -> bytes:
+    """The text of the journal as it is now; without one, nothing."""
+    folder = Path(journal_dir)
+    root = root_of(folder)
+    if root is None:
+        path = folder / JOURNAL_FILE
+        return path.read_bytes() if path.exists() else b""
+    remote = remote_of(root)
+    assert remote is not None
+    with ThreadPoolExecutor(16) as pool:
+        read = pool.map(remote.read, _segments(remote, relative(root, folder)))
+        return b"".join(found[0] for found in read if found is not None)
+
+
+def journal_digest(journal_dir: Path | str) -> str:
+    """SHA-256 of the journal as it is now."""
+    return hashlib.sha256(journal_bytes(journal_dir)).hexdigest()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -61,9 +141,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: any other line is not a JSON object; names the file and the line.
     """
-    if not path.exists():
-        return []
-    *lines, tail = path.read_bytes().split(b"\n")
+    return _parse(path.read_bytes() if path.exists() else b"", path)
+
+
+def _parse(text: bytes, path: Path) -> list[dict[str, Any]]:
+    *lines, tail = text.split(b"\n")
     entries = []
     for number, line in enumerate(lines, start=1):
         entry = _parse_line(line)
@@ -79,11 +161,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def exclusive(journal_dir: Path | str) -> Iterator[None]:
     """Hold the journal alone; the lock ends with the process, so nothing is left to clean up after a crash.
 
+    On an object store it is a lease: after a crash the next one waits until it has expired.
+
     Raises:
         InputError: another process holds it; says which.
     """
     folder = Path(journal_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    root = root_of(folder)
+    if root is not None:
+        with _leased(root, folder):
+            yield
+        return
     path = folder / "lock"
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -96,6 +185,57 @@ def exclusive(journal_dir: Path | str) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+@contextlib.contextmanager
+def _leased(root: Path, folder: Path) -> Iterator[None]:
+    leases = Leases(root, f"process {os.getpid()} on {socket.gethostname()}, {secrets.token_hex(3)}", LEASE_TTL_S)
+    name = lease_name(folder)
+    first = leases.version(name)
+    while not leases.take(name):
+        if leases.version(name) != first:  # renewed: its holder lives
+            raise InputError(f"{folder.parent}: another process runs this sweep already ({leases.holder(name)}).")
+        time.sleep(LEASE_TTL_S / 60)
+    _last_segments.pop(folder, None)
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(LEASE_TTL_S / 4):
+            with contextlib.suppress(OSError):  # tried again, until it has expired
+                leases.renew()
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        leases.release(name)
+
+
+def lease_name(journal_dir: Path) -> str:
+    """The lease of a sweep's journal on an object store."""
+    return f"sweep-{journal_dir.parent.name}"
+
+
+def is_held(journal_dir: Path) -> bool:
+    """Whether a process holds the journal, as far as can be seen at once."""
+    root = root_of(journal_dir)
+    if root is not None:
+        remote = remote_of(root)
+        assert remote is not None
+        changed = remote.changed(f"leases/{lease_name(journal_dir)}")
+        is_fresh = changed is not None and time.time() - changed < 2 * LEASE_TTL_S
+        return is_fresh and Leases(root, "observer", LEASE_TTL_S).holder(lease_name(journal_dir)) is not None
+    try:
+        with (journal_dir / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

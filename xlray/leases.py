@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xlray.canonical import require
-from xlray.remote import remote_of
+from xlray.storage import remote_of
 
 
 class Registers(Protocol):
@@ -27,8 +27,12 @@ class Registers(Protocol):
     def read(self, name: str) -> tuple[bytes, Any] | None:
         """The value and its version, or None."""
 
-    def write(self, name: str, content: bytes, after: Any) -> bool:
-        """Create the value (`after` None) or replace the version `after`; False if another writer was faster."""
+    def write(self, name: str, content: bytes, after: Any) -> Any:
+        """Create the value (`after` None) or replace the version `after`.
+
+        Returns:
+            The new version; None if another writer was faster.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,14 @@ class FolderRegisters:
                 continue
         return None
 
-    def write(self, name: str, content: bytes, after: int | None) -> bool:
+    def write(self, name: str, content: bytes, after: int | None) -> int | None:
         version = (after or 0) + 1
         path = self._path(name, version)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = path.open("xb")
         except FileExistsError:
-            return False
+            return None
         try:
             with file:
                 file.write(content)
@@ -64,11 +68,11 @@ class FolderRegisters:
             raise
         if self._last(name) != version:  # the version that was replaced came from a stale listing
             path.unlink(missing_ok=True)
-            return False
+            return None
         for old in self._versions(name):
             if old < version - 1:
                 self._path(name, old).unlink(missing_ok=True)
-        return True
+        return version
 
     def _path(self, name: str, version: int) -> Path:
         return self.root / name / f"{version:012d}"
@@ -100,7 +104,7 @@ class Leases:
         self._prefix = "" if remote is None else "leases/"
         self._clock = clock
         self._lock = threading.RLock()
-        self._held: set[str] = set()
+        self._held: dict[str, Any] = {}  # name -> the version that this holder wrote
         self._seen: dict[str, tuple[Any, float]] = {}  # name -> the version seen last, and since when
 
     @property
@@ -119,13 +123,9 @@ class Leases:
         with self._lock:
             found, version = self._read(name)
             if self._living(name, found, version) and found["holder"] != self.holder_name:
-                self._held.discard(name)
+                self._held.pop(name, None)
                 return False
-            if not self._write(name, self.holder_name, version):
-                self._held.discard(name)
-                return False
-            self._held.add(name)
-            return True
+            return self._write(name, version)
 
     def renew(self) -> frozenset[str]:
         """Renew all leases that are held; returns the names of those that another holder has taken since.
@@ -134,23 +134,14 @@ class Leases:
             OSError: the storage cannot be read or written; what was held still counts as held.
         """
         with self._lock:
-            return frozenset(name for name in sorted(self._held) if not self._renew(name))
-
-    def _renew(self, name: str) -> bool:
-        found, version = self._read(name)
-        if found.get("holder") == self.holder_name and self._write(name, self.holder_name, version):
-            return True
-        self._held.discard(name)
-        return False
+            return frozenset(name for name, version in sorted(self._held.items()) if not self._write(name, version))
 
     def release(self, name: str) -> None:
         """Give a lease back; one that is not mine (any more) is left alone."""
         _check(name)
         with self._lock:
-            found, version = self._read(name)
-            if found.get("holder") == self.holder_name:
-                self._write(name, None, version)
-            self._held.discard(name)
+            if name in self._held:
+                self._registers.write(self._prefix + name, self._document(None), self._held.pop(name))
 
     def holder(self, name: str) -> str | None:
         """Who holds a lease; None when it is free or has expired."""
@@ -158,6 +149,11 @@ class Leases:
         with self._lock:
             found, version = self._read(name)
             return str(found["holder"]) if self._living(name, found, version) else None
+
+    def version(self, name: str) -> Any:
+        """What changes with every renewal; None if the lease was never taken."""
+        _check(name)
+        return self._read(name)[1]
 
     def _read(self, name: str) -> tuple[dict[str, Any], Any]:
         """What the lease says, {} if there is none, and its version."""
@@ -170,10 +166,17 @@ class Leases:
         except ValueError:  # its writer is between creating and writing it, or died there
             return {"holder": "unknown", "ttl_s": self.ttl_s}, version
 
-    def _write(self, name: str, holder: str | None, after: Any) -> bool:
+    def _write(self, name: str, after: Any) -> bool:
+        version = self._registers.write(self._prefix + name, self._document(self.holder_name), after)
+        if version is None:
+            self._held.pop(name, None)
+            return False
+        self._held[name] = version
+        return True
+
+    def _document(self, holder: str | None) -> bytes:
         # The random part makes each version differ from all others, also for stores whose tag is a hash of the content.
-        document = {"holder": holder, "ttl_s": self.ttl_s, "version": secrets.token_hex(8)}
-        return self._registers.write(self._prefix + name, json.dumps(document).encode(), after)
+        return json.dumps({"holder": holder, "ttl_s": self.ttl_s, "version": secrets.token_hex(8)}).encode()
 
     def _living(self, name: str, found: dict[str, Any], version: Any) -> bool:
         if found.get("holder") is None:

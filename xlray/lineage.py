@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError, nearest
+from xlray.storage import bring, remote_of, root_of
 
 ABSENT = "absent"
 
@@ -38,6 +39,9 @@ class Level:
 
 def phase_folders(root: Path) -> dict[str, Path]:
     """Every phase in the storage, finished or not, by name."""
+    remote = remote_of(root)
+    if remote is not None:
+        return {name: root / "phases" / name for name in sorted(remote.folders("phases/"))}
     return {p.parent.name: p.parent for p in sorted((root / "phases").glob("*/spec.json"))}
 
 
@@ -83,6 +87,8 @@ def explain(root: Path, first: Path, second: Path) -> list[Level]:
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:
+    if (root := root_of(folder)) is not None:
+        bring(root, folder, ["spec.json"])
     return dict(json.loads((folder / "spec.json").read_text()))
 
 

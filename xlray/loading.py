@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from xlray.canonical import InputError, nearest
 from xlray.config import Sweep
 from xlray.journal import read_journal
+from xlray.remote import RemoteError
 from xlray.settings import with_fields
+from xlray.storage import refresh, remote_of, uri_of, working_folder
 
 if TYPE_CHECKING:
     from xlray.plan import SweepPlan
@@ -124,18 +126,21 @@ def load_plan(
 
 
 def storage_root(text: str) -> Path:
-    """The storage's folder, absolute.
+    """The storage's folder on this machine, absolute.
 
     Raises:
-        InputError: an object store, which is not supported yet, or a path below something that is no folder.
+        InputError: an object store that is not supported or does not answer, or a path below something that is no folder.
     """
     text = text.removeprefix("file://")
-    if "://" in text:
-        raise InputError(f"--storage {text}: must be a folder; object storage is not supported yet.")
-    root = Path(text).expanduser().absolute()
+    root = working_folder(text)
     there = next(p for p in (root, *root.parents) if p.exists())
     if not there.is_dir():
         raise InputError(f"--storage {text}: must be a folder that can be written, but {there} is a file.")
+    if (remote := remote_of(root)) is not None:
+        try:
+            remote.check(write=False)
+        except RemoteError as error:
+            raise InputError(f"--storage {text}: must be a bucket that can be read, but: {error}") from error
     return root
 
 
@@ -159,19 +164,23 @@ def is_sweep_folder(folder: Path) -> bool:
 
 
 def find_sweep_folder(name: str, root: Path) -> Path:
-    """The folder of a sweep that was run, by its name in the storage or by its own path.
+    """The folder of a sweep that was run, with what is known of it now, by its name in the storage or by its own path.
 
     Raises:
         InputError: there is none; the nearest name is suggested.
     """
     own = Path(name).expanduser()
+    refresh(root, root / "sweeps" / name, ("sweep.json", "jobs", "progress", "results", "unsealed.jsonl"))
     for folder in (root / "sweeps" / name, own):
         if is_sweep_folder(folder):
             return folder.absolute()
     if own.suffix == ".py":
         raise InputError(f"{name}: must be the name or folder of a sweep that was run, but is a sweep file.")
     known = sorted(p.name for p in (root / "sweeps").glob("*") if is_sweep_folder(p))
-    has = f"{root} holds {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else f"{root} holds none"
+    if (remote := remote_of(root)) is not None:
+        known = sorted(remote.folders("sweeps/"))
+    where = uri_of(root)
+    has = f"{where} holds {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else f"{where} holds none"
     raise InputError(f"{name}: must be the name or folder of a sweep that was run, but {has}.{nearest(name, known)}")
 
 

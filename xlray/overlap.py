@@ -17,6 +17,7 @@ import numpy as np
 
 from xlray.canonical import InputError, fingerprint
 from xlray.files import atomic_file, write_atomically
+from xlray.storage import fetch_small, send
 from xlray.tasks.load import digest
 from xlray.tasks.task import Record, Task
 
@@ -240,7 +241,10 @@ def overlapping_text(record: Record, kind: str, exclusions: Exclusions) -> str:
 
 def store_exclusions(root: Path, exclusions: Exclusions) -> None:
     """Write a list below `<root>/exclusions/` and make it the one in use; earlier ones stay beside it."""
-    write_atomically(_write_files(root, exclusions) / "current", exclusions.version + "\n")
+    folder = _write_files(root, exclusions)
+    write_atomically(folder / "current", exclusions.version + "\n")
+    send(root, [folder / f"{exclusions.version}.npy", folder / f"{exclusions.version}.json"])
+    send(root, [folder / "current"])
 
 
 def _write_files(root: Path, exclusions: Exclusions) -> Path:
@@ -258,12 +262,15 @@ def load_exclusions(root: Path) -> Exclusions | None:
         InputError: a file of it is missing or damaged, or it was made by another rule of comparison.
     """
     folder = root / "exclusions"
+    fetch_small(root, folder / "current", again=True)
     try:
         version = (folder / "current").read_text().strip()
     except FileNotFoundError:
         return None
     law = f"{folder}: the list {version!r} that `current` names must be whole"
     remedy = "`xlray tasks check --overlap --update` makes a new one."
+    for kind in ("json", "npy"):
+        fetch_small(root, folder / f"{version}.{kind}")
     try:
         document = json.loads((folder / f"{version}.json").read_text())
         keys = np.load(io.BytesIO((folder / f"{version}.npy").read_bytes()), allow_pickle=False)

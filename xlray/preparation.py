@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import ray
@@ -11,6 +11,8 @@ from xlray.canonical import InputError
 from xlray.data import Vocabulary, data_folder, open_examples, prepare
 from xlray.phases import DataSpec
 from xlray.sources import Sources
+from xlray.storage import bring, find, uri_of, working_folder
+from xlray.tasks.task import Record
 
 PARALLEL_FROM = 50_000  # records; below, starting processes costs more than it saves
 
@@ -39,13 +41,15 @@ def prepare_splits(
             progress(spec)
             prepare(root, spec, sources.records(spec), vocabulary)
             sources.release(spec)
+    for folder in folders.values():
+        bring(root, folder)
     return folders
 
 
 def missing_splits(root: Path, specs: Iterable[DataSpec], vocabulary: Vocabulary) -> list[DataSpec]:
     """The splits that are not in the storage yet, in a fixed order."""
     return sorted(
-        (spec for spec in specs if not data_folder(root, spec, vocabulary).exists()),
+        (spec for spec in specs if not find(root, data_folder(root, spec, vocabulary))),
         key=lambda spec: (spec.task, spec.split, spec.max_length, spec.fingerprint),
     )
 
@@ -58,7 +62,7 @@ def worth_processes(specs: Iterable[DataSpec]) -> bool:
 def _prepare_in_parallel(
     sources: Sources, root: Path, specs: list[DataSpec], vocabulary: Vocabulary, progress: Progress
 ) -> None:
-    task = ray.remote(num_cpus=1)(prepare)
+    task = ray.remote(num_cpus=1)(_prepare_there)
     at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
     running: list[ray.ObjectRef] = []
     for spec in specs:
@@ -66,9 +70,14 @@ def _prepare_in_parallel(
             done, running = ray.wait(running)
             ray.get(done)
         progress(spec)
-        running.append(task.remote(root, spec, sources.records(spec), vocabulary))
+        running.append(task.remote(uri_of(root), spec, sources.records(spec), vocabulary))
         sources.release(spec)
     ray.get(running)
+
+
+def _prepare_there(storage: str, spec: DataSpec, records: Sequence[Record], vocabulary: Vocabulary) -> None:
+    """`prepare` on a machine that may have a working folder of its own."""
+    prepare(working_folder(storage), spec, records, vocabulary)
 
 
 def check_budget(folders: dict[DataSpec, Path], budget: int) -> None:

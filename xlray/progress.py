@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import Any
 from xlray.collect import OPEN_STATES
 from xlray.forecast import steps_of
 from xlray.jobs import read_job, trial_title
-from xlray.journal import read_journal
+from xlray.journal import is_held, read_journal
 from xlray.phases import Spec, TrainSpec, label
 from xlray.plan import SweepPlan
 from xlray.scheduler import Standing, standings
+from xlray.storage import fetch_small, find, find_all, root_of
 from xlray.store import Store
 
+ASK_EVERY_S = 5.0  # an object store for what another machine may have done
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
 
 
@@ -173,6 +175,8 @@ def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:
 class Watch:
     """What was found finished so far, so that each phase's folder is looked at until it is finished, not longer.
 
+    Behind an object store a phase that is not finished on this machine is looked for there now and then.
+
     Attributes:
         finished: folder to time of `DONE`.
         stored: folders that were finished at the start of the watch; they cost nothing.
@@ -181,8 +185,14 @@ class Watch:
     work: Work
     finished: dict[Path, float] = field(default_factory=dict)
     stored: frozenset[Path] = frozenset()
+    _asked: dict[str, float] = field(default_factory=dict)  # what was looked for in an object store, and when
 
     def __post_init__(self) -> None:
+        self._root = root_of(self.work.directory)
+        if self._root is not None:
+            folders = {p.folder for phases in (self.work.shared, *(t.phases for t in self.work.trials)) for p in phases}
+            find_all(self._root, folders, self._root / "phases")
+            self._asked = dict.fromkeys(map(str, folders), time.monotonic())
         for phases in (self.work.shared, *(t.phases for t in self.work.trials)):
             for phase in phases:
                 self.look(phase)
@@ -191,6 +201,8 @@ class Watch:
     def look(self, phase: PhaseWork) -> bool:
         """Whether the phase is finished."""
         if phase.folder not in self.finished:
+            if self._root is not None and self._due(str(phase.folder)):
+                find(self._root, phase.folder)
             try:
                 self.finished[phase.folder] = (phase.folder / "DONE").stat().st_mtime
             except OSError:
@@ -208,12 +220,22 @@ class Watch:
 
     def _steps_done(self, phase: PhaseWork, name: str, before: float) -> int:
         # The file is of the phase before until this one has written it for the first time.
+        path = self.work.directory / "progress" / f"{name}.json"
+        if self._root is not None and self._due(name):
+            fetch_small(self._root, path, again=True)
         try:
-            found = json.loads((self.work.directory / "progress" / f"{name}.json").read_text())
+            found = json.loads(path.read_text())
             mine = found["kind"] == phase.kind and found["steps"] == phase.num_steps and found["time"] >= before
             return int(found["done"]) if mine else 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0
+
+    def _due(self, what: str) -> bool:
+        now = time.monotonic()
+        if now - self._asked.get(what, -math.inf) < ASK_EVERY_S:
+            return False
+        self._asked[what] = now
+        return True
 
     def states(self, journal: Sequence[Mapping[str, Any]]) -> tuple[TrialState, ...]:
         """Every trial as it stands."""
@@ -281,14 +303,7 @@ def clock(seconds: float | None) -> str:
 
 def is_running(directory: Path) -> bool:
     """Whether a process holds the sweep's journal."""
-    try:
-        with (directory / "journal" / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    return is_held(directory / "journal")
 
 
 def sweep_state(states: Sequence[TrialState], running: bool) -> str:

@@ -17,9 +17,11 @@ from ray.tune.logger import TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from xlray.collect import send_sweep
 from xlray.driver import LEASE_TTL_S, SHARED, Driver
 from xlray.jobs import trial_title
 from xlray.session import ask_to_stop, withdraw_request
+from xlray.storage import address
 from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
@@ -37,7 +39,7 @@ class Queue(Searcher):  # type: ignore[misc]
         """A job to start, None to be asked again, or the end."""
         launch = self.driver.next()
         if launch is not None:
-            jobs, stop = str(self.driver.directory / "jobs"), stop_key(self.driver)
+            jobs, stop = address(self.driver.directory / "jobs"), stop_key(self.driver)
             return {"trial_id": launch.name, "run": launch.run, "jobs": jobs, "stop": stop}
         return str(Searcher.FINISHED) if self.driver.done() else None
 
@@ -90,6 +92,10 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         """Withdraw what the runs that ended `WITHDRAW_AFTER_S` before a moment had asked of the autoscaler."""
         while self.to_withdraw and until >= self.to_withdraw[0][0]:
             withdraw_request(self.to_withdraw.pop(0)[1])
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        with contextlib.suppress(OSError):  # the journal decides; curves and the like follow at the end
+            send_sweep(self.driver.store.root, self.driver.plan.sweep.name)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ended(trial, None)

@@ -1,16 +1,14 @@
-"""A storage in an object store: a working folder on each machine, and the store that stands behind it.
-
-Everything reads and writes the working folder; what is finished is pushed, and what is missing is fetched. The file
-`.remote` in a working folder names its store, so that a path says by itself whether something stands behind it.
-"""
+"""The client of an object store: objects that are read, written over a known version, sent and fetched in bulk."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,14 +18,15 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
-from xlray.canonical import InputError
-from xlray.files import write_atomically
+from xlray.files import atomic_file, file_digest
 
-SCHEMES = ("s3", "gs")
-REMOTE_FILE = ".remote"
-# A throttled request (429, 503) is sent again after a random pause that grows up to the last of these.
-RETRIES: Any = {
-    "max_retries": 12,
+PART_BYTES = 16 * 2**20  # of large files, which are sent and fetched in parts at once
+NUM_PARALLEL = 16
+# A throttled request (429, 503) is sent again after a random pause that grows up to the second of these.
+# What machines that are started elsewhere must know, too; credentials they have themselves.
+ENVIRONMENT = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+NUM_RETRIES = 12
+RETRIES = {
     "retry_timeout": timedelta(minutes=5),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
 }
@@ -37,47 +36,37 @@ class RemoteError(OSError):
     """The object store did not do what was asked, after all retries; an `OSError` as a disk's is."""
 
 
-def is_remote(uri: str) -> bool:
-    """Whether a storage's name is that of an object store."""
-    return "://" in uri
+class DamagedError(RuntimeError):
+    """A stored file is not there or not what its checksum says."""
 
 
-def working_folder(uri: str) -> Path:
-    """The folder in which this machine works on a storage: a local one itself, or one in the cache.
+def storage_trouble(error: BaseException | None) -> OSError | None:
+    """What says that a storage is full, read-only or does not answer, among an error and its causes; or None."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+        if full or isinstance(error, RemoteError):
+            assert isinstance(error, OSError)
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
-    The cache is `$XLRAY_CACHE` or `~/.cache/xlray`; it may be deleted whenever nothing runs.
 
-    Raises:
-        InputError: a scheme that is not supported, or no bucket.
-    """
-    if not is_remote(uri):
-        return Path(uri).expanduser().absolute()
-    scheme, _, rest = uri.partition("://")
-    if scheme not in SCHEMES or not rest.split("/")[0]:
-        raise InputError(f"storage must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, but got {uri!r}.")
-    uri = f"{scheme}://{rest.rstrip('/')}"
-    cache = Path(os.environ.get("XLRAY_CACHE", "~/.cache/xlray")).expanduser().absolute()
-    root = cache / hashlib.sha256(uri.encode()).hexdigest()[:20]
-    if not (root / REMOTE_FILE).exists():
-        write_atomically(root / REMOTE_FILE, uri + "\n")
-        remote_of.cache_clear()
-    return root
+def parallel(action: Callable[[str], Any], names: Iterable[str]) -> list[Any]:
+    """The action on each name, several at a time: what takes long is waiting for answers."""
+    with ThreadPoolExecutor(NUM_PARALLEL) as pool:
+        return list(pool.map(action, names))
 
 
 @functools.cache
-def remote_of(root: Path) -> Remote | None:
-    """The store behind a storage's folder; None if the folder is the storage itself."""
-    try:
-        return Remote((root / REMOTE_FILE).read_text().strip())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-@functools.cache
-def _client(uri: str) -> ObjectStore:
+def _client(uri: str, max_retries: int = NUM_RETRIES) -> ObjectStore:
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     options: Any = {"allow_http": True} if endpoint.startswith("http://") else {}
-    return from_url(uri, client_options=options, retry_config=RETRIES)
+    retries: Any = {**RETRIES, "max_retries": max_retries}
+    return from_url(uri, client_options=options, retry_config=retries)
+
+
+def _tags(meta: Any) -> dict[str, str]:
+    return {key: meta[key] for key in ("e_tag", "version") if meta[key] is not None}
 
 
 @dataclass(frozen=True)
@@ -99,6 +88,20 @@ class Remote:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise RemoteError(f"{self.uri}/{name}: {lines[0] if lines else type(error).__name__}") from error
 
+    def check(self, write: bool) -> None:
+        """List, or write and remove an object, with few retries: a wrong name or missing credentials show at once.
+
+        Raises:
+            RemoteError: that failed; says why.
+        """
+        name, client = f".probe-{secrets.token_hex(4)}", _client(self.uri, 2)
+        with self._errors(name if write else ""):
+            if write:
+                obstore.put(client, name, b"")
+                obstore.delete(client, name)
+            else:
+                obstore.list_with_delimiter(client, prefix="sweeps/")
+
     def read(self, name: str) -> tuple[bytes, Mapping[str, str]] | None:
         """An object and the tag of this version of it, or None."""
         with self._errors(name):
@@ -107,20 +110,95 @@ class Remote:
                 content = bytes(found.bytes())
             except FileNotFoundError:
                 return None
-        tags = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
-        return content, {key: value for key, value in tags.items() if value is not None}
+        return content, _tags(found.meta)
 
-    def write(self, name: str, content: bytes, after: Mapping[str, str] | None) -> bool:
-        """Create an object (`after` None) or replace the version `after` of it; False if another was faster.
+    def write(self, name: str, content: bytes, after: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        """Create an object (`after` None) or replace the version `after` of it.
+
+        Returns:
+            The tag of the new version; None if another writer was faster.
 
         The content must be unlike any other writer's: a request that is repeated after a lost answer may find its own.
         """
+        mode: Any = "create" if after is None else dict(after)
         try:
             with self._errors(name):
-                obstore.put(self.client, name, content, mode="create" if after is None else dict(after))  # type: ignore[arg-type]
+                return _tags(obstore.put(self.client, name, content, mode=mode))
         except RemoteError as error:
             if not isinstance(error.__cause__, (AlreadyExistsError, PreconditionError)):
                 raise
             found = self.read(name)
-            return found is not None and found[0] == content
-        return True
+            return found[1] if found is not None and found[0] == content else None
+
+    def upload(self, files: Mapping[str, Path]) -> None:
+        """Write objects from files, several at once, over what is there."""
+
+        def put(name: str) -> None:
+            with self._errors(name):
+                obstore.put(self.client, name, files[name], chunk_size=PART_BYTES)
+
+        parallel(put, files)
+
+    def download(self, name: str, path: Path, checksum: str | None = None) -> None:
+        """Write an object to a file, which appears once it is whole.
+
+        Raises:
+            FileNotFoundError: there is none and no checksum was given.
+            DamagedError: there is none, or its SHA-256 is another one, also when it is fetched again.
+        """
+        for is_last in (False, True):
+            try:
+                with atomic_file(path) as file:
+                    self._fetch(name, file.fileno())
+                    file.flush()
+                    if checksum is None or file_digest(Path(file.name)) == checksum:
+                        return
+                    raise DamagedError(f"{path.name} is damaged")
+            except DamagedError:
+                if is_last:
+                    raise
+            except FileNotFoundError as error:
+                if checksum is None:
+                    raise
+                raise DamagedError(f"{path.name} is missing") from error
+
+    def _fetch(self, name: str, descriptor: int) -> None:
+        try:
+            size = obstore.head(self.client, name)["size"]
+
+            def part(start: int) -> None:
+                content = obstore.get_range(self.client, name, start=start, end=min(start + PART_BYTES, size))
+                os.pwrite(descriptor, content, start)
+
+            with ThreadPoolExecutor(min(NUM_PARALLEL, size // PART_BYTES + 1)) as pool:
+                list(pool.map(part, range(0, size, PART_BYTES)))
+        except BaseError as error:
+            with self._errors(name):
+                raise error
+
+    def changed(self, name: str) -> float | None:
+        """When an object was written last, in seconds UTC; None if there is none."""
+        with self._errors(name):
+            try:
+                return obstore.head(self.client, name)["last_modified"].timestamp()
+            except FileNotFoundError:
+                return None
+
+    def list(self, prefix: str) -> dict[str, tuple[int, float]]:
+        """Every object below a prefix: its size in bytes, and its time in seconds UTC."""
+        with self._errors(prefix):
+            pages = obstore.list(self.client, prefix=prefix or None)
+            return {o["path"]: (o["size"], o["last_modified"].timestamp()) for page in pages for o in page}
+
+    def folders(self, prefix: str) -> frozenset[str]:
+        """Names of the folders directly below a prefix."""
+        with self._errors(prefix):
+            found = obstore.list_with_delimiter(self.client, prefix=prefix)["common_prefixes"]
+        return frozenset(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; those that are not there are passed over."""
+        names = sorted(names)
+        with self._errors(names[0] if names else ""):
+            for start in range(0, len(names), 1000):
+                obstore.delete(self.client, names[start : start + 1000])

@@ -8,6 +8,7 @@ import typer
 
 from xlray.loading import find_sweep_folder, storage_root
 from xlray.output import open_console, print_json
+from xlray.storage import send_changed
 from xlray.task_commands import Json, Storage, SweepName
 
 MOST_ROWS = 24
@@ -24,6 +25,7 @@ def report(
     from xlray.report import write_report
 
     document = write_report(directory, unseal=unseal)
+    send_changed(directory / "report")
     if as_json:
         print_json(document)
         return

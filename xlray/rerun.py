@@ -22,7 +22,7 @@ from xlray.canonical import InputError
 from xlray.jobs import Job, data_key, data_of, read_job
 from xlray.phases import RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.store import Store
-from xlray.train import run_phase
+from xlray.train import bring_inputs, run_phase
 
 TENSORS = ("weights/model.safetensors", "state/state.safetensors")
 
@@ -66,7 +66,8 @@ def find_job(root: Path, phase: str) -> tuple[Spec, Job]:
 
 
 def check_inputs(spec: Spec, job: Job) -> None:
-    """Raise `InputError` unless what the phase starts from and its data are still in the storage."""
+    """Raise `InputError` unless what the phase starts from and its data are still in the storage; bring them here."""
+    bring_inputs(spec, job)
     needed = [job.folders.get(data_key(data)) for data in data_of(spec)]
     needed += [job.parents.get(spec.parent)] if isinstance(spec, TrainSpec | RetrievalSpec) else []
     for folder in needed:

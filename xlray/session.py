@@ -13,6 +13,7 @@ import ray
 
 from xlray.canonical import InputError
 from xlray.config import Execution
+from xlray.remote import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 RUN_BYTES = 600_000_000  # what one run costs on the head: Tune's actor, Train's controller and its cleaner
@@ -32,7 +33,8 @@ def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
     )
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if address is not None:
-        environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT}
+        known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT, **known}
         ray.init(address=address, runtime_env={"env_vars": environment}, **common)
     else:
         os.environ.update(WORKER_ENVIRONMENT)

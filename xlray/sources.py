@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from xlray.canonical import InputError, fingerprint, require
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary
-from xlray.files import file_digest, write_atomically
+from xlray.files import atomic_folder, file_digest, write_atomically
 from xlray.mixture import nested_sample
 from xlray.overlap import (
     Exclusions,
@@ -28,6 +27,7 @@ from xlray.overlap import (
 from xlray.phases import DataSpec, EncoderSpec, phase_hash
 from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
+from xlray.storage import bring, fetch_small, find, publish_folder, send
 from xlray.tasks import TASKS
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
 from xlray.tasks.task import Generated, Hub, Joined, Record, Task
@@ -150,6 +150,8 @@ class Sources:
     def _content(self, wanted: _Split) -> tuple[str, int]:
         """Digest and number of the records: remembered for files that were read before, else read."""
         note = self._note(wanted)
+        if note is not None and self.root is not None:
+            fetch_small(self.root, note)
         if note is not None and note.exists():
             known = json.loads(note.read_text())
             if known["skipped"]:
@@ -164,6 +166,8 @@ class Sources:
             with contextlib.suppress(OSError):  # a storage that cannot be written: `plan` still plans
                 note.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(note, json.dumps({"fingerprint": found[0], "num_records": found[1], **left_out}))
+                assert self.root is not None
+                send(self.root, [note])
             if len(records) > KEPT_RECORDS:  # read again when they are prepared, rather than all held until then
                 del self._records[wanted]
         return found
@@ -283,19 +287,14 @@ def bring_encoder(root: Path, spec: EncoderSpec, folder: Path) -> Path:
         The folder in the storage; it appears by one rename.
     """
     there = stored_encoder(root, spec)
-    if there.is_dir():
+    if find(root, there):
+        bring(root, there)
         return there
-    staging = there.with_name(f".{there.name}.{uuid.uuid4().hex[:8]}")
-    staging.mkdir(parents=True)
-    try:
-        for name in ENCODER_FILES:
-            shutil.copyfile(folder / name, staging / name)
-        staging.rename(there)
-    except OSError:  # another process was faster; its files are the same
-        if not there.is_dir():
-            raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    if not there.is_dir():
+        with atomic_folder(there) as staging:
+            for name in ENCODER_FILES:
+                shutil.copyfile(folder / name, staging / name)
+    publish_folder(root, there)
     return there
 
 
@@ -322,7 +321,8 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
     if encoder.revision is None:
         raise InputError(f"encoder {encoder.path!r}: a Hub id must be given with a pinned revision (ID@COMMIT).")
     stored = None if root is None else stored_encoder(root, EncoderSpec(f"{encoder.path}@{encoder.revision}"))
-    if stored is not None and stored.is_dir():
+    if root is not None and stored is not None and find(root, stored):
+        bring(root, stored)
         return stored
     from huggingface_hub import snapshot_download
 

@@ -1,20 +1,23 @@
-"""The store: finished and unfinished phases on disk, each under the hash of its spec."""
+"""The store: finished and unfinished phases, each under the hash of its spec."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError, canonical_json, to_plain
 from xlray.files import file_digest, fsync, write_atomically
-from xlray.phases import Spec, differing_fields, phase_name
+from xlray.phases import Spec, differing_fields, phase_hash, phase_name
+from xlray.remote import DamagedError
+from xlray.storage import bring, find, find_all, node_lock, publish, quarantine, relative, remote_of, uri_of
 
 
 class StoreError(RuntimeError):
@@ -27,6 +30,9 @@ class Store:
 
     A phase is finished when its folder holds `DONE`, which is written last and lists the SHA-256 of every other file.
     A folder without it does not exist for readers. Everything is written to a staging folder and renamed.
+
+    Where an object store stands behind the root, a phase is finished when `DONE` exists there; what this machine lacks of
+    it is brought when it is asked for.
     """
 
     root: Path
@@ -42,13 +48,36 @@ class Store:
             StoreError: the stored spec differs from the one asked for, under the same hash.
         """
         folder = self.folder(spec)
-        if not (folder / "DONE").exists():
+        if not (folder / "DONE").exists() and (remote_of(self.root) is None or not find(self.root, folder)):
             return False
-        stored = json.loads((folder / "spec.json").read_text())
-        lines = differing_fields(stored, to_plain(spec))
-        if lines:
-            raise StoreError(f"{folder.name}: the stored spec differs from the one asked for: {'; '.join(lines)}")
+        if folder.name not in _compared.setdefault(self.root, set()):
+            bring(self.root, folder, ["spec.json"])
+            stored = (folder / "spec.json").read_bytes()
+            if stored != canonical_json(spec).encode():  # else all fields are equal, which is seen many times faster
+                lines = differing_fields(json.loads(stored), to_plain(spec))
+                if lines:
+                    raise StoreError(
+                        f"{folder.name}: the stored spec differs from the one asked for: {'; '.join(lines)}"
+                    )
+            _compared[self.root].add(folder.name)
         return True
+
+    def finished(self, specs: Iterable[Spec]) -> frozenset[str]:
+        """Hashes of those that are finished: `has` for many at once, also where an object store stands behind.
+
+        A phase whose folder has gone from the object store is forgotten on this machine, too.
+        """
+        wanted = {phase_hash(spec): spec for spec in specs}
+        if remote_of(self.root) is None:
+            return frozenset(key for key, spec in wanted.items() if self.has(spec))
+        there = find_all(self.root, [self.folder(spec) for spec in wanted.values()], self.root / "phases")
+        for folder in (self.folder(spec) for spec in wanted.values()):
+            if folder not in there and (folder / "DONE").exists():
+                shutil.rmtree(folder)
+        with ThreadPoolExecutor(32) as pool:  # the specs are read and compared
+            known = [key for key, spec in wanted.items() if self.folder(spec) in there]
+            found = pool.map(lambda key: self.has(wanted[key]), known)
+            return frozenset(key for key, is_there in zip(known, found, strict=True) if is_there)
 
     def done(self, spec: Spec) -> dict[str, Any]:
         """The contents of `DONE`: `files` (checksums) and `record` (steps, tokens, seconds, execution, versions)."""
@@ -68,25 +97,48 @@ class Store:
         path = self.folder(spec) / name
         if name not in checksums:
             raise StoreError(f"{phase_name(spec)} holds no file {name!r}.")
-        if not path.exists() or file_digest(path) != checksums[name]:
-            self.quarantine(spec)
-            raise StoreError(f"{phase_name(spec)}/{name} is damaged; the phase was moved to quarantine/: run again.")
+        try:
+            if remote_of(self.root) is not None:
+                if path.exists() and file_digest(path) != checksums[name]:
+                    path.unlink()  # a copy
+                bring(self.root, self.folder(spec), [name])
+            elif not path.exists() or file_digest(path) != checksums[name]:
+                self.quarantine(spec)
+                raise DamagedError(
+                    f"{phase_name(spec)}/{name} is damaged; the phase was moved to quarantine/: run again."
+                )
+        except DamagedError as error:
+            raise StoreError(str(error)) from error
         return path
+
+    def bring(self, spec: Spec, names: Iterable[str] | None = None) -> Path:
+        """The folder of a finished phase, with all of its files, or those named, on this machine."""
+        try:
+            bring(self.root, self.folder(spec), names)
+        except DamagedError as error:
+            raise StoreError(str(error)) from error
+        return self.folder(spec)
+
+    def bring_tables(self, specs: Iterable[Spec]) -> None:
+        """Have the Parquet tables of those phases that are finished on this machine, several at once."""
+        if remote_of(self.root) is not None:
+            wanted = {phase_hash(spec): spec for spec in specs}
+            finished = [spec for spec in wanted.values() if (self.folder(spec) / "DONE").exists()]
+            with ThreadPoolExecutor(32) as pool:
+                list(pool.map(lambda spec: self.bring(spec, ("scores.parquet", "items.parquet")), finished))
 
     def quarantine(self, spec: Spec) -> None:
         """Move a damaged phase aside; it no longer exists for readers."""
-        target = self.root / "quarantine" / f"{phase_name(spec)}-{uuid.uuid4().hex[:8]}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        self.folder(spec).rename(target)
+        quarantine(self.root, self.folder(spec))
 
     def begin(self, spec: Spec) -> Path:
         """The `attempt/` folder of an unfinished phase (states, ledger); created with the spec beside it."""
         folder = self.folder(spec)
         (folder / "attempt").mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "spec.json", json.dumps(to_plain(spec), indent=1, sort_keys=True))
+        write_atomically(folder / "spec.json", canonical_json(spec))
         return folder / "attempt"
 
-    @contextmanager
+    @contextlib.contextmanager
     def staging(self, spec: Spec) -> Iterator[Path]:
         """A fresh folder to write the results into; give it to `commit`. It is removed when left uncommitted."""
         folder = self.begin(spec).parent / f"staging-{uuid.uuid4().hex[:8]}"
@@ -99,29 +151,71 @@ class Store:
     def commit(self, spec: Spec, staged: Path, record: Mapping[str, Any]) -> None:
         """Move the staged files into the phase's folder and write `DONE` last. A phase finished meanwhile is kept."""
         folder = self.folder(spec)
-        if self.has(spec):
-            return
-        files = sorted(p.relative_to(staged) for p in staged.rglob("*") if p.is_file())
-        checksums = {str(name): file_digest(staged / name) for name in files}
-        for name in files:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            fsync(staged / name)
-            (staged / name).replace(folder / name)
-        checksums["spec.json"] = file_digest(folder / "spec.json")
-        done = {"files": checksums, "record": dict(record), "time": time.time()}
-        write_atomically(folder / "DONE", json.dumps(done, indent=1, sort_keys=True))
+        with node_lock(self.root, "commit", folder.name):
+            if self.has(spec):
+                return
+            files = sorted(p.relative_to(staged) for p in staged.rglob("*") if p.is_file())
+            checksums = {name.as_posix(): file_digest(staged / name) for name in files}
+            (staged / "spec.json").write_bytes((folder / "spec.json").read_bytes())
+            checksums["spec.json"] = file_digest(folder / "spec.json")
+            done = {"files": checksums, "record": dict(record), "time": time.time()}
+            if not publish(self.root, folder, staged, done):
+                return  # another machine was faster; its files are brought when they are wanted
+            for name in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                fsync(staged / name)
+                (staged / name).replace(folder / name)
+            if remote_of(self.root) is None:
+                write_atomically(folder / "DONE", json.dumps(done, indent=1, sort_keys=True))
+            else:
+                find(self.root, folder)
+        self._clear(folder, staged)
+
+    def _clear(self, folder: Path, staged: Path) -> None:
+        """Remove what was needed only until the phase was finished."""
         shutil.rmtree(folder / "attempt", ignore_errors=True)
         for leftover in folder.glob("staging-*"):
             if leftover != staged:
                 shutil.rmtree(leftover, ignore_errors=True)
+        if (remote := remote_of(self.root)) is not None:
+            remote.delete(remote.list(f"{relative(self.root, folder)}/attempt/"))
+
+    # An unfinished phase on an object store, so that another machine can go on with it.
+
+    def save_attempt(self, spec: Spec) -> None:
+        """Write the files of `attempt/` through to the object store, and drop those there that are not here any more."""
+        if (remote := remote_of(self.root)) is None:
+            return
+        attempt = self.folder(spec) / "attempt"
+        names = {relative(self.root, path): path for path in attempt.iterdir() if not path.name.startswith(".")}
+        remote.upload(names)
+        remote.delete(remote.list(relative(self.root, attempt) + "/").keys() - names)
+
+    def load_attempt(self, spec: Spec) -> None:
+        """Bring the files of `attempt/` that another machine has left, unless this one has gone further itself."""
+        if (remote := remote_of(self.root)) is None:
+            return
+        attempt = self.folder(spec) / "attempt"
+        with node_lock(self.root, "attempt", attempt.parent.name):
+            for name, (size, _) in remote.list(relative(self.root, attempt) + "/").items():
+                path = self.root / name
+                if not path.exists() or path.stat().st_size < size:  # a state is whole; the ledger only grows
+                    with contextlib.suppress(FileNotFoundError):
+                        remote.download(name, path)
+
+
+_compared: dict[Path, set[str]] = {}  # root -> folders whose stored spec this process has compared
 
 
 def check_writable(root: Path) -> None:
-    """Raise `InputError` unless files can be created and renamed below `root`."""
+    """Raise `InputError` unless files can be created and renamed below `root`, and objects in the store behind it."""
     try:
+        if (remote := remote_of(root)) is not None:
+            remote.check(write=True)
         root.mkdir(parents=True, exist_ok=True)
         probe = root / f".probe-{uuid.uuid4().hex[:8]}"
         write_atomically(probe, canonical_json({"time": time.time()}))
         probe.unlink()
     except OSError as error:
-        raise InputError(f"storage {str(root)!r} must be a folder that can be written, but: {error}.") from error
+        kind = "folder" if remote_of(root) is None else "bucket"
+        raise InputError(f"storage {uri_of(root)!r} must be a {kind} that can be written, but: {error}.") from error

@@ -31,6 +31,7 @@ from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
 from xlray.session import num_slots, ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
+from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
 
@@ -47,7 +48,7 @@ def run(
     """Run a sweep, or continue it: what is in the storage is not computed again.
 
     Args:
-        storage: folder that all workers see.
+        storage: folder that all workers see, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX.
         data_dir: folder of original distribution files.
         address: of a running Ray cluster; None starts Ray on this machine.
         plan: of this sweep, if it was made before.
@@ -57,7 +58,7 @@ def run(
     Raises:
         InputError: wrong use, before anything is started.
     """
-    root = Path(storage).expanduser().absolute()
+    root = working_folder(str(storage))
     check_writable(root)
     if plan is None:
         plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), root)
@@ -71,6 +72,7 @@ def run(
     with exclusive(directory / "journal"):
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
+        send(root, [directory / "sweep.json"])
         is_open = driver.open(read_journal(directory / "journal"))
         listener({"event": "stage", "stage": "planned", "trials": len(plan.trials)})
         if is_open:

@@ -33,7 +33,7 @@ from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
 from xlray.interrupt import Interrupted, StopSignal
-from xlray.jobs import Job, data_key
+from xlray.jobs import Job, data_key, data_of
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
@@ -41,6 +41,7 @@ from xlray.phases import RetrievalSpec, Spec, TrainSpec
 from xlray.provenance import versions
 from xlray.recipes import Architecture
 from xlray.rungs import NOT_FINITE, diverged, rung_report
+from xlray.storage import bring, root_of
 from xlray.store import Store
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
@@ -58,15 +59,25 @@ def run_phase(spec: Spec, job: Job, stop: StopSignal | None = None) -> str | Non
     store = Store(job.storage)
     if _agree(store.has(spec) if _rank() == 0 else None):
         return _agree(store.done(spec)["record"]["degenerate"] if _rank() == 0 else None)  # type: ignore[no-any-return]
+    bring_inputs(spec, job)
     if isinstance(spec, RetrievalSpec):
         return _run_retrieval(spec, job, store)
     assert isinstance(spec, TrainSpec)
     return _run_training(spec, job, store, stop)
 
 
+def bring_inputs(spec: Spec, job: Job) -> None:
+    """Have what the phase starts from and reads on this machine."""
+    parent = job.parents.get(getattr(spec, "parent", ""))
+    for folder in (*(job.folders.get(data_key(data)) for data in data_of(spec)), parent):
+        if folder is not None and (root := root_of(Path(folder))) is not None:
+            bring(root, Path(folder))
+
+
 def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | None) -> str | None:
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
     plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
+    store.load_attempt(spec)
     attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
     saved = _agree(latest_state(attempt) if _rank() == 0 else None)
     model, state = _build_model(spec, job, plan, saved)
@@ -139,6 +150,7 @@ def _train(
             gathered = engine.gather_state(running)
             if _rank() == 0:
                 save_state(attempt / f"state-{done}.safetensors", gathered, done)
+                Store(job.storage).save_attempt(spec)
         if done != end and stopped:
             raise Interrupted
     return None

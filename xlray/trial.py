@@ -17,6 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from xlray.config import Execution
 from xlray.failures import MAX_RETRIES
 from xlray.jobs import read_job
+from xlray.storage import address, arrive
 
 # Read by Ray Train where `fit` is called and passed on to its controller and workers. The health check bounds how soon a
 # trial starts, reports and ends (2 s by default: 8 s per trial); the print patch would show every line twice.
@@ -48,11 +49,11 @@ def worker(config: dict[str, Any]) -> None:
     Transformers and DeepSpeed are imported here and not above: the trial's actor and Train's controller need neither.
 
     Args:
-        config: `job`, the path of the job's document, and `stop`, the key under which the driver asks to stop.
+        config: `job`, the address of the job's document, and `stop`, the key under which the driver asks to stop.
     """
     from xlray.train import run_phases
 
-    job = read_job(Path(config["job"]))
+    job = read_job(arrive(config["job"]))
     asked = watch(config["stop"]) if ray.train.get_context().get_world_rank() == 0 else lambda: False
     run_phases(job, lambda metrics: ray.train.report({**metrics, "trial_name": job.name}), asked)
 
@@ -95,7 +96,7 @@ def fit(job: Path, execution: Execution, name: str, stop: str, callbacks: list[A
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
         trainer = TorchTrainer(
             worker,
-            train_loop_config={"job": str(job), "stop": stop},
+            train_loop_config={"job": address(job), "stop": stop},
             torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.num_workers,
@@ -119,9 +120,9 @@ def run_trial(config: dict[str, Any]) -> None:
     """The function that Ray Tune runs: the job's Train run, whose reports are forwarded to Tune.
 
     Args:
-        config: `trial_id`, `run`, `stop`, and `jobs`, the folder of the sweep's job documents.
+        config: `trial_id`, `run`, `stop`, and `jobs`, the address of the folder of the sweep's job documents.
     """
     from ray.tune.integration.ray_train import TuneReportCallback
 
-    path = Path(config["jobs"]) / f"{config['trial_id']}.json"
+    path = arrive(f"{config['jobs']}/{config['trial_id']}.json")
     fit(path, read_job(path).execution, config["run"], config["stop"], [TuneReportCallback()])

@@ -12,7 +12,7 @@ from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Point
 from xlray.canonical import InputError
 from xlray.files import file_digest
 from xlray.jobs import read_job
-from xlray.journal import JOURNAL_FILE, append_line
+from xlray.journal import append_line, journal_digest
 from xlray.phases import RetrievalSpec, TrainSpec
 from xlray.results import HEADLINE, UNSEALED_FILE, fi_accuracy, without_tatoeba
 from xlray.store import Store
@@ -42,7 +42,7 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
         {
             "event": "report",
             "definition": file_digest(directory / "sweep.json"),
-            "journal": file_digest(directory / "journal" / JOURNAL_FILE),
+            "journal": journal_digest(directory / "journal"),
             "trials": sorted(point.trial_id for point in found),
             "rung": found[0].rung,
         },

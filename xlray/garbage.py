@@ -1,0 +1,264 @@
+"""What a storage holds that nothing needs: what broke off, what was quarantined, and what no sweep refers to.
+
+A sweep refers to a phase if its journal, a trial's job or its table of phases names it; a phase refers to what it started
+from and to the data that it read. What a sweep refers to is never garbage, finished or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from xlray.canonical import InputError
+from xlray.data import data_name
+from xlray.files import file_digest
+from xlray.jobs import data_of
+from xlray.journal import read_journal
+from xlray.phases import from_plain, phase_name
+from xlray.storage import MARKER, refresh, relative, remote_of
+
+LIVING_S = 600.0  # since a lease was renewed: its holder may live
+FORGOTTEN_S = 86_400.0  # since a lease was written: nobody waits for it any more
+_TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{8}(\.tmp)?(/|$)|(^|/)\.probe-[0-9a-f]{8}$|^phases/[^/]+/staging-")
+_PUBLISHED = ("phases", "data", "encoders")
+
+Files = Mapping[str, tuple[int, float]]  # name below the storage -> bytes, time of change in seconds UTC
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One thing to remove.
+
+    Attributes:
+        kind: phase, attempt (an unfinished phase), data, encoder, upload (what broke off), staging, quarantine or lease.
+        name: of the file or folder below the storage.
+    """
+
+    kind: str
+    name: str
+    files: tuple[str, ...]
+    num_bytes: int
+
+
+@dataclass
+class References:
+    """What the sweeps of a storage need: names of folders.
+
+    Attributes:
+        unknown: sweeps with trials whose phases are not known: while there is one, no phase and no data is garbage.
+    """
+
+    phases: set[str] = field(default_factory=set)
+    data: set[str] = field(default_factory=set)
+    encoders: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+
+
+def find_garbage(root: Path) -> tuple[list[Garbage], References]:
+    """What can be removed from a storage, and what its sweeps refer to."""
+    files = list_files(root)  # before the references, so that what a sweep makes meanwhile is not in it
+    markers = _read_markers(root, files)
+    references = find_references(root, files, markers)
+    places = {folder: str(marker["place"]) for folder, marker in markers.items() if "place" in marker}
+    return classify(files, references, places, time.time()), references
+
+
+def list_files(root: Path) -> dict[str, tuple[int, float]]:
+    """Every file of a storage."""
+    remote = remote_of(root)
+    if remote is not None:
+        return remote.list("")
+    found = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder) / name
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                found[relative(root, path)] = (status.st_size, status.st_mtime)
+    return found
+
+
+def classify(files: Files, references: References, places: Mapping[str, str], now: float) -> list[Garbage]:
+    """Which files are garbage: a pure function of what is there and what is needed.
+
+    Args:
+        places: published folder -> the place of its files, where an object store stands behind the storage.
+        now: seconds UTC.
+    """
+    finished = {name.removesuffix(f"/{MARKER}") for name in files if name.endswith(f"/{MARKER}")}
+    is_busy = any(name.startswith("leases/") and now - changed < LIVING_S for name, (_, changed) in files.items())
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name, (_, changed) in files.items():
+        found = _kind(name, references, finished, places)
+        if found is None:
+            continue
+        kind = found[0]
+        if kind == "lease" and now - changed < FORGOTTEN_S:
+            continue
+        if kind in ("staging", "upload", "attempt") and is_busy and now - changed < FORGOTTEN_S:
+            continue  # somebody may be writing it
+        groups[found].append(name)
+    return [
+        Garbage(kind, name, tuple(sorted(members)), sum(files[member][0] for member in members))
+        for (kind, name), members in sorted(groups.items())
+    ]
+
+
+def _kind(
+    name: str, references: References, finished: Collection[str], places: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """Kind of garbage and name of the thing that a file is a part of; None for what stays."""
+    parts = name.split("/")
+    folder, top = "/".join(parts[:2]), parts[0]
+    if top == "quarantine" and len(parts) > 1:
+        return "quarantine", folder
+    if top == "leases" and len(parts) > 1:
+        return "lease", folder
+    if top not in _PUBLISHED or len(parts) < 3:
+        return ("staging", name) if _TEMPORARY.search(name) else None
+    needed = {"phases": references.phases, "data": references.data, "encoders": references.encoders}[top]
+    is_needed = parts[1] in needed or bool(references.unknown) or folder == "data/fingerprints"
+    if not is_needed and not parts[1].startswith("."):
+        if top == "phases":
+            return ("phase" if folder in finished else "attempt"), folder
+        return {"data": "data", "encoders": "encoder"}[top], folder
+    if _TEMPORARY.search(name):
+        return "staging", "/".join(parts[: 3 if top == "phases" else 2])
+    if folder in finished and top == "phases" and parts[2] == "attempt":
+        return "staging", f"{folder}/attempt"
+    is_upload = parts[2].startswith("files-") and parts[2] != places.get(folder)
+    return ("upload", "/".join(parts[:3])) if is_upload else None
+
+
+# --- what sweeps refer to ------------------------------------------------------------------------------------------
+
+
+def find_references(root: Path, files: Files, markers: Mapping[str, Mapping[str, Any]]) -> References:
+    """What the sweeps of a storage need, and what these in turn started from and read."""
+    found, specs = References(), {}
+    for sweep in sorted({name.split("/")[1] for name in files if name.startswith("sweeps/") and name.count("/") > 1}):
+        specs.update(_references_of(root, sweep, found))
+    specs.update(_stored_specs(root, files, markers, specs))
+    by_hash = {name.rsplit("-", 1)[-1]: name for name in specs}
+    waiting = sorted(found.phases)
+    while waiting:
+        parent = getattr(specs.get(waiting.pop()), "parent", None)
+        if parent in by_hash and by_hash[parent] not in found.phases:
+            found.phases.add(by_hash[parent])
+            waiting.append(by_hash[parent])
+        elif parent is not None:
+            found.encoders.add(parent)
+    digests = _tokenizers(root, found, markers)
+    needed = {data for name in found.phases if name in specs for data in data_of(specs[name])}
+    found.data |= {data_name(data, digest) for data in needed for digest in digests}
+    return found
+
+
+def _references_of(root: Path, sweep: str, found: References) -> dict[str, Any]:
+    """Add what one sweep names; returns the specs of its jobs by name."""
+    directory = root / "sweeps" / sweep
+    refresh(root, directory, ("jobs", "results"))
+    specs, known = {}, set()
+    for path in (directory / "jobs").glob("*.json"):
+        document = json.loads(path.read_text())
+        read = [_spec(p["spec"]) for p in document["phases"]]
+        specs.update({phase_name(spec): spec for spec in read if spec is not None})
+        if None not in read:
+            known.add(path.stem)
+        for folder in map(Path, (*document["parents"].values(), *document["folders"].values())):
+            if folder.parent.name in _PUBLISHED:
+                getattr(found, folder.parent.name).add(folder.name)
+    found.phases |= specs.keys()
+    table = directory / "results" / "phases.parquet"
+    if table.exists():
+        columns = pq.read_table(table, columns=["phase", "trial_id"]).to_pydict()
+        found.phases |= set(columns["phase"])
+        known |= set(columns["trial_id"])
+    for entry in read_journal(directory / "journal"):
+        found.phases |= {entry["phase"]} if "phase" in entry else set()
+        found.phases |= set(entry.get("phases", ()))
+        if "trial_id" in entry and entry["trial_id"] not in known:
+            found.unknown.add(sweep)
+    return specs
+
+
+def _stored_specs(
+    root: Path, files: Files, markers: Mapping[str, Mapping[str, Any]], known: Collection[str]
+) -> dict[str, Any]:
+    """Specs of the stored phases by name."""
+    found = {}
+    for name in sorted({name.split("/")[1] for name in files if name.startswith("phases/")} - set(known)):
+        place = markers.get(f"phases/{name}", {}).get("place")
+        text = _read(root, f"phases/{name}/{place}/spec.json" if place else f"phases/{name}/spec.json")
+        spec = None if text is None else _spec(json.loads(text))
+        if spec is not None:
+            found[name] = spec
+    return found
+
+
+def _spec(plain: Any) -> Any:
+    """A spec, or None for one with the fields of another version."""
+    try:
+        return from_plain(plain)
+    except (TypeError, InputError):
+        return None
+
+
+def _tokenizers(root: Path, found: References, markers: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Digests of the tokenizers of the phases and encoders that are needed."""
+    folders = [f"phases/{name}" for name in found.phases] + [f"encoders/{name}" for name in found.encoders]
+    digests = {
+        checksum
+        for folder in folders
+        for file, checksum in markers.get(folder, {}).get("files", {}).items()
+        if file.endswith("tokenizer.json")
+    }
+    paths = (root / "encoders" / name / "tokenizer.json" for name in found.encoders)
+    return digests | {file_digest(path) for path in paths if path.exists()}
+
+
+def _read_markers(root: Path, files: Files) -> dict[str, dict[str, Any]]:
+    names = [name for name in files if name.startswith(_PUBLISHED) and name.endswith(f"/{MARKER}")]
+    with ThreadPoolExecutor(16) as pool:
+        texts = pool.map(lambda name: _read(root, name), names)
+        return {n.removesuffix(f"/{MARKER}"): json.loads(t) for n, t in zip(names, texts, strict=True) if t is not None}
+
+
+def _read(root: Path, name: str) -> bytes | None:
+    remote = remote_of(root)
+    if remote is not None:
+        found = remote.read(name)
+        return None if found is None else found[0]
+    path = root / name
+    return path.read_bytes() if path.exists() else None
+
+
+# --- removing ------------------------------------------------------------------------------------------------------
+
+
+def remove(root: Path, garbage: Iterable[Garbage]) -> None:
+    """Remove it; markers first, so that no reader finds a part of something."""
+    remote = remote_of(root)
+    for one in garbage:
+        first = [name for name in one.files if name.endswith(f"/{MARKER}")]
+        rest = [name for name in one.files if name not in first]
+        for names in (first, rest):
+            if remote is not None:
+                remote.delete(names)
+            for name in names:
+                (root / name).unlink(missing_ok=True)
+        path = root / one.name
+        if path.is_dir() and (remote is not None or not any(p.is_file() for p in path.rglob("*"))):
+            shutil.rmtree(path)

@@ -440,3 +440,14 @@ def test_the_journal_tells_the_latest_status(tmp_path):
     append(folder / "journal", {"event": "created", "trial_id": trials[1]})
     statuses = evidence.collect_evidence(folder).statuses
     assert (statuses[trials[0]], statuses[trials[1]], statuses[trials[2]]) == ("failed", "created", "finished")
+
+
+def test_tidy_tables_for_notebooks(finished):
+    from xlray import load_results
+
+    loaded = load_results(finished[0])
+    points = loaded.points().to_pandas()
+    assert len(points) == 46 and list(points.columns[:3]) == ["trial_id", "role", "cell"]
+    assert points.fi_accuracy.to_numpy() == pytest.approx(points[list(TARGETS)].mean(axis=1).to_numpy())
+    estimates = loaded.estimates().to_pandas()
+    assert {"mean/fi_accuracy/8-all", "difference/fi_accuracy/8-all - 0"} <= set(estimates.name)

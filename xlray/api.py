@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from xlray.config import Sweep
 from xlray.loading import data_folder, find_sweep_folder, storage_root
@@ -14,7 +17,26 @@ from xlray.results import load_results as load_tables
 
 
 class SweepResults(Results):
-    """A sweep's tables (`scores`, `trials`, `phases`), its `best()` trial and its `report()`."""
+    """A sweep's tables (`scores`, `trials`, `phases`), its `best()` trial, tidy tables for notebooks, its `report()`."""
+
+    def points(self) -> pa.Table:
+        """One row per trial and rung with all targets scored.
+
+        Columns: trial_id, role, cell, num_tasks, source, tasks, seed, rung, rung_index, then every score in percent:
+        `fi_accuracy`, `without_tatoeba`, each target, and `<target>@en` on English dev.
+        """
+        from xlray.analysis import collect_points
+
+        plain = ("trial_id", "role", "cell", "num_tasks", "source", "tasks", "seed", "rung", "rung_index")
+        rows = [{**{name: getattr(p, name) for name in plain}, **p.scores} for p in collect_points(self)]
+        names = dict.fromkeys([*plain, *(name for row in rows for name in row)])
+        return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+    def estimates(self) -> pa.Table:
+        """One row per estimate, as in the report: name, value, low, high, level, num_seeds, num_subsets, rung."""
+        from xlray.analysis import all_estimates, collect_points
+
+        return pa.Table.from_pylist([dataclasses.asdict(e) for e in all_estimates(collect_points(self))])
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the report into the sweep's folder, and copy it.

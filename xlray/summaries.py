@@ -230,6 +230,32 @@ def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) 
     return Table("by_test", "Test scores", note, columns, tuple(rows), missing)
 
 
+def selection(estimates: Sequence[Estimate]) -> Table:
+    """How far choices and conclusions depend on what they were made with: every estimate that is about other scores."""
+    apart = ("mean/", "difference/", "contribution/")
+    rows: list[tuple[Cell, ...]] = []
+    for e in estimates:
+        if not e.name.startswith(apart):
+            kind, _, of = e.name.partition("/")
+            cells = _with_interval(e, kind in ("selection_gap", "robustness"), 2)
+            rows.append((kind.replace("_", " "), of, e.rung, *cells, e.num_seeds, e.num_subsets))
+    columns = (
+        ("kind", "What"),
+        ("of", "Of"),
+        ("rung", "Rung (examples)"),
+        ("value", "Value"),
+        ("interval", "Interval"),
+        ("num_seeds", "Seeds"),
+        ("num_subsets", "Subsets"),
+    )
+    note = (
+        "Rank correlations are Spearman's between the orders of trials: by an early and a later rung (is early stopping "
+        "safe here?), by another signal and Finnish dev. A selection gap is in points of Finnish accuracy."
+    )
+    missing = "" if rows else "at least four trials at two rungs, or dev scores in other languages"
+    return Table("selection", "Selection, early stopping and robustness", note, columns, tuple(rows), missing)
+
+
 def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:
     """How many trials reached each rung, how many were stopped there, and how well it orders them."""
     last = max((point.rung for point in points), default=0)

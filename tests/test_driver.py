@@ -44,6 +44,9 @@ class Storage:
     def has(self, spec):
         return phase_hash(spec) in self.hashes
 
+    def finished(self, specs):
+        return frozenset(phase_hash(spec) for spec in specs if self.has(spec))
+
     def finish(self, *specs):
         self.hashes |= {phase_hash(spec) for spec in specs}
 

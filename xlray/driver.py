@@ -114,7 +114,7 @@ class Driver:
         self.write({"event": "opened"})
         before = tuple(PlannedPhase(s) for s in self.plan.shared if not isinstance(s, TokenizerSpec))
         self.jobs = {SHARED: before, **{t.trial_id: self.plan.phases[t.trial_id] for t in self.plan.trials}}
-        self.stored = {key for key, spec in self.specs().items() if self.store.has(spec)}
+        self.stored = set(self.store.finished(self.specs().values()))
         shared = self.found.trials.setdefault(SHARED, Standing())
         shared.status = "created" if self._left(SHARED) else "finished"
         for trial in self.plan.trials:

@@ -10,7 +10,7 @@ from typing import Any
 from xlray.canonical import InputError
 from xlray.costs import Cost, Rates, num_parameters, phase_cost, rates_of
 from xlray.journal import read_journal
-from xlray.phases import Spec, TrainSpec, phase_name
+from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.store import Store
@@ -77,9 +77,8 @@ class Forecast:
 def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     """Cost every phase and play the schedule."""
     specs = plan.all_specs()
-    there = {path.name for path in (store.root / "phases").glob("*")}
-    finished = {key: spec for key, spec in specs.items() if phase_name(spec) in there and store.has(spec)}
-    records = {key: store.done(spec)["record"] for key, spec in finished.items()}
+    finished = store.finished(specs.values())
+    records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
     costs = {key: phase_cost(spec, plan.architecture) for key, spec in specs.items()}
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}

@@ -69,7 +69,8 @@ class Store:
         """
         wanted = {phase_hash(spec): spec for spec in specs}
         if remote_of(self.root) is None:
-            return frozenset(key for key, spec in wanted.items() if self.has(spec))
+            names = {path.name for path in (self.root / "phases").glob("*")}  # of most of a new plan there is nothing
+            return frozenset(key for key, spec in wanted.items() if phase_name(spec) in names and self.has(spec))
         there = find_all(self.root, [self.folder(spec) for spec in wanted.values()], self.root / "phases")
         for folder in (self.folder(spec) for spec in wanted.values()):
             if folder not in there and (folder / "DONE").exists():

@@ -9,8 +9,8 @@ task, and SQuAD alone, from which XTREME's own Tatoeba number starts. Five seeds
     xlray run sweeps/finnish_9_vs_20.py --data-dir DATA       # on a cluster: --address ADDRESS
 
 A pilot with XLM-R Base: `--set encoder=FacebookAI/xlm-roberta-base@e73636d4f797dec63c3081bb6ed5c7b0bb3f2089 --set
-'seeds=[0]'`, with `--set name=pilot`. Cost: about 1,300 device-hours on GPUs of 110 TFLOP/s sustained (assumed).
-Answer: not run yet.
+'seeds=[0]' --set name=pilot`. Cost: about 130 device-hours and 6.6 TB of states and weights, on GPUs that are assumed
+to sustain 110 TFLOP/s. Answer: not run yet.
 """
 
 from xlray import XLM_R_LARGE, Execution, Intermediate, Sweep, Target, pools, subsets

@@ -7,7 +7,7 @@ samples are nested. Where more examples seen help at 1,000 per task, it is train
     xlray plan sweeps/sizes.py --assume-sizes
     xlray run sweeps/sizes.py --data-dir DATA
 
-Cost: see `xlray plan`; one trunk for four sizes saves about a third of the steps. Answer: not run yet.
+Cost: about 35 device-hours at an assumed 110 TFLOP/s; one trunk for four sizes saves a third of the steps. Answer: not run yet.
 """
 
 from xlray import XLM_R_LARGE, Execution, Intermediate, Sweep, Target, pools, subsets

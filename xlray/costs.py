@@ -34,6 +34,8 @@ CPU_CORE_FLOPS = 15e9
 # And its memory: an optimizer step reads and writes weights, gradients, masters and moments whatever the batch.
 BYTES_PER_PARAMETER_AND_STEP = 40
 GPU_BANDWIDTH, CPU_CORE_BANDWIDTH = 1.3e12, 5e9
+# And what surrounds the steps: a phase loads its parent, builds an engine, evaluates, and writes its result.
+PHASE_S, STORAGE_BYTES_PER_S = 2.0, 1e9
 
 STATE_BYTES_PER_PARAMETER = 12  # fp32 masters and both moments: what a trunk leaves for the next segment
 WEIGHT_BYTES_PER_PARAMETER = 4
@@ -93,7 +95,7 @@ class Rates:
     Attributes:
         by_kind: measured, by kind of phase; steps included.
         otherwise: for the kinds that were not.
-        per_step: on top of the operations, for these.
+        per_step: on top of the operations, for these; 0 where `otherwise` is measured and includes it.
         source: where they are from, for people.
     """
 
@@ -106,7 +108,8 @@ class Rates:
         """Device-seconds that a phase is expected to take."""
         if spec.kind in self.by_kind:
             return cost.flops * self.by_kind[spec.kind]
-        return cost.flops * self.otherwise + cost.steps * self.per_step
+        around = PHASE_S + cost.bytes / STORAGE_BYTES_PER_S if self.per_step else 0.0
+        return cost.flops * self.otherwise + cost.steps * self.per_step + around
 
 
 def rates_of(

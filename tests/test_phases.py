@@ -7,7 +7,7 @@ import threading
 
 import helpers
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlray import phases
@@ -365,6 +365,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 @given(PLAIN, st.text(), st.tuples(st.text(), st.text()))
 def test_the_canonical_text_is_that_of_the_plain_value(value, name, labels):
     data = dataclasses.replace(DATA, task=name, labels=labels)

@@ -47,3 +47,29 @@ def bench_data(
     console.print(
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}", style="dim", highlight=False
     )
+
+
+@bench_app.command("scheduler")
+def bench_scheduler(
+    trials: Annotated[int, typer.Option(help="No-op trials on each side; 0 leaves Ray out.")] = 64,
+    finished: Annotated[int, typer.Option(help="Trials of the sweep that is planned, opened and decided in.")] = 10_000,
+    concurrency: Annotated[int, typer.Option(help="Trials at a time.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Orchestration: no-op trials beside bare Ray Train runs; planning, opening and deciding in a large sweep."""
+    from xlray.bench_scheduler import bench_scheduler as measure
+
+    document = measure(trials, finished, concurrency)
+    if as_json:
+        print_json(document)
+        return
+    from xlray.screens import make_table
+
+    def shown(seconds: float | None) -> str:
+        return "" if seconds is None else f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.3f} ms"
+
+    rows = [(r["name"], shown(r["seconds"]), shown(r["cpu_seconds"])) for r in document["rows"]]
+    console = open_console()
+    console.print(make_table(("", "time", "of the processor"), rows, right=("time", "of the processor")))
+    for name, ratio in document["ratios"].items():
+        console.print(f"{name}: {ratio:.2f} (below 1 is better for xlray)", highlight=False)

@@ -101,6 +101,8 @@ def canonical_json(value: Any) -> str:
         return _quoted(value)
     if kind is int:
         return str(value)
+    if kind is float and math.isfinite(value):
+        return repr(value)
     if kind is bool or value is None:
         return "null" if value is None else "true" if value else "false"
     if kind is tuple or kind is list:

@@ -7,7 +7,7 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from xlray.canonical import check_types, fingerprint, require, to_plain
@@ -41,9 +41,9 @@ class TrialConfig:
         Rungs and targets are where a trial is looked at: a sweep that gets one more of either goes on with the same
         trials and their entries in the journal. Of what was measured, phases hold the identity.
         """
-        plain = to_plain(self)
-        del plain["targets"], plain["intermediate"]["rungs"]
-        return fingerprint(plain)[:10]
+        recipe = [(f.name, getattr(self.intermediate, f.name)) for f in fields(self.intermediate) if f.name != "rungs"]
+        rest = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in ("intermediate", "targets")]
+        return fingerprint([recipe, rest])[:10]
 
 
 @dataclass(frozen=True)

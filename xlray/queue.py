@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,16 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self.driver.on_end(trial.config["trial_id"], error)
 
 
-def tune(driver: Driver, extra_callbacks: Sequence[ray.tune.Callback] = ()) -> None:
-    """Run the driver's queue to its end."""
+def tune(
+    driver: Driver,
+    extra_callbacks: Sequence[ray.tune.Callback] = (),
+    function: Callable[[dict[str, Any]], None] = run_trial,
+) -> None:
+    """Run the driver's queue to its end.
+
+    Args:
+        function: what a job runs as; see `run_trial`.
+    """
     titles = {trial_id: trial_title(driver.plan.sweep, trial) for trial_id, trial in driver.trials.items()}
     titles[SHARED] = SHARED
 
@@ -129,7 +137,7 @@ def tune(driver: Driver, extra_callbacks: Sequence[ray.tune.Callback] = ()) -> N
     )
     events = Events(driver)
     tuner = ray.tune.Tuner(
-        ray.tune.with_resources(run_trial, {"CPU": 0, "trial_driver": 1}),
+        ray.tune.with_resources(function, {"CPU": 0, "trial_driver": 1}),
         tune_config=ray.tune.TuneConfig(
             metric="fi_accuracy",
             mode="max",

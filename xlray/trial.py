@@ -79,7 +79,14 @@ def worker_resources(execution: Execution) -> dict[str, float]:
     return resources
 
 
-def fit(job: Path, execution: Execution, name: str, stop: str, callbacks: list[Any] | None = None) -> None:
+def fit(
+    job: Path,
+    execution: Execution,
+    name: str,
+    stop: str,
+    callbacks: list[Any] | None = None,
+    loop: Callable[[dict[str, Any]], None] = worker,
+) -> None:
     """Run the job on a fresh worker group and wait.
 
     Args:
@@ -87,6 +94,7 @@ def fit(job: Path, execution: Execution, name: str, stop: str, callbacks: list[A
             snapshot under the same name.
         stop: key under which the driver asks the workers to stop.
         callbacks: Ray Train callbacks of the run.
+        loop: what each worker runs.
 
     Raises:
         ray.train.TrainingFailedError: a worker failed. What follows is the driver's decision; only a node that was
@@ -95,7 +103,7 @@ def fit(job: Path, execution: Execution, name: str, stop: str, callbacks: list[A
     os.environ.update(TRAIN_ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
         trainer = TorchTrainer(
-            worker,
+            loop,
             train_loop_config={"job": address(job), "stop": stop},
             torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),
             scaling_config=ray.train.ScalingConfig(

@@ -539,3 +539,44 @@ def test_the_runs_of_a_killed_driver_are_known(tmp_path):
     again = make_driver(tmp_path, plan, killed.store)
     assert unended_runs(again.journal) == [second.run]
     assert unended_runs(make_driver(tmp_path, plan, killed.store).journal) == []
+
+
+# --- a sweep that grows --------------------------------------------------------------------------------------------
+
+
+def grown(plan, **changes):
+    """The plan of the sweep with one more target."""
+    sweep = dataclasses.replace(plan.sweep, targets=(*plan.sweep.targets, Target("panx")))
+    phases = {}
+    for trial_id, before in plan.phases.items():
+        phases[trial_id] = ()
+        for planned in before:
+            phases[trial_id] += (planned,)
+            if planned.rung_index is not None:
+                more = helpers.train_spec("target", planned.spec.parent, [data("another target")])
+                phases[trial_id] += (PlannedPhase(more, planned.rung_index),)
+    return dataclasses.replace(plan, sweep=sweep, phases=phases, **changes)
+
+
+def test_a_further_target_is_measured_for_finished_and_stopped_trials_alike(tmp_path):
+    plan = make_plan("ab", stopping=Stopping(reduction_factor=50.0, survival_probability=0.0))
+    driver = make_driver(tmp_path, plan)
+    first, second = start_all(driver)
+    run_to_the_end(driver, first)
+    finish(driver, second, up_to=1)
+    assert report(driver, second, 0, 10.0) == "stop"
+    driver.on_end(second, None)
+    assert not make_driver(tmp_path, plan, driver.store)._any_open()  # nothing has changed yet
+    again = make_driver(tmp_path, grown(plan), driver.store)
+    assert start_all(again) == [first, second]
+    new = [e["phases"] for e in events(again, "running")[-2:]]
+    assert [len(phases) for phases in new] == [2, 5]  # of the stopped one, all that was never run comes last
+    assert all(phase.startswith("target") for phases in new for phase in phases[:1])
+    for trial_id, actions in ((first, ["continue", "continue"]), (second, ["stop"])):
+        finish(again, trial_id, up_to=None if trial_id == first else 1)
+        for rung_index, action in enumerate(actions):
+            assert report(again, trial_id, rung_index, 99.0) == action  # decisions that were made stand
+        again.on_end(trial_id, None)
+    assert [status(again, t) for t in (first, second)] == ["finished", "stopped"]
+    assert [e["score"] for e in events(again, "rung")[-3:]] == [99.0] * 3
+    assert not make_driver(tmp_path, grown(plan), driver.store)._any_open()

@@ -91,7 +91,9 @@ def _plan(sweep: Sweep, trials: Sequence[Trial]) -> SweepPlan:
     """One phase per trial, which is never stored."""
     data = DataSpec("none", "retrieval", "all/fi", "none", 1, 8)
     evaluation = EvaluationSpec(data, "fi", "dev", False, True)
-    phases = {t.trial_id: (PlannedPhase(RetrievalSpec(t.trial_id, (evaluation,), None, "fp32", 1), 0),) for t in trials}
+    phases: dict[str, tuple[PlannedPhase, ...]] = {}
+    for trial in trials:
+        phases[trial.trial_id] = (PlannedPhase(RetrievalSpec(trial.trial_id, (evaluation,), None, "fp32", 1), 0),)
     return SweepPlan(sweep, tuple(trials), None, None, (), phases, Sources(None), Architecture())
 
 

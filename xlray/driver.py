@@ -19,7 +19,7 @@ from xlray.failures import classify, common_error, may_retry
 from xlray.journal import append
 from xlray.leases import Leases
 from xlray.phases import Spec, TokenizerSpec, phase_hash, phase_name
-from xlray.plan import PlannedPhase, SweepPlan
+from xlray.plan import PlannedPhase, SweepPlan, lease_keys
 from xlray.rungs import rung_report
 from xlray.scheduler import Standing, Standings, decide, next_trials, outcome, passed, promotions, standings
 from xlray.store import Store, StoreError
@@ -145,10 +145,15 @@ class Driver:
         if trial_id not in self.found.trials:
             place = {"trial_id": trial_id, "cell": trial.cell, "role": trial.role}
             self.write({"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed})
-        left = self._left(trial_id)
-        if self.found.trials[trial_id].status == "finished" and left:
+        status, left = self.found.trials[trial_id].status, self._left(trial_id)
+        if left and (status == "finished" or (status == "stopped" and not self._is_measured(trial_id))):
             text = f"not in the storage (any more): {phase_name(left[0])}"
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
+
+    def _is_measured(self, trial_id: str) -> bool:
+        """Whether the rungs that a trial has reported are of the sweep's targets as they are now."""
+        rungs = self.found.trials[trial_id].rungs
+        return all(entry.get("basis") == self.plan.sweep.basis(index) for index, entry in rungs.items())
 
     def _left(self, name: str) -> list[Spec]:
         """Phases of a job that are not stored, as far as known, in order and each once."""
@@ -217,7 +222,8 @@ class Driver:
             if found is None or self.on_rung(name, found) != "continue":
                 break
         known = outcome(self.found.trials[name], self.last_rung_index)
-        ends = known in ("stopped", "paused") or (known == "finished" and not self._left(name))
+        ends = known == "paused" or (known == "stopped" and self._is_measured(name))
+        ends = ends or (known == "finished" and not self._left(name))
         if ends:
             self.write({"event": known, "trial_id": name})
         return ends
@@ -374,23 +380,6 @@ class Driver:
                 if self.found.trials[trial_id].status == "paused":
                     self.write({"event": "stopped", "trial_id": trial_id, "reason": "left below the cut"})
         self.write({"event": "closed"})
-
-
-def lease_keys(phases: Sequence[PlannedPhase], left: Sequence[Spec]) -> dict[str, str]:
-    """Of each phase that is left to a job, the lease that covers it.
-
-    A phase's identity covers its ancestors, so two jobs that share a phase share the segment of the trunk that it hangs
-    on. One lease of that segment is enough for all that hangs on it; a phase without a trunk has its own.
-    """
-    trunks = {phase_hash(p.spec) for p in phases if p.spec.kind == "trunk"}
-    parents = {phase_hash(p.spec): getattr(p.spec, "parent", "") for p in phases}
-    keys = {}
-    for spec in left:
-        own = key = phase_hash(spec)
-        while key not in trunks and key in parents:
-            key = parents[key]
-        keys[own] = f"phase-{key if key in trunks else own}"
-    return keys
 
 
 def _named(name: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -368,3 +368,20 @@ def _evaluations(target: Target, sources: Sources) -> tuple[EvaluationSpec, ...]
         selection = split == "dev" and language == target.language
         found.append(EvaluationSpec(data, language, split, split == "test", selection))
     return tuple(found)
+
+
+def lease_keys(phases: Sequence[PlannedPhase], left: Sequence[Spec]) -> dict[str, str]:
+    """Of each phase that is left to a job, the lease that covers it.
+
+    A phase's identity covers its ancestors, so two jobs that share a phase share the segment of the trunk that it hangs
+    on. One lease of that segment is enough for all that hangs on it; a phase without a trunk has its own.
+    """
+    trunks = {phase_hash(p.spec) for p in phases if p.spec.kind == "trunk"}
+    parents = {phase_hash(p.spec): getattr(p.spec, "parent", "") for p in phases}
+    keys = {}
+    for spec in left:
+        own = key = phase_hash(spec)
+        while key not in trunks and key in parents:
+            key = parents[key]
+        keys[own] = f"phase-{key if key in trunks else own}"
+    return keys

@@ -15,6 +15,7 @@ from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, phase_hash
 from xlray.plan import PlannedPhase
 from xlray.rungs import rung_metrics
+from xlray.storage import working_folder
 from xlray.store import Store
 from xlray.train import run_phase, run_phases
 
@@ -272,6 +273,37 @@ def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(w
     assert record["num_repeated_steps"] == 2 + 1
     assert undisturbed.store.done(spec)["record"]["num_repeated_steps"] == 0
     assert not attempt.exists()
+
+
+def test_behind_an_object_store_another_machine_goes_on_with_a_phase_and_builds_on_it(
+    world, tmp_path, encoder, monkeypatch, s3_uri
+):
+    machines = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / name))
+        machines.append(World(working_folder(s3_uri), encoder))
+    one, two = machines
+    trunk = one.trunk()
+    step, calls = engine.train_step, itertools.count()
+
+    def fails_at_the_tenth(*arguments):
+        if next(calls) == 9:
+            raise RuntimeError("killed")
+        return step(*arguments)
+
+    monkeypatch.setattr(engine, "train_step", fails_at_the_tenth)
+    with pytest.raises(RuntimeError, match="killed"):
+        one.run(trunk)
+    monkeypatch.setattr(engine, "train_step", step)
+    assert two.run(two.trunk()) == [None]
+    record = two.store.done(trunk)["record"]
+    # It went on from the state after step 8 and its ledger; the ninth step was lost with the first machine.
+    assert (record["num_executed_steps"], record["num_repeated_steps"]) == (12, 0)
+    cooldown = one.trunk("cooldown", trunk, schedule="decay", first_example=192, num_examples=32, continues=True)
+    assert one.run(trunk, cooldown) == [None, None]  # it has the other machine's trunk brought
+    assert world.run(world.trunk()) == [None]
+    expected, found = state_of(world, trunk), state_of(one, trunk)
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
 
 
 def test_a_damaged_state_is_passed_over(world, monkeypatch):

@@ -84,7 +84,7 @@ def run(
     """Run a sweep, or go on with it: what is in the storage is not computed again.
 
     Args:
-        storage: folder that all workers see.
+        storage: folder that all workers see, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX.
         data_dir: folder of the tasks' original files.
         address: of a running Ray cluster; None starts Ray on this machine.
         listener: gets every entry of the journal as it happens.

@@ -16,7 +16,14 @@ from xlray.output import fail, open_console, print_json
 WRONG_USE = 2
 
 SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
-Storage = Annotated[str, typer.Option("--storage", envvar="XLRAY_STORAGE", help="Folder that all workers see.")]
+Storage = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="XLRAY_STORAGE",
+        help="Folder that all workers see, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+    ),
+]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Folder of the tasks' original files.")
 ]

@@ -111,3 +111,15 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path, monkeypatch, kind):
     assert all(a == b for a, b in itertools.pairwise(files))
     found = open_examples(prepare(tmp_path / "4", spec, records, vocabulary), spec)
     assert found.record.tolist() == sorted(found.record.tolist()) and set(found.record.tolist()) == set(range(11))
+
+
+@pytest.mark.slow
+def test_the_costs_of_a_large_sweep_are_measured():
+    from xlray.bench_scheduler import bench_scheduler
+
+    document = bench_scheduler(num_trials=0, num_finished=20)
+    assert document["bench"] == "scheduler" and document["ratios"] == {}
+    assert len(document["rows"]) == 6
+    assert all(row["seconds"] > 0 and row["cpu_seconds"] >= 0 for row in document["rows"])
+    with pytest.raises(InputError, match="concurrency >= 1"):
+        bench_scheduler(0, 20, 0)

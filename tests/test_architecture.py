@@ -18,14 +18,14 @@ LAYERS = [
     "overlap", "packing", "examples", "data", "tokenizer", "sources", "encoders", "plan", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
     "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "unseal", "summaries",
-    "drawing", "figures", "task_figures", "page", "report", "compare", "bench", "bench_queue", "bench_scheduler",
+    "drawing", "figures", "task_figures", "page", "report", "compare", "bench", "bench_scheduler",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
     "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
 DOORS = {
-    "ray": "trial preparation session queue sweep bench bench_queue",
+    "ray": "trial preparation session queue sweep bench",
     "datasets": "tasks online bench",
     "torch": "batches model engine checkpoints evaluate interrupt train rerun bench",
     "deepspeed": "engine bench",

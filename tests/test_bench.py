@@ -117,9 +117,9 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path, monkeypatch, kind):
 def test_the_costs_of_a_large_sweep_are_measured():
     from xlray.bench_scheduler import bench_scheduler
 
-    document = bench_scheduler(num_trials=0, num_finished=20)
+    document = bench_scheduler(20)
     assert document["bench"] == "scheduler" and document["ratios"] == {}
     assert len(document["rows"]) == 6
     assert all(row["seconds"] > 0 and row["cpu_seconds"] >= 0 for row in document["rows"])
-    with pytest.raises(InputError, match="concurrency >= 1"):
-        bench_scheduler(0, 20, 0)
+    with pytest.raises(InputError, match="finished >= 10"):
+        bench_scheduler(0)

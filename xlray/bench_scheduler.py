@@ -1,4 +1,4 @@
-"""What the orchestration of a sweep costs: planning, opening and deciding among many trials, and a trial that does nothing."""
+"""What the orchestration of a sweep costs: planning, opening and deciding among many trials."""
 
 from __future__ import annotations
 
@@ -27,34 +27,19 @@ from xlray.subsets import random_subsets
 SEEDS = 10
 
 
-def bench_scheduler(num_trials: int = 64, num_finished: int = 10_000, concurrency: int = 2) -> dict[str, Any]:
-    """Trials with no-op training through xlray beside as many bare Ray Train runs, and the costs of a large sweep.
-
-    Both sides start the same worker group per trial on the same Ray, with the same number at a time, report once and end;
-    the bare side is one `TorchTrainer.fit` after another in as many actors. Ray's own start is counted on neither side.
+def bench_scheduler(num_finished: int = 10_000) -> dict[str, Any]:
+    """The costs of a large sweep.
 
     Args:
-        num_trials: run on each side; 0 leaves Ray out.
         num_finished: trials of the sweep that is planned, opened and decided in.
-        concurrency: trials at a time.
 
     Returns:
-        `{bench, machine, versions, rows, ratios}`; the ratio is that of the times, below 1 is better for xlray.
+        `{bench, machine, versions, rows, ratios}`; there is nothing to compare with yet, so no ratio.
     """
-    require(num_trials >= 0, "trials >= 0", num_trials, "bench scheduler")
     require(num_finished >= SEEDS, f"finished >= {SEEDS}", num_finished, "bench scheduler")
-    require(concurrency >= 1, "concurrency >= 1", concurrency, "bench scheduler")
-    rows = large_sweep(num_finished)
-    ratios: dict[str, float] = {}
-    if num_trials:
-        from xlray.bench_queue import both_sides  # loads Ray
-
-        xlray, bare = both_sides(num_trials, concurrency)
-        for name, seconds in (("xlray", xlray), ("bare_ray_train", bare)):
-            rows.append({"name": f"{num_trials} no-op trials, {name}", "seconds": seconds, "cpu_seconds": None})
-        ratios["xlray/bare_ray_train"] = xlray / bare
     versions = {name: version(name) for name in ("xlray", "ray", "torch")}
-    return {"bench": "scheduler", "machine": machine(), "versions": versions, "rows": rows, "ratios": ratios}
+    rows = large_sweep(num_finished)
+    return {"bench": "scheduler", "machine": machine(), "versions": versions, "rows": rows, "ratios": {}}
 
 
 def large_sweep(num_trials: int) -> list[dict[str, Any]]:

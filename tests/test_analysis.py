@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from xlray import analysis
-from xlray.analysis import FI_ACCURACY, Point, Sampling
+from xlray.analysis import FI_ACCURACY, Point, Sampling, regression, selection
 
 SAMPLING = Sampling(num_draws=1_000)
 RUNGS = (1_024, 4_096, 16_384)
@@ -66,18 +66,40 @@ def test_means_and_differences_are_the_plain_ones():
     assert (found.num_seeds, found.num_subsets, found.rung, found.level) == (3, 3, 1_024, 0.95)
 
 
-def test_interval_equals_a_crossed_bootstrap_written_as_loops():
-    points = [p for p in grid(4, (0, 1, 2, 3)) if p.cell == "4-all"]
+def test_interval_is_that_of_a_balanced_analysis_of_variance():
+    """Written out by hand for subsets x seeds: mean squares, Satterthwaite's degrees of freedom, Student's t."""
+    points = [p for p in grid(4, (0, 1, 2, 3, 4)) if p.cell == "4-all"]
     table = {(p.tasks, p.seed): p.scores[FI_ACCURACY] for p in points}
-    subsets, seeds = sorted({p.tasks for p in points}), (0, 1, 2, 3)
-    generator = np.random.default_rng(5)
-    draws = []
-    for _ in range(4_000):
-        rows = generator.integers(0, len(subsets), len(subsets))
-        columns = generator.integers(0, len(seeds), len(seeds))
-        draws.append(np.mean([table[subsets[r], seeds[c]] for r in rows for c in columns]))
-    (found,) = analysis.cell_means(points, FI_ACCURACY, Sampling(num_draws=4_000))
-    assert (found.low, found.high) == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.06)
+    values = np.array([[table[tasks, seed] for seed in range(5)] for tasks in sorted({p.tasks for p in points})])
+    rows, columns, mean = values.mean(1), values.mean(0), values.mean()
+    subsets = 5 * ((rows - mean) ** 2).sum() / 3
+    seeds = 4 * ((columns - mean) ** 2).sum() / 4
+    noise = ((values - rows[:, None] - columns + mean) ** 2).sum() / 12
+    assert subsets > noise and seeds > noise
+    variance = (subsets + seeds - noise) / 20
+    freedom = variance**2 / ((subsets / 20) ** 2 / 3 + (seeds / 20) ** 2 / 4)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    (found,) = analysis.cell_means(points, FI_ACCURACY, SAMPLING)
+    assert (found.low, found.value, found.high) == pytest.approx((mean - half, mean, mean + half))
+    assert found.degrees_of_freedom == pytest.approx(freedom)
+
+
+def test_standard_error_equals_statsmodels_mixed_model():
+    """Restricted maximum likelihood of subset and seed as crossed random effects; equal when balanced and inside."""
+    import statsmodels.api as sm
+
+    points = [p for p in grid(8, range(6), generator=np.random.default_rng(4)) if p.cell == "4-all"]
+    subsets = sorted({p.tasks for p in points})
+    values = np.array([p.scores[FI_ACCURACY] for p in points])
+    effects = {"subset": [subsets.index(p.tasks) for p in points], "seed": [p.seed for p in points]}
+    parts = [np.eye(max(column) + 1)[column] for column in effects.values()]
+    model = sm.MixedLM(
+        values, np.ones((len(values), 1)), groups=np.ones(len(values)),
+        exog_vc=sm.regression.mixed_linear_model.VCSpec(list(effects), [[[]], [[]]], [[parts[0]], [parts[1]]]),
+    )
+    fitted = model.fit(reml=True)
+    (found,) = analysis.cell_means(points, FI_ACCURACY, SAMPLING)
+    assert found.standard_error == pytest.approx(float(fitted.bse_fe[0]), rel=0.02)
 
 
 def test_seed_effects_cancel_in_differences():
@@ -109,13 +131,11 @@ def test_chains_are_drawn_alike_in_all_cells():
     assert (gap.value, gap.low, gap.high) == pytest.approx((2, 2, 2))
 
 
-def test_one_seed_and_one_subset_leave_no_interval():
-    estimates = analysis.all_estimates(grid(1, (0,)), SAMPLING)
-    assert estimates and all(
-        e.low is None and e.high is None for e in estimates if not e.name.startswith("contribution")
-    )
+def test_one_seed_leaves_no_interval_and_says_so():
+    estimates = analysis.all_estimates(grid(3, (0,)), SAMPLING)
+    assert estimates and all((e.low, e.high, e.missing) == (None, None, "one seed") for e in estimates)
     wider = analysis.all_estimates(grid(1, (0, 1)), SAMPLING)
-    assert all(e.low is not None for e in wider)
+    assert all(e.low is not None and not e.missing for e in wider)
 
 
 def test_pairs_compare_sizes_within_a_pool_and_pools_within_a_size():
@@ -167,16 +187,16 @@ def test_contributions_recover_known_effects():
 
 def test_ridge_equals_least_squares_with_extra_rows():
     generator = np.random.default_rng(0)
-    design, values, weights = (
-        generator.normal(size=(12, 3)),
-        generator.normal(size=12),
-        generator.integers(0, 3, 12) * 1.0,
-    )
-    repeated = np.repeat(np.arange(12), weights.astype(int))
-    x, y = design[repeated], values[repeated]
-    stacked = np.vstack([x - x.mean(axis=0), np.sqrt(0.7) * np.eye(3)])
-    expected = np.linalg.lstsq(stacked, np.concatenate([y - y.mean(), np.zeros(3)]), rcond=None)[0]
-    assert analysis._ridge(design, values, weights[None], 0.7)[0] == pytest.approx(expected)
+    subsets = [tuple(t for t in "abcd" if generator.random() < 0.5) for _ in range(14)]
+    subsets = sorted(set(subsets))
+    points = [make_point(tasks, float(generator.normal()), seed) for tasks in subsets for seed in range(3)]
+    held = regression.membership(points, FI_ACCURACY)
+    weights = generator.integers(0, 3, len(points)) * 1.0
+    repeated = np.repeat(np.arange(len(points)), weights.astype(int))
+    x, y = held.rows[held.subset_of][repeated], held.values[repeated]
+    stacked = np.vstack([x - x.mean(axis=0), np.sqrt(0.7) * np.eye(x.shape[1])])
+    expected = np.linalg.lstsq(stacked, np.concatenate([y - y.mean(), np.zeros(x.shape[1])]), rcond=None)[0]
+    assert regression.ridge(held, weights[None], 0.7)[0] == pytest.approx(expected)
 
 
 def test_contributions_name_tasks_that_are_always_together_and_say_what_is_missing():
@@ -193,7 +213,7 @@ def test_rank_correlation_equals_scipy_also_when_points_are_repeated():
     generator = np.random.default_rng(2)
     first, second = generator.integers(0, 5, 20) * 1.0, generator.normal(size=20)
     weights = generator.integers(0, 3, (7, 20)) * 1.0
-    draws = analysis._rank_correlation(weights, first, second)
+    draws = selection.weighted_spearman(weights, first, second)
     for weight, draw in zip(weights, draws, strict=True):
         repeated = np.repeat(np.arange(20), weight.astype(int))
         assert draw == pytest.approx(stats.spearmanr(first[repeated], second[repeated]).statistic)

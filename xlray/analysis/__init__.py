@@ -1,0 +1,98 @@
+"""Estimates from scores, each with an interval. Reads tables and the journal only: numpy, scipy and pyarrow.
+
+points      trials at their rungs, and the weights that stopping gives them
+crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form
+effects     cells and their differences, Holm, robustness
+items       how much of an estimate hangs on the sample of evaluated items
+bootstrap   the crossed bootstrap
+curves      scaling curves over tasks and over examples
+regression  contributions of tasks by regression on membership
+chains      contributions by the order in which tasks enter: Shapley values, blocks
+pairs       interactions of two tasks
+groups      contributions of kinds, languages, scripts, sizes
+selection   the gap of choosing without Finnish labels; rank correlations
+power       minimum detectable effect
+estimates   all of them in one list
+"""
+
+from xlray.analysis.bootstrap import Resample, resample
+from xlray.analysis.chains import (
+    ChainContributions,
+    SideBySide,
+    chain_contributions,
+    chain_lines,
+    side_by_side,
+)
+from xlray.analysis.curves import Curve, CurveFit, example_curves, task_curves
+from xlray.analysis.effects import (
+    ItemVariance,
+    cell_differences,
+    cell_means,
+    cell_pairs,
+    holm,
+    robustness,
+    target_names,
+)
+from xlray.analysis.estimates import all_estimates
+from xlray.analysis.groups import TaskFacts, grouped_contributions
+from xlray.analysis.pairs import Interactions, interactions
+from xlray.analysis.points import (
+    ENGLISH,
+    FI_ACCURACY,
+    WITHOUT_TATOEBA,
+    Estimate,
+    Point,
+    Sampling,
+    TrialCounts,
+    collect_points,
+    count_trials,
+    estimable,
+)
+from xlray.analysis.power import Variances, estimate_variances, minimum_detectable_effect
+from xlray.analysis.regression import Contributions, contributions
+from xlray.analysis.selection import dev_test_correlations, rank_correlations, selection_correlations, selection_gaps
+
+__all__ = [
+    "ENGLISH",
+    "FI_ACCURACY",
+    "WITHOUT_TATOEBA",
+    "ChainContributions",
+    "Contributions",
+    "Curve",
+    "CurveFit",
+    "Estimate",
+    "Interactions",
+    "ItemVariance",
+    "Point",
+    "Resample",
+    "Sampling",
+    "SideBySide",
+    "TaskFacts",
+    "TrialCounts",
+    "Variances",
+    "all_estimates",
+    "cell_differences",
+    "cell_means",
+    "cell_pairs",
+    "chain_contributions",
+    "chain_lines",
+    "collect_points",
+    "contributions",
+    "count_trials",
+    "dev_test_correlations",
+    "estimable",
+    "estimate_variances",
+    "example_curves",
+    "grouped_contributions",
+    "holm",
+    "interactions",
+    "minimum_detectable_effect",
+    "rank_correlations",
+    "resample",
+    "robustness",
+    "selection_correlations",
+    "selection_gaps",
+    "side_by_side",
+    "target_names",
+    "task_curves",
+]

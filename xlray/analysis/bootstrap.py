@@ -1,0 +1,88 @@
+"""The crossed bootstrap, for what has no interval in closed form: curves, regressions, rank correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xlray.analysis.points import Array, Estimate, Point, Sampling
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Crossed bootstrap weights of some points: `subsets * seeds` is how often each point is in each draw.
+
+    Attributes:
+        subsets: [draws, points] multiplicity of the point's subset or chain.
+        seeds: [draws, points] multiplicity of the point's seed.
+    """
+
+    subsets: Array
+    seeds: Array
+
+    @property
+    def both(self) -> Array:
+        return self.subsets * self.seeds
+
+
+def resample(points: Sequence[Point], sampling: Sampling, pooled: bool = False) -> Resample:
+    """One crossed draw per row: seeds among all seeds, subsets (or chains) among those they share cells with.
+
+    The same draw serves all cells and outcomes (the pigeonhole bootstrap: Owen 2007).
+
+    Args:
+        points: of one rung.
+        sampling: number and seed of the draws.
+        pooled: draw subsets among all, for numbers that are not made cell by cell.
+    """
+    generator = np.random.default_rng(sampling.seed)
+    clusters = sorted({point.cluster for point in points})
+    columns = {cluster: number for number, cluster in enumerate(clusters)}
+    counts = np.zeros((sampling.num_draws, len(clusters)))
+    for group in [clusters] if pooled else _linked_clusters(points):
+        share = np.full(len(group), 1 / len(group))
+        counts[:, [columns[c] for c in group]] = generator.multinomial(len(group), share, sampling.num_draws)
+    seeds = sorted({point.seed for point in points})
+    places = {seed: number for number, seed in enumerate(seeds)}
+    seed_counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), sampling.num_draws)
+    by_cluster = counts[:, [columns[point.cluster] for point in points]]
+    by_seed = seed_counts[:, [places[point.seed] for point in points]]
+    return Resample(by_cluster, by_seed.astype(np.float64))
+
+
+def _linked_clusters(points: Sequence[Point]) -> list[list[str]]:
+    """Clusters joined through the cells they share: chains fill the same cells and must be drawn together."""
+    members: dict[str, set[str]] = {}
+    for point in points:
+        members.setdefault(point.cell, set()).add(point.cluster)
+    groups: list[set[str]] = []
+    for _, merged in sorted(members.items()):
+        apart = [group for group in groups if not group & merged]
+        groups = [*apart, merged.union(*(group for group in groups if group & merged))]
+    return [sorted(group) for group in groups]
+
+
+def percentile_estimate(
+    name: str, value: float, draws: Array, points: Sequence[Point], sampling: Sampling, missing: str = ""
+) -> Estimate:
+    """An estimate with the percentile interval of `draws`; none where nothing was drawn."""
+    usable = draws[np.isfinite(draws)]
+    low = high = None
+    if len(usable):
+        tail = (1 - sampling.level) / 2
+        low, high = (float(bound) for bound in np.quantile(usable, (tail, 1 - tail)))
+    return Estimate(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        level=sampling.level,
+        num_seeds=len({point.seed for point in points}),
+        num_subsets=len({point.tasks for point in points if point.tasks} or {()}),
+        rung=max(point.rung for point in points),
+        num_trials=len({point.trial_id for point in points}),
+        standard_error=float(usable.std(ddof=1)) if len(usable) > 1 else None,
+        missing="" if len(usable) else missing or "nothing to resample",
+    )

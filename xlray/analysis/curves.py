@@ -1,0 +1,288 @@
+"""Scaling curves: a score over the number of tasks, or over the number of examples, with a band.
+
+Three shapes are fitted to the means of the sizes and compared by the error on a size left out: a saturating power law
+(Kaplan et al. 2020; Hoffmann et al. 2022 with an asymptote), a line in the logarithm, and two straight pieces with a
+knee (as Muppet reports near 15 tasks: Aghajanyan et al. 2021).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from xlray.analysis.bootstrap import resample
+from xlray.analysis.crossed import contrast
+from xlray.analysis.effects import as_estimate, cell_grids
+from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, values_of, weights_of
+
+MIN_SIZES = 5  # sizes below which a shape is not told from another
+MODELS = ("power law", "log-linear", "knee")
+EXPONENTS = np.geomspace(0.05, 3.0, 40)
+NUM_KNEES = 41
+NUM_GRID = 60
+BEYOND = 1.5  # the curve is drawn this far past the largest size, as extrapolation
+
+
+@dataclass(frozen=True)
+class CurveFit:
+    """One shape, fitted to the means of the sizes.
+
+    Attributes:
+        model: one of `MODELS`.
+        formula: with its numbers, for people; x is in `unit`s.
+        parameter: exponent of the power law, place of the knee in the unit of the axis; None for a line.
+        held_out_error: root mean squared error on a size left out, in points.
+    """
+
+    model: str
+    formula: str
+    parameter: float | None
+    held_out_error: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A scaling curve of one outcome.
+
+    Attributes:
+        outcome: what is scored.
+        axis: "num_tasks" or "num_examples".
+        source: of the tasks; for "num_examples" the cell.
+        sizes: places on the axis that were measured.
+        means: one estimate per size.
+        fits: best first; empty if something is missing.
+        x: grid on which the best fit is drawn.
+        y: the best fit, in percent.
+        low: lower end of its pointwise interval; NaN with one seed.
+        high: upper end.
+        extrapolated: whether the place lies beyond the largest size.
+        knee: place of the knee with a percentile interval, whatever shape fits best.
+        differences: the best fit between each size and the next smaller, with intervals, next to the plain differences.
+        missing: what is missing where there is no curve, else "".
+    """
+
+    outcome: str
+    axis: str
+    source: str
+    sizes: tuple[float, ...] = ()
+    means: tuple[Estimate, ...] = ()
+    fits: tuple[CurveFit, ...] = ()
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    extrapolated: tuple[bool, ...] = ()
+    knee: Estimate | None = None
+    differences: tuple[Estimate, ...] = ()
+    missing: str = ""
+
+
+def basis(model: str, x: Array, parameter: float) -> Array:
+    """[places, columns] of a shape that is linear in all but one parameter; `x` in units of the axis."""
+    one = np.ones_like(x)
+    if model == "power law":
+        return np.stack([one, (1 + x) ** -parameter], axis=1)
+    if model == "log-linear":
+        return np.stack([one, np.log1p(x)], axis=1)
+    return np.stack([one, np.minimum(x, parameter), np.maximum(x - parameter, 0)], axis=1)
+
+
+def parameters(model: str, x: Array) -> Array:
+    """Values of the one nonlinear parameter that are tried; a knee lies between the second and the last but one size."""
+    if model == "power law":
+        return EXPONENTS
+    if model == "log-linear":
+        return np.zeros(1)
+    inside = np.sort(x)
+    return np.linspace(inside[1], inside[-2], NUM_KNEES)
+
+
+def fit(model: str, x: Array, y: Array) -> tuple[Array, Array]:
+    """Least squares for many samples at once.
+
+    Args:
+        x: [sizes] in units of the axis.
+        y: [draws, sizes] means.
+
+    Returns:
+        ([draws, columns] coefficients, [draws] parameter) with the smallest squared error.
+    """
+    tried = parameters(model, x)
+    errors, found = [], []
+    for parameter in tried:
+        columns = basis(model, x, parameter)
+        coefficients = y @ np.linalg.pinv(columns).T
+        errors.append(((y - coefficients @ columns.T) ** 2).sum(axis=1))
+        found.append(coefficients)
+    best = np.argmin(errors, axis=0)
+    return np.array(found)[best, np.arange(len(y))], tried[best]
+
+
+def predict(model: str, x: Array, coefficients: Array, parameter: Array) -> Array:
+    """[draws, places] of fitted curves."""
+    made = [coefficients[row] @ basis(model, x, value).T for row, value in enumerate(parameter)]
+    return np.array(made)
+
+
+def held_out_error(model: str, x: Array, y: Array) -> float:
+    """Root mean squared error on each size when the curve is fitted to the others."""
+    errors = []
+    for left_out in range(len(x)):
+        rest = np.arange(len(x)) != left_out
+        coefficients, parameter = fit(model, x[rest], y[None, rest])
+        errors.append(float(predict(model, x[[left_out]], coefficients, parameter)[0, 0] - y[left_out]))
+    return math.sqrt(sum(error**2 for error in errors) / len(errors))
+
+
+def task_curves(points: Sequence[Point], outcome: str, sampling: Sampling) -> list[Curve]:
+    """A score over the number of tasks at one rung, for each source."""
+    points = scored(points, outcome)
+    curves = []
+    for source in sorted({point.source for point in points if point.num_tasks}):
+        inside = [point for point in points if point.source == source or point.num_tasks == 0]
+        sizes = {point.cell: float(point.num_tasks) for point in inside}
+        curves.append(_curve(Curve(outcome, "num_tasks", source), inside, sizes, 1.0, sampling))
+    return curves
+
+
+def example_curves(points: Sequence[Point], outcome: str, sampling: Sampling) -> list[Curve]:
+    """A score over the examples of the intermediate phase, for each cell with tasks.
+
+    Only over rungs whose targets train on equally many examples: a probe's score is no smaller run's score.
+    """
+    rungs = sorted({point.rung_index for point in points})
+    usable = [point for rung in rungs for point in scored(estimable(points, rung), outcome)]
+    curves = []
+    for cell in dict.fromkeys(point.cell for point in usable if point.num_tasks):
+        inside = [point for point in usable if point.cell == cell]
+        empty = Curve(outcome, "num_examples", cell)
+        if len({point.target_examples for point in inside}) > 1:
+            curves.append(dataclasses.replace(empty, missing="rungs whose targets train on equally many examples"))
+            continue
+        placed = [dataclasses.replace(point, cell=f"{cell} at {point.rung}") for point in inside]
+        sizes = {point.cell: float(point.rung) for point in placed}
+        curves.append(_curve(empty, placed, sizes, min(sizes.values()), sampling))
+    return curves
+
+
+def _curve(empty: Curve, points: Sequence[Point], sizes: dict[str, float], unit: float, sampling: Sampling) -> Curve:
+    cells = sorted(sizes, key=lambda cell: sizes[cell])
+    if len(cells) < MIN_SIZES:
+        return dataclasses.replace(empty, missing=f"at least {MIN_SIZES} sizes, found {len(cells)}")
+    grids = cell_grids(points, empty.outcome)
+    rung = max(point.rung for point in points)
+    single = [contrast([(1.0, grids[cell])]) for cell in cells]
+    means = tuple(
+        as_estimate(f"mean/{empty.outcome}/{cell}", found, sampling.level, rung)
+        for cell, found in zip(cells, single, strict=True)
+        if found is not None
+    )
+    places = np.array([sizes[cell] for cell in cells])
+    x, y = places / unit, np.array([mean.value for mean in means])
+    fits = sorted((_describe(model, x, y, unit) for model in MODELS), key=lambda found: found.held_out_error)
+    model = fits[0].model
+    drawn = _drawn_means(points, empty.outcome, cells, sampling)
+    coefficients, parameter = fit(model, x, y[None])
+    at = np.unique(np.concatenate([np.linspace(places[0], BEYOND * places[-1], NUM_GRID), places]))
+    draws = predict(model, at / unit, *fit(model, x, drawn))
+    weights = _linear_weights(model, x, at / unit, float(parameter[0]))
+    parts = [[(float(w), grids[cell]) for w, cell in zip(row, cells, strict=True)] for row in weights]
+    half = np.array([_half_width(row, column, sampling.level) for row, column in zip(parts, draws.T, strict=True)])
+    centre = predict(model, at / unit, coefficients, parameter)[0]
+    knees = unit * fit("knee", x, drawn)[1]
+    return dataclasses.replace(
+        empty,
+        sizes=tuple(places.tolist()),
+        means=means,
+        fits=tuple(fits),
+        x=tuple(at.tolist()),
+        y=tuple(centre.tolist()),
+        low=tuple((centre - half).tolist()),
+        high=tuple((centre + half).tolist()),
+        extrapolated=tuple((at > places[-1]).tolist()),
+        knee=_knee(empty, unit * float(fit("knee", x, y[None])[1][0]), knees, means, sampling),
+        differences=_differences(empty, means, (places, at, centre, draws), parts, sampling),
+    )
+
+
+def _describe(model: str, x: Array, y: Array, unit: float) -> CurveFit:
+    coefficients, parameter = fit(model, x, y[None])
+    start, slope, *after = (float(value) for value in coefficients[0])
+    of_x = "x" if unit == 1 else f"x/{unit:,.0f}"
+    place = float(parameter[0]) if model == "power law" else unit * float(parameter[0])
+    formula = {
+        "power law": f"{start:.2f} {slope:+.2f} (1 + {of_x})^-{place:.2f}",
+        "log-linear": f"{start:.2f} {slope:+.2f} ln(1 + {of_x})",
+        "knee": f"{start:.2f} {slope:+.3f} {of_x} up to {place:,.1f}, then {sum(after):+.3f} {of_x}",
+    }[model]
+    return CurveFit(model, formula, None if model == "log-linear" else place, held_out_error(model, x, y))
+
+
+def _drawn_means(points: Sequence[Point], outcome: str, cells: Sequence[str], sampling: Sampling) -> Array:
+    """[draws, cells] means under the crossed bootstrap; a cell with one subset is taken as it is. Empty draws are left out."""
+    drawn = resample(points, sampling)
+    values, weights = values_of(points, outcome), weights_of(points)
+    columns = []
+    for cell in cells:
+        here = [number for number, point in enumerate(points) if point.cell == cell]
+        fixed = len({points[number].cluster for number in here}) == 1
+        share = (drawn.seeds[:, here] if fixed else drawn.both[:, here]) * weights[here]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            columns.append(share @ values[here] / share.sum(axis=1))
+    made = np.stack(columns, axis=1)
+    return np.asarray(made[np.isfinite(made).all(axis=1)], dtype=np.float64)
+
+
+def _linear_weights(model: str, x: Array, at: Array, parameter: float) -> Array:
+    """[places, sizes]: the fitted value at each place as a sum over the means of the sizes, the parameter held."""
+    return np.asarray(basis(model, at, parameter) @ np.linalg.pinv(basis(model, x, parameter)), dtype=np.float64)
+
+
+def _half_width(parts: Sequence[tuple[float, object]], draws: Array, level: float) -> float:
+    """Half the t interval; the standard error is the larger one of that with the parameter held and the bootstrap's."""
+    found = contrast(parts)  # type: ignore[arg-type]
+    if found is None or found.standard_error is None or len(draws) < 2:
+        return math.nan
+    error = max(found.standard_error, float(draws.std(ddof=1)))
+    return float(stats.t.ppf((1 + level) / 2, found.degrees_of_freedom)) * error
+
+
+def _knee(empty: Curve, value: float, draws: Array, means: Sequence[Estimate], sampling: Sampling) -> Estimate:
+    low = high = None
+    one_seed = means[0].missing
+    if not one_seed and len(draws):
+        tail = (1 - sampling.level) / 2
+        low, high = (float(bound) for bound in np.quantile(draws, (tail, 1 - tail)))
+    seeds, subsets = min(mean.num_seeds for mean in means), min(mean.num_subsets for mean in means)
+    name = f"knee/{empty.outcome}/{empty.source}"
+    return Estimate(name, value, low, high, sampling.level, seeds, subsets, means[0].rung, missing=one_seed)
+
+
+def _differences(
+    empty: Curve,
+    means: Sequence[Estimate],
+    drawn: tuple[Array, Array, Array, Array],
+    parts: Sequence[Sequence[tuple[float, object]]],
+    sampling: Sampling,
+) -> tuple[Estimate, ...]:
+    """What the curve says of each size against every smaller one."""
+    places, at, centre, draws = drawn
+    index = np.searchsorted(at, places)
+    found = []
+    for fewer, more in itertools.combinations(range(len(places)), 2):
+        value = float(centre[index[more]] - centre[index[fewer]])
+        pair = [(float(a[0]) - float(b[0]), a[1]) for a, b in zip(parts[index[more]], parts[index[fewer]], strict=True)]
+        half = _half_width(pair, draws[:, index[more]] - draws[:, index[fewer]], sampling.level)
+        name = f"curve/{empty.outcome}/{empty.source}/{places[more]:g} - {places[fewer]:g}"
+        low, high = (None, None) if math.isnan(half) else (value - half, value + half)
+        both = (means[fewer], means[more])
+        seeds, subsets = min(mean.num_seeds for mean in both), min(mean.num_subsets for mean in both)
+        missing = means[0].missing
+        found.append(Estimate(name, value, low, high, sampling.level, seeds, subsets, means[0].rung, missing=missing))
+    return tuple(found)

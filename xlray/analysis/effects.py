@@ -1,0 +1,163 @@
+"""Means of cells and differences between them: the effect of the number and of the source of tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from xlray.analysis.crossed import Contrast, Grid, contrast, make_grid
+from xlray.analysis.points import ENGLISH, FI_ACCURACY, WITHOUT_TATOEBA, Array, Estimate, Point, Sampling, scored
+
+ONE_SEED = "one seed"
+# outcome, {cell: coefficient} -> variance of the signed sum of cell means through the evaluated items
+ItemVariance = Callable[[str, Mapping[str, float]], float]
+
+
+def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
+    """The grid of every cell of one rung, in the order of the points."""
+    cells: dict[str, list[Point]] = {}
+    for point in scored(points, outcome):
+        cells.setdefault(point.cell, []).append(point)
+    return {cell: make_grid(inside, outcome) for cell, inside in cells.items()}
+
+
+def as_estimate(name: str, found: Contrast, level: float, rung: int, spread: float | None = None) -> Estimate:
+    """A contrast as an estimate.
+
+    Args:
+        spread: standard deviation of a single trial, for the standardised value.
+    """
+    interval = found.interval(level)
+    low, high = interval or (None, None)
+    return Estimate(
+        name=name,
+        value=found.value,
+        low=low,
+        high=high,
+        level=level,
+        num_seeds=found.num_seeds,
+        num_subsets=found.num_subsets,
+        rung=rung,
+        num_trials=found.num_trials,
+        standard_error=found.standard_error,
+        degrees_of_freedom=found.degrees_of_freedom if math.isfinite(found.degrees_of_freedom) else None,
+        p_value=found.p_value(),
+        standardised=found.value / spread if spread else None,
+        missing="" if interval else ONE_SEED,
+    )
+
+
+def cell_means(
+    points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
+) -> list[Estimate]:
+    """Mean outcome of each cell of one rung, over its trials."""
+    estimates = []
+    for cell, grid in cell_grids(points, outcome).items():
+        extra = item_variance(outcome, {cell: 1.0}) if item_variance else 0.0
+        found = contrast([(1.0, grid)], extra)
+        assert found is not None
+        estimates.append(as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, _rung(points)))
+    return estimates
+
+
+def cell_pairs(points: Sequence[Point]) -> list[tuple[str, str]]:
+    """The comparisons of a rung as (more, fewer): all sizes within a source, and all sources within a size."""
+    cells = {point.cell: (point.num_tasks, point.source) for point in points}
+    order = sorted(cells, key=lambda cell: (cells[cell][0], cell))
+    pairs: list[tuple[str, str]] = []
+    for cell in order[1:]:
+        size, source = cells[cell]
+        pairs += [(cell, c) for c in order if cells[c][0] < size and (cells[c][1] == source or cells[c][0] == 0)]
+        pairs += [(cell, c) for c in order if cells[c][0] == size and c < cell]
+    return pairs
+
+
+def cell_differences(
+    points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
+) -> list[Estimate]:
+    """Differences of cells of one rung over the seeds that both have, in points and in standard deviations of a trial.
+
+    Chains that fill both cells are paired as well. A pair of cells without a common seed is left out.
+    """
+    grids = cell_grids(points, outcome)
+    estimates = []
+    for more, fewer in cell_pairs(scored(points, outcome)):
+        extra = item_variance(outcome, {more: 1.0, fewer: -1.0}) if item_variance else 0.0
+        found = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra)
+        if found is not None:
+            spread = trial_spread([grids[more], grids[fewer]])
+            name = f"difference/{outcome}/{more} - {fewer}"
+            estimates.append(as_estimate(name, found, sampling.level, _rung(points), spread))
+    return estimates
+
+
+def trial_spread(grids: Sequence[Grid]) -> float | None:
+    """Standard deviation of single trials about the mean of their cell, pooled; None with one trial in each cell."""
+    squares, freedom = 0.0, 0
+    for grid in grids:
+        values = grid.values[np.isfinite(grid.values)]
+        squares += float(((values - values.mean()) ** 2).sum())
+        freedom += len(values) - 1
+    return math.sqrt(squares / freedom) if freedom and squares else None
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values that hold for the whole family at once (Holm 1979), in the order given."""
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(p_values), 0, -1)
+    adjusted: Array = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return [float(value) for value in adjusted]
+
+
+def correct_over_targets(estimates: Sequence[Estimate], targets: Sequence[str]) -> list[Estimate]:
+    """The same estimates, where differences of the same two cells over the targets carry Holm's p-values."""
+    families: dict[tuple[int, str], list[int]] = {}
+    for number, estimate in enumerate(estimates):
+        kind, outcome, *rest = estimate.name.split("/", 2)
+        if kind == "difference" and outcome in targets and estimate.p_value is not None:
+            families.setdefault((estimate.rung, rest[0]), []).append(number)
+    out = list(estimates)
+    for family in families.values():
+        p_values = [p for number in family if (p := out[number].p_value) is not None]
+        for number, adjusted in zip(family, holm(p_values), strict=True):
+            out[number] = dataclasses.replace(out[number], p_holm=adjusted)
+    return out
+
+
+def target_names(points: Sequence[Point]) -> list[str]:
+    """The target tasks that the points have scores of."""
+    names = {name for point in points for name in point.scores}
+    return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and ENGLISH[0] not in name)
+
+
+def without_degenerate(points: Sequence[Point]) -> list[Point]:
+    """The points of trials that did not collapse: for a robustness check, since leaving them out flatters."""
+    return [point for point in points if not point.degenerate]
+
+
+def robustness(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
+    """Differences again without Tatoeba and without collapsed trials, where that leaves out anything.
+
+    Returns:
+        estimates named `robustness/<variant>/<more> - <fewer>`; variants: `all`, `without_tatoeba`,
+        `without_degenerate`, `without_both`.
+    """
+    sound = without_degenerate(points)
+    collapsed = len(sound) < len(points)
+    variants = {"all": (points, FI_ACCURACY), "without_tatoeba": (points, WITHOUT_TATOEBA)}
+    if collapsed:
+        variants |= {"without_degenerate": (sound, FI_ACCURACY), "without_both": (sound, WITHOUT_TATOEBA)}
+    found = []
+    for variant, (kept, outcome) in variants.items():
+        for estimate in cell_differences(kept, outcome, sampling):
+            pair = estimate.name.split("/", 2)[2]
+            found.append(dataclasses.replace(estimate, name=f"robustness/{variant}/{pair}"))
+    return found
+
+
+def _rung(points: Sequence[Point]) -> int:
+    return max((point.rung for point in points), default=0)

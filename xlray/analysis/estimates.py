@@ -1,0 +1,51 @@
+"""All estimates of a sweep in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from xlray.analysis.effects import (
+    ItemVariance,
+    cell_differences,
+    cell_means,
+    correct_over_targets,
+    robustness,
+    target_names,
+)
+from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, estimable
+from xlray.analysis.regression import contributions
+from xlray.analysis.selection import rank_correlations, selection_correlations, selection_gaps
+
+
+def all_estimates(
+    points: Sequence[Point], sampling: Sampling | None = None, item_variances: Mapping[int, ItemVariance] | None = None
+) -> tuple[Estimate, ...]:
+    """Everything that the data allow: means, differences and contributions at every rung, order between rungs.
+
+    Single targets, English dev, the mean without Tatoeba, robustness and the gap of selection are estimated at the last
+    rung that has estimates.
+
+    Args:
+        points: as `collect_points` makes them.
+        sampling: draws and level.
+        item_variances: by rung number; without one the evaluated items are taken as they are.
+    """
+    sampling = sampling or Sampling()
+    estimates: list[Estimate] = []
+    rungs = [rung for rung in sorted({point.rung_index for point in points}) if estimable(points, rung)]
+    for rung in rungs:
+        here = estimable(points, rung)
+        items = (item_variances or {}).get(rung)
+        outcomes = [FI_ACCURACY]
+        if rung == rungs[-1]:
+            others = sorted({outcome for point in here for outcome in point.scores} - {FI_ACCURACY, WITHOUT_TATOEBA})
+            outcomes += [WITHOUT_TATOEBA, *others]
+        found: list[Estimate] = []
+        for outcome in outcomes:
+            found += cell_means(here, outcome, sampling, items) + cell_differences(here, outcome, sampling, items)
+        estimates += correct_over_targets(found, target_names(here))
+        estimates += contributions(here, FI_ACCURACY, sampling).estimates
+        if rung == rungs[-1]:
+            estimates += robustness(here, sampling)
+            estimates += selection_gaps(here, sampling) + selection_correlations(here, sampling)
+    return (*estimates, *rank_correlations(points, FI_ACCURACY, sampling))

@@ -1,0 +1,287 @@
+"""What is estimated from, and what an estimate is: one point per trial and rung, with the weight that stopping gives it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from xlray.canonical import InputError
+from xlray.results import (
+    HEADLINE,
+    Results,
+    complete_rungs,
+    fi_accuracy,
+    headline_rows,
+    retrieval_tasks,
+    without_tatoeba,
+)
+
+Array: TypeAlias = NDArray[np.float64]
+
+FI_ACCURACY = "fi_accuracy"
+WITHOUT_TATOEBA = "without_tatoeba"
+ENGLISH = "@en"  # follows a target's name: its headline on English dev
+ESTIMATED_ROLES = ("measure", "explore")  # what an adaptive search proposes was chosen by scores and never enters
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number made from several trials.
+
+    Attributes:
+        name: what it is, such as `difference/fi_accuracy/20-all - 9-all`.
+        value: in percentage points of the score, or a correlation.
+        low: lower end of the interval; None where there is none, and `missing` says why.
+        high: upper end.
+        level: of the interval, such as 0.95.
+        num_seeds: seeds that entered.
+        num_subsets: different task subsets that entered.
+        rung: examples of the intermediate phase.
+        num_trials: trials that entered.
+        standard_error: in the unit of `value`.
+        degrees_of_freedom: of the t distribution behind the interval; None for a bootstrap interval.
+        p_value: two-sided, against 0.
+        p_holm: the same after Holm's correction over the family of targets; None outside a family.
+        standardised: `value` in standard deviations of a single trial.
+        missing: why there is no interval, else "".
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    level: float
+    num_seeds: int
+    num_subsets: int
+    rung: int
+    num_trials: int = 0
+    standard_error: float | None = None
+    degrees_of_freedom: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    standardised: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trial at one rung, with all its targets scored.
+
+    Attributes:
+        cluster: what is sampled with it: its chain, or its subset if it belongs to none.
+        scores: outcome to percent: every target, `fi_accuracy`, `without_tatoeba`, `<target>@en` on English dev and
+            `<target>@<language>` on a pivot's dev.
+        weight: inverse of the recorded probability that the trial got this far; None where there is no such record.
+        degenerate: the trial is marked so: it diverged or gives one answer to everything.
+        target_examples: training examples of the targets at this rung; scores compare only where they are equal.
+    """
+
+    trial_id: str
+    role: str
+    cell: str
+    num_tasks: int
+    source: str
+    tasks: tuple[str, ...]
+    cluster: str
+    seed: int
+    rung: int
+    rung_index: int
+    scores: dict[str, float]
+    weight: float | None = None
+    degenerate: bool = False
+    target_examples: int | None = None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How intervals are made.
+
+    Attributes:
+        num_draws: bootstrap draws, for what has no interval in closed form.
+        level: of the intervals.
+        seed: of the draws, so that a report is the same each time.
+    """
+
+    num_draws: int = 2_000
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """What became of the trials of a cell; `degenerate` ones are among the others."""
+
+    planned: int
+    finished: int
+    stopped: int
+    failed: int
+    open: int
+    degenerate: int
+
+
+def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) -> tuple[Point, ...]:
+    """All (trial, rung) with every target scored, ordered by rung, size of subset, trial.
+
+    Args:
+        results: the sweep's tables.
+        journal: its entries; without them no `explore` trial has a weight past the first rung.
+
+    Raises:
+        InputError: a headline is outside 0 to 100 or there twice, or trials of one cell were made by different versions
+            of the method.
+    """
+    headline = headline_rows(results.scores)
+    _check_headlines(headline)
+    _check_versions(results.trials)
+    retrieval = retrieval_tasks(results.scores)
+    trials = {row["trial_id"]: row for row in results.trials.select(["trial_id", "chain", "degenerate"]).to_pylist()}
+    columns = ["trial_id", "rung_index", "rung", "role", "cell", "tasks", "source", "seed", "num_examples"]
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for row in headline.select(columns).to_pylist():
+        key = (row["trial_id"], row["rung_index"])
+        rows[key] = row
+        seen[key] = seen.get(key, 0) + (row["num_examples"] or 0)
+    # The control has no trunk, so its rows need not carry the examples that name the rung.
+    examples: dict[int, int] = {}
+    for row in rows.values():
+        examples[row["rung_index"]] = max(examples.get(row["rung_index"], 0), row["rung"] or 0)
+    others = _other_dev(results.scores)
+    weights = survival_weights(journal)
+    first = min(examples, default=0)
+    points = []
+    for key, scores in complete_rungs(results.scores).items():
+        row, trial = rows[key], trials.get(key[0], {})
+        tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
+        cluster = f"chain {chain} of {source}" if chain is not None and tasks else " ".join(tasks)
+        summary = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
+        role = row["role"] or "measure"
+        weight = 1.0 if role == "measure" or key[1] == first else weights.get(key)
+        place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
+        found = {**summary, **scores, **others.get(key, {})}
+        points.append(Point(*place, found, weight, bool(trial.get("degenerate")), seen[key]))
+    return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
+
+
+def _check_headlines(headline: pa.Table) -> None:
+    values = headline["value"]
+    wrong = headline.filter(pc.or_(pc.less(values, 0), pc.greater(values, 100))).slice(0, 1).to_pylist()
+    if wrong:
+        row = wrong[0]
+        raise InputError(
+            f"scores of trial {row['trial_id']}: `0 <= headline <= 100` must hold, but got {row['value']!r} for "
+            f"{row['task']} at rung {row['rung']}."
+        )
+    key = ["trial_id", "rung_index", "task"]
+    counts = headline.select(key).group_by(key).aggregate([([], "count_all")])
+    twice = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).to_pylist()
+    if twice:
+        row = twice[0]
+        raise InputError(
+            f"scores of trial {row['trial_id']}: `one selected headline per target and rung` must hold, but got "
+            f"{row['count_all']} for {row['task']} at rung number {row['rung_index']}."
+        )
+
+
+def _check_versions(trials: pa.Table) -> None:
+    """A mean over trials of different methods is the mean of nothing."""
+    found: dict[str, str] = {}
+    for cell, versions in zip(trials["cell"].to_pylist(), trials["method_versions"].to_pylist(), strict=True):
+        if versions and found.setdefault(cell, versions) != versions:
+            raise InputError(
+                f"cell {cell}: `one version of the method` must hold, but got trials made with {found[cell]} and with "
+                f"{versions}; run the sweep again under another name."
+            )
+
+
+def _other_dev(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
+    """Headlines on dev in other languages than that of the selection: English, and pivots where they are evaluated."""
+    selected = pc.fill_null(scores["selection"], False)
+    wanted = pc.and_(pc.equal(scores["metric"], HEADLINE), pc.equal(scores["split"], "dev"))
+    table = scores.filter(pc.and_(wanted, pc.invert(selected)))
+    selected_languages = set(headline_rows(scores)["language"].to_pylist())
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for row in table.select(["trial_id", "rung_index", "task", "language", "value"]).to_pylist():
+        if row["value"] is not None and row["language"] not in selected_languages:
+            place = found.setdefault((row["trial_id"], row["rung_index"]), {})
+            place[f"{row['task']}@{row['language']}"] = row["value"]
+    return found
+
+
+def survival_weights(journal: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], float]:
+    """Of each (trial, rung number): the inverse of the recorded probability of getting there, given its scores.
+
+    A rung at which a trial could be stopped for certain has no survivors that stand for it: past such a rung no trial
+    of that cell has a weight. A trial that diverged was not stopped for its rank and counts as failed.
+    """
+    latest = {(e["trial_id"], e["rung_index"]): e for e in journal if e.get("event") == "rung"}
+    blocked: dict[str, int] = {}
+    by_trial: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for (trial, rung), entry in latest.items():
+        by_trial.setdefault(trial, {})[rung] = entry
+        certain = entry.get("decision") == "stop" and not entry.get("probability") and entry.get("role") == "explore"
+        if certain and entry.get("reason") != "diverged":
+            cell = str(entry.get("cell"))
+            blocked[cell] = min(blocked.get(cell, rung), rung)
+    found: dict[tuple[str, int], float] = {}
+    for trial, entries in by_trial.items():
+        weight: float | None = 1.0
+        for rung in range(max(entries) + 2):
+            entry = entries.get(rung - 1, {}) if rung else {}
+            if rung:
+                chance = entry.get("probability")
+                weight = None if weight is None or not chance else weight / float(chance)
+            cell = str(entries.get(rung, entry).get("cell"))
+            if weight is not None and rung <= blocked.get(cell, rung):
+                found[trial, rung] = weight
+    return found
+
+
+def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:
+    """The points from which a rung may be estimated.
+
+    At the first rung nothing has been stopped yet, so all trials count. Later `measure` trials do, and those `explore`
+    trials whose probability of getting that far is on record; the others that are left were chosen by their score.
+    """
+    points = [point for point in points if point.role in ESTIMATED_ROLES]
+    first = min((point.rung_index for point in points), default=0)
+    return [
+        p
+        for p in points
+        if p.rung_index == rung_index and (rung_index == first or p.role == "measure" or p.weight is not None)
+    ]
+
+
+def count_trials(results: Results) -> dict[str, TrialCounts]:
+    """Of each cell: what became of its trials, by the table of trials."""
+    found: dict[str, Counter[str]] = {}
+    columns = (results.trials[name].to_pylist() for name in ("cell", "status", "degenerate"))
+    for cell, status, degenerate in zip(*columns, strict=True):
+        counts = found.setdefault(cell, Counter())
+        counts["planned"] += 1
+        counts[status if status in ("finished", "stopped", "failed") else "open"] += 1
+        counts["degenerate"] += bool(degenerate)
+    names = ("planned", "finished", "stopped", "failed", "open", "degenerate")
+    return {cell: TrialCounts(*(counts[name] for name in names)) for cell, counts in found.items()}
+
+
+def values_of(points: Sequence[Point], outcome: str) -> Array:
+    """[points] of an outcome; NaN where it was not scored."""
+    return np.array([point.scores.get(outcome, np.nan) for point in points], dtype=np.float64)
+
+
+def weights_of(points: Sequence[Point]) -> Array:
+    """[points] inverse probabilities; 1 where nothing could be stopped."""
+    return np.array([1.0 if point.weight is None else point.weight for point in points], dtype=np.float64)
+
+
+def scored(points: Sequence[Point], outcome: str) -> list[Point]:
+    """The points that have a finite number for the outcome."""
+    return [point for point in points if np.isfinite(point.scores.get(outcome, np.nan))]

@@ -1,0 +1,162 @@
+"""What it costs to choose without Finnish labels, and whether one order of the trials stands for another."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from xlray.analysis.bootstrap import percentile_estimate, resample
+from xlray.analysis.effects import ONE_SEED, target_names
+from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, values_of
+
+MIN_TRIALS = 4  # trials below which a rank correlation says nothing
+ENGLISH_DEV, PIVOT_DEV = "english-dev", "pivot-dev"
+
+
+def selection_scores(point: Point) -> dict[str, float]:
+    """What a setting without Finnish labels could choose by: means over targets of English dev and of pivots' dev."""
+    english: list[float] = []
+    pivots: list[float] = []
+    for target in target_names([point]):
+        languages = {n.rsplit("@", 1)[1]: v for n, v in point.scores.items() if n.startswith(f"{target}@")}
+        own = languages.pop(ENGLISH[1:], None)
+        english += [own] if own is not None else []
+        pivots += [math.fsum(languages.values()) / len(languages)] if languages else []
+    found = {ENGLISH_DEV: english, PIVOT_DEV: pivots}
+    return {name: math.fsum(values) / len(values) for name, values in found.items() if values}
+
+
+def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
+    """Finnish points lost at one rung by choosing a subset by English or pivot dev instead of Finnish dev.
+
+    A subset is chosen by its mean over all seeds but one and scored with the seed left out, so that neither choice is
+    flattered by the scores that it was made from. The interval is a t interval over the seeds left out, which is rough,
+    since they share the other seeds. With one seed the choice is scored by the scores that made it.
+
+    Returns:
+        estimates named `selection_gap/<english-dev or pivot-dev>`.
+    """
+    table, seeds = _by_subset(points)
+    found = []
+    for criterion in (ENGLISH_DEV, PIVOT_DEV):
+        other, _ = _by_subset(points, criterion)
+        kept = [row for row in range(len(table)) if np.isfinite(table[row]).all() and np.isfinite(other[row]).all()]
+        if len(kept) < 2:
+            continue
+        oracle, choice = table[kept], other[kept]
+        gaps = np.array([_gap(oracle, choice, column) for column in range(len(seeds))])
+        low = high = error = None
+        if len(seeds) > 1:
+            error = float(gaps.std(ddof=1) / math.sqrt(len(seeds)))
+            half = float(stats.t.ppf((1 + sampling.level) / 2, len(seeds) - 1)) * error
+            low, high = float(gaps.mean()) - half, float(gaps.mean()) + half
+        found.append(
+            Estimate(
+                name=f"selection_gap/{criterion}",
+                value=float(gaps.mean()),
+                low=low,
+                high=high,
+                level=sampling.level,
+                num_seeds=len(seeds),
+                num_subsets=len(kept),
+                rung=max(point.rung for point in points),
+                num_trials=len(kept) * len(seeds),
+                standard_error=error,
+                missing="" if len(seeds) > 1 else ONE_SEED,
+            )
+        )
+    return found
+
+
+def _by_subset(points: Sequence[Point], criterion: str = "") -> tuple[Array, list[int]]:
+    """[subsets, seeds] of Finnish accuracy, or of what is chosen by; NaN where there is no trial."""
+    subsets = {tasks: row for row, tasks in enumerate(sorted({point.tasks for point in points}))}
+    seeds = sorted({point.seed for point in points})
+    table = np.full((len(subsets), len(seeds)), np.nan)
+    for point in points:
+        score = selection_scores(point).get(criterion, math.nan) if criterion else point.scores[FI_ACCURACY]
+        table[subsets[point.tasks], seeds.index(point.seed)] = score
+    return table, seeds
+
+
+def _gap(oracle: Array, choice: Array, left_out: int) -> float:
+    rest = np.arange(oracle.shape[1]) != left_out if oracle.shape[1] > 1 else np.ones(1, dtype=bool)
+    best = int(np.argmax(oracle[:, rest].mean(axis=1)))
+    chosen = int(np.argmax(choice[:, rest].mean(axis=1)))
+    return float(oracle[best, left_out] - oracle[chosen, left_out])
+
+
+def rank_correlations(points: Sequence[Point], outcome: str, sampling: Sampling) -> list[Estimate]:
+    """Spearman correlation of the trials' order at two rungs, over trials that no score kept from the later one."""
+    estimates = []
+    rungs = sorted({point.rung_index for point in points})
+    for early, late in itertools.combinations(rungs, 2):
+        before = {p.trial_id: p for p in points if p.rung_index == early}
+        after = [point for point in estimable(points, late) if point.trial_id in before]
+        first, second = values_of([before[p.trial_id] for p in after], outcome), values_of(after, outcome)
+        if after:
+            name = f"rank_correlation/{outcome}/{before[after[-1].trial_id].rung} - {after[-1].rung}"
+            estimates += _correlation(name, after, first, second, sampling)
+    return estimates
+
+
+def selection_correlations(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
+    """Spearman correlation at one rung of Finnish accuracy with what a setting without Finnish labels would choose by."""
+    found = []
+    for criterion in (ENGLISH_DEV, PIVOT_DEV):
+        usable = [point for point in points if criterion in selection_scores(point)]
+        first = np.array([selection_scores(point)[criterion] for point in usable])
+        name = f"rank_correlation/{criterion}/{FI_ACCURACY}"
+        found += _correlation(name, usable, first, values_of(usable, FI_ACCURACY), sampling)
+    return found
+
+
+def dev_test_correlations(
+    points: Sequence[Point], test_scores: Mapping[str, Mapping[str, float]], sampling: Sampling
+) -> list[Estimate]:
+    """Spearman correlation of dev and test at one rung, when the test data were opened.
+
+    Args:
+        points: of one rung.
+        test_scores: trial to outcome (`fi_accuracy`, targets) to percent on test, at that rung.
+        sampling: draws and level.
+    """
+    found = []
+    for outcome in (FI_ACCURACY, *target_names(points)):
+        usable = [point for point in points if outcome in test_scores.get(point.trial_id, {})]
+        test = np.array([test_scores[point.trial_id][outcome] for point in usable])
+        found += _correlation(
+            f"rank_correlation/dev - test/{outcome}", usable, values_of(usable, outcome), test, sampling
+        )
+    return found
+
+
+def _correlation(name: str, points: Sequence[Point], first: Array, second: Array, sampling: Sampling) -> list[Estimate]:
+    if len(points) < MIN_TRIALS or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return []
+    value = float(stats.spearmanr(first, second).statistic)
+    one_seed = len({point.seed for point in points}) < 2
+    draws = np.empty(0) if one_seed else weighted_spearman(resample(points, sampling, pooled=True).both, first, second)
+    return [percentile_estimate(name, value, draws, points, sampling, ONE_SEED if one_seed else "")]
+
+
+def weighted_spearman(weights: Array, first: Array, second: Array) -> Array:
+    """Spearman correlation of each draw, where a point that is drawn twice counts as two tied ones."""
+    ranks = [_weighted_ranks(weights, values) for values in (first, second)]
+    total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    left, right = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
+    spread = np.sqrt((weights * left**2).sum(axis=1) * (weights * right**2).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(spread > 1e-12, (weights * left * right).sum(axis=1) / spread, np.nan))
+
+
+def _weighted_ranks(weights: Array, values: Array) -> Array:
+    _, inverse = np.unique(values, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
+    tied = np.add.reduceat(weights[:, order], starts, axis=1)
+    return np.asarray((np.cumsum(tied, axis=1) - tied / 2)[:, inverse], dtype=np.float64)

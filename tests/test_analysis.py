@@ -94,7 +94,9 @@ def test_standard_error_equals_statsmodels_mixed_model():
     effects = {"subset": [subsets.index(p.tasks) for p in points], "seed": [p.seed for p in points]}
     parts = [np.eye(max(column) + 1)[column] for column in effects.values()]
     model = sm.MixedLM(
-        values, np.ones((len(values), 1)), groups=np.ones(len(values)),
+        values,
+        np.ones((len(values), 1)),
+        groups=np.ones(len(values)),
         exog_vc=sm.regression.mixed_linear_model.VCSpec(list(effects), [[[]], [[]]], [[parts[0]], [parts[1]]]),
     )
     fitted = model.fit(reml=True)

@@ -3,7 +3,6 @@
 points      trials at their rungs, and the weights that stopping gives them
 crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form
 effects     cells and their differences, Holm, robustness
-items       how much of an estimate hangs on the sample of evaluated items
 bootstrap   the crossed bootstrap
 curves      scaling curves over tasks and over examples
 regression  contributions of tasks by regression on membership

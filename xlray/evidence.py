@@ -67,7 +67,7 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
     sampling = sampling or Sampling()
     results = load_results(directory)
     journal = read_journal(results.directory / "journal")
-    points = collect_points(results)
+    points = collect_points(results, journal)
     usable = [index for index in {point.rung_index for point in points} if estimable(points, index)]
     # The deepest rung with two cells, for the question is about differences; else the deepest with anything.
     compared = [index for index in usable if len({point.cell for point in estimable(points, index)}) > 1]

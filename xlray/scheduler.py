@@ -227,13 +227,13 @@ def next_trials(order: Sequence[str], found: Standings) -> list[str]:
     Promoted ones first, those at higher rungs before others (Li et al. 2020); then those that had been started; then in
     the order of the plan.
     """
-    waiting = [name for name in order if name in found.trials and found.trials[name].status == "created"]
-
-    def rank(name: str) -> tuple[int, bool]:
-        standing = found.trials[name]
-        return (-max(standing.promoted, default=-1), standing.num_attempts == 0)
-
-    return sorted(waiting, key=rank)
+    begun: list[str] = []
+    fresh: list[str] = []
+    for name in order:
+        standing = found.trials.get(name)
+        if standing is not None and standing.status == "created":
+            (begun if standing.num_attempts or standing.promoted else fresh).append(name)
+    return sorted(begun, key=lambda name: -max(found.trials[name].promoted, default=-1)) + fresh
 
 
 def replay(journal: Iterable[Entry], stopping: Stopping, last_rung_index: int) -> list[str]:

@@ -44,3 +44,15 @@ def test_three_trials_that_fail_alike_share_their_error():
     assert common_error(alike[:2]) is None
     assert common_error([*alike[:2], "KeyError: 'x'"]) is None
     assert common_error(["KeyError: 'x'", *alike]) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "The actor died unexpectedly before finishing this task.\nThe actor is dead because its worker process has died.",
+        "ray.train.WorkerGroupError: Training failed due to worker errors:\nA worker health check failed.\nWorker info:",
+    ],
+)
+def test_the_words_of_ray_for_a_killed_process_are_known(error):
+    hint = "(1) the process was killed by the OOM killer due to high memory usage ... to prevent node deaths"
+    assert classify(f"{error} {hint}") == "process"

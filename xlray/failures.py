@@ -14,7 +14,8 @@ KINDS = (
     ("node", r"[Nn]ode has died|node was (?:terminated|preempted|lost)|NodeDiedError|PreemptionError|preempted"),
     (
         "process",
-        r"ActorDiedError|RayActorError|WorkerCrashedError|WorkerHealthCheck|StartupTimeoutError|StartupFailedError"
+        r"[Aa]ctor (?:died|is dead)|worker process has died|health check failed"
+        r"|ActorDiedError|RayActorError|WorkerCrashedError|WorkerHealthCheck|StartupTimeoutError|StartupFailedError"
         r"|[Cc]onnection (?:closed|reset|refused)|Broken pipe|NCCL(?:Hang)?Error|NCCL error|the trial's process died",
     ),
 )

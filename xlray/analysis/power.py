@@ -87,10 +87,10 @@ def _noncentrality(freedom: float, level: float, power: float) -> float:
     critical = float(stats.t.ppf((1 + level) / 2, freedom))
 
     def lack(shift: float) -> float:
-        found = stats.nct.sf(critical, freedom, shift) + stats.nct.cdf(-critical, freedom, shift)
-        return float(found) - power
+        return float(stats.nct.sf(critical, freedom, shift)) - power  # the other tail is nothing at such shifts
 
-    return float(optimize.brentq(lack, 1e-6, 10 * (critical + 5)))
+    beyond = critical + 2 * float(stats.t.ppf((1 + power) / 2, freedom))
+    return float(optimize.brentq(lack, 1e-6, beyond))
 
 
 def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | None:

@@ -1,0 +1,20 @@
+import pytest
+from statsmodels.stats.power import TTestPower
+
+from xlray import analysis
+from xlray.canonical import InputError
+
+
+@pytest.mark.parametrize("num_seeds", [3, 6, 20])
+def test_with_seeds_alone_it_is_the_paired_t_test_of_statsmodels(num_seeds):
+    seeds_only = analysis.Variances(subset=0.0, seed=0.5, trial=0.0)  # a difference of two cells has variance 1
+    found = analysis.minimum_detectable_effect(1, num_seeds, seeds_only)
+    assert found == pytest.approx(TTestPower().solve_power(nobs=num_seeds, power=0.8, alpha=0.05), rel=1e-3)
+
+
+def test_more_seeds_and_subsets_find_less_and_one_seed_nothing():
+    few, many = analysis.minimum_detectable_effect(6, 3), analysis.minimum_detectable_effect(12, 5)
+    assert 0 < many < few
+    assert analysis.minimum_detectable_effect(12, 1) is None
+    with pytest.raises(InputError, match="num_subsets >= 1"):
+        analysis.minimum_detectable_effect(0, 3)

@@ -18,7 +18,9 @@ sweep = Sweep(
         tasks=("mini_text",), architecture=Architecture(32, 1, 2, 64, 1000, 130), num_examples=64, batch_size=32
     ),
     measure=(Subset(("mini_topic_en",)),),
-    intermediate=Intermediate(rungs=(64,), batch_size=16, learning_rate=1e-3, warmup_examples=32, max_length=64),
+    intermediate=Intermediate(
+        rungs=(64,), batch_size=16, learning_rate=1e-3, warmup_examples=32, max_length=64, stride=32
+    ),
     targets=(Target("mini_udpos", num_examples=64, batch_size=16, learning_rate=1e-3),),
     execution=Execution(num_workers=1, micro_batch_tokens=1024, checkpoint_every_steps=2),
 )

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from xlray import subsets
     from xlray.api import SweepResults, load_results, run
     from xlray.canonical import InputError
-    from xlray.config import Execution, Stopping, Sweep, Trial, TrialConfig
+    from xlray.config import Execution, Search, Stopping, Sweep, Trial, TrialConfig
     from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Subset, Target
     from xlray.tasks import Task, pools
 
@@ -24,6 +24,7 @@ __all__ = [
     "InputError",
     "Intermediate",
     "Pretraining",
+    "Search",
     "Stopping",
     "Subset",
     "Sweep",
@@ -42,7 +43,7 @@ _MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.subsets"}
 _HOMES = {
     "api": ("SweepResults", "load_results", "run"),
     "canonical": ("InputError",),
-    "config": ("Execution", "Stopping", "Sweep", "Trial", "TrialConfig"),
+    "config": ("Execution", "Search", "Stopping", "Sweep", "Trial", "TrialConfig"),
     "tasks": ("Task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

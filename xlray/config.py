@@ -144,6 +144,35 @@ class Stopping:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Adaptive search for the best subset: proposed from the scores so far, once the sweep's own trials are started.
+
+    What was chosen for its score is no sample: reports estimate nothing from these trials. They run as `explore` trials do.
+
+    Attributes:
+        pool: names of the tasks to choose from.
+        sizes: numbers of tasks that a subset may have.
+        num_trials: proposals in all; seeds take turns.
+        method: "surrogate" (linear in membership, Thompson sampling) or "optuna" (TPE).
+        seed: of the draws.
+    """
+
+    pool: tuple[str, ...]
+    sizes: tuple[int, ...]
+    num_trials: int
+    method: str = "surrogate"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self, "Search")
+        require(len(set(self.pool)) == len(self.pool), "tasks of the pool are distinct", self.pool, "Search")
+        sizes_fit = bool(self.sizes) and all(1 <= size <= len(self.pool) for size in self.sizes)
+        require(sizes_fit, f"1 <= size <= {len(self.pool)} (the pool)", self.sizes, "Search")
+        require(self.num_trials >= 1, "num_trials >= 1", self.num_trials, "Search")
+        require(self.method in ("surrogate", "optuna"), "method in ('surrogate', 'optuna')", self.method, "Search")
+
+
+@dataclass(frozen=True)
 class Sweep:
     """One question: which subsets, how many seeds, which recipes, how executed.
 
@@ -156,6 +185,7 @@ class Sweep:
         select_by: the dev scores by which `explore` trials are ranked and stopped, as the mean over the trained targets:
             "finnish-dev" (an oracle: real zero-shot transfer has no Finnish labels), "pivot-dev" (`Target.pivots`) or
             "english-dev". `fi_accuracy` is Finnish dev in any case.
+        search: proposes further subsets from the scores so far; see `Search`.
         drop_overlap: leave training examples out of which a text is in the Finnish target data.
         own_tasks: `xlray.tasks.Task` values of the sweep's own, named like those of the registry. What they hold enters
             every phase's identity; that they are defined here does not.
@@ -177,6 +207,7 @@ class Sweep:
     drop_overlap: bool = True
     own_tasks: tuple[Any, ...] = ()
     select_by: str = "finnish-dev"
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         where = f"Sweep({self.name!r})"
@@ -226,6 +257,12 @@ class Sweep:
             self.precision,
             tuple(sorted(subset.caps)),
         )
+
+    @property
+    def pool(self) -> tuple[str, ...]:
+        """Every intermediate task that a trial may be trained on, sorted."""
+        listed = {name for subset in (*self.measure, *self.explore) for name in subset.tasks}
+        return tuple(sorted(listed | set(self.search.pool if self.search is not None else ())))
 
     def basis(self, rung_index: int) -> str:
         """What the scores of a rung are means of: two scores rank against one another only if this is equal."""

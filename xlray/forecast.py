@@ -12,6 +12,7 @@ from xlray.costs import Cost, Rates, num_parameters, phase_cost, rates_of
 from xlray.journal import read_journal
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
+from xlray.proposals import with_proposed, with_stand_ins
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.store import Store
 
@@ -75,7 +76,9 @@ class Forecast:
 
 
 def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
-    """Cost every phase and play the schedule."""
+    """Cost every phase and play the schedule, with stand-ins for the trials that a search will propose."""
+    journal = read_journal(store.root / "sweeps" / plan.sweep.name / "journal")
+    plan = with_stand_ins(with_proposed(plan, journal), journal)
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from xlray.canonical import InputError
@@ -21,6 +21,7 @@ from xlray.phases import (
     phase_hash,
 )
 from xlray.recipes import KNOWN_ARCHITECTURES, Architecture, Encoder, Pretraining, Target
+from xlray.search import check_search
 from xlray.sources import (
     Sources,
     encoder_folder,
@@ -87,6 +88,7 @@ def plan_sweep(
             lengths that do not fit, roles that do not fit.
     """
     sources = Sources(data_dir, own_tasks(sweep), root, skip_bad_examples, assume=assume_sizes)
+    check_search(sweep)
     _check_roles(sweep, sources)
     # With sizes alone there are no texts to look for in one another.
     sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap and not assume_sizes else None
@@ -100,14 +102,19 @@ def plan_sweep(
     shared: tuple[Spec, ...] = ()
     if isinstance(sweep.encoder, Pretraining):
         shared = pretraining_phases(sweep.encoder, sources, sweep)
-        start = phase_hash(shared[-1])
     else:
         encoder = encoder_spec(sweep.encoder, folder)
-        start = phase_hash(encoder)
-    trials = sweep.trials()
-    measures = {target.task: _measure(target, sources) for target in sweep.targets}
-    phases = {trial.trial_id: trial_phases(trial.config, start, sources, measures) for trial in trials}
-    return SweepPlan(sweep, trials, encoder, folder, shared, phases, sources, architecture)
+    return with_trials(SweepPlan(sweep, (), encoder, folder, shared, {}, sources, architecture), sweep.trials())
+
+
+def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
+    """The plan with further trials; those that it has already are passed over."""
+    root = plan.shared[-1] if plan.shared else plan.root
+    assert root is not None
+    measures = {target.task: _measure(target, plan.sources) for target in plan.sweep.targets}
+    new = {trial.trial_id: trial for trial in trials if trial.trial_id not in plan.phases}
+    phases = {key: trial_phases(t.config, phase_hash(root), plan.sources, measures) for key, t in new.items()}
+    return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
 
 
 def _check_roles(sweep: Sweep, sources: Sources) -> None:
@@ -115,19 +122,18 @@ def _check_roles(sweep: Sweep, sources: Sources) -> None:
         task = sources.task(target.task)
         if task.role != "target":
             raise InputError(f"targets: task {target.task!r} must be a target, but its role is {task.role!r}.")
-    for subset in (*sweep.measure, *sweep.explore):
-        for name in subset.tasks:
-            task = sources.task(name)
-            if task.role == "target":
-                raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
-            if task.kind == "retrieval":
-                raise InputError(f"subsets: task {name!r} is evaluation only and cannot be trained on.")
+    for name in sweep.pool:
+        task = sources.task(name)
+        if task.role == "target":
+            raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
+        if task.kind == "retrieval":
+            raise InputError(f"subsets: task {name!r} is evaluation only and cannot be trained on.")
 
 
 def _check_signal(sweep: Sweep, sources: Sources) -> None:
     """Pivots must be languages that a target can be evaluated in and nothing is trained in; what ranks must be there."""
     labelled: dict[str, str] = {}
-    for name in sorted({name for subset in (*sweep.measure, *sweep.explore) for name in subset.tasks}):
+    for name in sweep.pool:
         task = sources.task(name)
         if task.kind != "mlm":
             labelled |= dict.fromkeys(task.languages, name)

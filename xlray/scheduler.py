@@ -107,7 +107,7 @@ class Standings:
         known = standing.rungs.get(index)
         standing.rungs[index] = entry
         ranks = known is not None and known.get("basis") == basis
-        if not ranks and entry.get("role") == "explore" and isinstance(score, (int, float)) and math.isfinite(score):
+        if not ranks and entry.get("role") != "measure" and isinstance(score, (int, float)) and math.isfinite(score):
             ranked = self.ranked.setdefault((entry["cell"], index), [])
             bisect.insort(ranked, (-float(score), entry["trial_id"]))
 

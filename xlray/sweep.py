@@ -26,9 +26,11 @@ from xlray.leases import Leases
 from xlray.phases import DataSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
+from xlray.proposals import pool_specs, propose, with_proposed
 from xlray.queue import tune
 from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
+from xlray.search import next_trial
 from xlray.session import num_slots, ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.storage import send, working_folder
@@ -72,10 +74,18 @@ def run(
     with exclusive(directory / "journal"):
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
+<<<<<<< HEAD
         send(root, [directory / "sweep.json"])
         is_open = driver.open(read_journal(directory / "journal"))
         listener({"event": "stage", "stage": "planned", "trials": len(plan.trials)})
         if is_open:
+=======
+        journal = read_journal(directory / "journal")
+        driver.plan = with_proposed(plan, journal)
+        is_open = driver.open(journal)
+        listener({"event": "stage", "stage": "planned", "trials": len(driver.plan.trials)})
+        if is_open or next_trial(sweep, driver.journal) is not None:
+>>>>>>> fe13c27 (A search proposes subsets from the journal: linear surrogate with Thompson sampling, or Optuna's TPE)
             _compute(driver, address)
         driver.close()
         write_results(driver.plan, driver.store)
@@ -117,7 +127,7 @@ def _compute(driver: Driver, address: str | None) -> None:
     with ray_session(plan.sweep.execution, address):
         driver.num_slots = num_slots(plan.sweep.execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
-        folders = prepare_data(plan, store, wanted, vocabulary, driver.listener)
+        folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
         stage = ""
 
         def write(name: str, phases: Sequence[PlannedPhase]) -> None:
@@ -128,7 +138,16 @@ def _compute(driver: Driver, address: str | None) -> None:
                 driver.listener({"event": "stage", "stage": stage})
 
         driver.write_job = write
+        driver.propose = _propose
         tune(driver)
+
+
+def _propose(driver: Driver) -> bool:
+    """Admit the next trial of the search, if there is one."""
+    more = propose(driver.plan, driver.journal)
+    if more is not None:
+        driver.admit(more.trials[-1], more.phases[more.trials[-1].trial_id])
+    return more is not None
 
 
 def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener) -> Vocabulary:

@@ -1,0 +1,146 @@
+"""Which subset to try next: a pure function of what the journal says. For the best subset, not for estimates."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xlray.canonical import InputError
+from xlray.config import Search, Sweep, Trial
+from xlray.recipes import Subset
+
+SOURCE = "search"  # the second half of the cells of proposed trials, and their role
+NOISE = 0.5  # standard deviation of a score about the linear surrogate, that of all scores being 1
+ATTEMPTS = 200
+
+Tried = tuple[frozenset[str], float]
+
+
+def check_search(sweep: Sweep) -> None:
+    """Raise `InputError` where a search cannot be made: names of its own, or a package that is missing."""
+    if sweep.search is None:
+        return
+    if any(subset.source == SOURCE for subset in (*sweep.measure, *sweep.explore)):
+        raise InputError(
+            f"Sweep({sweep.name!r}): the source {SOURCE!r} is that of proposed subsets, but a subset has it."
+        )
+    if sweep.search.method == "optuna" and importlib.util.find_spec("optuna") is None:
+        raise InputError("search: method 'optuna' needs the package optuna, but it is not installed.")
+
+
+def proposed(sweep: Sweep, journal: Iterable[Mapping[str, Any]]) -> tuple[Trial, ...]:
+    """The trials that the journal says were proposed, in order."""
+    entries = [e for e in journal if e["event"] == "created" and e.get("role") == SOURCE]
+    return tuple(_trial(sweep, tuple(e["tasks"]), int(e["seed"]), i) for i, e in enumerate(entries))
+
+
+def next_trial(sweep: Sweep, journal: Sequence[Mapping[str, Any]]) -> Trial | None:
+    """The trial to propose next; None once there are as many as the search may make.
+
+    Seeds take turns. A subset that its seed has tried already is not proposed again.
+    """
+    search = sweep.search
+    if search is None:
+        return None
+    before = proposed(sweep, journal)
+    if len(before) >= search.num_trials:
+        return None
+    number, seed = len(before), sweep.seeds[len(before) % len(sweep.seeds)]
+    created = [e for e in journal if e["event"] == "created" and int(e["seed"]) == seed]
+    known = {frozenset(e["tasks"]) for e in created}
+    draw = int(hashlib.sha256(f"{search.seed}/{number}".encode()).hexdigest()[:15], 16)
+    propose = propose_optuna if search.method == "optuna" else propose_surrogate
+    tasks = propose(search, observations(journal, search), known, draw)
+    return None if tasks is None else _trial(sweep, tasks, seed, number)
+
+
+def _trial(sweep: Sweep, tasks: Sequence[str], seed: int, position: int) -> Trial:
+    subset = Subset(tuple(sorted(tasks)), SOURCE, None, position)
+    return Trial(sweep.trial_config(subset, seed), SOURCE, subset)
+
+
+def observations(journal: Iterable[Mapping[str, Any]], search: Search) -> list[Tried]:
+    """What is known of subsets of the pool, in the journal's order: each trial's mean score above its rungs' means.
+
+    Scores of different rungs are not comparable, so each counts from the mean of its rung and basis; a score that is no
+    number counts for nothing.
+    """
+    tasks: dict[str, frozenset[str]] = {}
+    scores: dict[str, dict[tuple[int, Any], float]] = {}
+    for entry in journal:
+        if entry["event"] == "created":
+            tasks[entry["trial_id"]] = frozenset(entry["tasks"])
+        elif entry["event"] == "rung" and isinstance(entry["score"], (int, float)) and math.isfinite(entry["score"]):
+            place = (entry["rung_index"], entry.get("basis"))
+            scores.setdefault(entry["trial_id"], {})[place] = float(entry["score"])
+    inside = {t: s for t, s in scores.items() if t in tasks and tasks[t] <= set(search.pool)}
+    rungs: dict[tuple[int, Any], list[float]] = {}
+    for found in inside.values():
+        for place, score in found.items():
+            rungs.setdefault(place, []).append(score)
+    means = {place: float(np.mean(values)) for place, values in rungs.items()}
+    return [(tasks[t], float(np.mean([v - means[place] for place, v in s.items()]))) for t, s in inside.items()]
+
+
+def propose_surrogate(
+    search: Search, tried: Sequence[Tried], known: set[frozenset[str]], draw: int
+) -> tuple[str, ...] | None:
+    """Thompson sampling (Thompson 1933) over a Bayesian linear model of membership.
+
+    Each task adds its own weight to the score (as in Li, Nguyen and Zhang 2023); weights are normal a priori, so that the
+    first proposals are random. One sample of the posterior is drawn, and the subset that is best under it proposed.
+    """
+    pool = sorted(search.pool)
+    x = np.array([[name in tasks for name in pool] for tasks, _ in tried], dtype=float).reshape(len(tried), len(pool))
+    y = np.array([value for _, value in tried])
+    spread = float(y.std()) if len(y) > 1 and y.std() > 0 else 1.0
+    design = np.column_stack([x, np.ones(len(tried))])  # the last column is the level
+    precision = np.eye(len(pool) + 1) + design.T @ design / NOISE**2
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ design.T @ (y / spread) / NOISE**2
+    random = np.random.Generator(np.random.PCG64(draw))
+    root = np.linalg.cholesky((covariance + covariance.T) / 2)
+    for _ in range(ATTEMPTS):
+        weights = (mean + root @ random.standard_normal(len(pool) + 1))[:-1]
+        order = np.argsort(-weights, kind="stable")
+        size = max(search.sizes, key=lambda k: float(weights[order[:k]].sum()))
+        tasks = frozenset(pool[i] for i in order[:size])
+        if tasks not in known:
+            return tuple(sorted(tasks))
+    return None
+
+
+def propose_optuna(
+    search: Search, tried: Sequence[Tried], known: set[frozenset[str]], draw: int
+) -> tuple[str, ...] | None:
+    """Optuna's TPE (Bergstra et al. 2011) over one yes or no for each task, told all that was tried.
+
+    A choice whose size is not asked for is taken to the nearest one that is, by tasks drawn at random.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    pool = sorted(search.pool)
+    kinds: dict[str, Any] = {name: optuna.distributions.CategoricalDistribution((False, True)) for name in pool}
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=draw % 2**32))
+    for tasks, value in tried:
+        params = {name: name in tasks for name in pool}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=value))
+    random = np.random.Generator(np.random.PCG64(draw))
+    for _ in range(ATTEMPTS):
+        params = study.ask(kinds).params
+        inside = [name for name in pool if params[name]]
+        outside = [name for name in pool if not params[name]]
+        size = min(search.sizes, key=lambda k: (abs(k - len(inside)), k))
+        for _ in range(len(inside) - size):
+            inside.pop(int(random.integers(len(inside))))
+        for _ in range(size - len(inside)):
+            inside.append(outside.pop(int(random.integers(len(outside)))))
+        if frozenset(inside) not in known:
+            return tuple(sorted(inside))
+    return None

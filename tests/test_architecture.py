@@ -16,7 +16,7 @@ LAYERS = [
     "canonical", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
-    "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
+    "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
     "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "unseal", "summaries",
     "drawing", "figures", "task_figures", "page", "report", "compare", "bench", "bench_scheduler",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",

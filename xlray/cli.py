@@ -28,7 +28,7 @@ from xlray.report_commands import compare, report
 from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
 from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
-from xlray.trial_commands import export_model
+from xlray.trial_commands import export_model, retry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +50,7 @@ app.command()(plan)
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
-for command in (report, compare, export_predictions, export_model, why, rerun):
+for command in (report, compare, export_predictions, export_model, retry, why, rerun):
     app.command(command.__name__.replace("_", "-"))(command)
 app.command("gc")(collect_garbage)
 

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xlray.progress import TrialState, Watch, Work, clock, time_left_s
+from xlray.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
 
 PLAIN_EVERY_S = 20.0
 REFRESH_PER_S = 2.0
@@ -173,6 +173,10 @@ class LiveView:
             self._enter_stage(entry)
         else:
             self.journal.append({**entry, "time": entry.get("time", time.time())})
+        if event == "created":
+            self.watch.work = with_created(self.watch.work, entry)
+        elif event == "running" and "trial_id" in entry:
+            self.watch.work = with_phases(self.watch.work, entry["trial_id"])
         line = self.describe(entry)
         if line and (self._live is None or event in ("failed", "retried", "halted")):
             self.console.print(

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,23 @@ def read_work(directory: Path) -> tuple[Work, list[dict[str, Any]]]:
         tuple(trials.values()),
     )
     return work, journal
+
+
+def with_created(work: Work, entry: Mapping[str, Any]) -> Work:
+    """The work with a trial that was proposed while the sweep ran; its phases are those of its job, once written."""
+    trial_id, seed, num_tasks = entry["trial_id"], int(entry["seed"]), len(entry["tasks"])
+    if any(trial.trial_id == trial_id for trial in work.trials):
+        return work
+    title = f"{num_tasks}tasks-s{seed}-{trial_id}"
+    trial = TrialWork(trial_id, title, entry["role"], entry["cell"], num_tasks, seed)
+    return replace(work, trials=(*work.trials, trial))
+
+
+def with_phases(work: Work, trial_id: str) -> Work:
+    """The work with the phases of a trial that was created while the sweep ran, now that its job is written."""
+    phases = phases_of_job(work.directory / "jobs" / f"{trial_id}.json")
+    trials = (replace(t, phases=phases) if t.trial_id == trial_id and not t.phases else t for t in work.trials)
+    return replace(work, trials=tuple(trials))
 
 
 def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:

@@ -93,6 +93,8 @@ class Standings:
         elif event == "retried":
             standing.status, standing.error = "created", entry.get("error", "") or ""
             standing.failures[entry["kind"]] = standing.failures.get(entry["kind"], 0) + 1
+            if "rung_index" in entry:  # opened again by hand: what was decided at that rung holds it no more
+                standing.promoted.add(entry["rung_index"])
         elif event in ("created", "running", "paused", "interrupted", "finished", "stopped", "failed"):
             standing.status, standing.error = event, entry.get("error", "") or ""
             standing.num_attempts += event == "running"

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from xlray import cli
+from xlray.canonical import InputError
+from xlray.config import Stopping
+from xlray.driver import outcome
+from xlray.journal import append, exclusive, read_journal
+from xlray.reopening import reopen
+from xlray.scheduler import passed, replay, standings
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """One trial of each kind of end."""
+    folder = tmp_path / "sweeps" / "demo"
+    journal = folder / "journal"
+    ends = {"failed": 0, "stopped": 1, "finished": 2, "diverged": 1}
+    for name, rungs in ends.items():
+        place = {"trial_id": name, "cell": name, "role": "explore"}
+        append(journal, {"event": "created", **place, "tasks": [], "seed": 0})
+        append(journal, {"event": "running", "trial_id": name})
+        for index in range(rungs):
+            reason = {"stopped": "below the cut", "diverged": "diverged"}.get(name, "above the cut")
+            decision = "continue" if reason == "above the cut" else "stop"
+            entry = {"decision": decision, "reason": reason, "cutoff": None, "probability": 0.2, "score": 1.0}
+            append(journal, {"event": "rung", **place, "rung": 64, "rung_index": index, **entry})
+        append(journal, {"event": "stopped" if name == "diverged" else name, "trial_id": name, "error": "why"})
+    return folder
+
+
+def test_a_failed_trial_is_open_again(directory):
+    assert reopen(directory, "failed")["kind"] == "asked"
+    standing = standings(read_journal(directory / "journal")).trials["failed"]
+    assert (standing.status, standing.error) == ("created", "")
+
+
+def test_a_stopped_trial_goes_on_beyond_the_rung_where_it_stopped(directory):
+    reopen(directory, "stopped")
+    journal = read_journal(directory / "journal")
+    standing = standings(journal).trials["stopped"]
+    assert standing.status == "created" and passed(standing, 0)
+    assert outcome(standing, 1) == "interrupted"  # open: not at its end, and not stopped
+    own = [e for e in journal if e["event"] == "retried"]
+    assert replay(own, Stopping(), 1) == []  # a decision by hand is none of the scheduler's
+
+
+def test_what_would_change_nothing_is_refused(directory):
+    for trial, message in (("finished", "but is finished"), ("diverged", "would give the same")):
+        with pytest.raises(InputError, match=message):
+            reopen(directory, trial)
+    with exclusive(directory / "journal"), pytest.raises(InputError, match="another process runs this sweep"):
+        reopen(directory, "failed")
+
+
+def test_the_command_prints_one_document_and_knows_trials_by_their_beginning(directory, capfd):
+    storage = ("--storage", str(directory.parents[1]))
+    assert cli.main(["retry", "demo", "fail", *storage, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["trial_id"] == "failed"
+    for name in ("failde", "f"):
+        code = cli.main(["retry", "demo", name, *storage])
+        error = capfd.readouterr().err
+        assert code == 2 and error.count("\n") == 1, error
+    assert "must name one trial" in error

@@ -1,0 +1,36 @@
+"""A failed or stopped trial opened again by hand: one entry of the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xlray.canonical import InputError
+from xlray.journal import append, exclusive, read_journal
+from xlray.scheduler import standings
+
+
+def reopen(directory: Path, trial_id: str) -> dict[str, Any]:
+    """Open a trial again: the next run of the sweep goes on with it, a stopped one beyond the rung where it stopped.
+
+    Args:
+        directory: `<storage>/sweeps/<name>`.
+
+    Returns:
+        the entry of the journal.
+
+    Raises:
+        InputError: the sweep runs now, or the trial has not failed or stopped, or trying again would give the same.
+    """
+    with exclusive(directory / "journal"):
+        standing = standings(read_journal(directory / "journal")).trials[trial_id]
+        where = f"{directory.name}: trial {trial_id}"
+        if standing.status not in ("failed", "stopped", "paused"):
+            raise InputError(f"{where} must have failed or been stopped to be opened again, but is {standing.status}.")
+        entry: dict[str, Any] = {"event": "retried", "trial_id": trial_id, "kind": "asked", "error": ""}
+        if standing.status != "failed" and standing.rungs:
+            last = max(standing.rungs)
+            if standing.rungs[last]["reason"] == "diverged":
+                raise InputError(f"{where} must not have diverged to be opened again: its phases would give the same.")
+            entry["rung_index"] = last
+        return append(directory / "journal", entry)

@@ -16,7 +16,7 @@ LAYERS = [
     "canonical", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
-    "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "queue", "sweep",
+    "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "queue", "sweep",
     "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "unseal", "summaries",
     "drawing", "figures", "task_figures", "page", "report", "compare", "bench", "bench_scheduler",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
@@ -25,7 +25,7 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "trial preparation session queue sweep bench",
+    "ray": "trial preparation session tracking queue sweep bench",
     "datasets": "tasks online bench",
     "torch": "batches model engine checkpoints evaluate interrupt train rerun bench",
     "deepspeed": "engine bench",

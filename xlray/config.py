@@ -185,6 +185,7 @@ class Sweep:
         select_by: the dev scores by which `explore` trials are ranked and stopped, as the mean over the trained targets:
             "finnish-dev" (an oracle: real zero-shot transfer has no Finnish labels), "pivot-dev" (`Target.pivots`) or
             "english-dev". `fi_accuracy` is Finnish dev in any case.
+        tracking: "mlflow" and "wandb", beside TensorBoard; their own environment variables say where to.
         search: proposes further subsets from the scores so far; see `Search`.
         drop_overlap: leave training examples out of which a text is in the Finnish target data.
         own_tasks: `xlray.tasks.Task` values of the sweep's own, named like those of the registry. What they hold enters
@@ -208,6 +209,7 @@ class Sweep:
     own_tasks: tuple[Any, ...] = ()
     select_by: str = "finnish-dev"
     search: Search | None = None
+    tracking: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"Sweep({self.name!r})"
@@ -223,6 +225,8 @@ class Sweep:
         require(self.clip_norm > 0, "clip_norm > 0", self.clip_norm, where)
         require(self.precision in ("fp32", "bf16"), "precision in ('fp32', 'bf16')", self.precision, where)
         require(self.select_by in SIGNALS, f"select_by in {SIGNALS}", self.select_by, where)
+        known = ("mlflow", "wandb")
+        require(all(name in known for name in self.tracking), f"tracking in {known}", self.tracking, where)
         bf16_at_zero = self.precision == "bf16" and self.execution.zero_stage == 0
         require(not bf16_at_zero, "bf16 needs zero_stage >= 1", self.execution.zero_stage, where)
 

@@ -165,11 +165,11 @@ def read_work(directory: Path) -> tuple[Work, list[dict[str, Any]]]:
 
 def with_created(work: Work, entry: Mapping[str, Any]) -> Work:
     """The work with a trial that was proposed while the sweep ran; its phases are those of its job, once written."""
-    trial_id, seed, num_tasks = entry["trial_id"], int(entry["seed"]), len(entry["tasks"])
+    trial_id, seed, num_tasks = entry["trial_id"], int(entry.get("seed", 0)), len(entry.get("tasks", ()))
     if any(trial.trial_id == trial_id for trial in work.trials):
         return work
     title = f"{num_tasks}tasks-s{seed}-{trial_id}"
-    trial = TrialWork(trial_id, title, entry["role"], entry["cell"], num_tasks, seed)
+    trial = TrialWork(trial_id, title, entry.get("role", ""), entry.get("cell", ""), num_tasks, seed)
     return replace(work, trials=(*work.trials, trial))
 
 

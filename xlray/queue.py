@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import ray.tune
-from ray.tune.logger import TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -22,6 +21,7 @@ from xlray.driver import LEASE_TTL_S, SHARED, Driver
 from xlray.jobs import trial_title
 from xlray.session import ask_to_stop, withdraw_request
 from xlray.storage import address
+from xlray.tracking import callbacks, parameters
 from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
@@ -40,7 +40,9 @@ class Queue(Searcher):  # type: ignore[misc]
         launch = self.driver.next()
         if launch is not None:
             jobs, stop = address(self.driver.directory / "jobs"), stop_key(self.driver)
-            return {"trial_id": launch.name, "run": launch.run, "jobs": jobs, "stop": stop}
+            job = {"trial_id": launch.name, "run": launch.run, "jobs": jobs, "stop": stop}
+            trial = self.driver.trials.get(launch.name)
+            return job if trial is None else {**job, **parameters(trial)}  # these are for trackers to show
         return str(Searcher.FINISHED) if self.driver.done() else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -110,11 +112,7 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self.driver.on_end(trial.config["trial_id"], error)
 
 
-def tune(
-    driver: Driver,
-    extra_callbacks: Sequence[ray.tune.Callback] = (),
-    function: Callable[[dict[str, Any]], None] = run_trial,
-) -> None:
+def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial) -> None:
     """Run the driver's queue to its end.
 
     Args:
@@ -150,7 +148,7 @@ def tune(
         run_config=ray.tune.RunConfig(
             name="tensorboard",
             storage_path=str(driver.directory),
-            callbacks=[events, TBXLoggerCallback(), *extra_callbacks],
+            callbacks=[events, *callbacks(driver.plan.sweep)],
             failure_config=ray.tune.FailureConfig(max_failures=0),
             verbose=0,
         ),

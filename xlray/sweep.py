@@ -36,6 +36,7 @@ from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
+from xlray.tracking import check_tracking, tensorboard
 
 
 def run(
@@ -60,6 +61,7 @@ def run(
     Raises:
         InputError: wrong use, before anything is started.
     """
+    check_tracking(sweep)
     root = working_folder(str(storage))
     check_writable(root)
     if plan is None:
@@ -70,22 +72,18 @@ def run(
     leases = Leases(root, f"sweep {sweep.name}", LEASE_TTL_S)
     driver = Driver(plan, Store(root), listener, leases, budget_hours=budget_hours)
     directory = driver.directory
+    tracked = tensorboard(sweep, directory, lambda trial_id: driver.trials[trial_id])
+    driver.listener = _both(listener, tracked)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "journal"):
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
-<<<<<<< HEAD
         send(root, [directory / "sweep.json"])
-        is_open = driver.open(read_journal(directory / "journal"))
-        listener({"event": "stage", "stage": "planned", "trials": len(plan.trials)})
-        if is_open:
-=======
         journal = read_journal(directory / "journal")
         driver.plan = with_proposed(plan, journal)
         is_open = driver.open(journal)
         listener({"event": "stage", "stage": "planned", "trials": len(driver.plan.trials)})
         if is_open or next_trial(sweep, driver.journal) is not None:
->>>>>>> fe13c27 (A search proposes subsets from the journal: linear surrogate with Thompson sampling, or Optuna's TPE)
             _compute(driver, address)
         driver.close()
         write_results(driver.plan, driver.store)
@@ -140,6 +138,14 @@ def _compute(driver: Driver, address: str | None) -> None:
         driver.write_job = write
         driver.propose = _propose
         tune(driver)
+
+
+def _both(first: Listener, second: Listener) -> Listener:
+    def listen(entry: dict[str, Any]) -> None:
+        first(entry)
+        second(entry)
+
+    return listen
 
 
 def _propose(driver: Driver) -> bool:

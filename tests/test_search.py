@@ -3,16 +3,19 @@ import itertools
 
 import numpy as np
 import pytest
+import test_driver
 
 from xlray.canonical import InputError
-from xlray.config import Search, Sweep
+from xlray.config import Search, Stopping, Sweep
 from xlray.recipes import Encoder, Subset
+from xlray.scheduler import replay
 from xlray.search import SOURCE, check_search, next_trial, observations, proposed
 
 POOL = tuple(f"task{i:02}" for i in range(12))
 SEARCH = Search(POOL, (3, 4), 40)
 SWEEP = Sweep("s", Encoder("encoder"), measure=(Subset(()),), seeds=(0,), search=SEARCH)
 METHODS = ("surrogate", "optuna")
+stored_scores = test_driver.stored_scores  # a fixture that every test gets
 
 
 def with_search(**changes):
@@ -176,3 +179,45 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
     assert [trials[t.trial_id]["role"] for t in first] == [SOURCE, SOURCE]
     events = [e for e in read_journal(directory / "journal") if e["event"] == "running" and "trial_id" in e]
     assert len(events) == 4  # nothing ran twice
+
+
+def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, monkeypatch):
+    """Through the driver, without Ray: proposed one by one, journalled, scored, rebuilt by a second driver."""
+    from xlray.journal import read_journal
+    from xlray.proposals import with_proposed
+    from xlray.sweep import _propose
+
+    def with_trials(plan, trials):
+        new = {t.trial_id: test_driver.phases_of(" ".join(t.config.tasks)) for t in trials}
+        return dataclasses.replace(plan, trials=(*plan.trials, *trials), phases={**plan.phases, **new})
+
+    monkeypatch.setattr("xlray.proposals.with_trials", with_trials)
+    search = Search(("task0", "a", "b", "c"), (1, 2), 4)
+    plan = test_driver.make_plan(["x"], stopping=Stopping(survival_probability=0.0), search=search)
+
+    def drive(limit):
+        journal = read_journal(tmp_path / "sweeps" / "s" / "journal")
+        driver = test_driver.make_driver(tmp_path, with_proposed(plan, journal), storage, num_slots=1)
+        driver.propose = _propose
+        started = []
+        while len(started) < limit and (launch := driver.next()) is not None:
+            started.append(launch.name)
+            for index in (0, 1):
+                test_driver.finish(driver, launch.name, index + 1)
+                if test_driver.report(driver, launch.name, index, 50.0 + len(started)) != "continue":
+                    break
+            driver.on_end(launch.name, None)
+        assert len(started) == limit or driver.done()
+        driver.close()
+        return driver, started
+
+    storage = test_driver.Storage(tmp_path)
+    _, one = drive(3)
+    second, two = drive(99)
+    assert len(one) == 3 and len(two) == 2 and len({*one, *two}) == 5
+    assert one[0] == plan.trials[0].trial_id
+    trials = proposed(plan.sweep, second.journal)
+    assert [t.trial_id for t in trials] == [*one[1:], *two]
+    assert {second.found.trials[t.trial_id].status for t in trials} <= {"finished", "stopped"}
+    assert {t.role for t in second.plan.trials} == {"explore", SOURCE}
+    assert replay(second.journal, plan.sweep.stopping, 1) == []

@@ -41,7 +41,7 @@ def test_event_files_hold_curves_and_a_session_of_hparams_for_each_rung(tmp_path
             start = metadata.parse_session_start_info_plugin_data(
                 content["_hparams_/session_start_info"].plugin_data.content
             )
-            found = {k: v.number_value or v.string_value for k, v in start.hparams.items()}
+            found = {k: getattr(v, v.WhichOneof("kind")) for k, v in start.hparams.items()}
             assert (found["num_tasks"], found["rung"]) == (len(trial.config.tasks), number)
             assert (found["cell"], found["role"]) == (trial.cell, "measure")
             experiment = metadata.parse_experiment_plugin_data(content["_hparams_/experiment"].plugin_data.content)

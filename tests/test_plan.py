@@ -294,7 +294,7 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     expected = sum(rate.get(s.kind, 0.0) * costs[s.key].flops for s in rest) / 3600
     assert found["device_hours_at_most"] == pytest.approx(expected)
     assert found["device_hours_source"].startswith("measured here for cooldown, pretrain, retrieval, target, trunk")
-    assert 0 < found["device_hours"] <= found["device_hours_at_most"]
+    assert 0 < found["device_hours"] <= found["device_hours_at_most"] * (1 + 1e-9)  # sums in another order
 
 
 def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):

@@ -441,8 +441,9 @@ def test_the_journal_tells_the_latest_status(tmp_path):
     append(folder / "journal", {"event": "failed", "trial_id": trials[0], "error": "x"})
     append(folder / "journal", {"event": "failed", "trial_id": trials[1], "error": "x"})
     append(folder / "journal", {"event": "created", "trial_id": trials[1]})
+    append(folder / "journal", {"event": "paused", "trial_id": trials[3]})
     statuses = evidence.collect_evidence(folder).statuses
-    assert (statuses[trials[0]], statuses[trials[1]], statuses[trials[2]]) == ("failed", "created", "finished")
+    assert [statuses[trial] for trial in trials[:4]] == ["failed", "created", "finished", "paused"]
 
 
 def test_tidy_tables_for_notebooks(finished):

@@ -152,6 +152,7 @@ def test_a_plan_costs_the_trials_to_come(tmp_path):
     assert pool_specs(plans[0]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
     """Two proposals, then a third by a second run, which rebuilds the first two from the journal."""

@@ -80,7 +80,10 @@ def anchors(evidence: Evidence) -> Table:
         ("status_of", "What it is"),
     )
     encoder = encoder_name(evidence.definition)
-    note = "Published numbers are of XLM-R Large with other recipes and splits: for orientation, no test of equality."
+    note = (
+        "Published numbers are of XLM-R Large with other recipes and splits: for orientation, no test of equality. They "
+        "were not copied from the papers' own tables: check a number there before citing it."
+    )
     if LARGE not in encoder:
         note += f" Ours are of another encoder ({encoder or 'not named'}) and not comparable."
     return Table("anchors", "Published numbers beside ours", note, columns, rows)

@@ -121,7 +121,8 @@ def _definition(path: Path) -> dict[str, Any]:
 def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Status of every trial. The journal is written first, so what it says last of a trial beats the table."""
     found = {row["trial_id"]: row["status"] or "created" for row in results.trials.to_pylist()}
-    meaning = {"rung": "running", **{status: status for status in ("created", "running", *ENDED)}}
+    open_states = ("created", "running", "paused", "interrupted")
+    meaning = {"rung": "running", "retried": "created", **{status: status for status in (*open_states, *ENDED)}}
     for entry in journal:
         status, trial = meaning.get(str(entry.get("event"))), entry.get("trial_id")
         if status and isinstance(trial, str):

@@ -184,7 +184,7 @@ def export_model(
         if target is None or isinstance(spec, RetrievalSpec):
             check_inputs(spec, chosen.job)
             encoder = weights_folder(Path(chosen.job.parents[spec.parent]))
-            data = DataSpec(**{**vars(spec.evaluations[0].data), "kind": "retrieval"})
+            data = replace(spec.evaluations[0].data, kind="retrieval")
             write_model(staging, encoder, encoder / "tokenizer.json", data)
         else:
             with rerun(spec, chosen.job, keep_targets=True) as folder:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TRAINED = ("mini_udpos", "mini_panx", "mini_tydiqa")
 HELPFUL = "mini_words_tr"  # the parts of speech of another language

@@ -140,6 +140,19 @@ def test_one_seed_leaves_no_interval_and_says_so():
     assert all(e.low is not None and not e.missing for e in wider)
 
 
+def test_two_seeds_or_two_subsets_carry_a_caution_and_three_do_not():
+    def cautions(num_subsets, seeds):
+        gaps = analysis.cell_differences(grid(num_subsets, seeds), FI_ACCURACY, SAMPLING)
+        return one(gaps, "difference/fi_accuracy/4-all - 0").caution
+
+    assert cautions(1, (0, 1)).startswith(
+        "two seeds are too few for an interval worth reading: it is 12.7 standard errors"
+    )
+    assert cautions(2, (0, 1, 2)).startswith("two subsets are too few")
+    assert cautions(2, (0, 1)).startswith("two seeds and two subsets are too few")
+    assert cautions(1, (0, 1, 2)) == cautions(3, (0, 1, 2)) == cautions(1, (0,)) == ""
+
+
 def test_pairs_compare_sizes_within_a_pool_and_pools_within_a_size():
     points = [
         make_point([f"t{k}" for k in range(size)], 1.0, source=source)

@@ -46,6 +46,7 @@ from xlray.analysis.points import (
     collect_points,
     count_trials,
     estimable,
+    too_few,
 )
 from xlray.analysis.power import Variances, estimate_variances, minimum_detectable_effect
 from xlray.analysis.regression import Contributions, contributions
@@ -94,4 +95,5 @@ __all__ = [
     "side_by_side",
     "target_names",
     "task_curves",
+    "too_few",
 ]

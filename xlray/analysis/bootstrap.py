@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlray.analysis.points import Array, Estimate, Point, Sampling
+from xlray.analysis.points import Array, Estimate, Point, Sampling, too_few
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def percentile_estimate(
 ) -> Estimate:
     """An estimate with the percentile interval of `draws`; none where nothing was drawn."""
     usable = draws[np.isfinite(draws)]
+    num_seeds = len({point.seed for point in points})
+    num_subsets = len({point.tasks for point in points if point.tasks} or {()})
     low = high = None
     if len(usable):
         tail = (1 - sampling.level) / 2
@@ -79,10 +81,11 @@ def percentile_estimate(
         low=low,
         high=high,
         level=sampling.level,
-        num_seeds=len({point.seed for point in points}),
-        num_subsets=len({point.tasks for point in points if point.tasks} or {()}),
+        num_seeds=num_seeds,
+        num_subsets=num_subsets,
         rung=max(point.rung for point in points),
         num_trials=len({point.trial_id for point in points}),
         standard_error=float(usable.std(ddof=1)) if len(usable) > 1 else None,
         missing="" if len(usable) else missing or "nothing to resample",
+        caution=too_few(num_seeds, num_subsets, sampling.level) if len(usable) else "",
     )

@@ -19,7 +19,7 @@ from scipy import stats
 from xlray.analysis.bootstrap import resample
 from xlray.analysis.crossed import contrast
 from xlray.analysis.effects import as_estimate, cell_grids
-from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, values_of, weights_of
+from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, too_few, values_of, weights_of
 
 MIN_SIZES = 5  # sizes below which a shape is not told from another
 MODELS = ("power law", "log-linear", "knee")
@@ -261,7 +261,9 @@ def _knee(empty: Curve, value: float, draws: Array, means: Sequence[Estimate], s
         low, high = (float(bound) for bound in np.quantile(draws, (tail, 1 - tail)))
     seeds, subsets = min(mean.num_seeds for mean in means), min(mean.num_subsets for mean in means)
     name = f"knee/{empty.outcome}/{empty.source}"
-    return Estimate(name, value, low, high, sampling.level, seeds, subsets, means[0].rung, missing=one_seed)
+    caution = too_few(seeds, subsets, sampling.level)
+    rung = means[0].rung
+    return Estimate(name, value, low, high, sampling.level, seeds, subsets, rung, missing=one_seed, caution=caution)
 
 
 def _differences(
@@ -283,6 +285,7 @@ def _differences(
         low, high = (None, None) if math.isnan(half) else (value - half, value + half)
         both = (means[fewer], means[more])
         seeds, subsets = min(mean.num_seeds for mean in both), min(mean.num_subsets for mean in both)
-        missing = means[0].missing
-        found.append(Estimate(name, value, low, high, sampling.level, seeds, subsets, means[0].rung, missing=missing))
+        of_data = (sampling.level, seeds, subsets, means[0].rung)
+        caution = too_few(seeds, subsets, sampling.level)
+        found.append(Estimate(name, value, low, high, *of_data, missing=means[0].missing, caution=caution))
     return tuple(found)

@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from xlray.analysis.crossed import Contrast, Grid, contrast, make_grid
-from xlray.analysis.points import ENGLISH, FI_ACCURACY, WITHOUT_TATOEBA, Array, Estimate, Point, Sampling, scored
+from xlray.analysis.points import (
+    ENGLISH,
+    FI_ACCURACY,
+    WITHOUT_TATOEBA,
+    Array,
+    Estimate,
+    Point,
+    Sampling,
+    scored,
+    too_few,
+)
 
 ONE_SEED = "one seed"
 # outcome, {cell: coefficient} -> variance of the signed sum of cell means through the evaluated items
@@ -47,6 +57,7 @@ def as_estimate(name: str, found: Contrast, level: float, rung: int, spread: flo
         p_value=found.p_value(),
         standardised=found.value / spread if spread else None,
         missing="" if interval else ONE_SEED,
+        caution=too_few(found.num_seeds, found.num_subsets, level),
     )
 
 

@@ -123,4 +123,5 @@ def _mean(found: Contributions, name: str, columns: Sequence[int], sampling: Sam
         standard_error=error,
         degrees_of_freedom=first.degrees_of_freedom,
         missing=ONE_SEED if first.missing else "",
+        caution=first.caution,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from xlray.analysis.effects import ONE_SEED, holm
-from xlray.analysis.points import Array, Estimate, Point, Sampling, scored
+from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few
 from xlray.analysis.regression import Membership, membership, subset_sums
 
 MIN_EACH = 2  # subsets with both, either and none of a pair, below which it is not identified
@@ -73,6 +73,7 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
             p_value=float(p_value),
             p_holm=adjusted,
             missing="" if seeds > 1 else ONE_SEED,
+            caution=too_few(seeds, num_clusters, sampling.level),
         )
         for (a, b), value, error, p_value, adjusted in zip(
             pairs, values, errors, p_values, holm(p_values.tolist()), strict=True

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy import stats
 
 from xlray.canonical import InputError
 from xlray.results import (
@@ -28,6 +29,7 @@ Array: TypeAlias = NDArray[np.float64]
 FI_ACCURACY = "fi_accuracy"
 WITHOUT_TATOEBA = "without_tatoeba"
 ENGLISH = "@en"  # follows a target's name: its headline on English dev
+MIN_SAMPLES = 3  # seeds, or subsets where they are sampled, below which an interval says nothing
 ESTIMATED_ROLES = ("measure", "explore")  # what an adaptive search proposes was chosen by scores and never enters
 
 
@@ -51,6 +53,7 @@ class Estimate:
         p_holm: the same after Holm's correction over the family of targets; None outside a family.
         standardised: `value` in standard deviations of a single trial.
         missing: why there is no interval, else "".
+        caution: why the interval is not worth reading, else "".
     """
 
     name: str
@@ -68,6 +71,7 @@ class Estimate:
     p_holm: float | None = None
     standardised: float | None = None
     missing: str = ""
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -257,6 +261,23 @@ def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:
         for p in points
         if p.rung_index == rung_index and (rung_index == first or p.role == "measure" or p.weight is not None)
     ]
+
+
+def too_few(num_seeds: int, num_subsets: int, level: float) -> str:
+    """Why an interval over so many seeds and subsets is not worth reading, else "".
+
+    A standard deviation of two numbers is known so badly that the t quantile multiplies it by 12.7; of three by 4.3. One
+    subset is no sample of subsets, so it asks for nothing; one seed has no interval.
+    """
+    counts = {"seeds": num_seeds, "subsets": num_subsets}
+    few = [noun for noun, number in counts.items() if 1 < number < MIN_SAMPLES]
+    if not few or num_seeds == 1:
+        return ""
+    two, enough = (float(stats.t.ppf((1 + level) / 2, size - 1)) for size in (2, MIN_SAMPLES))
+    return (
+        f"two {' and two '.join(few)} are too few for an interval worth reading: it is {two:.1f} standard errors to each "
+        f"side where {MIN_SAMPLES} would take {enough:.1f}; at least {MIN_SAMPLES} are needed"
+    )
 
 
 def count_trials(results: Results) -> dict[str, TrialCounts]:

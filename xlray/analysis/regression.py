@@ -12,7 +12,7 @@ from scipy import stats
 from xlray.analysis.bootstrap import resample
 from xlray.analysis.crossed import fill
 from xlray.analysis.effects import ONE_SEED
-from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, values_of, weights_of
+from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few, values_of, weights_of
 
 MIN_SUBSETS = 4  # different subsets below which single tasks are not told apart
 PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 5))
@@ -126,6 +126,7 @@ def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> 
             standard_error=None if one_seed else float(errors[number]),
             degrees_of_freedom=float(max(num_clusters - 1, 1)),
             missing=ONE_SEED if one_seed else "",
+            caution=too_few(num_seeds, num_clusters, sampling.level),
         )
         for number, task in enumerate(held.tasks)
     )

@@ -11,7 +11,7 @@ from scipy import stats
 
 from xlray.analysis.bootstrap import percentile_estimate, resample
 from xlray.analysis.effects import ONE_SEED, target_names
-from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, values_of
+from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, too_few, values_of
 
 MIN_TRIALS = 4  # trials below which a rank correlation says nothing
 ENGLISH_DEV, PIVOT_DEV = "english-dev", "pivot-dev"
@@ -67,6 +67,7 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
                 num_trials=len(kept) * len(seeds),
                 standard_error=error,
                 missing="" if len(seeds) > 1 else ONE_SEED,
+                caution=too_few(len(seeds), 1, sampling.level),
             )
         )
     return found

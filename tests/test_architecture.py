@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # fmt: off
 LAYERS = [
     "canonical", "files", "remote", "storage", "leases", "provenance",
-    "recipes", "config", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "search", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "checkpoints", "evaluate", "interrupt",
+    "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
+    "overlap", "packing", "examples", "data", "tokenizer", "search", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "queue", "sweep",
     "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "unseal", "summaries",
     "drawing", "figures", "task_figures", "page", "report", "compare", "bench", "bench_scheduler",
@@ -27,7 +27,7 @@ LAYERS = [
 DOORS = {
     "ray": "trial preparation session tracking queue sweep bench",
     "datasets": "tasks online bench",
-    "torch": "batches model engine checkpoints evaluate interrupt train rerun bench",
+    "torch": "batches model engine states checkpoints evaluate tuning interrupt train rerun bench",
     "deepspeed": "engine bench",
     "transformers": "model bench",
     "typer": "cli storage_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",

@@ -248,12 +248,3 @@ def test_retrieval_divides_the_queries_of_a_whole_file_and_keeps_all_candidates(
         assert (found["accuracy"], found["accuracy_reverse"]) == (100.0, 0.0)
         counts.append(count)
     assert sum(counts) == 60 and min(counts) > 15
-
-
-def test_constant_predictions_are_recognised():
-    assert evaluate.constant(["A", "A", "A"], "classification")
-    assert not evaluate.constant(["A", "B", "A"], "classification")
-    assert evaluate.constant([["A", "A"], ["A"]], "tagging")
-    assert not evaluate.constant([["A", "B"], ["A"]], "tagging")
-    assert not evaluate.constant(["x", "x"], "span_qa")
-    assert not evaluate.constant(["A"], "classification")

@@ -1,18 +1,14 @@
-"""What a phase keeps on disk while it runs and when it ends: states, weights, and the ledger of executed steps."""
+"""What a phase starts from and leaves: weights, the model that a state makes, and the ledger of executed steps."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,35 +20,6 @@ from xlray.storage import root_of, send_small
 
 SHOW_EVERY_S = 0.5
 SEND_EVERY_S = 5.0  # where the live view may be on another machine, behind an object store
-
-
-def save_state(path: Path, state: Mapping[str, Tensor], next_step: int) -> None:
-    """Write a gathered state in one rename; older states beside it are then removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        save_file({**state, "next_step": torch.tensor(next_step)}, temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    for older in path.parent.glob("state-*.safetensors"):
-        if older != path:
-            older.unlink()
-
-
-def latest_state(attempt: Path) -> Path | None:
-    """The newest readable state of an unfinished phase; a damaged one is passed over."""
-    found = sorted(attempt.glob("state-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]), reverse=True)
-    for path in found:
-        try:
-            load_file(path)
-        except (SafetensorError, OSError):
-            path.unlink()
-            continue
-        return path
-    return None
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor], config: Any, tokenizer_from: str | None) -> None:

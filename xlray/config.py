@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from xlray.canonical import check_types, fingerprint, require, to_plain
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
@@ -78,11 +78,12 @@ class Execution:
     Attributes:
         num_workers: processes per trial.
         cpus_per_worker: CPU cores (and threads of torch) per worker.
-        gpus_per_worker: 0 runs on CPU with gloo.
-        zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1.
+        gpus_per_worker: 0 runs on CPU with gloo, 1 on a GPU with NCCL; a worker drives one device.
+        zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device.
         offload: optimizer state on the CPU (stages 1 to 3).
-        micro_batch_tokens: token budget of one forward and backward per worker.
-        activation_checkpointing: recompute activations in the backward pass.
+        micro_batch_tokens: token budget of one forward and backward per worker. "auto" finds the largest that fits a GPU,
+            or the fastest on a CPU, by a short trial before training, and remembers it in the storage.
+        activation_checkpointing: recompute activations in the backward pass. "auto" does so only where it must to fit.
         checkpoint_every_steps: steps between two saved states of an unfinished phase.
         max_concurrent_trials: trials that run at one time; None takes as many as the cluster has devices for.
         max_failures: times a trial is started again after a process died, before it counts as failed. A node that was
@@ -93,30 +94,38 @@ class Execution:
     num_workers: int = 1
     cpus_per_worker: int = 1
     gpus_per_worker: int = 0
-    zero_stage: int = 1
+    zero_stage: int | Literal["auto"] = 1
     offload: bool = False
-    micro_batch_tokens: int = 8_192
-    activation_checkpointing: bool = False
+    micro_batch_tokens: int | Literal["auto"] = 8_192
+    activation_checkpointing: bool | Literal["auto"] = False
     checkpoint_every_steps: int = 500
     max_concurrent_trials: int | None = None
     max_failures: int = 3
     time_budget_s: float | None = None
 
     def __post_init__(self) -> None:
-        where = "Execution"
-        for name in (
-            "num_workers",
-            "cpus_per_worker",
-            "micro_batch_tokens",
-            "checkpoint_every_steps",
-            "max_concurrent_trials",
-        ):
-            value = getattr(self, name)
-            unset = name == "max_concurrent_trials" and value is None
-            require(unset or value >= 1, f"{name} >= 1", value, where)
-        require(self.max_failures >= 0, "max_failures >= 0", self.max_failures, where)
-        require(self.zero_stage in (0, 1, 2, 3), "zero_stage in (0, 1, 2, 3)", self.zero_stage, where)
-        require(not self.offload or self.zero_stage >= 1, "offload needs zero_stage >= 1", self.zero_stage, where)
+        for name in ("num_workers", "cpus_per_worker", "checkpoint_every_steps"):
+            self._require_number(name, 1)
+        if self.max_concurrent_trials is not None:
+            self._require_number("max_concurrent_trials", 1)
+        self._require_number("max_failures", 0)
+        self._require_one_of("gpus_per_worker", (0, 1))
+        self._require_one_of("zero_stage", (0, 1, 2, 3, "auto"))
+        self._require_one_of("offload", (False, True))
+        self._require_one_of("activation_checkpointing", (False, True, "auto"))
+        if self.micro_batch_tokens != "auto":
+            self._require_number("micro_batch_tokens", 1, ' or "auto"')
+        require(not self.offload or self.zero_stage != 0, "offload needs zero_stage >= 1", 0, "Execution")
+
+    def _require_number(self, name: str, least: int, otherwise: str = "") -> None:
+        value = getattr(self, name)
+        valid = type(value) is int and value >= least  # True is an int to isinstance
+        require(valid, f"{name} >= {least}, a whole number{otherwise}", value, "Execution")
+
+    def _require_one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
+        value = getattr(self, name)
+        valid = any(type(value) is type(item) and value == item for item in allowed)
+        require(valid, f"{name} in {allowed}", value, "Execution")
 
 
 @dataclass(frozen=True)

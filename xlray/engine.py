@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from xlray.batches import Batch
 from xlray.config import Execution
+from xlray.memory import LIVE_PARAMETERS, REDUCE_BUCKET
 from xlray.model import Model
 
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
@@ -38,9 +39,13 @@ class Optimization:
 
 def deepspeed_config(execution: Execution, optimization: Optimization) -> dict[str, Any]:
     """The DeepSpeed configuration of an execution; micro-batches are counted by xlray, so DeepSpeed's counts are 1."""
-    zero: dict[str, Any] = {"stage": execution.zero_stage, "overlap_comm": False}
-    if execution.zero_stage == 3:
+    stage = int(execution.zero_stage)  # a number by now: "auto" is settled before an engine starts
+    zero: dict[str, Any] = {"stage": stage, "overlap_comm": False, "reduce_bucket_size": REDUCE_BUCKET}
+    if stage == 3:
         zero["stage3_param_persistence_threshold"] = 0
+        zero["stage3_max_live_parameters"] = LIVE_PARAMETERS
+        zero["stage3_max_reuse_distance"] = LIVE_PARAMETERS  # by default all of XLM-R Large would stay gathered
+        zero["stage3_prefetch_bucket_size"] = LIVE_PARAMETERS
     if execution.offload:
         zero["offload_optimizer"] = {"device": "cpu"}
     config: dict[str, Any] = {
@@ -59,12 +64,12 @@ def deepspeed_config(execution: Execution, optimization: Optimization) -> dict[s
     return config
 
 
-def import_deepspeed() -> Any:
+def import_deepspeed(device: torch.device) -> Any:
     """DeepSpeed, without the ops it would compile at run time and without its log lines."""
     import logging
 
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if device.type == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"  # also where there is a GPU that is not asked for
     import deepspeed
     import deepspeed.ops
 
@@ -80,7 +85,7 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
     set from the fp32 weights afterwards.
     """
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it; Ray Train and torchrun set it
-    deepspeed = import_deepspeed()
+    deepspeed = import_deepspeed(device)
     deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
     masters = {n: p.detach().clone() for n, p in model.named_parameters()} if optimization.precision == "bf16" else {}
     if execution.activation_checkpointing:
@@ -96,7 +101,7 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=optimizer, config=deepspeed_config(execution, optimization), dist_init_required=False
     )
-    if execution.zero_stage == 3 and model.lm_head is not None:
+    if int(execution.zero_stage) == 3 and model.lm_head is not None:
         deepspeed.zero.register_external_parameter(model, model.encoder.embeddings.word_embeddings.weight)
     if masters:
         _set_masters(engine, masters)
@@ -132,30 +137,42 @@ def train_step(engine: Any, micro_batches: Sequence[Batch], learning_rate: float
     return torch.stack(losses).sum(0)
 
 
-def gather_state(engine: Any) -> dict[str, Tensor]:
-    """`{"model/<name>", "exp_avg/<name>", "exp_avg_sq/<name>"}` -> fp32 on the CPU, and `step`; collective.
+def state_layout(engine: Any) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Type and shape of everything that `state_entries` yields, in its order; without a collective."""
+    layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+    for name, parameter in engine.module.named_parameters():
+        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
+        layout |= {f"{kind}/{name}": (torch.float32, shape) for kind in ("model", *MOMENTS)}
+    return {**layout, "step": (torch.int64, ())}
 
-    Every rank must call it; rank 0 gets the tensors, the others an empty dictionary.
+
+def state_entries(engine: Any) -> Iterator[tuple[str, Tensor]]:
+    """`("model/<name>" | "exp_avg/<name>" | "exp_avg_sq/<name>", fp32 on the CPU)` and `("step", int64)`; collective.
+
+    Every rank must walk through all of it; rank 0 gets the tensors, the others nothing. One parameter is whole at a
+    time, so that a state larger than the memory can be written.
     """
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     _link_moments(engine)
     keep = dist.get_rank() == 0
-    state: dict[str, Tensor] = {}
     for name, parameter in engine.module.named_parameters():
-        values = {}
-        if _stage(engine) == 0:
-            moments = engine.optimizer.state[parameter]
-            values = {"model": parameter.detach(), **{key: moments[key] for key in MOMENTS}}
-        else:
-            values["model"] = safe_get_full_fp32_param(parameter)
-            for key in MOMENTS:
-                values[key] = safe_get_full_optimizer_state(parameter, key)
-        if keep:
-            state.update({f"{kind}/{name}": v.detach().float().cpu().clone() for kind, v in values.items()})
+        for kind in ("model", *MOMENTS):
+            if _stage(engine) == 0:
+                value = parameter if kind == "model" else engine.optimizer.state[parameter][kind]
+            elif kind == "model":
+                value = safe_get_full_fp32_param(parameter)
+            else:
+                value = safe_get_full_optimizer_state(parameter, kind)
+            if keep:
+                yield f"{kind}/{name}", value.detach().to("cpu", torch.float32, copy=True)
     if keep:
-        state["step"] = torch.tensor(max(int(s["step"]) for s in _inner(engine).state.values()))
-    return state
+        yield "step", torch.tensor(max(int(s["step"]) for s in _inner(engine).state.values()))
+
+
+def gather_state(engine: Any) -> dict[str, Tensor]:
+    """All of `state_entries` by name on rank 0, an empty dictionary elsewhere; collective."""
+    return dict(state_entries(engine))
 
 
 def gather_weights(engine: Any) -> dict[str, Tensor]:

@@ -37,6 +37,11 @@ class Evaluator:
     budget: int
 
 
+def longest_row(examples: Sequence[Examples]) -> int:
+    """Tokens of the longest row: the least that a token budget must hold."""
+    return max(int(e.row_tokens.max(initial=1)) for e in examples)
+
+
 def forward_all(evaluator: Evaluator, examples: Examples, layer: int | None = None) -> Iterator[tuple[Batch, Output]]:
     """This rank's packed batches of a whole split with the model's outputs; every rank makes as many forward passes."""
     evaluator.model.eval()
@@ -191,11 +196,3 @@ def retrieval_scores(evaluation: EvaluationSpec, examples: Examples, nearest: tu
     scores, items = metrics.score_and_items("retrieval", wanted, forward)
     scores["accuracy_reverse"] = metrics.score("retrieval", wanted, backward)["accuracy"]
     return scores, items, len(wanted)
-
-
-def constant(predictions: Sequence[Any], kind: str) -> bool:
-    """Whether every prediction is the same: the mark of a collapsed run."""
-    if kind == "span_qa" or len(predictions) < 2:
-        return False
-    flat = [tag for tags in predictions for tag in tags] if kind == "tagging" else list(predictions)
-    return all(value == flat[0] for value in flat)

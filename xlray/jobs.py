@@ -14,7 +14,7 @@ from xlray.data import Vocabulary
 from xlray.files import write_atomically
 from xlray.phases import DataSpec, RetrievalSpec, Spec, TrainSpec, from_plain, phase_hash
 from xlray.plan import PlannedPhase, SweepPlan
-from xlray.storage import relative, send, uri_of, working_folder
+from xlray.storage import bring, relative, root_of, send, uri_of, working_folder
 from xlray.store import Store
 
 
@@ -143,3 +143,11 @@ def read_job(path: Path) -> Job:
 def trial_title(sweep: Sweep, trial: Trial) -> str:
     """A readable name: number of tasks, seed, hash."""
     return f"{len(trial.config.tasks)}tasks-s{trial.config.seed}-{trial.trial_id}"
+
+
+def bring_inputs(spec: Spec, job: Job) -> None:
+    """Have what the phase starts from and reads on this machine."""
+    parent = job.parents.get(getattr(spec, "parent", ""))
+    for folder in (*(job.folders.get(data_key(data)) for data in data_of(spec)), parent):
+        if folder is not None and (root := root_of(Path(folder))) is not None:
+            bring(root, Path(folder))

@@ -18,11 +18,12 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
+from xlray import tuning
 from xlray.canonical import InputError
-from xlray.jobs import Job, data_key, data_of, read_job
+from xlray.jobs import Job, bring_inputs, data_key, data_of, read_job
 from xlray.phases import RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.store import Store
-from xlray.train import bring_inputs, run_phase
+from xlray.train import run_phase
 
 TENSORS = ("weights/model.safetensors", "state/state.safetensors")
 
@@ -115,12 +116,14 @@ def rerun(spec: Spec, job: Job, keep_targets: bool = False) -> Iterator[Path]:
     torch.set_num_threads(job.execution.cpus_per_worker)
     scratch = Path(tempfile.mkdtemp(prefix="xlray-rerun-"))
     try:
-        execution = replace(job.execution, num_workers=1)
+        # On the device that is here, whatever the sweep had.
+        execution = replace(job.execution, num_workers=1, gpus_per_worker=int(torch.cuda.is_available()))
         here = replace(
             job, storage=scratch, execution=execution, progress=scratch / "progress.json", keep_targets=keep_targets
         )
         with single_process():
-            run_phase(spec, here)
+            alone = replace(here, phases=tuple(p for p in job.phases if p.spec == spec))
+            run_phase(spec, replace(here, execution=tuning.settle(alone, tuning.device_of(execution))))
         yield Store(scratch).folder(spec)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

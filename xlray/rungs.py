@@ -16,9 +16,14 @@ from xlray.store import Store
 NOT_FINITE = "the loss is not finite"
 
 
+def not_finite(degenerate: str | None) -> bool:
+    """Whether a degenerate phase left no weights. One that learned nothing keeps its own, and what follows goes on."""
+    return (degenerate or "").startswith(NOT_FINITE)
+
+
 def diverged(kind: str, degenerate: str | None) -> bool:
     """Whether nothing can be built on a phase. One that degenerated in another way keeps its numbers."""
-    return kind in ("trunk", "cooldown") and (degenerate or "").startswith(NOT_FINITE)
+    return kind in ("trunk", "cooldown") and not_finite(degenerate)
 
 
 def rung_report(

@@ -26,18 +26,18 @@ def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
 
 
 def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
-    names = [f.name for f in dataclasses.fields(value)]
-    if keys[0] not in names:
-        raise InputError(f"--set {path}: unknown field {keys[0]!r} of {type(value).__name__}.{nearest(keys[0], names)}")
+    types = {f.name: str(f.type) for f in dataclasses.fields(value)}
+    if keys[0] not in types:
+        raise InputError(f"--set {path}: unknown field {keys[0]!r} of {type(value).__name__}.{nearest(keys[0], types)}")
     current = getattr(value, keys[0])
     if len(keys) > 1:
         if not dataclasses.is_dataclass(current):
             raise InputError(f"--set {path}: {keys[0]!r} has no fields.")
         return dataclasses.replace(value, **{keys[0]: _replace_path(current, keys[1:], text, path)})
-    return dataclasses.replace(value, **{keys[0]: _parse(text, current, path)})
+    return dataclasses.replace(value, **{keys[0]: _parse(text, current, path, "auto" in types[keys[0]])})
 
 
-def _parse(text: str, current: Any, path: str) -> Any:
+def _parse(text: str, current: Any, path: str, has_auto: bool) -> Any:
     if isinstance(current, (Encoder, Pretraining)):
         name, _, revision = text.partition("@")
         return Encoder(name, revision or None)
@@ -54,6 +54,8 @@ def _parse(text: str, current: Any, path: str) -> Any:
     wanted = float if isinstance(current, float) else type(current)
     if isinstance(current, float) and type(parsed) is int:
         parsed = float(parsed)
+    if has_auto and "auto" in (parsed, current):
+        return parsed  # the class checks what may stand beside "auto"
     if current is not None and type(parsed) is not wanted:
         raise InputError(f"--set {path}: a value of type {wanted.__name__} must be given, but got {text!r}.")
     return parsed

@@ -188,7 +188,8 @@ def prepare_data(
         vocabulary,
         lambda spec: listener({**stage, "task": spec.task, "split": spec.split, "number": next(number)}),
     )
-    check_budget(folders, plan.sweep.execution.micro_batch_tokens)
+    if plan.sweep.execution.micro_batch_tokens != "auto":  # which is never below the longest row
+        check_budget(folders, int(plan.sweep.execution.micro_batch_tokens))
     return folders
 
 

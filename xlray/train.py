@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,31 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlray import batches, engine, evaluate, mixture
+from xlray import batches, collapse, engine, evaluate, mixture, tuning
 from xlray.batches import Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import (
     Ledger,
     copy_tokenizer,
-    latest_state,
     load_model,
     load_weights,
     save_heads,
-    save_state,
     save_weights,
 )
 from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
 from xlray.interrupt import Interrupted, StopSignal
-from xlray.jobs import Job, data_key, data_of
+from xlray.jobs import Job, bring_inputs, data_key
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases import RetrievalSpec, Spec, TrainSpec
 from xlray.provenance import versions
 from xlray.recipes import Architecture
-from xlray.rungs import NOT_FINITE, diverged, rung_report
-from xlray.storage import bring, root_of
+from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
+from xlray.states import StateWriter, latest_state
+from xlray.storage import remote_of
 from xlray.store import Store
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
@@ -66,52 +65,70 @@ def run_phase(spec: Spec, job: Job, stop: StopSignal | None = None) -> str | Non
     return _run_training(spec, job, store, stop)
 
 
-def bring_inputs(spec: Spec, job: Job) -> None:
-    """Have what the phase starts from and reads on this machine."""
-    parent = job.parents.get(getattr(spec, "parent", ""))
-    for folder in (*(job.folders.get(data_key(data)) for data in data_of(spec)), parent):
-        if folder is not None and (root := root_of(Path(folder))) is not None:
-            bring(root, Path(folder))
-
-
 def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | None) -> str | None:
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
-    plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
     store.load_attempt(spec)
     attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
-    saved = _agree(latest_state(attempt) if _rank() == 0 else None)
+    failed = _agree(tuning.failed_budgets(attempt) if _rank() == 0 else None)
+    budget = tuning.phase_budget(int(job.execution.micro_batch_tokens), failed, evaluate.longest_row(examples))
+    try:
+        return _train_and_store(spec, job, store, examples, attempt, budget, stop)
+    except (RuntimeError, MemoryError) as error:
+        # Not tried again here: the peers would wait for ever. The group starts anew, from its last state.
+        if tuning.is_out_of_memory(error):
+            tuning.note_out_of_memory(attempt, budget)
+        raise
+
+
+def _train_and_store(
+    spec: TrainSpec,
+    job: Job,
+    store: Store,
+    examples: Sequence[Examples],
+    attempt: Path,
+    budget: int,
+    stop: StopSignal | None,
+) -> str | None:
+    device = tuning.device_of(job.execution)
+    peak_bytes = tuning.peak_meter(device)
+    plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
+    saved, damaged = _agree(latest_state(attempt) if _rank() == 0 else None)
     model, state = _build_model(spec, job, plan, saved)
-    device = _device()
     running = engine.start_engine(
         model, job.execution, engine.Optimization(spec.weight_decay, spec.clip_norm, spec.precision), device
     )
+    first = spec.first_step
     if state is not None:
         engine.restore_moments(running, state, batches.collate(examples, [], plan))
-    first = int(state["next_step"]) if state is not None and saved is not None else spec.first_step
+        first = int(state["next_step"]) if saved is not None else first
+        del state  # as large as the model and its moments
     ledger = Ledger(attempt, job.progress, spec, _world()) if _rank() == 0 else None
-    degenerate = _train(running, spec, examples, plan, job, first, attempt, ledger, stop)
-    outcomes = _evaluate_target(running, spec, examples, plan, job, degenerate)
-    weights = (
-        None
-        if degenerate or (spec.kind == "target" and not job.keep_targets)
-        else (engine.gather_weights(running) if spec.ends_at_zero else engine.gather_state(running))
-    )
-    if _rank() == 0:
-        assert ledger is not None
-        collapsed = _collapsed(outcomes)
-        with store.staging(spec) as staged:
-            if weights is not None and spec.ends_at_zero:
+    with StateWriter() as writer:
+        degenerate = _train(running, spec, examples, plan, job, first, attempt, ledger, budget, writer, stop)
+    lost = not_finite(degenerate)
+    outcomes = _evaluate_target(running, spec, examples, plan, job, lost, budget)
+    kept = not lost and (spec.kind != "target" or job.keep_targets)
+    weights = engine.gather_weights(running) if kept and spec.ends_at_zero else None
+    with store.staging(spec) if _rank() == 0 else contextlib.nullcontext(Path()) as staged:
+        if kept and not spec.ends_at_zero:
+            with StateWriter() as writer:
+                _save(writer, staged / "state" / "state.safetensors", running, spec.first_step + spec.num_steps)
+        peak = tuning.greatest_of_all(peak_bytes(), device)
+        if ledger is not None:
+            if weights is not None:
                 save_weights(staged / "weights", weights, model.encoder.config, job.parents.get(spec.parent))
                 if spec.kind == "target":
                     save_heads(staged / "weights", weights)
-            elif weights is not None:
-                save_state(staged / "state" / "state.safetensors", weights, spec.first_step + spec.num_steps)
+            elif kept and not spec.ends_at_zero:
                 model.encoder.config.save_pretrained(staged / "state")
                 copy_tokenizer(Path(job.parents[spec.parent]), staged / "state")
             if spec.evaluations:
                 write_outcomes(staged, outcomes)
-            degenerate = degenerate or collapsed
-            store.commit(spec, staged, {**ledger.record(), **_versions(job), "degenerate": degenerate})
+            degenerate = degenerate or _collapsed(outcomes, job)
+            record = {**ledger.record(), **_versions(job), "degenerate": degenerate, "damaged_states": damaged}
+            record |= {"peak_memory_bytes": int(peak), "micro_batch_tokens": budget}
+            record |= {"out_of_memory": tuning.failed_budgets(attempt)}
+            store.commit(spec, staged, record)
     engine.stop_engine(running)
     return _agree(degenerate)  # type: ignore[no-any-return]
 
@@ -125,13 +142,17 @@ def _train(
     first: int,
     attempt: Path,
     ledger: Ledger | None,
+    budget: int,
+    writer: StateWriter,
     stop: StopSignal | None,
 ) -> str | None:
     """All steps from `first` on; returns why the run is degenerate, or None."""
     running.train()
     end = spec.first_step + spec.num_steps
+    order = _order(spec, examples)
+    history: list[tuple[int, float]] = []
     total = torch.zeros(len(examples), device=running.device)  # stays there, so that no step waits for its losses
-    steps = _steps(spec, examples, plan, job, first)
+    steps = _steps(spec, examples, plan, order, first, budget)
     for step in made_ahead(map(pinned, steps)) if total.is_cuda else steps:
         total += engine.train_step(running, step.micro_batches, spec.learning_rate_at(step.number))
         if ledger is not None:
@@ -141,33 +162,53 @@ def _train(
             dist.all_reduce(total)
             if not bool(torch.isfinite(total).all()):
                 return f"{NOT_FINITE} at step {done}"
+            history.append(((done - first - 1) % CHECK_EVERY_STEPS + 1, float(total.sum())))
             if ledger is not None:
-                ledger.show(done - spec.first_step, float(total.sum()) / ((done - first - 1) % CHECK_EVERY_STEPS + 1))
+                ledger.show(done - spec.first_step, history[-1][1] / history[-1][0])
             total.zero_()
         stopped = stop is not None and stop.agreed()
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
         if done != end and (due or stopped):
-            gathered = engine.gather_state(running)
-            if _rank() == 0:
-                save_state(attempt / f"state-{done}.safetensors", gathered, done)
+            _save(writer, attempt / f"state-{done}.safetensors", running, done)
+            if _rank() == 0 and (stopped or remote_of(job.storage) is not None):
+                writer.wait()  # only what is on disk can be carried to the object store
                 Store(job.storage).save_attempt(spec)
         if done != end and stopped:
             raise Interrupted
-    return None
+    chance = [collapse.chance_loss(e, plan.vocab_size, plan.scaled) for e in examples]
+    tasks = order[0][spec.first_example : spec.first_example + spec.num_examples]
+    return collapse.nothing_learned(history, spec.num_steps, tasks, chance)
+
+
+def _save(writer: StateWriter, path: Path, running: Any, next_step: int) -> None:
+    """Gather the state and write it in the background; collective."""
+    entries = engine.state_entries(running)
+    if _rank() == 0:
+        layout = {**engine.state_layout(running), "next_step": (torch.int64, ())}
+        writer.save(path, layout, itertools.chain(entries, [("next_step", torch.tensor(next_step))]))
+    else:
+        for _ in entries:  # rank 0 gets them; the others only take part
+            raise AssertionError("only rank 0 gathers tensors")
+
+
+def _order(spec: TrainSpec, examples: Sequence[Examples]) -> tuple[Any, Any]:
+    """Task and row of every example up to the end of the phase, in order; a function of the spec alone."""
+    names = [d.task for d in spec.data]
+    chances = mixture.probabilities([d.num_records for d in spec.data], spec.mixing, spec.cap, spec.temperature)
+    last = spec.first_example + spec.num_examples
+    return mixture.order(names, [len(e) for e in examples], chances, last, spec.seed)
 
 
 def _steps(
     spec: TrainSpec,
     examples: Sequence[Examples],
     plan: Layout,
-    job: Job,
+    order: tuple[Any, Any],
     first: int,
+    budget: int,
 ) -> Iterator[Step]:
     """This rank's micro-batches of each step. Which examples make up a step depends on the spec alone."""
-    names = [d.task for d in spec.data]
-    chances = mixture.probabilities([d.num_records for d in spec.data], spec.mixing, spec.cap, spec.temperature)
-    last = spec.first_example + spec.num_examples
-    tasks, rows = mixture.order(names, [len(e) for e in examples], chances, last, spec.seed)
+    tasks, rows = order
     # Trunk and cooldown walk along one order with one stream of random numbers; so a trunk of two segments is the same
     # as a trunk of one.
     family = "intermediate" if spec.kind in ("trunk", "cooldown") else spec.kind
@@ -176,7 +217,7 @@ def _steps(
         start = step * spec.batch_size
         chosen = slice(start, start + spec.batch_size)
         step_rows = batches.step_rows(examples, tasks[chosen], rows[chosen], start, seed, plan)
-        yield pack_step(step, examples, step_rows, plan, job.execution.micro_batch_tokens, _rank(), _world())
+        yield pack_step(step, examples, step_rows, plan, budget, _rank(), _world())
 
 
 def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
@@ -197,14 +238,14 @@ def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) ->
 
 
 def _evaluate_target(
-    running: Any, spec: TrainSpec, train: Sequence[Examples], plan: Layout, job: Job, degenerate: str | None
+    running: Any, spec: TrainSpec, train: Sequence[Examples], plan: Layout, job: Job, lost: bool, budget: int
 ) -> list[Outcome]:
-    if degenerate is not None:
+    if lost:
         return [nothing(e) for e in spec.evaluations]
     outcomes = []
     for evaluation in spec.evaluations:
         examples = open_examples(Path(job.folders[data_key(evaluation.data)]), evaluation.data)
-        evaluator = evaluate.Evaluator(running, running.device, plan, job.execution.micro_batch_tokens)
+        evaluator = evaluate.Evaluator(running, running.device, plan, max(budget, evaluate.longest_row([examples])))
         predictions = evaluate.predict(evaluator, examples, evaluation.data)
         if predictions is None:
             continue
@@ -220,10 +261,12 @@ def _evaluate_target(
     return outcomes
 
 
-def _collapsed(outcomes: Sequence[Outcome]) -> str | None:
-    for o in outcomes:
-        if o.predictions is not None and evaluate.constant(o.predictions, o.evaluation.data.kind):
-            return f"one prediction for all of {o.evaluation.data.task} {o.evaluation.split} {o.evaluation.language}"
+def _collapsed(outcomes: Sequence[Outcome], job: Job) -> str | None:
+    for outcome in outcomes:
+        data, predictions = outcome.evaluation.data, outcome.predictions
+        contexts = open_examples(Path(job.folders[data_key(data)]), data).references.get("contexts", ())
+        if predictions is not None and collapse.constant(predictions, data.kind, contexts):
+            return f"one prediction for all of {data.task} {outcome.evaluation.split} {outcome.evaluation.language}"
     return None
 
 
@@ -232,17 +275,17 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
     parent = Path(job.parents[spec.parent])
     plan = Layout((0,), (0,), ("retrieval",), job.vocab_size, job.mask_id, False)
     model, _ = load_model(parent, plan, 0.0, 0, None)
-    device = _device()
+    device = tuning.device_of(job.execution)
     model = model.to(device, torch.bfloat16 if spec.precision == "bf16" else torch.float32)
     layers = model.encoder.config.num_hidden_layers
     layer = round(13 / 24 * layers) if spec.layer is None else spec.layer
-    evaluator = evaluate.Evaluator(model, device, plan, job.execution.micro_batch_tokens)
     outcomes, known = [], {}
     for evaluation in spec.evaluations:
         key = data_key(evaluation.data)
         examples = open_examples(Path(job.folders[key]), evaluation.data)
         if key not in known:
-            known[key] = evaluate.retrieve(evaluator, examples, layer)
+            budget = max(int(job.execution.micro_batch_tokens), evaluate.longest_row([examples]))
+            known[key] = evaluate.retrieve(evaluate.Evaluator(model, device, plan, budget), examples, layer)
         nearest = known[key]
         if nearest is not None:
             scores, items, count = evaluate.retrieval_scores(evaluation, examples, nearest)
@@ -287,12 +330,6 @@ def _agree(value: Any) -> Any:
     return box[0]
 
 
-def _device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
-
-
 def run_phases(
     job: Job, report: Callable[[dict[str, Any]], None], asked_to_stop: Callable[[], bool] = lambda: False
 ) -> None:
@@ -311,6 +348,9 @@ def _run_phases(job: Job, report: Callable[[dict[str, Any]], None], stop: StopSi
     torch.set_num_threads(job.execution.cpus_per_worker)
     gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
     store = Store(job.storage)
+    pending = _agree([not store.has(p.spec) for p in job.phases] if _rank() == 0 else None)
+    ahead = replace(job, phases=tuple(itertools.compress(job.phases, pending)))
+    job = replace(job, execution=tuning.settle(ahead, tuning.device_of(job.execution)))
     for i, planned in enumerate(job.phases):
         if stop.agreed_now():
             raise Interrupted

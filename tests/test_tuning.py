@@ -1,0 +1,188 @@
+"""Token budgets: found, remembered, halved when memory runs out."""
+
+import itertools
+import json
+
+import helpers
+import numpy as np
+import pytest
+import torch
+
+from xlray import engine, tuning
+from xlray.canonical import InputError
+from xlray.config import Execution
+from xlray.phases import phase_hash
+from xlray.store import Store
+from xlray.train import run_phase, run_phases
+
+WORDS = [f"word{i}" for i in range(40)]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return helpers.encoder_folder(tmp_path_factory.mktemp("encoder") / "encoder", WORDS)
+
+
+@pytest.fixture
+def world(tmp_path, encoder, process_group):
+    """(job over one phase of twelve steps, the phase)"""
+    folder, root, vocabulary = encoder
+    random = np.random.default_rng(0)
+    records = [
+        {"id": str(i), "text": " ".join(random.choice(WORDS, 1 + i % 12)), "text_pair": None, "label": "ab"[i % 2]}
+        for i in range(64)
+    ]
+    data = helpers.data_spec("toy", "classification", "train/en", records, 32, 0, ("a", "b"))
+    spec = helpers.train_spec("trunk", root, [data], schedule="warmup_constant", num_examples=192)
+
+    def job(**execution):
+        chosen = Execution(checkpoint_every_steps=4, **execution)
+        return helpers.make_job(tmp_path, [spec], {data: records}, vocabulary, {root: folder}, chosen)
+
+    return job, spec, Store(tmp_path)
+
+
+# --- the search ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1_024, 1_500, 2_048, 5_000, 10_000, 60_000, 10**7])
+def test_the_search_finds_the_most_that_fits_to_a_quarter(limit):
+    asked = []
+
+    def fits(tokens):
+        asked.append(tokens)
+        return tokens <= limit
+
+    found = tuning.most_that_fit(fits, 1_024, 2**20)
+    assert found <= max(limit, 1_024)
+    assert found == 2**20 or found > limit / 1.25
+    assert len(asked) <= 13
+
+
+def test_a_pack_of_the_longest_rows_fills_its_budget():
+    data = helpers.all_kinds()
+    layout = tuning.batches.layout(data, 200, helpers.MASK_ID, True)
+    longest = max(int(e.row_tokens.max()) for e in data)
+    for budget in (1, longest, 700, 5_000):
+        tokens = tuning._pack(data, layout, budget).input_ids.numel()
+        assert tokens == longest if budget <= longest else budget - longest < tokens <= budget
+
+
+def test_auto_settles_on_numbers_and_remembers_the_budget(world, monkeypatch):
+    job, _, store = world
+    auto = job(micro_batch_tokens="auto", zero_stage="auto", activation_checkpointing="auto")
+    execution = tuning.settle(auto, CPU)
+    assert execution.micro_batch_tokens in tuning.CPU_BUDGETS
+    assert (execution.zero_stage, execution.activation_checkpointing) == (0, False)
+    (note,) = (store.root / "tuning").iterdir()
+    note.write_text(json.dumps({"micro_batch_tokens": 777}))
+    monkeypatch.setattr(tuning, "_fastest", None)  # it is not asked again
+    assert tuning.settle(auto, CPU).micro_batch_tokens == 777
+
+
+def test_a_search_belongs_to_the_execution_it_was_made_for(world, monkeypatch):
+    job, _, _ = world
+    found = itertools.count(1_000)
+    monkeypatch.setattr(tuning, "_fastest", lambda *_: next(found))
+    budgets = [
+        tuning.settle(job(micro_batch_tokens="auto", **fields), CPU).micro_batch_tokens
+        for fields in ({}, {"zero_stage": 2}, {"activation_checkpointing": True}, {})
+    ]
+    assert budgets == [1_000, 1_001, 1_002, 1_000]
+
+
+def test_numbers_are_left_as_they_are(world):
+    job, _, store = world
+    assert (
+        tuning.settle(job(micro_batch_tokens=300, zero_stage=2), CPU)
+        == job(micro_batch_tokens=300, zero_stage=2).execution
+    )
+    assert not (store.root / "tuning").exists()
+
+
+def test_a_phase_under_auto_is_the_same_phase_and_records_what_was_chosen(world):
+    job, spec, store = world
+    reports = []
+    auto = job(micro_batch_tokens="auto", zero_stage="auto", activation_checkpointing="auto")
+    run_phases(auto, reports.append)
+    record = store.done(spec)["record"]
+    assert record["execution"]["zero_stage"] == 0
+    assert record["micro_batch_tokens"] == record["execution"]["micro_batch_tokens"]
+    assert record["peak_memory_bytes"] > 0
+    assert phase_hash(spec) == phase_hash(job().phases[0].spec)
+
+
+def test_a_gpu_is_refused_where_there_is_none():
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(InputError, match="`gpus_per_worker = 0` must hold on a machine without a GPU, but got 1"):
+        tuning.device_of(Execution(gpus_per_worker=1))
+    assert tuning.device_of(Execution()) == CPU
+
+
+# --- when memory runs out ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failed", "longest", "expected"),
+    [
+        ([], 100, 8_192),
+        ([8_192], 100, 4_096),
+        ([8_192, 8_192], 100, 4_096),
+        ([8_192, 4_096], 100, 2_048),
+        ([150], 100, 100),
+    ],
+)
+def test_a_budget_that_failed_is_halved_down_to_the_longest_row(failed, longest, expected):
+    assert tuning.phase_budget(8_192, failed, longest) == expected
+
+
+def test_a_row_that_does_not_fit_by_itself_is_refused():
+    with pytest.raises(InputError, match="a row of 100 tokens must fit the memory of a worker"):
+        tuning.phase_budget(8_192, [8_192, 100], 100)
+
+
+def test_only_errors_of_memory_are_taken_for_such():
+    assert tuning.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert tuning.is_out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert tuning.is_out_of_memory(caught.value)
+    assert not tuning.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_a_phase_that_ran_out_of_memory_goes_on_from_its_state_with_half_the_budget(world, monkeypatch):
+    job, spec, store = world
+    step, budgets, count = engine.train_step, [], itertools.count(1)
+
+    def train_step(running, micro_batches, learning_rate):
+        if learning_rate > 0:
+            budgets.append(max(b.input_ids.numel() for b in micro_batches))
+            if next(count) == 7:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(running, micro_batches, learning_rate)
+
+    monkeypatch.setattr(engine, "train_step", train_step)
+    with pytest.raises(torch.OutOfMemoryError):
+        run_phase(spec, job(micro_batch_tokens=64))
+    assert not store.has(spec)
+    assert run_phase(spec, job(micro_batch_tokens=64)) is None
+    assert max(budgets[:7]) > 32 >= max(budgets[7:])
+    record = store.done(spec)["record"]
+    assert (record["micro_batch_tokens"], record["out_of_memory"]) == (32, [64])
+    assert (record["num_executed_steps"], record["num_repeated_steps"]) == (12 + 2, 2)
+
+
+def test_another_error_leaves_the_budget_alone(world, monkeypatch):
+    job, spec, store = world
+
+    def fails(*_):
+        raise RuntimeError("something else")
+
+    with monkeypatch.context() as context:
+        context.setattr(engine, "train_step", fails)
+        with pytest.raises(RuntimeError, match="something else"):
+            run_phase(spec, job(micro_batch_tokens=64))
+    run_phase(spec, job(micro_batch_tokens=64))
+    assert store.done(spec)["record"]["out_of_memory"] == []

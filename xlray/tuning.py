@@ -1,0 +1,312 @@
+"""Execution's "auto" fields made numbers on the machine that runs, and token budgets after memory ran out."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from xlray import batches, memory
+from xlray.batches import Batch, Layout
+from xlray.canonical import InputError, fingerprint
+from xlray.checkpoints import weights_folder
+from xlray.config import Execution
+from xlray.data import open_examples
+from xlray.examples import Examples
+from xlray.files import write_atomically
+from xlray.jobs import Job, bring_inputs, data_key
+from xlray.memory import ModelShape
+from xlray.model import Model, random_encoder
+from xlray.phases import TrainSpec
+from xlray.recipes import Architecture
+
+CPU_BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)  # tokens; beyond, a pack no longer fits a cache of any CPU
+LEAST_BUDGET, MOST_BUDGET, GRAIN = 1_024, 2**20, 256  # tokens: ends of the search on a GPU; a budget is a multiple of
+PATIENCE_S = 5.0  # a budget that takes longer for one step ends the search on a CPU
+OUT_OF_MEMORY = "out-of-memory.jsonl"
+
+
+def device_of(execution: Execution) -> torch.device:
+    """The device of this worker.
+
+    Raises:
+        InputError: a GPU is asked for, but this process sees none.
+    """
+    if not execution.gpus_per_worker:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise InputError("Execution: `gpus_per_worker = 0` must hold on a machine without a GPU, but got 1.")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def settle(job: Job, device: torch.device) -> Execution:
+    """The job's execution with every "auto" decided, the same on all ranks; collective.
+
+    ZeRO stage and checkpointing follow from the predicted memory, the token budget from a search on this hardware that is
+    remembered in the storage.
+
+    Raises:
+        InputError: nothing fits, or the optimizer's state does not fit the host.
+    """
+    training = [p.spec for p in job.phases if isinstance(p.spec, TrainSpec)]
+    if not training:
+        return _without_training(job.execution)
+    spec = next((s for s in training if any(d.kind == "mlm" for d in s.data)), training[0])
+    bring_inputs(spec, job)
+    precision, shape = spec.precision, _shape(spec, job)
+    host = memory.free_host_bytes()
+    memory.check_offload(shape, precision, job.execution, workers_on_host(), host)
+    device_bytes = int(least_of_all(free_bytes(device), device))
+    own_host = int(least_of_all(host // workers_on_host(), device))
+    examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
+    longest = max(int(e.row_tokens.max()) for e in examples)
+    execution = memory.choose(shape, precision, job.execution, device_bytes, own_host, longest)
+    if execution.micro_batch_tokens != "auto":
+        return execution
+    note = job.storage / "tuning" / f"{_hardware_key(shape, precision, execution, device)}.json"
+    known = json.loads(note.read_text())["micro_batch_tokens"] if note.exists() else 0
+    budget = int(least_of_all(known, device))  # ranks that look at different storages search together
+    if not budget:
+        layout = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
+        search = _largest_that_fits if device.type == "cuda" else _fastest
+        found = search(shape, precision, execution, device, device_bytes, lambda n: _pack(examples, layout, n), layout)
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        budget = int(least_of_all(found, device))
+        if dist.get_rank() == 0:
+            write_atomically(note, json.dumps({"micro_batch_tokens": budget, "time": time.time()}))
+    return replace(execution, micro_batch_tokens=budget)
+
+
+def _without_training(execution: Execution) -> Execution:
+    stage = 1 if execution.zero_stage == "auto" else execution.zero_stage
+    tokens = memory.ENOUGH_TOKENS if execution.micro_batch_tokens == "auto" else execution.micro_batch_tokens
+    recompute = execution.activation_checkpointing is True
+    return replace(execution, zero_stage=stage, micro_batch_tokens=tokens, activation_checkpointing=recompute)
+
+
+def _shape(spec: TrainSpec, job: Job) -> ModelShape:
+    masked = any(d.kind == "mlm" for d in spec.data)
+    if spec.architecture is not None:
+        return memory.shape_of(Architecture(**spec.architecture), masked)
+    parent = Path(job.parents[spec.parent])
+    folders = (weights_folder(parent), parent / "state")
+    return memory.shape_of(next((f for f in folders if (f / "config.json").exists()), folders[0]), masked)
+
+
+def _hardware_key(shape: ModelShape, precision: str, execution: Execution, device: torch.device) -> str:
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    names = ("num_workers", "cpus_per_worker", "gpus_per_worker", "zero_stage", "offload", "activation_checkpointing")
+    return fingerprint([asdict(shape), precision, name, {n: getattr(execution, n) for n in names}])[:20]
+
+
+def least_of_all(value: float, device: torch.device) -> float:
+    """The smallest value that any rank has; collective."""
+    box = torch.tensor(float(value), dtype=torch.float64, device=device)
+    dist.all_reduce(box, op=dist.ReduceOp.MIN)
+    return float(box)
+
+
+def greatest_of_all(value: float, device: torch.device) -> float:
+    """The largest value that any rank has; collective."""
+    return -least_of_all(-value, device)
+
+
+# --- the token budget ----------------------------------------------------------------------------------------------
+
+
+def _pack(examples: Sequence[Examples], layout: Layout, budget: int) -> Batch:
+    """A micro-batch of the longest rows, over and over, of at most `budget` tokens but at least one row."""
+    longest = sorted(
+        ((int(e.row_tokens[r]), t, int(r)) for t, e in enumerate(examples) for r in np.argsort(-e.row_tokens)[:64]),
+        reverse=True,
+    )
+    chosen, total = [longest[0]], longest[0][0]
+    for row in itertools.islice(itertools.cycle(longest), 1, None):
+        total += row[0]
+        if total > budget:
+            break
+        chosen.append(row)
+    tasks, rows = (np.array([row[column] for row in chosen], dtype=np.int64) for column in (1, 2))
+    return batches.collate(examples, batches.step_rows(examples, tasks, rows, 0, 0, layout), layout)
+
+
+def _probe(
+    shape: ModelShape, precision: str, execution: Execution, device: torch.device, layout: Layout
+) -> Callable[[Batch], None]:
+    """A function that runs forward and backward of one micro-batch on a model of random weights, without collectives."""
+    architecture = Architecture(
+        shape.hidden_size,
+        shape.num_layers,
+        shape.num_heads,
+        shape.intermediate_size,
+        shape.vocab_size,
+        shape.num_positions,
+    )
+    model = Model(random_encoder(architecture, 0), layout, 0.1)
+    if execution.activation_checkpointing:
+        model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).train()
+
+    def run(batch: Batch) -> None:
+        model(batch.to(device)).losses.sum().backward()
+        model.zero_grad(set_to_none=False)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run
+
+
+def _largest_that_fits(
+    shape: ModelShape,
+    precision: str,
+    execution: Execution,
+    device: torch.device,
+    device_bytes: int,
+    pack: Callable[[int], Batch],
+    layout: Layout,
+) -> int:
+    """The most tokens of which forward and backward fit beside the optimizer's state: doubled until memory runs out."""
+    run = _probe(shape, precision, execution, device, layout)
+    need = memory.predict(shape, precision, execution, 0)
+    own = 2 * (2 if precision == "bf16" else 4) * shape.num_parameters  # weights and gradients of the probe
+    state = torch.empty(max(0, need.state - own), dtype=torch.uint8, device=device)
+
+    def fits(tokens: int) -> bool:
+        try:
+            run(pack(tokens))
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            torch.cuda.empty_cache()
+        return True
+
+    good = most_that_fit(fits, LEAST_BUDGET, MOST_BUDGET)
+    del state
+    return max(GRAIN, int(memory.USABLE * good) // GRAIN * GRAIN)
+
+
+def most_that_fit(fits: Callable[[int], bool], least: int, most: int) -> int:
+    """The most tokens that fit, to an eighth: doubled from `least` until they do not, then halved in between."""
+    good = least
+    while good < most and fits(2 * good):
+        good *= 2
+    step = good // 2
+    for _ in range(2 if good < most else 0):
+        good += step if fits(good + step) else 0
+        step //= 2
+    return good
+
+
+def _fastest(
+    shape: ModelShape,
+    precision: str,
+    execution: Execution,
+    device: torch.device,
+    device_bytes: int,
+    pack: Callable[[int], Batch],
+    layout: Layout,
+) -> int:
+    """The budget with the most tokens per second of forward and backward; of nearly equal ones the smallest."""
+    run = _probe(shape, precision, execution, device, layout)
+    speeds: dict[int, float] = {}
+    for budget in CPU_BUDGETS:
+        if speeds and memory.predict(shape, precision, execution, budget).device > memory.USABLE * device_bytes:
+            break
+        batch, seconds = pack(budget), []
+        for _ in range(3):
+            started = time.monotonic()
+            run(batch)
+            seconds.append(time.monotonic() - started)
+            if seconds[-1] > PATIENCE_S:
+                break
+        speeds[budget] = batch.input_ids.numel() / min(seconds)
+        if seconds[-1] > PATIENCE_S:
+            break
+    return next(b for b in sorted(speeds) if speeds[b] >= 0.97 * max(speeds.values()))
+
+
+# --- when memory runs out ------------------------------------------------------------------------------------------
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the device or the host has no memory left for a tensor."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def note_out_of_memory(attempt: Path, budget: int) -> None:
+    """Record beside the unfinished phase that this budget did not fit; any rank may call it, without a collective."""
+    line = json.dumps({"micro_batch_tokens": budget, "rank": dist.get_rank(), "time": time.time()})
+    with (attempt / OUT_OF_MEMORY).open("a") as file:
+        file.write(f"{line}\n")
+
+
+def failed_budgets(attempt: Path) -> list[int]:
+    """Budgets that did not fit in earlier attempts at a phase."""
+    path = attempt / OUT_OF_MEMORY
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [int(json.loads(line)["micro_batch_tokens"]) for line in lines if line.endswith("}")]
+
+
+def phase_budget(budget: int, failed: Sequence[int], longest: int) -> int:
+    """Tokens per micro-batch of a phase: half of the smallest that failed, but never less than its longest row.
+
+    Raises:
+        InputError: the longest row alone does not fit.
+    """
+    if failed and min(failed) <= longest:
+        raise InputError(f"Execution: a row of {longest} tokens must fit the memory of a worker, but it ran out.")
+    return max(longest, min([budget, *(tokens // 2 for tokens in failed)]))
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+
+def workers_on_host() -> int:
+    """Workers of the group that share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that this worker may use on its device; on a CPU its share of what is free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return memory.free_host_bytes() // workers_on_host()
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def peak_meter(device: torch.device) -> Callable[[], int]:
+    """A function that says how much memory was taken at most since now: of tensors on a GPU, resident on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return lambda: int(torch.cuda.max_memory_allocated(device))
+    before = resident_bytes()
+    with contextlib.suppress(OSError):  # some containers forbid it: the peak is then that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+    return lambda: max(0, _resident_peak() - before)
+
+
+def _resident_peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 LAYERS = [
     "canonical", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "search", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
+    "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "queue", "sweep",
     "analysis", "tables", "evidence", "cautions", "answer", "ledger", "anchors", "unseal", "summaries",
     "drawing", "figures", "task_figures", "page", "report", "compare", "bench", "bench_scheduler",

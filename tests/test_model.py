@@ -472,7 +472,7 @@ DENSE = "roberta.encoder.layer.1.output.dense.weight"
         (lambda w: w.update({"roberta.surplus.weight": torch.zeros(2)}), r"unexpected: \['surplus\.weight'\]"),
         (
             lambda w: w.update({DENSE: torch.zeros(3, 3)}),
-            r"of another shape: \['encoder\.layer\.1\.output\.dense\.weight'\]",
+            r"of another shape: \['encoder\.layer\.1\.output\.dense\.weight \[3, 3\] instead of \[64, 128\]'\]",
         ),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def test_everything_that_a_sweep_reads_comes_into_the_storage_once(encoder: Path
         ("tatoeba", "all/fi", 10),
     }
     (stored,) = (root / "encoders").iterdir()
-    assert {p.name for p in stored.iterdir()} == set(sources.ENCODER_FILES)
+    assert {p.name for p in stored.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
     before = modified(root)
     assert prepare(plan_sweep(sweep(encoder), data, root), root) == rows
     assert modified(root) == before
@@ -119,13 +118,18 @@ def test_a_stored_encoder_of_the_hub_is_used_without_the_hub(encoder: Path, tmp_
     assert sources.encoder_spec(hub, stored) == spec
 
 
-def test_an_interrupted_copy_of_an_encoder_is_no_encoder(encoder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = EncoderSpec("somebody/xlm-r@1")
-    incomplete = tmp_path / "elsewhere"
-    incomplete.mkdir()
-    (incomplete / "config.json").write_text(json.dumps({}))
+
+    def fail(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:10])
+        raise FileNotFoundError(source)
+
+    monkeypatch.setattr(sources.shutil, "copyfile", fail)
     with pytest.raises(FileNotFoundError):
-        sources.bring_encoder(tmp_path, spec, incomplete)
+        sources.bring_encoder(tmp_path, spec, encoder)
     assert not sources.stored_encoder(tmp_path, spec).exists()
     assert list((tmp_path / "encoders").iterdir()) == []
 

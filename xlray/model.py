@@ -18,7 +18,7 @@ from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead
 
 from xlray.batches import Batch, Group, Layout, PackedSequences
-from xlray.canonical import InputError
+from xlray.encoder_files import body_names, check_weights, weight_files
 from xlray.recipes import Architecture
 
 ATTENTION = "xlray_packed"
@@ -287,23 +287,13 @@ def load_encoder(folder: Path) -> tuple[XLMRobertaModel, dict[str, Tensor]]:
     """
     from safetensors.torch import load_file
 
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise InputError(f"encoder folder {str(folder)!r} must hold model.safetensors, but there is none.")
-    config = XLMRobertaConfig.from_pretrained(folder)
-    encoder = _encoder(config)
-    weights = load_file(path)
+    check_weights(folder)
+    weights: dict[str, Tensor] = {}
+    for name in weight_files(folder):
+        weights |= load_file(folder / name)
+    encoder = _encoder(XLMRobertaConfig.from_pretrained(folder))
     head = {k.removeprefix("lm_head."): v.float() for k, v in weights.items() if k.startswith("lm_head.")}
-    body = {k.removeprefix("roberta."): v.float() for k, v in weights.items() if not k.startswith("lm_head.")}
-    body = {k: v for k, v in body.items() if not k.startswith("pooler.") and not k.endswith(".position_ids")}
-    expected = encoder.state_dict()
-    missing, extra = sorted(expected.keys() - body.keys()), sorted(body.keys() - expected.keys())
-    wrong = [k for k in expected.keys() & body.keys() if expected[k].shape != body[k].shape]
-    if missing or extra or wrong:
-        raise InputError(
-            f"{path}: weights must fit config.json, but missing: {missing[:4]}, unexpected: {extra[:4]}, "
-            f"of another shape: {sorted(wrong)[:4]}."
-        )
+    body = {k: weights[name].float() for k, name in body_names(weights).items()}
     encoder.load_state_dict(body)
     return encoder, {
         k: v for k, v in head.items() if k in ("dense.weight", "dense.bias", "bias") or k.startswith("layer_norm.")

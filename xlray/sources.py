@@ -12,6 +12,7 @@ from pathlib import Path
 from xlray.canonical import InputError, fingerprint, require
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary
+from xlray.encoder_files import PATTERNS, check_weights, encoder_files
 from xlray.files import atomic_folder, file_digest, write_atomically
 from xlray.mixture import nested_sample
 from xlray.overlap import (
@@ -32,7 +33,6 @@ from xlray.tasks import TASKS
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
 from xlray.tasks.task import Generated, Hub, Joined, Record, Task
 
-ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 KEPT_RECORDS = 50_000
 ASSUMED_TRAINING, ASSUMED_EVALUATION = 10_000, 1_000  # examples of a split of which the registry knows no number
 
@@ -285,14 +285,18 @@ def bring_encoder(root: Path, spec: EncoderSpec, folder: Path) -> Path:
 
     Returns:
         The folder in the storage; it appears by one rename.
+
+    Raises:
+        InputError: the weights are not those of the configuration.
     """
     there = stored_encoder(root, spec)
     if find(root, there):
         bring(root, there)
         return there
     if not there.is_dir():
+        check_weights(folder)
         with atomic_folder(there) as staging:
-            for name in ENCODER_FILES:
+            for name in encoder_files(folder):
                 shutil.copyfile(folder / name, staging / name)
     publish_folder(root, there)
     return there
@@ -305,15 +309,11 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
         root: the storage.
 
     Raises:
-        InputError: neither a folder nor a Hub id with a pinned revision, or files are missing.
+        InputError: neither a folder nor a Hub id with a pinned revision, or files are missing or do not fit one another.
     """
     local = Path(encoder.path).expanduser().absolute()  # workers run in another folder
     if local.is_dir():
-        absent = [name for name in ENCODER_FILES if not (local / name).is_file()]
-        if absent:
-            raise InputError(
-                f"encoder folder {encoder.path!r} must hold {', '.join(ENCODER_FILES)}, but lacks {', '.join(absent)}."
-            )
+        encoder_files(local)
         return local
     hub_id = encoder.path.count("/") == 1 and not encoder.path.startswith((".", "/", "~"))
     if not hub_id:
@@ -327,19 +327,21 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(encoder.path, revision=encoder.revision, allow_patterns=list(ENCODER_FILES)))
+        folder = Path(snapshot_download(encoder.path, revision=encoder.revision, allow_patterns=list(PATTERNS)))
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or ["no answer"])[0]
         raise InputError(
             f"encoder {encoder.path}@{encoder.revision} must be in the Hub's cache or reachable, but: {reason}"
         ) from error
+    encoder_files(folder)
+    return folder
 
 
 def encoder_spec(encoder: Encoder, folder: Path | None) -> EncoderSpec:
     """Identity of a public encoder: the pinned revision, or the digest of a folder's files."""
     if folder is None or (encoder.revision is not None and not Path(encoder.path).expanduser().is_dir()):
         return EncoderSpec(f"{encoder.path}@{encoder.revision}")
-    return EncoderSpec(fingerprint({name: file_digest(folder / name) for name in ENCODER_FILES}))
+    return EncoderSpec(fingerprint({name: file_digest(folder / name) for name in encoder_files(folder)}))
 
 
 def encoder_vocabulary(folder: Path) -> Vocabulary:

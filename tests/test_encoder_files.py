@@ -1,0 +1,113 @@
+"""An encoder's files: one or several shards, shapes by the configuration, and what is refused."""
+
+import json
+
+import helpers
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from xlray.canonical import InputError
+from xlray.encoder_files import check_weights, encoder_files, expected_shapes, weight_files
+from xlray.model import load_encoder
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    folder, _, _ = helpers.encoder_folder(tmp_path / "encoder", ["word"])
+    return folder
+
+
+def change(folder, edit):
+    weights = load_file(folder / "model.safetensors")
+    edit(weights)
+    save_file(weights, folder / "model.safetensors")
+
+
+def shard(folder):
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    where = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(names)}
+    for file in sorted(set(where.values())):
+        save_file({name: weights[name] for name in names if where[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+
+
+def test_the_expected_shapes_are_those_of_the_model(encoder):
+    model, _ = load_encoder(encoder)
+    found = {name: list(value.shape) for name, value in model.state_dict().items()}
+    assert expected_shapes(json.loads((encoder / "config.json").read_text())) == found
+    check_weights(encoder)
+
+
+def test_shards_load_like_one_file(encoder):
+    whole, _ = load_encoder(encoder)
+    shard(encoder)
+    check_weights(encoder)
+    parts, _ = load_encoder(encoder)
+    assert all(torch.equal(value, parts.state_dict()[name]) for name, value in whole.state_dict().items())
+    assert len(encoder_files(encoder)) == 5
+    (encoder / weight_files(encoder)[1]).unlink()
+    with pytest.raises(InputError, match=r"but lacks model-00002-of-00002\.safetensors"):
+        encoder_files(encoder)
+
+
+def test_pickled_weights_are_refused_by_name(encoder):
+    (encoder / "model.safetensors").rename(encoder / "pytorch_model.bin")
+    for look in (encoder_files, check_weights, load_encoder):
+        with pytest.raises(
+            InputError, match=r"holds pytorch_model\.bin only, a pickle .* save it again as safetensors"
+        ):
+            look(encoder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda w: w.pop("roberta.encoder.layer.0.output.dense.bias"),
+            "missing: ['encoder.layer.0.output.dense.bias']",
+        ),
+        (lambda w: w.update({"roberta.extra": torch.zeros(2)}), "unexpected: ['extra']"),
+        (
+            lambda w: w.update({"roberta.embeddings.word_embeddings.weight": torch.zeros(7, 64)}),
+            "of another shape: ['embeddings.word_embeddings.weight [7, 64] instead of [200, 64]']",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(encoder, edit, message):
+    change(encoder, edit)
+    for look in (check_weights, load_encoder):
+        with pytest.raises(InputError) as caught:
+            look(encoder)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_heads_a_pooler_and_position_ids_may_be_there(encoder):
+    extra = {"classifier.dense.weight": torch.zeros(2, 2), "roberta.pooler.dense.bias": torch.zeros(2)}
+    extra |= {"roberta.embeddings.position_ids": torch.zeros(1, 2), "lm_head.bias": torch.zeros(200)}
+    change(encoder, lambda weights: weights.update(extra))
+    check_weights(encoder)
+    _, head = load_encoder(encoder)
+    assert head.keys() == {"bias"}
+
+
+@pytest.mark.parametrize("content", [b"", b"weights", b"\xff" * 64])
+def test_a_file_that_is_no_safetensors_is_said(encoder, content):
+    (encoder / "model.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="must be a whole safetensors file"):
+        check_weights(encoder)
+
+
+def test_a_truncated_file_and_a_broken_index_are_said(encoder):
+    path = encoder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(InputError, match=r"it has \d+ bytes instead of \d+"):
+        check_weights(encoder)
+    path.unlink()
+    for text in ("{}", "[]", '{"weight_map": {"a": "../elsewhere.safetensors"}}', '{"weight_map": {}}'):
+        (encoder / "model.safetensors.index.json").write_text(text)
+        with pytest.raises(InputError, match="must name the shard of each weight"):
+            weight_files(encoder)

@@ -133,7 +133,7 @@ def test_free_memory_is_less_than_all_of_it():
 
 
 def test_the_table_sets_what_was_measured_beside_what_is_predicted():
-    ran = {"zero_stage": 1, "offload": False, "activation_checkpointing": False, "num_workers": 1}
+    ran = {"zero_stage": 1, "offload": False, "activation_checkpointing": False, "num_workers": 1, "gpus_per_worker": 0}
     records = [
         {"execution": ran, "micro_batch_tokens": 8_192, "peak_memory_bytes": size} for size in (5 * GIB, 7 * GIB)
     ]
@@ -149,3 +149,15 @@ def test_the_table_sets_what_was_measured_beside_what_is_predicted():
     assert own["device_bytes"] == own["state_bytes"] + own["activation_bytes"]
     assert [row["measured_bytes"] for row in rows if not row["asked_for"]] == [None] * 11
     assert len(table(LARGE, "fp32", AUTO, [])) == 2 + 3 * 4
+
+
+def test_a_budget_that_was_searched_for_is_predicted_as_it_was_measured():
+    ran = {"zero_stage": 2, "offload": False, "activation_checkpointing": True, "num_workers": 1, "gpus_per_worker": 0}
+    record = {"execution": ran, "micro_batch_tokens": 2_048, "peak_memory_bytes": GIB}
+    auto = dataclasses.replace(AUTO, micro_batch_tokens="auto")
+    found = {row["micro_batch_tokens"]: row for row in table(LARGE, "bf16", auto, [record])}
+    assert found.keys() == {2_048, memory.ENOUGH_TOKENS}
+    assert (found[2_048]["measured_bytes"], found[2_048]["zero_stage"]) == (GIB, 2)
+    assert table(LARGE, "bf16", dataclasses.replace(auto, gpus_per_worker=1), [record]) == table(
+        LARGE, "bf16", dataclasses.replace(auto, gpus_per_worker=1), []
+    )

@@ -7,14 +7,16 @@ from unittest import mock
 
 import helpers
 import pytest
+from rich.console import Console
 
-from xlray import definition, sources
+from xlray import definition, screens, sources
 from xlray.canonical import InputError
 from xlray.config import Stopping, Sweep
-from xlray.costs import num_parameters, phase_cost
+from xlray.costs import phase_cost
 from xlray.encoders import architecture_of
 from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
 from xlray.loading import load_sweep
+from xlray.memory import shape_of
 from xlray.mini import MINI_TASKS
 from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.plan import plan_sweep
@@ -289,12 +291,28 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     assert found["phases"]["new"] == len(specs) - len(one_of_each)
     rest = [s for s in specs if s not in one_of_each.values()]
     assert found["remaining_steps"] == sum(map(steps_of, rest))
-    costs = {spec.key: phase_cost(spec, plan.architecture) for spec in specs}
+    costs = {spec.key: phase_cost(spec, shape_of(plan.architecture, False)) for spec in specs}
     rate = {s.kind: 7.0 * max(1, steps_of(s)) / costs[s.key].flops for s in one_of_each.values() if costs[s.key].flops}
     expected = sum(rate.get(s.kind, 0.0) * costs[s.key].flops for s in rest) / 3600
     assert found["device_hours_at_most"] == pytest.approx(expected)
     assert found["device_hours_source"].startswith("measured here for cooldown, pretrain, retrieval, target, trunk")
     assert 0 < found["device_hours"] <= found["device_hours_at_most"] * (1 + 1e-9)  # sums in another order
+
+
+def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tmp_path):
+    store, execution = Store(tmp_path), plan.sweep.execution
+    trunk = next(spec for spec in plan.all_specs().values() if spec.kind == "trunk")
+    with store.staging(trunk) as staged:
+        ran = {"execution": dataclasses.asdict(execution), "micro_batch_tokens": execution.micro_batch_tokens}
+        store.commit(trunk, staged, {"device_seconds": 1.0, "peak_memory_bytes": 12_345_678, **ran})
+    rows = summary(plan, store)["memory"]
+    (own,) = [row for row in rows if row["asked_for"]]
+    assert (own["zero_stage"], own["measured_bytes"]) == (execution.zero_stage, 12_345_678)
+    assert all(row["device_bytes"] > 0 for row in rows)
+    console = Console(width=120, record=True)
+    console.print(screens.memory_table(rows, execution.num_workers))
+    shown = [line.split() for line in console.export_text().splitlines()]
+    assert [line[:1] + line[-1:] for line in shown if line[1:2] == ["*"]] == [[str(execution.zero_stage), "0.01"]]
 
 
 def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):
@@ -318,12 +336,12 @@ def test_a_budget_below_the_expected_hours_is_refused(plan, tmp_path):
 
 
 def test_the_storage_of_a_large_encoder_is_its_states_and_weights():
-    whole, body = num_parameters(KNOWN_ARCHITECTURES[XLM_R_LARGE.path])
-    assert (round(whole / 1e6), round(body / 1e6)) == (559, 302)  # 560 M with the pooler, as published
+    shape = shape_of(KNOWN_ARCHITECTURES[XLM_R_LARGE.path], False)
+    assert (round(shape.num_parameters / 1e6), round(shape.body / 1e6)) == (559, 302)  # 560 M with the pooler
     data = helpers.data_spec("panx", "tagging", "train/en", [{}], labels=("O",))
     trunk = helpers.train_spec("trunk", "p", [data], schedule="warmup_constant")
     cooldown = helpers.train_spec("cooldown", "p", [data], schedule="decay")
-    costs = [phase_cost(spec, KNOWN_ARCHITECTURES[XLM_R_LARGE.path]) for spec in (trunk, cooldown)]
+    costs = [phase_cost(spec, shape) for spec in (trunk, cooldown)]
     assert [round(cost.bytes / 1e9, 1) for cost in costs] == [6.7, 2.2]
 
 

@@ -44,11 +44,13 @@ sweep = Sweep(
 """
 
 
-def start(folder: Path, *options: str, tasks: tuple[str, ...] = TASKS) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *options: str, tasks: tuple[str, ...] = TASKS, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     file = folder / "small.py"
     file.write_text(SWEEP.replace("{tasks!r}", repr(tasks)))
     command = [sys.executable, "-m", "xlray", "run", str(file), "--storage", str(folder / "runs"), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -210,6 +212,67 @@ def test_an_interrupt_saves_the_open_phase_at_once_and_the_next_run_goes_on(undi
     rows = table(tmp_path, "phases").to_pylist()
     assert sum(r["num_repeated_steps"] for r in rows) == 0
     assert all(r["num_executed_steps"] == r["num_steps"] for r in rows if r["status"] == "computed")
+
+
+# Read by every Python process that starts with this file's folder on its path; wraps the training step once it is imported.
+OUT_OF_MEMORY_ONCE = """
+import importlib.abc, importlib.util, itertools, os, sys
+from pathlib import Path
+
+
+class Planter(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name != "xlray.engine":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (execute(module), plant(module))
+        return spec
+
+
+def plant(engine):
+    import torch
+
+    step, calls = engine.train_step, itertools.count(1)
+
+    def train_step(running, micro_batches, learning_rate):
+        if learning_rate > 0 and torch.distributed.get_rank() == 1 and next(calls) == 7:
+            mark = Path(__file__).with_name("ran-out")
+            if not mark.exists():
+                mark.touch()
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(running, micro_batches, learning_rate)
+
+    engine.train_step = train_step
+
+
+sys.meta_path.insert(0, Planter())
+"""
+
+
+def test_memory_that_runs_out_in_one_of_two_workers_costs_half_the_budget_and_no_phase(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    for folder in ("data", "phases"):  # all is stored but what hangs on a rung of another size
+        shutil.copytree(undisturbed / "runs" / folder, tmp_path / "runs" / folder)
+    (tmp_path / "planted").mkdir()
+    (tmp_path / "planted" / "sitecustomize.py").write_text(OUT_OF_MEMORY_ONCE)
+    path = os.pathsep.join([str(tmp_path / "planted"), str(Path(__file__).parent.parent)])
+    process = start(
+        tmp_path, "--set", "intermediate.rungs=[320]", tasks=TASKS[:1], env={**os.environ, "PYTHONPATH": path}
+    )
+    code, output = finish(process)
+    assert code == 0, output
+    assert (tmp_path / "planted" / "ran-out").exists()
+    retried = [e for e in journal(tmp_path) if e["event"] == "retried"]
+    assert [e["kind"] for e in retried] == ["memory"]
+    (done,) = (tmp_path / "runs" / "phases").glob("trunk-1tasks-320-*/DONE")
+    record = json.loads(done.read_text())["record"]
+    assert (record["out_of_memory"], record["micro_batch_tokens"]) == ([1024], 512)
+    assert record["execution"]["micro_batch_tokens"] == 1024  # what was asked for
+    assert 0 < record["num_repeated_steps"] <= 5, "it goes on from its last state"
+    assert record["num_executed_steps"] == record["num_steps"] + record["num_repeated_steps"]
 
 
 def wait_for_steps(folder: Path, process: subprocess.Popen[str], phase: str, steps: int) -> int:

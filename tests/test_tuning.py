@@ -12,6 +12,7 @@ from xlray import engine, tuning
 from xlray.canonical import InputError
 from xlray.config import Execution
 from xlray.phases import phase_hash
+from xlray.storage import working_folder
 from xlray.store import Store
 from xlray.train import run_phase, run_phases
 
@@ -36,9 +37,9 @@ def world(tmp_path, encoder, process_group):
     data = helpers.data_spec("toy", "classification", "train/en", records, 32, 0, ("a", "b"))
     spec = helpers.train_spec("trunk", root, [data], schedule="warmup_constant", num_examples=192)
 
-    def job(**execution):
+    def job(storage=tmp_path, **execution):
         chosen = Execution(checkpoint_every_steps=4, **execution)
-        return helpers.make_job(tmp_path, [spec], {data: records}, vocabulary, {root: folder}, chosen)
+        return helpers.make_job(storage, [spec], {data: records}, vocabulary, {root: folder}, chosen)
 
     return job, spec, Store(tmp_path)
 
@@ -79,6 +80,24 @@ def test_auto_settles_on_numbers_and_remembers_the_budget(world, monkeypatch):
     note.write_text(json.dumps({"micro_batch_tokens": 777}))
     monkeypatch.setattr(tuning, "_fastest", None)  # it is not asked again
     assert tuning.settle(auto, CPU).micro_batch_tokens == 777
+
+
+@pytest.fixture
+def machines(tmp_path, monkeypatch, s3_uri):
+    """Working folders of two machines on one object store."""
+    folders = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / name))
+        folders.append(working_folder(s3_uri))
+    return folders
+
+
+def test_another_machine_need_not_search_again(world, machines, monkeypatch):
+    job, _, _ = world
+    monkeypatch.setattr(tuning, "_fastest", lambda *_: 1_234)
+    assert tuning.settle(job(machines[0], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
+    monkeypatch.setattr(tuning, "_fastest", None)
+    assert tuning.settle(job(machines[1], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
 
 
 def test_a_search_belongs_to_the_execution_it_was_made_for(world, monkeypatch):
@@ -172,6 +191,30 @@ def test_a_phase_that_ran_out_of_memory_goes_on_from_its_state_with_half_the_bud
     record = store.done(spec)["record"]
     assert (record["micro_batch_tokens"], record["out_of_memory"]) == (32, [64])
     assert (record["num_executed_steps"], record["num_repeated_steps"]) == (12 + 2, 2)
+
+
+def test_another_machine_knows_which_budget_ran_out_of_memory(world, machines, monkeypatch):
+    job, spec, _ = world
+    one, two = (job(machine, micro_batch_tokens=64) for machine in machines)
+
+    def fails(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as context:
+        context.setattr(engine, "train_step", fails)
+        with pytest.raises(torch.OutOfMemoryError):
+            run_phase(spec, one)
+    assert run_phase(spec, two) is None
+    record = Store(machines[1]).done(spec)["record"]
+    assert (record["micro_batch_tokens"], record["out_of_memory"]) == (32, [64])
+
+
+def test_a_rank_whose_machine_lacks_the_attempt_folder_can_note_it(tmp_path, process_group):
+    tuning.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
+    tuning.note_out_of_memory(tmp_path / "phase" / "attempt", 1_024)
+    tuning.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
+    assert tuning.failed_budgets(tmp_path / "phase" / "attempt") == [1_024, 512]
+    assert tuning.failed_budgets(tmp_path / "elsewhere") == []
 
 
 def test_another_error_leaves_the_budget_alone(world, monkeypatch):

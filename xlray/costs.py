@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from xlray.config import Execution
+from xlray.memory import ModelShape, shape_of
 from xlray.mixture import probabilities
 from xlray.phases import DataSpec, RetrievalSpec, Spec, TokenizerSpec
 from xlray.plan import SweepPlan
-from xlray.recipes import Architecture
 
 # Tokens of an example as XLM-R's tokenizer cuts it, where the data is not there: rough means over the registry's tasks,
 # all choices of an example and both sides of a pair together.
@@ -58,16 +58,9 @@ class Cost:
     bytes: float
 
 
-def num_parameters(architecture: Architecture) -> tuple[int, int]:
-    """(all, those of the layers alone) of an encoder."""
-    h, i = architecture.hidden_size, architecture.intermediate_size
-    body = architecture.num_layers * (4 * (h * h + h) + 2 * h * i + i + h + 4 * h)
-    return body + (architecture.vocab_size + architecture.max_positions + 3) * h, body
-
-
-def phase_cost(spec: Spec, architecture: Architecture) -> Cost:
+def phase_cost(spec: Spec, shape: ModelShape) -> Cost:
     """Expected cost of a phase; 6 operations per parameter of the layers and token trained on, 2 per token evaluated."""
-    whole, body = num_parameters(architecture)
+    whole, body = shape.num_parameters, shape.body
     if isinstance(spec, TokenizerSpec):
         return Cost(0, 0.0, 0.0, 100.0 * spec.vocab_size)
     seen = sum(e.data.num_records * tokens_per_example(e.data) for e in spec.evaluations)
@@ -135,7 +128,7 @@ def rates_of(
     execution = plan.sweep.execution
     flops_assumed, bandwidth, text = _assumption(execution, plan.sweep.precision)
     # What a step moves is divided over the workers, which each count as a device.
-    per_step = num_parameters(plan.architecture)[0] * BYTES_PER_PARAMETER_AND_STEP / bandwidth
+    per_step = shape_of(plan.architecture, masked_lm=False).num_parameters * BYTES_PER_PARAMETER_AND_STEP / bandwidth
     if tflops is not None:
         return Rates(by_kind, 1 / (tflops * 1e12), per_step, _said(by_kind, f"{tflops:g} TFLOP/s per device, as given"))
     if by_kind:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xlray.canonical import InputError
-from xlray.costs import Cost, Rates, num_parameters, phase_cost, rates_of
+from xlray.costs import Cost, Rates, phase_cost, rates_of
 from xlray.journal import read_journal
+from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
 from xlray.proposals import with_proposed, with_stand_ins
@@ -82,7 +83,8 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
-    costs = {key: phase_cost(spec, plan.architecture) for key, spec in specs.items()}
+    shape = shape_of(plan.architecture, masked_lm=False)
+    costs = {key: phase_cost(spec, shape) for key, spec in specs.items()}
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
@@ -130,7 +132,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "steps_ratio": (naive - sum(saved.values())) / naive if naive else 1.0,
         "saved": {**saved, "probes": probes},
         "tokens": round(sum(found.costs[key].tokens for key in new)),
-        "num_parameters": num_parameters(plan.architecture)[0],
+        "num_parameters": shape_of(plan.architecture, masked_lm=False).num_parameters,
         "device_hours": hours,
         "device_hours_at_most": sum(found.seconds[key] for key in new) / 3600,
         "device_hours_source": found.rates.source,
@@ -140,6 +142,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "cost": None if terms.price_per_hour is None else hours * terms.price_per_hour,
         "budget_hours": terms.budget_hours,
         "storage_bytes": round(sum(found.costs[key].bytes for key in new)),
+        "memory": memory_table(found),
         "minimum_detectable_effect": None,
         "missing_test_sets": sorted(plan.sources.missing),
         "overlapping_examples": dict(sorted(plan.sources.overlapping.items())),
@@ -149,6 +152,14 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "assumed_sizes": sorted(plan.sources.assumed),
         "trial_list": [_trial_row(trial) for trial in plan.trials],
     }
+
+
+def memory_table(found: Forecast) -> list[dict[str, Any]]:
+    """Memory of one worker under each choice of ZeRO stage, offload and checkpointing; see `memory.table`."""
+    sweep = found.plan.sweep
+    masked = any(d.kind == "mlm" for s in found.plan.all_specs().values() if isinstance(s, TrainSpec) for d in s.data)
+    shape = shape_of(found.plan.architecture, masked)
+    return table(shape, sweep.precision, sweep.execution, found.records.values())
 
 
 def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, Any], str]:

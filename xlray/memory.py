@@ -54,10 +54,15 @@ class ModelShape:
         return 4 * (h * h + h) + h * i + i + i * h + h + 4 * h
 
     @property
+    def body(self) -> int:
+        """Parameters of all layers: what arithmetic grows with."""
+        return self.num_layers * self.layer
+
+    @property
     def num_parameters(self) -> int:
         """All parameters but the heads of tasks."""
         head = self.hidden_size**2 + 3 * self.hidden_size + self.vocab_size if self.masked_lm else 0
-        return self.embedding + (self.num_positions + 3) * self.hidden_size + self.num_layers * self.layer + head
+        return self.embedding + (self.num_positions + 3) * self.hidden_size + self.body + head
 
 
 @dataclass(frozen=True)
@@ -232,26 +237,26 @@ def table(
 ) -> list[dict[str, Any]]:
     """One row per ZeRO stage, offload and checkpointing: predicted bytes beside the largest that was measured.
 
+    With a token budget that is found by a search, a row is for the budget that was measured, or `ENOUGH_TOKENS`.
+
     Args:
         records: of stored training phases of this encoder and precision.
     """
     auto = execution.micro_batch_tokens == "auto"
-    tokens = ENOUGH_TOKENS if auto else int(execution.micro_batch_tokens)
-    measured: dict[tuple[Any, ...], int] = {}
+    measured: dict[tuple[Any, ...], tuple[int, int]] = {}  # bytes, tokens
     for record in records:
-        ran = record.get("execution", {})
-        if not record.get("peak_memory_bytes") or ran.get("num_workers") != execution.num_workers:
-            continue
-        if not auto and record.get("micro_batch_tokens") != tokens:
-            continue
-        key = (ran["zero_stage"], ran["offload"], ran["activation_checkpointing"])
-        measured[key] = max(measured.get(key, 0), int(record["peak_memory_bytes"]))
+        ran, peak = record.get("execution", {}), record.get("peak_memory_bytes")
+        same = all(ran.get(name) == getattr(execution, name) for name in ("num_workers", "gpus_per_worker"))
+        if peak and same and (auto or record["micro_batch_tokens"] == execution.micro_batch_tokens):
+            key = (ran["zero_stage"], ran["offload"], ran["activation_checkpointing"])
+            measured[key] = max(measured.get(key, (0, 0)), (int(peak), int(record["micro_batch_tokens"])))
     asked = {(c.zero_stage, c.offload, c.activation_checkpointing) for c in candidates(precision, execution)}
     rows = []
     for stage in range(1 if precision == "bf16" else 0, 4):
         for offload in (False, True) if stage else (False,):
             for checkpointing in (False, True):
                 key = (stage, offload, checkpointing)
+                peak, tokens = measured.get(key, (None, ENOUGH_TOKENS if auto else int(execution.micro_batch_tokens)))
                 choice = replace(execution, zero_stage=stage, offload=offload, activation_checkpointing=checkpointing)
                 need = predict(shape, precision, choice, tokens)
                 rows.append(
@@ -264,7 +269,7 @@ def table(
                         "activation_bytes": need.activations,
                         "device_bytes": need.device,
                         "host_bytes": need.host,
-                        "measured_bytes": measured.get(key),
+                        "measured_bytes": peak,
                         "asked_for": key in asked,
                     }
                 )

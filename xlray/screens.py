@@ -13,6 +13,7 @@ from rich.text import Text
 
 from xlray.forecast import steps_of
 from xlray.live import percent, short_names
+from xlray.memory import GIB
 from xlray.phases import TrainSpec, phase_name
 from xlray.plan import SweepPlan
 from xlray.progress import TrialState, Work
@@ -80,6 +81,33 @@ def print_plan(console: Console, name: str, question: str, document: Mapping[str
     console.print(f"{name}: {question}" if question else name, style="bold", highlight=False, markup=False)
     for line in plan_lines(document):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Table:
+    """Predicted memory under each ZeRO stage, beside what was measured; what the sweep's execution allows is marked.
+
+    Args:
+        rows: of `memory.table`.
+    """
+
+    def gib(size: int | None) -> str:
+        return "" if size is None else f"{size / GIB:,.2f}"
+
+    cells = [
+        (
+            f"{r['zero_stage']}{' *' if r['asked_for'] else '  '}",
+            "offload" if r["offload"] else "",
+            "recomputed" if r["activation_checkpointing"] else "kept",
+            f"{r['micro_batch_tokens']:,}",
+            gib(r["device_bytes"]),
+            gib(r["measured_bytes"]),
+            gib(r["host_bytes"] or None),
+        )
+        for r in rows
+    ]
+    columns = ("ZeRO", "optimizer", "activations", "tokens", "predicted", "measured", "host, predicted")
+    title = f"Memory of each of {num_workers} worker(s) in GiB (* allowed by the execution)"
+    return make_table(columns, cells, title, right=("ZeRO", *columns[3:]))
 
 
 def trial_table(trials: Sequence[Mapping[str, Any]]) -> Table:

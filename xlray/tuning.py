@@ -31,11 +31,12 @@ from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder
 from xlray.phases import TrainSpec
 from xlray.recipes import Architecture
+from xlray.storage import fetch_small, root_of, send
 
 CPU_BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)  # tokens; beyond, a pack no longer fits a cache of any CPU
 LEAST_BUDGET, MOST_BUDGET, GRAIN = 1_024, 2**20, 256  # tokens: ends of the search on a GPU; a budget is a multiple of
 PATIENCE_S = 5.0  # a budget that takes longer for one step ends the search on a CPU
-OUT_OF_MEMORY = "out-of-memory.jsonl"
+OUT_OF_MEMORY = "out-of-memory-"  # and the budget: names of notes beside an unfinished phase
 
 
 def device_of(execution: Execution) -> torch.device:
@@ -76,6 +77,7 @@ def settle(job: Job, device: torch.device) -> Execution:
     if execution.micro_batch_tokens != "auto":
         return execution
     note = job.storage / "tuning" / f"{_hardware_key(shape, precision, execution, device)}.json"
+    fetch_small(job.storage, note)
     known = json.loads(note.read_text())["micro_batch_tokens"] if note.exists() else 0
     budget = int(least_of_all(known, device))  # ranks that look at different storages search together
     if not budget:
@@ -88,6 +90,7 @@ def settle(job: Job, device: torch.device) -> Execution:
         budget = int(least_of_all(found, device))
         if dist.get_rank() == 0:
             write_atomically(note, json.dumps({"micro_batch_tokens": budget, "time": time.time()}))
+            send(job.storage, [note])
     return replace(execution, micro_batch_tokens=budget)
 
 
@@ -252,17 +255,20 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def note_out_of_memory(attempt: Path, budget: int) -> None:
-    """Record beside the unfinished phase that this budget did not fit; any rank may call it, without a collective."""
-    line = json.dumps({"micro_batch_tokens": budget, "rank": dist.get_rank(), "time": time.time()})
-    with (attempt / OUT_OF_MEMORY).open("a") as file:
-        file.write(f"{line}\n")
+    """Record beside the unfinished phase that this budget did not fit; any rank may call it, without a collective.
+
+    The file's name says it all, so that ranks on several machines need not wait for one another.
+    """
+    note = attempt / f"{OUT_OF_MEMORY}{budget}.json"
+    write_atomically(note, json.dumps({"micro_batch_tokens": budget, "rank": dist.get_rank(), "time": time.time()}))
+    if (root := root_of(note)) is not None:
+        send(root, [note])
 
 
 def failed_budgets(attempt: Path) -> list[int]:
-    """Budgets that did not fit in earlier attempts at a phase."""
-    path = attempt / OUT_OF_MEMORY
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [int(json.loads(line)["micro_batch_tokens"]) for line in lines if line.endswith("}")]
+    """Budgets that did not fit in earlier attempts at a phase, the largest first."""
+    found = [int(note.stem.removeprefix(OUT_OF_MEMORY)) for note in attempt.glob(f"{OUT_OF_MEMORY}*.json")]
+    return sorted(found, reverse=True)
 
 
 def phase_budget(budget: int, failed: Sequence[int], longest: int) -> int:

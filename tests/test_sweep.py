@@ -54,7 +54,10 @@ def start(
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    output, _ = process.communicate(timeout=400)
+    try:
+        output, _ = process.communicate(timeout=1_000)  # a bound on hanging, not a measurement
+    finally:
+        process.kill()  # or it would go on beside the next test
     return process.returncode, output
 
 

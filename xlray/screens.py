@@ -95,7 +95,7 @@ def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Table:
 
     cells = [
         (
-            f"{r['zero_stage']}{' *' if r['asked_for'] else '  '}",
+            f"{r['zero_stage']}{' *' if r['asked_for'] else ''}",
             "offload" if r["offload"] else "",
             "recomputed" if r["activation_checkpointing"] else "kept",
             f"{r['micro_batch_tokens']:,}",
@@ -107,7 +107,7 @@ def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Table:
     ]
     columns = ("ZeRO", "optimizer", "activations", "tokens", "predicted", "measured", "host, predicted")
     title = f"Memory of each of {num_workers} worker(s) in GiB (* allowed by the execution)"
-    return make_table(columns, cells, title, right=("ZeRO", *columns[3:]))
+    return make_table(columns, cells, title, right=columns[3:])
 
 
 def trial_table(trials: Sequence[Mapping[str, Any]]) -> Table:

@@ -46,6 +46,20 @@ def write_answer(evidence: Evidence) -> str:
     return " ".join(sentences)
 
 
+def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
+    """(cell, instead of) of the differences that the answer names."""
+    here = evidence.here
+    found = {e.name for e in evidence.estimates if e.rung == evidence.rung}
+    largest = max((point.num_tasks for point in here), default=0)
+    sources = {p.source: p.cell for p in here if p.num_tasks == largest and largest}
+    pairs = []
+    for source, cell in sorted(sources.items()):
+        own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
+        pairs += [(cell, other) for _, other in _half_and_none(list(own.items()), largest)]
+    pairs += [(sources[a], sources[b]) for a, b in itertools.permutations(sorted(sources), 2)]
+    return [(more, fewer) for more, fewer in pairs if f"difference/{FI_ACCURACY}/{more} - {fewer}" in found]
+
+
 def _half_and_none(others: Sequence[tuple[int, str]], largest: int) -> list[tuple[int, str]]:
     """Of (size, cell) the one nearest to half the largest size, then no task at all."""
     fewer = [pair for pair in others if 0 < pair[0] < largest]

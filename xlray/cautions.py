@@ -38,6 +38,20 @@ def moment(seconds: float) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def behind(evidence: Evidence) -> str:
+    """What became of the trials that a table is made from."""
+    counts = Counter(evidence.statuses.values())
+    still = sum(number for status, number in counts.items() if status not in ENDED)
+    parts = [f"{counts['finished']:,} finished", f"{counts['stopped']:,} stopped early", f"{counts['failed']:,} failed"]
+    parts += [f"{still:,} not ended"] if still else []
+    return f"Of {count(len(evidence.statuses), 'trial')}: {', '.join(parts)}; {num_degenerate(evidence):,} degenerate."
+
+
+def num_degenerate(evidence: Evidence) -> int:
+    """Trials that collapsed."""
+    return sum(bool(flag) for flag in evidence.results.trials["degenerate"].to_pylist())
+
+
 def _unfinished(evidence: Evidence) -> str:
     counts = Counter(evidence.statuses.values())
     planned = max(num_planned(evidence.definition) or 0, len(evidence.statuses))
@@ -99,7 +113,7 @@ def _unequal_seeds(evidence: Evidence) -> str:
 
 def _ends(evidence: Evidence) -> str:
     counts = Counter(evidence.statuses.values())
-    degenerate = sum(bool(flag) for flag in evidence.results.trials["degenerate"].to_pylist())
+    degenerate = num_degenerate(evidence)
     if not (counts["stopped"] or counts["failed"] or degenerate):
         return ""
     return (

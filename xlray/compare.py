@@ -15,13 +15,12 @@ from xlray import page
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, cell_means, estimable
 from xlray.canonical import InputError
 from xlray.cautions import count, find_warnings
-from xlray.drawing import BLACK, BLUE, GREY, VERMILION, WIDTH, Drawing, draw, spell
+from xlray.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
 from xlray.evidence import collect_evidence, target_names
 from xlray.page import Page, Section
 from xlray.phases import differing_fields
 from xlray.report import write_files
 from xlray.tables import Interval, Signed, Table, number
-from xlray.task_figures import leaves_out_zero
 
 ALL = "all shared cells"
 LONG = 200  # characters of a field that differs
@@ -198,11 +197,8 @@ def _forest(rows: Sequence[Row], names: Sequence[str]) -> Drawing:
         axes.axvline(0, color=BLACK, linewidth=1)
         for place, gap in enumerate(row.difference for row in order):
             assert gap is not None
-            clear = leaves_out_zero(gap)
-            colour = (BLUE if gap.value > 0 else VERMILION) if clear else GREY
-            if gap.low is not None and gap.high is not None:
-                axes.hlines(place, gap.low, gap.high, color=colour, linewidth=2)
-            axes.plot(gap.value, place, "o" if clear else "D", color=colour, markersize=5)
+            forest(axes, place, gap)
+        signed_points(axes)
         axes.set_yticks(range(len(order)), [f"{row.cell}: {row.outcome}" for row in order], fontsize=8)
         axes.set(xlabel="Difference on Finnish dev (points)", ylim=(-0.6, len(order) - 0.4))
 

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from xlray.analysis import Estimate
 from xlray.tables import number
@@ -107,6 +107,34 @@ def spell(estimate: Estimate, signed: bool = False, digits: int = 1) -> str:
     if estimate.low is not None and estimate.high is not None:
         interval = f", interval {number(estimate.low, signed, digits)} to {number(estimate.high, signed, digits)}"
     return number(estimate.value, signed, digits) + interval
+
+
+def leaves_out_zero(estimate: Estimate) -> bool:
+    """Whether the interval is on one side of 0."""
+    return estimate.low is not None and estimate.high is not None and estimate.low * estimate.high > 0
+
+
+def forest(axes: Any, place: float, estimate: Estimate, colour: str = "", marker: str = "") -> None:
+    """An estimate with its interval as one line of a forest plot.
+
+    Args:
+        place: on the vertical axis.
+        colour: by default blue and red where the interval is above and below 0, else grey.
+        marker: by default round where the interval leaves out 0, else a diamond.
+    """
+    clear = leaves_out_zero(estimate)
+    colour = colour or ((BLUE if estimate.value > 0 else VERMILION) if clear else GREY)
+    if estimate.low is not None and estimate.high is not None:
+        axes.hlines(place, estimate.low, estimate.high, color=colour, linewidth=2 if not marker else 1.3)
+    axes.plot(estimate.value, place, marker or ("o" if clear else "D"), color=colour, markersize=4.5)
+
+
+def signed_points(axes: Any) -> None:
+    """A horizontal axis of differences, with signs."""
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: number(value, value != 0, 0 if value % 1 == 0 else 1))
+    )
 
 
 def log_examples(axes: Any, rungs: list[int]) -> None:

@@ -13,13 +13,11 @@ import pyarrow.compute as pc
 from xlray.analysis import (
     FI_ACCURACY,
     WITHOUT_TATOEBA,
-    Contributions,
     Estimate,
     Point,
     Sampling,
     all_estimates,
     collect_points,
-    contributions,
     estimable,
 )
 from xlray.canonical import InputError
@@ -39,7 +37,6 @@ class Evidence:
         rung_index: the last rung from which something may be estimated, or None.
         rung: its examples.
         here: the points of that rung from which it is estimated.
-        effects: target or mean to the contributions of the single tasks to it, at that rung.
         majority: target to what always giving the most frequent English answer scores on Finnish dev.
         unsealings: entries of `unsealed.jsonl`, one for each opening of the test data.
     """
@@ -53,7 +50,6 @@ class Evidence:
     rung_index: int | None
     rung: int
     here: tuple[Point, ...]
-    effects: Mapping[str, Contributions]
     majority: Mapping[str, float]
     unsealings: Sequence[Mapping[str, Any]]
 
@@ -74,7 +70,6 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
     rung_index = max(compared or usable, default=None)
     here = estimable(points, rung_index) if rung_index is not None else []
     points_used = [point for point in points if rung_index is not None and point.rung_index <= rung_index]
-    outcomes = [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)]
     return Evidence(
         results=results,
         definition=_definition(results.directory / "sweep.json"),
@@ -85,7 +80,6 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
         rung_index=rung_index,
         rung=here[0].rung if here else 0,
         here=tuple(here),
-        effects={outcome: contributions(here, outcome, sampling) for outcome in outcomes},
         majority=_majority(results),
         unsealings=read_lines(results.directory / UNSEALED_FILE),
     )

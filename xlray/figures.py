@@ -86,7 +86,7 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
                 [], [], "o", markersize=3.5, color=GREY, markerfacecolor="white", label="explore, not in the mean"
             )
         axes.set(xlabel="Intermediate tasks (number)", ylabel="fi_accuracy on dev (%)")
-        axes.set_xticks(_few(sorted({p.num_tasks for p in here})))
+        axes.set_xticks(few(sorted({p.num_tasks for p in here})))
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
     svg, pdf = draw(paint, WIDTH, 3.5)
@@ -99,7 +99,7 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
     return Drawing(name, title, caption, alt, svg, pdf)
 
 
-def _few(sizes: Sequence[int], most: int = 10) -> list[int]:
+def few(sizes: Sequence[int], most: int = 10) -> list[int]:
     """At most so many of the sizes, first and last among them, so that labels do not touch."""
     places = np.unique(np.linspace(0, len(sizes) - 1, min(len(sizes), most)).round().astype(int))
     return [sizes[place] for place in places]
@@ -125,7 +125,7 @@ def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate],
                 known = {size: means[target][cell] for size, cell in line.items() if cell in means[target]}
                 label = source if len(sources) > 1 else "mean and interval"
                 _means_with_band(axes, list(known), list(known.values()), colour, label)
-            axes.set(title="without Tatoeba" if target == WITHOUT_TATOEBA else target, xticks=_few(sizes, 6))
+            axes.set(title="without Tatoeba" if target == WITHOUT_TATOEBA else target, xticks=few(sizes, 6))
             axes.yaxis.set_major_locator(MaxNLocator(5))
         for axes in panels[len(targets) :]:
             axes.remove()
@@ -147,6 +147,19 @@ def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate],
     return Drawing(name, title, caption, "Finnish dev score by number of tasks. " + "; ".join(values) + ".", svg, pdf)
 
 
+def _palette(number_of: int) -> list[Any]:
+    """As many colours, from black for no task on; a ramp where there are too many to tell apart by name."""
+    shades = mpl.colormaps["viridis"].resampled(number_of + 1)
+    ramp = [shades(place) for place in range(number_of)]
+    return [BLACK, *COLOURS][:number_of] if number_of <= len(COLOURS) + 1 else ramp
+
+
+def colours_of_sizes(points: Sequence[Point]) -> dict[int, Any]:
+    """Number of tasks to its colour."""
+    sizes = sorted({point.num_tasks for point in points})
+    return dict(zip(sizes, _palette(len(sizes)), strict=True))
+
+
 def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], statuses: Mapping[str, str]) -> Drawing:
     """Finnish accuracy of each trial over the rungs, means of cells over them; stopped trials end in a cross."""
     name, title = "learning_curves", "Finnish accuracy over the rungs"
@@ -157,8 +170,7 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
     for point in points:
         curves.setdefault(point.trial_id, []).append(point)
     cells = list(dict.fromkeys(p.cell for p in sorted(points, key=lambda p: (p.num_tasks, p.cell))))
-    shades = mpl.colormaps["viridis"].resampled(len(cells) + 1)
-    palette = [BLACK, *COLOURS] if len(cells) <= len(COLOURS) + 1 else [shades(n) for n in range(len(cells))]
+    palette = _palette(len(cells))
     means = [_means(estimates, FI_ACCURACY, rung) for rung in rungs]
     faint = len(curves) > 40
 

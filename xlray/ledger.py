@@ -11,6 +11,7 @@ from xlray.results import Results
 from xlray.tables import Cell, Table
 
 STATUSES = ("computed", "shared", "stored")
+FATES_OF_HOURS = ("useful", "stopped", "failed")
 FATES = {"stopped": "stopped", "failed": "failed"}  # a trial that runs, finished or waits counts as useful
 
 
@@ -24,6 +25,7 @@ class Costs:
         failed: computed for trials that failed.
         shared: what phases would have cost again that another trial of the sweep had computed.
         stored: what phases would have cost that lay in the storage before; at this sweep's rate for the kind of phase.
+        trunk: what every size of a trial would have cost more with a trunk of its own, from the first example on.
         stopping: what stopped trials would have cost more, up to the mean of the finished ones of their cell; None where
             no trial has finished.
     """
@@ -33,6 +35,7 @@ class Costs:
     failed: float
     shared: float
     stored: float
+    trunk: float
     stopping: float | None
 
     @property
@@ -48,6 +51,7 @@ def device_hours(results: Results, statuses: Mapping[str, str]) -> Costs:
     own_cost = {row["phase"]: row["device_hours"] or 0.0 for row in rows if row["status"] == "computed"}
     saved: Counter[str] = Counter()
     whole: dict[str, float] = {}
+    grown: dict[str, float] = {}
     for row in rows:
         trial, hours = row["trial_id"] or "", row["device_hours"] or 0.0
         again = own_cost.get(row["phase"], rates.get(row["kind"], 0.0) * (row["num_steps"] or 0))
@@ -56,8 +60,13 @@ def device_hours(results: Results, statuses: Mapping[str, str]) -> Costs:
         else:
             saved[row["status"]] += again  # type: ignore[assignment]
         whole[trial] = whole.get(trial, 0.0) + again
+        if row["kind"] == "trunk":  # rows are in the order of the rungs; each goes on from all before it
+            saved["trunk"] += grown.get(trial, 0.0)  # type: ignore[assignment]
+            grown[trial] = grown.get(trial, 0.0) + again
     stopping = _saved_by_stopping(results, statuses, whole)
-    return Costs(spent["useful"], spent["stopped"], spent["failed"], saved["shared"], saved["stored"], stopping)
+    return Costs(
+        *(spent[fate] for fate in FATES_OF_HOURS), *(saved[way] for way in ("shared", "stored", "trunk")), stopping
+    )
 
 
 def _rates(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -98,12 +107,13 @@ def cost_by_fate(costs: Costs) -> Table:
         ("spent", "on trials that failed", costs.failed),
         ("saved", "by sharing phases between trials", costs.shared),
         ("saved", "by phases that were stored before", costs.stored),
+        ("saved", "by one trunk for all sizes of a trial", costs.trunk),
         ("saved", "by stopping early", stopping),
     )
     columns = (("kind", "Device-hours"), ("what", "What for"), ("device_hours", "Hours"))
     note = (
-        "Spent is measured; saved is what the same phases cost where they were computed, for stopped trials the mean of "
-        "the finished ones of their cell less what they used."
+        "Spent is measured; saved is what the same phases cost where they were computed, for a trunk what each size would have "
+        "repeated of it, for stopped trials the mean of the finished ones of their cell less what they used."
     )
     nothing = not any((costs.spent, costs.shared, costs.stored))
     return Table("device_hours", "Device-hours", note, columns, rows, "a finished phase" if nothing else "")

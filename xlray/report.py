@@ -9,13 +9,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlray import anchors, figures, ledger, page, summaries, tables, task_figures
-from xlray.analysis import FI_ACCURACY, Point, Sampling
-from xlray.answer import write_answer
-from xlray.cautions import count, find_warnings, moment
+from xlray import (
+    anchors,
+    curve_figures,
+    figures,
+    ledger,
+    page,
+    reliability,
+    reliability_figures,
+    scaling,
+    summaries,
+    tables,
+    task_figures,
+    task_summaries,
+)
+from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations
+from xlray.answer import main_pairs, write_answer
+from xlray.cautions import behind, count, find_warnings, moment
 from xlray.drawing import Drawing
 from xlray.evidence import Evidence, collect_evidence
 from xlray.files import atomic_file
+from xlray.findings import Findings, collect_findings
 from xlray.journal import read_lines
 from xlray.page import Page, Paragraph, Section
 from xlray.results import UNSEALED_FILE
@@ -70,13 +84,18 @@ def write_report(directory: Path | str, sampling: Sampling | None = None, unseal
     if unseal:
         opened = open_test_scores(evidence.results.directory, evidence.here)
         evidence = dataclasses.replace(evidence, unsealings=read_lines(evidence.results.directory / UNSEALED_FILE))
-    made, drawn = [*_tables(evidence), summaries.by_test(evidence.here, opened, sampling)], _figures(evidence)
+    findings = collect_findings(evidence, sampling)
+    between = dev_test_correlations(evidence.here, {point.trial_id: point.scores for point in opened}, sampling)
+    estimates = _merged(evidence.estimates, findings.estimates(), between)
+    made = [*_tables(evidence, findings), *_reliability(evidence, findings, between)]
+    made.append(summaries.by_test(evidence.here, opened, sampling))
+    made, drawn = [dataclasses.replace(table, behind=behind(evidence)) for table in made], _figures(evidence, findings)
     answer, warnings = write_answer(evidence), find_warnings(evidence)
     text = page.render(_page(evidence, answer, warnings, sampling.level), drawn, made)
     files = write_files(evidence.results.directory / "report", "report.html", text, made, drawn)
     return {
         "answer": answer,
-        "estimates": [dataclasses.asdict(estimate) for estimate in evidence.estimates],
+        "estimates": [dataclasses.asdict(estimate) for estimate in estimates],
         "warnings": warnings,
         "files": files,
     }
@@ -103,29 +122,54 @@ def write_files(folder: Path, name: str, text: str, made: Sequence[Table], drawn
     return [str(folder / path) for path, data in sorted(contents.items()) if data]
 
 
-def _tables(e: Evidence) -> list[Table]:
+def _merged(*lists: Sequence[Estimate]) -> list[Estimate]:
+    """All estimates; what is in two lists once."""
+    return list({(e.name, e.rung): e for estimates in lists for e in estimates}.values())
+
+
+def _tables(e: Evidence, f: Findings) -> list[Table]:
     return [
         summaries.leaderboard(e.results, e.points, e.statuses),
         summaries.by_cell(e.results, e.points, e.estimates, e.statuses),
         summaries.by_target(e.here, e.estimates, e.majority),
         summaries.rungs(e.points, e.estimates, e.journal),
         summaries.decisions(e.journal),
-        summaries.selection(e.estimates),
-        summaries.task_contributions(e.effects.get(FI_ACCURACY), e.rung),
-        summaries.transfer(e.effects, e.rung),
+        scaling.differences(e.here, e.estimates, f.task_curves),
+        scaling.fits([*f.task_curves, *f.example_curves]),
+        task_summaries.contributions(f, e.rung),
+        task_summaries.blocks(f.chains, e.rung),
+        task_summaries.groups(f, e.rung),
+        task_summaries.interactions(f, e.rung),
+        task_summaries.transfer(f.effects, e.rung),
         ledger.cost_by_fate(ledger.device_hours(e.results, e.statuses)),
         ledger.cost(e.results),
         anchors.anchors(e),
     ]
 
 
-def _figures(e: Evidence) -> list[Drawing]:
+def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[Table]:
+    return [
+        reliability.selection_gap(e.estimates),
+        reliability.correlations([*e.estimates, *between]),
+        reliability.robustness(e.estimates, kept_overlap=not e.definition.get("drop_overlap", True)),
+        reliability.power(f.powers),
+    ]
+
+
+def _figures(e: Evidence, f: Findings) -> list[Drawing]:
+    ridge = f.effects.get(FI_ACCURACY)
     return [
         figures.accuracy_by_num_tasks(e.points, e.estimates, e.rung_index),
         figures.targets_by_num_tasks(e.points, e.estimates, e.rung_index),
         figures.learning_curves(e.points, e.estimates, e.statuses),
-        task_figures.contribution_forest(e.effects.get(FI_ACCURACY), e.rung),
-        task_figures.transfer_matrix(e.effects, e.rung),
+        curve_figures.task_curves(f.task_curves),
+        curve_figures.example_curves(f.example_curves),
+        task_figures.contribution_forest(ridge, f.chains, e.rung),
+        task_figures.transfer_matrix(f.effects, e.rung),
+        task_figures.group_forest(f.groups, ridge.missing if ridge else "", e.rung),
+        task_figures.pair_forest(f.pairs, e.rung),
+        reliability_figures.orders(e.points, e.here, e.estimates),
+        reliability_figures.robustness(e.estimates, main_pairs(e)),
         task_figures.cost_bars(ledger.device_hours(e.results, e.statuses)),
     ]
 
@@ -142,14 +186,19 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
     sections = (
         Section(
             "number", "Number of tasks", "Finnish accuracy by number of tasks", ("by_num_tasks", "by_target"),
-            ("by_num_tasks", "by_target"),
+            ("by_num_tasks", "differences", "by_target"),
         ),
+        Section("curves", "Curves", "Scaling curves", ("task_curves", "example_curves"), ("curves",)),
         Section(
-            "tasks", "Tasks", "Which tasks help", ("contributions", "transfer"), ("contributions", "transfer"),
+            "tasks", "Tasks", "Which tasks help", ("contributions", "transfer", "groups", "pairs"),
+            ("contributions", "groups", "blocks", "pairs", "transfer"),
         ),
         Section("rungs", "Rungs", "Rungs and early stopping", ("learning_curves",), ("rungs", "decisions")),
         Section("leaderboard", "Leaderboard", "Leaderboard", tables=("leaderboard",)),
-        Section("selection", "Selection", "Selection, early stopping and robustness", tables=("selection",)),
+        Section(
+            "reliability", "Reliability", "Selection, early stopping and robustness", ("orders", "robustness"),
+            ("selection_gap", "correlations", "robustness", "power"),
+        ),
         Section("cost", "Cost", "Cost", ("device_hours",), ("device_hours", "cost")),
         Section("test", "Test", "Test scores", tables=("by_test",)),
         Section("anchors", "Published", "Published numbers beside ours", tables=("anchors",)),

@@ -1,4 +1,4 @@
-"""Tables of scores: trials, cells, targets, rungs, decisions, contributions of tasks."""
+"""Tables of scores: trials, cells and their differences, targets, test, rungs, decisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from xlray.analysis import (
     ENGLISH,
     FI_ACCURACY,
     WITHOUT_TATOEBA,
-    Contributions,
     Estimate,
     Point,
     Sampling,
@@ -20,7 +19,7 @@ from xlray.analysis import (
 )
 from xlray.evidence import target_names
 from xlray.results import Results
-from xlray.tables import Cell, Interval, Signed, Table, number
+from xlray.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 
 
 def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str, str]) -> Table:
@@ -76,15 +75,23 @@ def _rank(point: Point | None, trial: str) -> tuple[float, float, str]:
     return (-point.rung_index, -point.scores[FI_ACCURACY], trial) if point else (1.0, 0.0, trial)
 
 
-def _find(estimates: Sequence[Estimate], name: str, rung: int) -> Estimate | None:
+def find_estimate(estimates: Sequence[Estimate], name: str, rung: int) -> Estimate | None:
+    """The estimate of that name at that rung, if there is one."""
     return next((e for e in estimates if e.rung == rung and e.name == name), None)
 
 
-def _with_interval(estimate: Estimate | None, signed: bool = False, digits: int = 1) -> tuple[Cell, Cell]:
+def as_p_value(value: float | None) -> Cell:
+    """A p-value as a cell."""
+    return None if value is None else PValue(value)
+
+
+def with_interval(estimate: Estimate | None, signed: bool = False, digits: int = 1) -> tuple[Cell, Cell]:
+    """An estimate as two cells; empty where there is none."""
     if estimate is None:
         return None, None
     interval = Interval(estimate.low, estimate.high, digits)
-    return (Signed(estimate.value, digits) if signed else estimate.value), interval
+    value = Signed(estimate.value, digits) if signed else Precise(estimate.value, digits)
+    return value, interval
 
 
 def by_cell(
@@ -103,16 +110,16 @@ def by_cell(
         base = here[0].cell if here else ""
         for cell in dict.fromkeys(point.cell for point in here):
             inside = [point for point in here if point.cell == cell]
-            mean = _find(estimates, f"mean/{FI_ACCURACY}/{cell}", inside[0].rung)
-            gain = _find(estimates, f"difference/{FI_ACCURACY}/{cell} - {base}", inside[0].rung)
+            mean = find_estimate(estimates, f"mean/{FI_ACCURACY}/{cell}", inside[0].rung)
+            gain = find_estimate(estimates, f"difference/{FI_ACCURACY}/{cell} - {base}", inside[0].rung)
             counts = ended.get(cell, Counter())
             rows.append(
                 (
                     inside[0].rung,
                     cell,
                     inside[0].num_tasks,
-                    *_with_interval(mean),
-                    *_with_interval(gain, True),
+                    *with_interval(mean),
+                    *with_interval(gain, True),
                     len(inside),
                     len({p.seed for p in inside}),
                     len({p.tasks for p in inside}),
@@ -156,17 +163,17 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
         for cell in dict.fromkeys(point.cell for point in here):
             inside = [point for point in here if point.cell == cell]
             rung = inside[0].rung
-            mean = _find(estimates, f"mean/{task}/{cell}", rung)
-            gain = _find(estimates, f"difference/{task}/{cell} - {here[0].cell}", rung)
-            english = _find(estimates, f"mean/{task}{ENGLISH}/{cell}", rung)
+            mean = find_estimate(estimates, f"mean/{task}/{cell}", rung)
+            gain = find_estimate(estimates, f"difference/{task}/{cell} - {here[0].cell}", rung)
+            english = find_estimate(estimates, f"mean/{task}{ENGLISH}/{cell}", rung)
             if mean is not None:
                 rows.append(
                     (
                         task,
                         cell,
                         inside[0].num_tasks,
-                        *_with_interval(mean),
-                        *_with_interval(gain, True),
+                        *with_interval(mean),
+                        *with_interval(gain, True),
                         english.value if english else None,
                         majority.get(task),
                         len(inside),
@@ -211,8 +218,8 @@ def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) 
         for cell in dict.fromkeys(point.cell for point in opened):
             inside = [point for point in opened if point.cell == cell]
             own = [dev[point.trial_id].scores[outcome] for point in inside]
-            test = _with_interval(means.get(f"mean/{outcome}/{cell}"))
-            gap = _with_interval(gaps.get(f"difference/{outcome}/{cell} - {opened[0].cell}"), True)
+            test = with_interval(means.get(f"mean/{outcome}/{cell}"))
+            gap = with_interval(gaps.get(f"difference/{outcome}/{cell} - {opened[0].cell}"), True)
             rows.append((outcome, cell, inside[0].num_tasks, sum(own) / len(own), *test, *gap, len(inside)))
     columns = (
         ("target", "Score"),
@@ -228,32 +235,6 @@ def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) 
     note = f"After {here[0].rung:,} intermediate examples; the gain is against the smallest cell." if here else ""
     missing = "" if rows else "test scores; they stay sealed until `xlray report NAME --unseal`, which is recorded"
     return Table("by_test", "Test scores", note, columns, tuple(rows), missing)
-
-
-def selection(estimates: Sequence[Estimate]) -> Table:
-    """How far choices and conclusions depend on what they were made with: every estimate that is about other scores."""
-    apart = ("mean/", "difference/", "contribution/")
-    rows: list[tuple[Cell, ...]] = []
-    for e in estimates:
-        if not e.name.startswith(apart):
-            kind, _, of = e.name.partition("/")
-            cells = _with_interval(e, kind in ("selection_gap", "robustness"), 2)
-            rows.append((kind.replace("_", " "), of, e.rung, *cells, e.num_seeds, e.num_subsets))
-    columns = (
-        ("kind", "What"),
-        ("of", "Of"),
-        ("rung", "Rung (examples)"),
-        ("value", "Value"),
-        ("interval", "Interval"),
-        ("num_seeds", "Seeds"),
-        ("num_subsets", "Subsets"),
-    )
-    note = (
-        "Rank correlations are Spearman's between the orders of trials: by an early and a later rung (is early stopping "
-        "safe here?), by another signal and Finnish dev. A selection gap is in points of Finnish accuracy."
-    )
-    missing = "" if rows else "at least four trials at two rungs, or dev scores in other languages"
-    return Table("selection", "Selection, early stopping and robustness", note, columns, tuple(rows), missing)
 
 
 def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:
@@ -337,40 +318,3 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
 
 def _plain(value: Any) -> Cell:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
-
-
-def task_contributions(found: Contributions | None, rung: int) -> Table:
-    """The ridge regression's coefficients, largest first."""
-    found = found or Contributions((), missing="a rung with all targets scored")
-    rows = tuple((task_of(e), *_with_interval(e, True, 2)) for e in sorted(found.estimates, key=lambda e: -e.value))
-    note = "Points of fi_accuracy that a trial with the task has more than one without, other tasks equal."
-    if rows:
-        note += (
-            f" Ridge regression within seeds after {rung:,} examples, shrunk towards 0 (penalty "
-            f"{found.penalty:.2g}); error on subsets left out {number(found.held_out_error)} points, "
-            f"{number(found.null_error)} without knowing the tasks."
-        )
-    if found.inseparable:
-        groups = "; ".join(", ".join(group) for group in found.inseparable)
-        note += f" Always drawn together, so only their sum means something: {groups}."
-    columns = (("task", "Intermediate task"), ("effect", "Effect (points)"), ("interval", "Interval"))
-    return Table("contributions", "Contribution of each task", note, columns, rows, found.missing)
-
-
-def transfer(effects: Mapping[str, Contributions], rung: int) -> Table:
-    """What each intermediate task adds to each target, with intervals."""
-    known = {outcome: {task_of(e): e for e in found.estimates} for outcome, found in effects.items() if found.estimates}
-    first = next(iter(known.values()), {})
-    rows: list[tuple[Cell, ...]] = []
-    for task in sorted(first, key=lambda task: -first[task].value):
-        cells = [_with_interval(found.get(task), True, 2) for found in known.values()]
-        rows.append((task, *(cell for pair in cells for cell in pair)))
-    heads = [(name, unit) for o in known for name, unit in ((o, f"{o} (points)"), (f"{o}_interval", "Interval"))]
-    missing = "" if rows else next((found.missing for found in effects.values()), "a rung with all targets scored")
-    note = f"Ridge coefficients for each target by itself, after {rung:,} examples."
-    return Table("transfer", "From task to target", note, (("task", "Intermediate task"), *heads), tuple(rows), missing)
-
-
-def task_of(estimate: Estimate) -> str:
-    """The task that a contribution is of."""
-    return estimate.name.rsplit("/", 1)[1]

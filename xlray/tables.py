@@ -28,12 +28,33 @@ class Signed:
     digits: int = 1
 
 
-Cell = str | int | float | bool | Interval | Signed | None
+@dataclass(frozen=True)
+class Precise:
+    """A number with more digits than one."""
+
+    value: float
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class PValue:
+    """A p-value: below a thousandth only that is shown."""
+
+    value: float
+
+
+Cell = str | int | float | bool | Interval | Signed | Precise | PValue | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as values; `columns` are (key in the CSV, heading with unit)."""
+    """A table as values.
+
+    Attributes:
+        columns: (key in the CSV, heading with unit).
+        missing: what the data lack for it; then it has no rows.
+        behind: the trials that it is made from, and what became of them.
+    """
 
     name: str
     title: str
@@ -41,6 +62,7 @@ class Table:
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[Cell, ...], ...]
     missing: str = ""
+    behind: str = ""
 
     @property
     def numeric(self) -> tuple[bool, ...]:
@@ -68,6 +90,10 @@ def show(cell: Cell) -> str:
         return NOTHING if None in ends else f"[{ends[0]}, {ends[1]}]"
     if isinstance(cell, Signed):
         return number(cell.value, signed=True, digits=cell.digits)
+    if isinstance(cell, Precise):
+        return number(cell.value, digits=cell.digits)
+    if isinstance(cell, PValue):
+        return "< 0.001" if cell.value < 0.001 else f"{cell.value:.3f}"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float):
@@ -79,7 +105,7 @@ def sort_key(cell: Cell) -> str:
     """What the page sorts a cell by."""
     if isinstance(cell, Interval):
         cell = cell.low
-    if isinstance(cell, Signed):
+    if isinstance(cell, Signed | Precise | PValue):
         cell = cell.value
     return "" if cell is None else str(int(cell) if isinstance(cell, bool) else cell)
 
@@ -99,14 +125,14 @@ def to_csv(table: Table) -> str:
             if two:
                 cells += [cell.low, cell.high] if isinstance(cell, Interval) else [None, None]
             else:
-                cells.append(cell.value if isinstance(cell, Signed) else cell)
+                cells.append(cell.value if isinstance(cell, Signed | Precise | PValue) else cell)
         writer.writerow(cells)
     return out.getvalue()
 
 
 def to_markdown(table: Table) -> str:
-    """A table of GitHub's Markdown, with title and note."""
-    lines = [f"**{table.title}.** {table.note}".rstrip(), ""]
+    """A table of GitHub's Markdown, with title and notes."""
+    lines = [f"**{table.title}.** {table.note} {table.behind}".rstrip(), ""]
     lines.append(_markdown_row([heading for _, heading in table.columns]))
     lines.append(_markdown_row(["---:" if numeric else "---" for numeric in table.numeric]))
     lines += [_markdown_row([show(cell) for cell in row]) for row in table.rows]
@@ -122,6 +148,8 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
     MINUS: "$-$",
     NOTHING: "--",
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -139,7 +167,7 @@ def to_latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape_latex(table.title)}. {escape_latex(table.note)}}}",
+        rf"\caption{{{escape_latex(f'{table.title}. {table.note} {table.behind}'.rstrip())}}}",
         rf"\label{{tab:{table.name}}}",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",

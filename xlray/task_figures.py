@@ -1,58 +1,142 @@
-"""Figures of single tasks and of cost: forest plot, task x target matrix, device-hours."""
+"""Figures of single tasks and of cost: forest plots, task x target matrix, device-hours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from xlray.analysis import FI_ACCURACY, Contributions, Estimate
-from xlray.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, WIDTH, Drawing, draw, spell
+from xlray.analysis import (
+    FI_ACCURACY,
+    ChainContributions,
+    Contributions,
+    Estimate,
+    Interactions,
+    SideBySide,
+    side_by_side,
+)
+from xlray.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    Drawing,
+    draw,
+    forest,
+    leaves_out_zero,
+    signed_points,
+    spell,
+)
 from xlray.ledger import Costs
-from xlray.summaries import task_of
 from xlray.tables import number
+from xlray.task_summaries import NO_RUNG, task_of
 
+MOST_PAIRS = 20
 DIVERGING = LinearSegmentedColormap.from_list("harm_help", [VERMILION, "#ffffff", BLUE])
 
 
-def leaves_out_zero(estimate: Estimate) -> bool:
-    """Whether the interval is on one side of 0."""
-    return estimate.low is not None and estimate.high is not None and estimate.low * estimate.high > 0
-
-
-def contribution_forest(found: Contributions | None, rung: int) -> Drawing:
-    """Forest plot of the tasks' contributions."""
+def contribution_forest(ridge: Contributions | None, chains: Sequence[ChainContributions], rung: int) -> Drawing:
+    """Forest plot of the tasks' contributions, by regression and by chains where these go in steps of one task."""
     name, title = "contributions", "Contribution of each intermediate task"
-    if found is None or not found.estimates:
-        return Drawing(name, title, "", "", missing=found.missing if found else "a rung with all targets scored")
-    order = sorted(found.estimates, key=lambda e: e.value)
+    pairs = side_by_side(ridge.estimates if ridge else (), chains)
+    if not pairs:
+        return Drawing(name, title, "", "", missing=ridge.missing if ridge else NO_RUNG)
+    order = pairs[::-1]
+    both = any(pair.chains for pair in order)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axvline(0, color=BLACK, linewidth=1)
-        for place, estimate in enumerate(order):
-            clear = leaves_out_zero(estimate)
-            colour = (BLUE if estimate.value > 0 else VERMILION) if clear else GREY
-            if estimate.low is not None and estimate.high is not None:
-                axes.hlines(place, estimate.low, estimate.high, color=colour, linewidth=2)
-            axes.plot(estimate.value, place, "o" if clear else "D", color=colour, markersize=6 if clear else 4.5)
-        axes.set_yticks(range(len(order)), [task_of(e) for e in order])
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, signed=value != 0)))
+        for place, pair in enumerate(order):
+            if pair.regression:
+                forest(axes, place + 0.16 * both, pair.regression)
+            if pair.chains:
+                forest(axes, place - 0.16, pair.chains, ORANGE, "s")
+        axes.set_yticks(range(len(order)), [pair.task for pair in order])
+        signed_points(axes)
         axes.set(xlabel="Effect on fi_accuracy (points)", ylim=(-0.6, len(order) - 0.4))
+        if both:
+            axes.plot([], [], "o", color=GREY, markersize=4.5, label="regression")
+            axes.plot([], [], "s", color=ORANGE, markersize=4.5, label="chains")
+            figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
-    svg, pdf = draw(paint, WIDTH, 0.9 + 0.22 * len(order))
+    svg, pdf = draw(paint, WIDTH, 0.9 + (0.26 if both else 0.2) * len(order))
     caption = (
-        f"Ridge coefficients after {rung:,} examples with intervals over subsets and seeds. "
-        "Round and coloured: the interval leaves out 0 (no correction for the number of tasks)."
+        f"After {rung:,} examples, with intervals over subsets and seeds. Blue and red: the regression's interval leaves out "
+        "0 (no correction for the number of tasks)."
     )
-    values = "; ".join(f"{task_of(e)} {spell(e, signed=True, digits=2)}" for e in reversed(order))
-    alt = f"Effect of each task on Finnish dev accuracy in points: {values}."
-    return Drawing(name, title, caption, alt, svg, pdf)
+    caption += " Chains: the mean gain at which a task enters." if both else ""
+    said = "; ".join(f"{pair.task} {_both(pair)}" for pair in pairs)
+    return Drawing(name, title, caption, f"Effect of each task on Finnish dev accuracy in points: {said}.", svg, pdf)
+
+
+def _both(pair: SideBySide) -> str:
+    parts = [spell(pair.regression, True, 2)] if pair.regression else []
+    parts += [f"by chains {spell(pair.chains, True, 2)}"] if pair.chains else []
+    return ", ".join(parts)
+
+
+def group_forest(groups: Mapping[str, Sequence[Estimate]], missing: str, rung: int) -> Drawing:
+    """Mean contributions of groups of tasks, a panel for each attribute."""
+    name, title = "groups", "Contributions by kind, language family, script and size"
+    if not groups:
+        return Drawing(name, title, "", "", missing=missing or NO_RUNG)
+
+    def paint(figure: Figure) -> None:
+        heights = [len(estimates) + 1 for estimates in groups.values()]
+        panels = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+        for axes, (attribute, estimates) in zip(panels, groups.items(), strict=True):
+            axes.axvline(0, color=BLACK, linewidth=1)
+            for place, estimate in enumerate(reversed(estimates)):
+                forest(axes, place, estimate)
+            labels = [f"{e.name.split('/', 2)[2]} ({e.num_subsets})" for e in reversed(estimates)]
+            axes.set_yticks(range(len(estimates)), [label.replace("_", " ") for label in labels], fontsize=8)
+            axes.set(title=f"by {attribute}", ylim=(-0.6, len(estimates) - 0.4))
+        signed_points(panels[-1])
+        panels[-1].set_xlabel("Mean effect on fi_accuracy (points)")
+
+    svg, pdf = draw(paint, WIDTH, 0.9 + sum(0.19 * len(estimates) + 0.3 for estimates in groups.values()))
+    caption = (
+        f"Mean of the regression's contributions after {rung:,} examples; in brackets the number of tasks of the group."
+    )
+    said = "; ".join(f"{e.name.split('/', 1)[1]}: {spell(e, True, 2)}" for found in groups.values() for e in found)
+    return Drawing(name, title, caption, f"Mean effect of groups of tasks in points. {said}.", svg, pdf)
+
+
+def pair_forest(pairs: Interactions, rung: int) -> Drawing:
+    """The pairs of tasks with the strongest evidence of an interaction."""
+    name, title = "pairs", "Interactions of two tasks"
+    if not pairs.estimates:
+        return Drawing(name, title, "", "", missing=pairs.missing)
+    order = pairs.estimates[:MOST_PAIRS][::-1]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axvline(0, color=BLACK, linewidth=1)
+        for place, e in enumerate(order):
+            sure = e.p_holm is not None and e.p_holm < 0.05
+            forest(axes, place, e, (BLUE if e.value > 0 else VERMILION) if sure else GREY, "o" if sure else "D")
+        axes.set_yticks(
+            range(len(order)), [e.name.split("/", 2)[2].replace(" x ", " \u00d7 ") for e in order], fontsize=8
+        )
+        signed_points(axes)
+        axes.set(xlabel="Beyond the sum of both (points of fi_accuracy)", ylim=(-0.6, len(order) - 0.4))
+
+    svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))
+    caption = (
+        f"The {len(order)} of {len(pairs.estimates):,} identified pairs with the smallest p-values, after {rung:,} examples. "
+        "Coloured: below 0.05 after Holm's correction over all of them. An interval is of one pair by itself."
+    )
+    said = "; ".join(f"{e.name.split('/', 2)[2]} {spell(e, True, 2)}" for e in reversed(order))
+    return Drawing(name, title, caption, f"What pairs of tasks add beyond their sum, in points: {said}.", svg, pdf)
 
 
 def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
@@ -113,6 +197,7 @@ def cost_bars(costs: Costs) -> Drawing:
         "saved": [
             ("sharing", costs.shared, GREEN),
             ("stored before", costs.stored, SKY),
+            ("one trunk", costs.trunk, PURPLE),
             ("early stopping", costs.stopping or 0.0, GREY),
         ],
     }

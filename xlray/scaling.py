@@ -1,0 +1,97 @@
+"""Tables of sizes: every difference between cells beside what the curve says of it, and the curves themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Curve, Estimate, Point, cell_pairs
+from xlray.evidence import target_names
+from xlray.summaries import as_p_value, with_interval
+from xlray.tables import Cell, Precise, Signed, Table
+
+AXES = {"num_tasks": "tasks", "num_examples": "examples"}
+
+
+def differences(here: Sequence[Point], estimates: Sequence[Estimate], curves: Sequence[Curve]) -> Table:
+    """Every pair of cells at the rung of the answer: the plain difference, and that of the curve over all sizes."""
+    rung = here[0].rung if here else 0
+    known = {e.name: e for e in estimates if e.rung == rung}
+    of_curves = curve_differences(curves)
+    sizes = {point.cell: (point.num_tasks, point.source) for point in here}
+    rows: list[tuple[Cell, ...]] = []
+    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)] if here else []:
+        for more, fewer in reversed(cell_pairs(here)):
+            e = known.get(f"difference/{outcome}/{more} - {fewer}")
+            if e is not None:
+                fitted = of_curves.get((outcome, sizes[more][1], sizes[more][0], sizes[fewer][0]))
+                standardised = None if e.standardised is None else Signed(e.standardised, 2)
+                tests = (as_p_value(e.p_value), as_p_value(e.p_holm), standardised)
+                counts = (e.num_seeds, e.num_subsets, e.num_trials)
+                cells = (*with_interval(e, True, 2), *tests, *with_interval(fitted, True, 2), *counts)
+                rows.append((outcome, more, fewer, *cells))
+    columns = (
+        ("outcome", "Score on Finnish dev"),
+        ("more", "Cell"),
+        ("fewer", "Instead of"),
+        ("difference", "Difference (points)"),
+        ("interval", "Interval"),
+        ("p_value", "p"),
+        ("p_holm", "p (Holm)"),
+        ("standardised", "In SD of a trial"),
+        ("curve", "By the curve (points)"),
+        ("curve_interval", "Interval"),
+        ("num_seeds", "Seeds"),
+        ("num_subsets", "Subsets"),
+        ("num_trials", "Trials"),
+    )
+    note = (
+        f"After {rung:,} intermediate examples, over the seeds that both cells have. Holm's p-values hold for the targets of "
+        "one pair of cells at once. The curve's difference uses all sizes and is only as right as its shape."
+    )
+    missing = "" if rows else "two cells at one rung with a common seed"
+    return Table("differences", "Differences between cells", note, columns, tuple(rows), missing)
+
+
+def curve_differences(curves: Sequence[Curve]) -> Mapping[tuple[str, str, int, int], Estimate]:
+    """(outcome, source, more tasks, fewer tasks) to the difference of the best curve."""
+    found = {}
+    for curve in curves:
+        for e in curve.differences if curve.axis == "num_tasks" else ():
+            more, fewer = e.name.rsplit("/", 1)[1].split(" - ")
+            found[curve.outcome, curve.source, int(float(more)), int(float(fewer))] = e
+    return found
+
+
+def fits(curves: Sequence[Curve]) -> Table:
+    """Every shape that was fitted to every curve, best first, and where the knee would be."""
+    rows: list[tuple[Cell, ...]] = []
+    for curve in curves:
+        for place, fit in enumerate(curve.fits):
+            knee = with_interval(curve.knee) if fit.model == "knee" else (None, None)
+            best = "best" if place == 0 else ""
+            what = (curve.outcome, AXES[curve.axis], curve.source, len(curve.sizes))
+            rows.append((*what, fit.model, fit.formula, Precise(fit.held_out_error), best, *knee))
+    columns = (
+        ("outcome", "Score on Finnish dev"),
+        ("axis", "Over"),
+        ("source", "Pool or cell"),
+        ("num_sizes", "Sizes"),
+        ("model", "Shape"),
+        ("what", "Formula (percent)"),
+        ("held_out_error", "Error on a size left out (points)"),
+        ("best", "Drawn"),
+        ("knee", "Knee at"),
+        ("knee_interval", "Interval"),
+    )
+    note = (
+        "Each shape is fitted to the means of all sizes but one and judged by its error on that one; the one with the "
+        "smallest error is drawn. Nothing but the interval of a difference says that a size is better than another."
+    )
+    missing = "" if rows else missing_of(curves)
+    return Table("curves", "Shapes of the curves", note, columns, tuple(rows), missing)
+
+
+def missing_of(curves: Sequence[Curve]) -> str:
+    """What the curves lack, said once for all that lack the same."""
+    said = dict.fromkeys(curve.missing for curve in curves if curve.missing)
+    return "; or ".join(said) or "trials with at least five different numbers of tasks at one rung"

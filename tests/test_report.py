@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from synthetic import make_study
 
-from xlray import analysis, cautions, evidence, report, results
+from xlray import analysis, cautions, evidence, ledger, load_results, report, results, task_figures, task_summaries
 from xlray.canonical import InputError
+from xlray.findings import Findings
 from xlray.journal import append
 from xlray.results import PHASES, SCORES, TRIALS
 
@@ -155,9 +158,10 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
 
 
 @pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    """Intervals are tested with the estimators; here they only have to be there."""
+def few_draws_and_no_pdf(monkeypatch):
+    """Intervals are tested with the estimators and PDFs with the fixtures; here they only take time."""
     monkeypatch.setattr(report, "Sampling", functools.partial(analysis.Sampling, num_draws=200))
+    monkeypatch.setattr(FigureCanvasPdf, "print_figure", lambda self, file, **_: file.write(b"%PDF"))
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +182,11 @@ def test_document_and_files(finished):
     json.dumps(document, allow_nan=False)
     names = {str(Path(file).relative_to(folder / "report")) for file in document["files"]}
     tables = ("leaderboard", "by_num_tasks", "by_target", "rungs", "decisions", "contributions", "transfer", "cost")
+    tables += ("differences", "groups", "correlations", "selection_gap", "robustness", "power")
     for table in (*tables, "device_hours", "anchors"):
         assert {f"tables/{table}.csv", f"tables/{table}.md", f"tables/{table}.tex"} <= names
-    for figure in ("by_num_tasks", "by_target", "learning_curves", "contributions", "transfer", "device_hours"):
+    figures = ("by_num_tasks", "by_target", "learning_curves", "contributions", "transfer", "device_hours")
+    for figure in (*figures, "groups", "orders", "robustness"):
         assert {f"figures/{figure}.svg", f"figures/{figure}.pdf"} <= names
     assert "report.html" in names and all(Path(file).stat().st_size > 0 for file in document["files"])
 
@@ -238,6 +244,38 @@ def test_tables_hold_the_numbers(finished):
     assert r"\toprule" in latex and r"fi\_accuracy (\%)" in latex and latex.count(r"\\") == 17
 
 
+def test_every_table_counts_the_trials_behind_it(finished):
+    folder, _ = finished
+    said = "Of 16 trials: 14 finished, 2 stopped early, 0 failed; 0 degenerate."
+    files = [*(folder / "report/tables").glob("*.md"), *(folder / "report/tables").glob("*.tex")]
+    assert len(files) > 20 and all(said in file.read_text() for file in files)
+
+
+def test_differences_and_robustness_are_the_estimates(finished):
+    folder, document = finished
+    found = {e["name"]: e for e in document["estimates"] if e["rung"] == RUNGS[2]}
+    rows = list(csv.DictReader((folder / "report/tables/differences.csv").open()))
+    outcomes = {"fi_accuracy", "without_tatoeba", *TARGETS}
+    assert {row["outcome"] for row in rows} == outcomes and len(rows) == 6 * len(outcomes)
+    for row in rows:
+        e = found[f"difference/{row['outcome']}/{row['more']} - {row['fewer']}"]
+        assert (float(row["difference"]), float(row["interval_high"])) == pytest.approx((e["value"], e["high"]))
+        assert float(row["p_value"]) == pytest.approx(e["p_value"])
+        assert (row["p_holm"] != "") == (row["outcome"] in TARGETS)
+    (pair,) = [
+        r for r in csv.DictReader((folder / "report/tables/robustness.csv").open()) if r["pair"] == "8-all - 4-all"
+    ]
+    apart = found["difference/without_tatoeba/8-all - 4-all"]
+    assert float(pair["without_tatoeba"]) == pytest.approx(apart["value"])
+    assert "No trial behind them collapsed" in (folder / "report/tables/robustness.md").read_text()
+
+
+def test_a_design_too_small_for_an_interval_says_so_before_any_number(finished):
+    answer = finished[1]["answer"]
+    assert answer.startswith("This sweep is too small to answer: two seeds") and "at least 3 are needed." in answer
+    assert "unreliable 95 % CI" in answer and "rough 95 % CI" not in answer
+
+
 def test_the_known_helpful_tasks_rank_above_the_harmful_one(finished):
     _, document = finished
     effect = {
@@ -255,7 +293,7 @@ def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished
     images = re.findall(
         r'<svg [^>]*role="img" aria-labelledby="([^"]+)"[^>]*><title id="([^"]+)">([^<]{40,})</title>', html
     )
-    assert len(images) == html.count("<svg") == 6 and all(label == id_ for label, id_, _ in images)
+    assert len(images) == html.count("<svg") == 9 and all(label == id_ for label, id_, _ in images)
     assert any(re.search(r"cell 8-all: \d\d\.\d, interval \d", text) for _, _, text in images)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
@@ -265,8 +303,10 @@ def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished
     assert "<text" in svg and "Intermediate tasks" in svg
 
 
-def test_the_same_data_give_the_same_bytes(finished):
+def test_the_same_data_give_the_same_bytes(finished, monkeypatch):
     folder, document = finished
+    monkeypatch.undo()
+    monkeypatch.setattr(report, "Sampling", functools.partial(analysis.Sampling, num_draws=200))
     before = {file: Path(file).read_bytes() for file in document["files"]}
     assert report.write_report(folder) == document
     assert {file: Path(file).read_bytes() for file in document["files"]} == before
@@ -447,11 +487,85 @@ def test_the_journal_tells_the_latest_status(tmp_path):
 
 
 def test_tidy_tables_for_notebooks(finished):
-    from xlray import load_results
-
     loaded = load_results(finished[0])
     points = loaded.points().to_pandas()
     assert len(points) == 46 and list(points.columns[:3]) == ["trial_id", "role", "cell"]
     assert points.fi_accuracy.to_numpy() == pytest.approx(points[list(TARGETS)].mean(axis=1).to_numpy())
     estimates = loaded.estimates().to_pandas()
     assert {"mean/fi_accuracy/8-all", "difference/fi_accuracy/8-all - 0"} <= set(estimates.name)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = make_study(tmp_path_factory.mktemp("study") / "s", num_chains=3, seeds=3, num_explore=0, rungs=(1_024,))
+    return folder, report.write_report(folder, analysis.Sampling(num_draws=30))
+
+
+def test_five_sizes_give_curves_for_every_target_and_pool(study):
+    folder, document = study
+    rows = list(csv.DictReader((folder / "report/tables/curves.csv").open()))
+    assert {(row["outcome"], row["source"]) for row in rows} == set(
+        itertools.product(("fi_accuracy", "without_tatoeba", *TARGETS), ("en", "non-en"))
+    )
+    errors = [float(row["held_out_error"]) for row in rows]
+    best = [place for place, row in enumerate(rows) if row["best"]]
+    assert best == list(range(0, len(rows), 3)) and all(errors[p] == min(errors[p : p + 3]) for p in best)
+    svg = (folder / "report/figures/task_curves.svg").read_text()
+    assert "extrapolation" in svg and "without Tatoeba" in svg
+    gaps = {
+        r["more"]: r
+        for r in csv.DictReader((folder / "report/tables/differences.csv").open())
+        if r["outcome"] == "fi_accuracy" and r["fewer"] == "0"
+    }
+    for cell in ("20-en", "20-non-en"):  # the plain difference and the curve's are about the same thing
+        row = gaps[cell]
+        assert float(row["curve_interval_low"]) < float(row["difference"]) < float(row["curve_interval_high"])
+    assert "Missing: at least 5 sizes, found 1" in page(folder)
+    assert "too small to answer" not in document["answer"]
+
+
+def test_blocks_of_a_chain_add_up_to_the_gain_of_the_whole(study):
+    folder, _ = study
+    rows = list(csv.DictReader((folder / "report/tables/blocks.csv").open()))
+    frame = load_results(folder).points().to_pandas()
+    trials = results.load_results(folder).trials.to_pandas().set_index("trial_id")
+    frame["chain"] = trials.chain.reindex(frame.trial_id).to_numpy()
+    none = frame[frame.num_tasks == 0].set_index("seed").fi_accuracy
+    for chain in (0, 1, 2):
+        own = frame[(frame.source == "en") & (frame.chain == chain)].set_index(["num_tasks", "seed"]).fi_accuracy
+        blocks = [row for row in rows if row["chain"] == f"chain {chain} of en"]
+        assert sum(int(row["num_tasks"]) for row in blocks) == 20 and {row["num_seeds"] for row in blocks} == {"3"}
+        assert sum(float(row["gain"]) for row in blocks) == pytest.approx((own[20] - none).mean())
+
+
+def test_the_design_that_was_run_says_what_it_can_find(study):
+    rows = list(csv.DictReader((study[0] / "report/tables/power.csv").open()))
+    assert len(rows) == 6 and {(row["num_subsets"], row["num_seeds"]) for row in rows} == {("3", "3")}
+    assert all(0 < float(row["more_seeds"]) < float(row["effect"]) > float(row["more_subsets"]) for row in rows)
+
+
+def test_chains_in_steps_of_one_stand_beside_the_regression():
+    def estimate(name, value):
+        return analysis.Estimate(name, value, value - 1, value + 1, 0.95, 5, 6, 1_024)
+
+    names = ("mnli", "squad_it")
+    ridge = analysis.Contributions(tuple(estimate(f"contribution/fi_accuracy/{n}", 1.0) for n in names))
+    chains = analysis.ChainContributions("shapley", tuple(estimate(f"shapley/fi_accuracy/{n}", 2.5) for n in names))
+    found = Findings({"fi_accuracy": ridge}, (chains,), analysis.Interactions(()), {}, (), (), ())
+    table = task_summaries.contributions(found, 1_024)
+    row = dict(zip([key for key, _ in table.columns], table.rows[1], strict=True))
+    assert row["task"] == "squad_it" and (row["effect"].value, row["chains"].value) == (1.0, 2.5)
+    assert (row["language"], row["family"], row["kind"]) == ("it", "Romance", "span_qa")
+    assert "Shapley values from complete chains" in table.note
+    assert b"chains" in task_figures.contribution_forest(ridge, (chains,), 1_024).svg
+    assert task_summaries.blocks((chains,), 1_024).missing
+
+
+def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
+    common = {"status": "computed", "num_steps": 10, "trial_id": "t"}
+    hours = (1.0, 2.0, 4.0)
+    rows = [{**common, "phase": f"trunk-{h}", "kind": "trunk", "device_hours": h} for h in hours]
+    rows.append({**common, "phase": "target", "kind": "target", "device_hours": 8.0})
+    tables = (SCORES.empty_table(), TRIALS.empty_table(), results.to_table(rows, PHASES))
+    costs = ledger.device_hours(results.Results("s", Path(), *tables), {"t": "finished"})
+    assert costs.trunk == 1.0 + (1.0 + 2.0) and costs.spent == 15.0

@@ -38,12 +38,20 @@ def write_answer(evidence: Evidence) -> str:
             f"Finnish dev accuracy is {number(found[f'mean/{FI_ACCURACY}/{base}'].value)} % in cell {base} after "
             f"{evidence.rung:,} intermediate examples; there is no second cell with a common seed to compare it with."
         )
+    sentences[:0] = _too_small(evidence, found)
     best = evidence.results.best()
     sentences.append(
         f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best['fi_accuracy'])} % "
         "(picked by Finnish dev, so it flatters itself)."
     )
     return " ".join(sentences)
+
+
+def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
+    """One sentence before all numbers if the design is too small for an interval worth reading."""
+    cautions = [found[f"difference/{FI_ACCURACY}/{more} - {fewer}"].caution for more, fewer in main_pairs(evidence)]
+    said = next((caution for caution in cautions if caution), "")
+    return [f"This sweep is too small to answer: {said}."] if said else []
 
 
 def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
@@ -107,7 +115,8 @@ def interval(estimate: Estimate, short: bool = False) -> str:
     if estimate.low is None or estimate.high is None:
         return "(no interval)" if short else "no interval (one seed, one subset)"
     ends = f"[{number(estimate.low, signed=True)}, {number(estimate.high, signed=True)}]"
-    rough = "rough " if min(estimate.num_seeds, estimate.num_subsets) < FEW else ""
+    few = min(estimate.num_seeds, estimate.num_subsets) < FEW
+    rough = "unreliable " if estimate.caution else "rough " if few else ""
     return ends if short else f"{rough}{100 * estimate.level:.0f} % CI {ends}"
 
 

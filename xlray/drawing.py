@@ -72,10 +72,13 @@ class Drawing:
 def draw(paint: Callable[[Figure], None], width: float, height: float) -> tuple[bytes, bytes]:
     """The painted figure as SVG and PDF; sizes in inches."""
     out = []
-    for canvas, kind in ((FigureCanvasSVG, "svg"), (FigureCanvasPdf, "pdf")):
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=(width, height), layout="constrained")
-            paint(figure)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        paint(figure)
+        FigureCanvasSVG(figure)
+        figure.draw_without_rendering()  # lays it out, once for both
+        figure.set_layout_engine("none")
+        for canvas, kind in ((FigureCanvasSVG, "svg"), (FigureCanvasPdf, "pdf")):
             buffer = io.BytesIO()
             dates: Mapping[str, Any] = {"Date": None} if kind == "svg" else {"CreationDate": None}
             canvas(figure).print_figure(buffer, format=kind, metadata=dates, dpi=150)

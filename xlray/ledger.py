@@ -11,7 +11,6 @@ from xlray.results import Results
 from xlray.tables import Cell, Table
 
 STATUSES = ("computed", "shared", "stored")
-FATES_OF_HOURS = ("useful", "stopped", "failed")
 FATES = {"stopped": "stopped", "failed": "failed"}  # a trial that runs, finished or waits counts as useful
 
 
@@ -63,9 +62,14 @@ def device_hours(results: Results, statuses: Mapping[str, str]) -> Costs:
         if row["kind"] == "trunk":  # rows are in the order of the rungs; each goes on from all before it
             saved["trunk"] += grown.get(trial, 0.0)  # type: ignore[assignment]
             grown[trial] = grown.get(trial, 0.0) + again
-    stopping = _saved_by_stopping(results, statuses, whole)
     return Costs(
-        *(spent[fate] for fate in FATES_OF_HOURS), *(saved[way] for way in ("shared", "stored", "trunk")), stopping
+        useful=spent["useful"],
+        stopped=spent["stopped"],
+        failed=spent["failed"],
+        shared=saved["shared"],
+        stored=saved["stored"],
+        trunk=saved["trunk"],
+        stopping=_saved_by_stopping(results, statuses, whole),
     )
 
 

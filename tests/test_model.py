@@ -154,7 +154,7 @@ def keys(n, seed=0):
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_dropout_drops_at_its_rate_at_every_unit(probability):
-    kept = keep_mask(keys(20_000), 3, 63, probability)
+    kept = keep_mask(keys(20_000), 3, 63, probability).bool()
     assert kept.shape == (20_000, 63)
     error = math.sqrt(probability * (1 - probability))
     assert abs(float(kept.double().mean()) - (1 - probability)) < 5 * error / math.sqrt(kept.numel())
@@ -177,6 +177,20 @@ def test_dropout_depends_on_the_key_alone():
     order = torch.randperm(50)
     assert torch.equal(keep_mask(keys(50)[order], 2, 30, 0.3), whole[order])
     assert torch.equal(keep_mask(keys(50), 2, 32, 0.3)[:, :30], whole)  # both widths take eight hashes
+
+
+def test_masks_are_those_of_splitmix64_bit_for_bit():
+    table = keys(40).numpy().view(np.uint64)
+    site, width, probability = 5, 10, 0.3  # ten units take three hashes
+    counter = np.arange(site * 3 + 1, site * 3 + 4, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        z = table[:, None] + counter * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    lanes = np.ascontiguousarray(z).view(np.int16)[:, :width]
+    wanted = lanes >= round(probability * 65536) - 32768
+    assert torch.equal(keep_mask(keys(40), site, width, probability).bool(), torch.from_numpy(wanted))
 
 
 def test_dropout_scales_what_it_keeps_and_only_in_training():
@@ -229,6 +243,40 @@ def collect(model, data, rows, plan):
             parts = logits.split([data[task].num_reads(row) for row in group.rows])
         found |= {(task, int(row)): part for row, part in zip(group.rows, parts, strict=True)}
     return found
+
+
+def test_leaving_out_tokens_that_no_head_reads_changes_no_loss_and_no_gradient(data):
+    """Behind the last attention only read tokens are computed; the plain way computes all and reads afterwards."""
+    rows = step_rows(data, *some_rows(data, seed=3), 0, 3, build(data)[1])
+    found = {}
+    for way in ("reads", "all"):
+        model, plan = build(data, dropout=0.3)
+        model.train()
+        batch = collate(data, rows, plan)
+        if way == "all":
+            compute_all_tokens(model, batch)
+        losses = model(batch).losses
+        losses.sum().backward()
+        found[way] = losses.detach(), {n: p.grad for n, p in model.named_parameters()}
+    torch.testing.assert_close(found["reads"][0], found["all"][0], rtol=RELATIVE, atol=0)
+    largest = max(float(g.norm()) for g in found["all"][1].values())
+    for name, gradient in found["all"][1].items():
+        assert float((found["reads"][1][name] - gradient).norm()) < RELATIVE * max(largest, float(gradient.norm())), (
+            name
+        )
+
+
+def compute_all_tokens(model, batch):
+    """Undo the shortcut in `model`: every token goes through the whole last layer, and is read from there."""
+    last = model.encoder.encoder.layer[-1]
+    last.attention.output._forward_pre_hooks.clear()
+
+    def full_keys(module, arguments):
+        for dropout in model.dropouts[-2:]:
+            dropout.keys = batch.keys
+
+    last.register_forward_pre_hook(full_keys)
+    last.register_forward_hook(lambda module, arguments, states: states[:, model.reads])
 
 
 # --- losses --------------------------------------------------------------------------------------------------------

@@ -105,6 +105,8 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
         deepspeed.zero.register_external_parameter(model, model.encoder.embeddings.word_embeddings.weight)
     if masters:
         _set_masters(engine, masters)
+    if execution.zero_stage == 0 and dist.get_world_size() == 1:
+        engine.enable_backward_allreduce = False  # it would copy all gradients twice for nothing
     return engine
 
 

@@ -76,9 +76,10 @@ AttentionInterface.register(ATTENTION, packed_attention)
 
 
 def keep_mask(keys: Tensor, site: int, width: int, probability: float) -> Tensor:
-    """Which units survive dropout: `[T, width]` bool, a pure function of each token's key and the unit.
+    """Which units survive dropout: `[T, width]` int16, 1 or 0, a pure function of each token's key and the unit.
 
-    Four units share one 64-bit splitmix64 hash, 16 bits each, so the probability is exact to 1 / 65536.
+    Four units share one 64-bit splitmix64 hash, 16 bits each, so the probability is exact to 1 / 65536. All in place and
+    never through bool, whose conversion is slow on CPU: half the time of torch's own dropout.
 
     Args:
         keys: `[T]` int64, one per token: a hash of (seed, phase, step, example, position).
@@ -87,10 +88,13 @@ def keep_mask(keys: Tensor, site: int, width: int, probability: float) -> Tensor
     quads = (width + 3) // 4
     counter = torch.arange(site * quads + 1, (site + 1) * quads + 1, device=keys.device, dtype=torch.int64)
     z = keys[:, None] + counter * _GOLDEN
-    z = (z ^ ((z >> 30) & (2**34 - 1))) * _MIX_1
-    z = (z ^ ((z >> 27) & (2**37 - 1))) * _MIX_2
-    z = z ^ ((z >> 31) & (2**33 - 1))
-    return z.view(torch.int16)[:, :width] >= round(probability * 65536) - 32768
+    high = z >> 30
+    z.bitwise_xor_(high.bitwise_and_(2**34 - 1)).mul_(_MIX_1)
+    torch.bitwise_right_shift(z, 27, out=high)
+    z.bitwise_xor_(high.bitwise_and_(2**37 - 1)).mul_(_MIX_2)
+    torch.bitwise_right_shift(z, 31, out=high)
+    z.bitwise_xor_(high.bitwise_and_(2**33 - 1))
+    return z.view(torch.int16)[:, :width].ge_(round(probability * 65536) - 32768)
 
 
 class CounterDropout(nn.Module):
@@ -107,7 +111,7 @@ class CounterDropout(nn.Module):
         if not self.training or self.probability == 0 or self.keys is None:
             return hidden
         keep = keep_mask(self.keys, self.site, hidden.shape[-1], self.probability)
-        return hidden * (keep.to(hidden.dtype) / (1 - self.probability))
+        return hidden * keep.to(hidden.dtype).div_(1 - self.probability)
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,22 @@ class Model(nn.Module):
         self.lm_head = MaskedLMHead(encoder.config) if "mlm" in plan.kinds else None
         self.dropouts = _replace_dropout(encoder, dropout)
         self.head_dropout = CounterDropout(len(self.dropouts), dropout)
+        self.reads: Tensor | None = None
+        encoder.encoder.layer[-1].attention.output.register_forward_pre_hook(self._keep_reads)
         _silence_shifts(self, plan)
+
+    def _keep_reads(self, _: nn.Module, states: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
+        # After the last attention no token looks at another one, so that only those that a head reads go on: for
+        # classification one of a sequence. Counter-based dropout gives them the masks they had among all.
+        return None if self.reads is None else (states[0][:, self.reads], states[1][:, self.reads])
 
     def forward(self, batch: Batch, layer: int | None = None) -> Output:
         """Losses and logits of a packed micro-batch; with `layer`, mean-pooled states of that hidden layer instead."""
-        for module in (*self.dropouts, self.head_dropout):
-            module.keys = batch.keys
+        reads = [group.reads for group in batch.groups] if self.heads is not None else []
+        masked = batch.masked if self.lm_head is not None else None
+        counts = [len(part) for part in reads]
+        everything = torch.cat([*reads, *([masked.reads] if masked else [])]) if layer is None else None
+        self._prepare(batch, everything, sum(counts))
         states = self.encoder(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
@@ -160,22 +174,34 @@ class Model(nn.Module):
         losses = torch.zeros(self.num_tasks, dtype=torch.float32, device=batch.input_ids.device)
         if layer is not None:
             return Output(losses, [], _mean_pool(states.hidden_states[layer][0], batch.sequences))
-        hidden = self.head_dropout(states.last_hidden_state[0])
+        read, rest = states.last_hidden_state[0].split([sum(counts), len(masked.reads) if masked else 0])
         logits: list[Tensor] = []
         if self.heads is not None:
             # One call for all tasks: under ZeRO 3 each call gathers the layer, and ranks see different tasks.
-            scores = self.heads(hidden[torch.cat([group.reads for group in batch.groups])]).float()
-            parts = scores.split([len(group.reads) for group in batch.groups])
+            parts = self.heads(self.head_dropout(read)).float().split(counts)
             for group, part in zip(batch.groups, parts, strict=True):
                 loss, shaped = group_loss(group, part[:, group.first : group.first + group.count])
                 losses = losses.index_add(0, group.task, loss[None])
                 logits.append(shaped)
-        if self.lm_head is not None and batch.masked is not None:
-            masked = batch.masked
-            scores = self.lm_head(states.last_hidden_state[0][masked.reads], self.encoder.embeddings.word_embeddings)
+        if self.lm_head is not None and masked is not None:
+            scores = self.lm_head(rest, self.encoder.embeddings.word_embeddings)
             per_token = F.cross_entropy(scores.float(), masked.labels, reduction="none")
             losses = losses.index_add(0, masked.task, (per_token * masked.weights).sum()[None])
         return Output(losses, logits)
+
+    def _prepare(self, batch: Batch, reads: Tensor | None, num_heads: int) -> None:
+        """Tell the modules of the coming forward pass, and of its recomputation, which tokens they see.
+
+        Args:
+            reads: tokens that a head reads, those of the linear heads, `num_heads` of them, first.
+        """
+        self.reads = reads
+        keys = batch.keys if reads is None else batch.keys[reads]
+        for module in self.dropouts[:-2]:
+            module.keys = batch.keys
+        for module in self.dropouts[-2:]:  # behind the last attention
+            module.keys = keys
+        self.head_dropout.keys = keys[:num_heads]
 
 
 class MaskedLMHead(nn.Module):

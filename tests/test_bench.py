@@ -7,7 +7,7 @@ import os
 import helpers
 import pytest
 
-from xlray import bench, cli, data
+from xlray import bench_data, cli, data
 from xlray.canonical import InputError
 from xlray.data import open_examples, prepare
 from xlray.tokenizer import train_tokenizer
@@ -16,7 +16,7 @@ from xlray.tokenizer import train_tokenizer
 @pytest.fixture(scope="module")
 def document():
     before = dict(os.environ)
-    found = bench.bench_data(num_records=200, repetitions=2)
+    found = bench_data.bench_data(num_records=200, repetitions=2)
     changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
     assert changed <= {"RAYON_NUM_THREADS"}
     return found
@@ -47,30 +47,34 @@ def test_the_document_names_machine_and_versions(document):
 
 
 def test_the_records_are_the_same_every_time_and_differ_among_themselves():
-    records = bench.make_records(50)
-    assert records == bench.make_records(50) and records == bench.make_records(60)[:50]
+    records = bench_data.make_records(50)
+    assert records == bench_data.make_records(50) and records == bench_data.make_records(60)[:50]
     assert len({record["text"] for record in records}) == 50
-    assert {record["label"] for record in records} == set(bench.LABELS)
+    assert {record["label"] for record in records} == set(bench_data.LABELS)
 
 
 def test_some_pairs_are_cut_and_some_are_not(tmp_path):
-    records = bench.make_records(200)
+    records = bench_data.make_records(200)
     train_tokenizer(records, 1_000).save(str(tmp_path / "tokenizer.json"))
     vocabulary = data.load_vocabulary(tmp_path / "tokenizer.json")
-    spec = helpers.data_spec("t", "classification", "train/en", records, bench.MAX_LENGTH, labels=bench.LABELS)
+    spec = helpers.data_spec(
+        "t", "classification", "train/en", records, bench_data.MAX_LENGTH, labels=bench_data.LABELS
+    )
     lengths = open_examples(prepare(tmp_path, spec, records, vocabulary), spec).row_tokens
-    assert lengths.max() == bench.MAX_LENGTH > lengths.min()
-    assert 0.02 < (lengths == bench.MAX_LENGTH).mean() < 0.98
+    assert lengths.max() == bench_data.MAX_LENGTH > lengths.min()
+    assert 0.02 < (lengths == bench_data.MAX_LENGTH).mean() < 0.98
 
 
 @pytest.mark.parametrize(("records", "repetitions"), [(0, 1), (10, 0), (-1, 1)])
 def test_nothing_to_measure_is_refused(records, repetitions):
     with pytest.raises(InputError, match="> 0"):
-        bench.bench_data(records, repetitions)
+        bench_data.bench_data(records, repetitions)
 
 
 def test_the_command_prints_one_document(capfd, monkeypatch, document):
-    monkeypatch.setattr(bench, "bench_data", lambda records, repetitions: {**document, "asked": [records, repetitions]})
+    monkeypatch.setattr(
+        bench_data, "bench_data", lambda records, repetitions: {**document, "asked": [records, repetitions]}
+    )
     assert cli.main(["bench", "data", "--json", "--records", "7", "--repetitions", "3"]) == 0
     assert json.loads(capfd.readouterr().out)["asked"] == [7, 3]
     assert cli.main(["bench", "data"]) == 0

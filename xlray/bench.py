@@ -1,150 +1,129 @@
-"""Side-by-side measurements of xlray and the libraries it could be made of, in one run on one machine."""
+"""Side-by-side measurements: each side in a process of its own, one turn after the other on one machine."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
-import random
 import statistics
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import require
-from xlray.data import load_vocabulary, open_examples, prepare
-from xlray.phases import DataSpec
-from xlray.registry import find_task
-from xlray.tasks.load import load_records
-from xlray.tasks.task import Record
-from xlray.tokenizer import train_tokenizer
 
-NUM_PROCESSES = 2  # of `datasets.map`
-MAX_LENGTH = 128
-VOCAB_SIZE = 4_000
-TOKENIZER_RECORDS = 4_000
-LABELS = ("same", "other")
+@dataclass(frozen=True)
+class Turn:
+    """What one side did in one turn.
+
+    Attributes:
+        num_tokens: tokens of the examples, without padding.
+        num_squares: sum of the squares of their lengths, which attention costs.
+        num_slots: tokens computed, padding included.
+        ceiling_flops: rate of a matrix product measured just before the turn, per second; 0 where it was not measured.
+    """
+
+    seconds: float
+    num_steps: int
+    num_tokens: int
+    num_squares: int
+    num_slots: int
+    peak_memory_bytes: int
+    ceiling_flops: float = 0.0
 
 
-def bench_data(num_records: int = 20_000, repetitions: int = 5) -> dict[str, Any]:
-    """Tokens per second from records in memory to an Arrow file: `xlray.data.prepare` beside `datasets.map`.
+Side = Callable[[Any, Connection], None]
 
-    Both have the same records (pairs of several sentences of the embedded world), the same Unigram tokenizer and the
-    same limit of length, and take turns after one round that is not counted. Both have two cores: xlray one process
-    whose tokenizer has two threads, `datasets.map` two processes with one each, as forking leaves them. Making the
-    `Dataset` out of the records is not counted.
 
-    Returns:
-        `{bench, machine, versions, rows, ratios}`; a row has the median of its `times` in seconds. The ratio is that of
-        tokens per second; above 1 is better for xlray.
+def take_turns(sides: Mapping[str, Side], setting: Any, repetitions: int) -> dict[str, list[Turn]]:
+    """Turns of each side, in alternation; a first round that is not counted warms up.
+
+    A side is a function that picklable names lead to. In its process it gets the setting and a connection, sends
+    "ready", and then for each of `repetitions + 1` numbers it receives does one turn and sends what it did. So a side
+    has its own memory peak, and libraries that hold global state do not meet.
 
     Raises:
-        InputError: no records or repetitions.
+        RuntimeError: a side failed; its traceback is on stderr.
     """
-    require(num_records > 0, "records > 0", num_records, "bench data")
-    require(repetitions > 0, "repetitions > 0", repetitions, "bench data")
-    # Read when the tokenizer first needs threads; a process that has used it already keeps its own.
-    os.environ.setdefault("RAYON_NUM_THREADS", str(NUM_PROCESSES))
-    with tempfile.TemporaryDirectory(prefix="xlray-bench-") as name:
-        folder = Path(name)
-        records = make_records(num_records)
-        train_tokenizer(records[:TOKENIZER_RECORDS], VOCAB_SIZE).save(str(folder / "tokenizer.json"))
-        rounds = {"xlray": _xlray(folder, records), "datasets_map": _datasets_map(folder, records)}
-        times: dict[str, list[float]] = {key: [] for key in rounds}
-        tokens: dict[str, int] = {}
+    context = multiprocessing.get_context("spawn")
+    links: dict[str, Connection] = {}
+    processes = []
+    try:
+        for name, side in sides.items():
+            links[name], other = context.Pipe()
+            processes.append(context.Process(target=_serve, args=(side, setting, other), daemon=True))
+            processes[-1].start()
+            other.close()  # so that the end of the process is the end of the connection
+        for name, link in links.items():
+            _receive(name, link)
+        turns: dict[str, list[Turn]] = {name: [] for name in sides}
         for number in range(repetitions + 1):
-            for key, run in rounds.items():
-                seconds, tokens[key] = run(number)
+            for name, link in links.items():
+                link.send(number)
+                turn = _receive(name, link)
                 if number:
-                    times[key].append(seconds)
-    rows = [{"name": key, **_summary(found, tokens[key]), "records": num_records} for key, found in times.items()]
+                    turns[name].append(turn)
+        for process in processes:
+            process.join(30)
+        return turns
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+
+
+def _serve(side: Side, setting: Any, link: Connection) -> None:
+    os.dup2(2, 1)  # what a library prints must not stand in the document
+    side(setting, link)
+
+
+def _receive(name: str, link: Connection) -> Any:
+    try:
+        return link.recv()
+    except EOFError:
+        raise RuntimeError(f"the side {name!r} ended before its turns were over; its error stands above.") from None
+
+
+def summarize(name: str, turns: Sequence[Turn], model_flops: Callable[[Turn], float], ceiling: float) -> dict[str, Any]:
+    """One row: medians over the turns, and the share of the ceiling that the useful arithmetic takes.
+
+    Args:
+        model_flops: floating-point operations that the examples of a turn need.
+        ceiling: operations per second of a matrix product on this machine.
+    """
     return {
-        "bench": "data",
-        "machine": machine(),
-        "versions": {name: version(name) for name in ("xlray", "datasets", "tokenizers", "pyarrow")},
-        "rows": rows,
-        "ratios": {"xlray/datasets_map": rows[0]["tokens_per_second"] / rows[1]["tokens_per_second"]},
+        "name": name,
+        "tokens_per_second": statistics.median(turn.num_tokens / turn.seconds for turn in turns),
+        "step_seconds": statistics.median(turn.seconds / turn.num_steps for turn in turns),
+        "times": [turn.seconds for turn in turns],
+        "tokens": [turn.num_tokens for turn in turns],
+        "padding_ratio": 1 - sum(t.num_tokens for t in turns) / sum(t.num_slots for t in turns),
+        "peak_memory_bytes": max(turn.peak_memory_bytes for turn in turns),
+        "ceiling_ratio": statistics.median(model_flops(turn) / turn.seconds for turn in turns) / ceiling,
     }
 
 
-def make_records(number: int) -> list[Record]:
-    """Pairs of texts of four to ten and one to five sentences, some longer than the limit; the same ones every time."""
-    sentences = [record["text"] for record in load_records(find_task("mini_text"), "train/mul")]
-    rng = random.Random("bench data")
-
-    def text(fewest: int, most: int) -> str:
-        return " ".join(rng.choices(sentences, k=rng.randint(fewest, most)))
-
-    return [
-        {"id": str(i), "text": text(4, 10), "text_pair": text(1, 5), "label": rng.choice(LABELS)} for i in range(number)
-    ]
+def ratios(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+    """`{"<first>/<other>": ratio of `key`}` of the first row to each of the others."""
+    first, *others = rows
+    return {f"{first['name']}/{row['name']}": first[key] / row[key] for row in others}
 
 
-Round = Callable[[int], tuple[float, int]]  # number of the round to (seconds, tokens)
-
-
-def _xlray(folder: Path, records: list[Record]) -> Round:
-    vocabulary = load_vocabulary(folder / "tokenizer.json")
-    spec = DataSpec("bench", "classification", "train/en", "bench", len(records), MAX_LENGTH, labels=LABELS)
-
-    def run(number: int) -> tuple[float, int]:
-        started = time.perf_counter()
-        prepared = prepare(folder / f"xlray-{number}", spec, records, vocabulary)
-        return time.perf_counter() - started, len(open_examples(prepared, spec).tokens)
-
-    return run
-
-
-def _datasets_map(folder: Path, records: list[Record]) -> Round:
-    import datasets
-
-    datasets.disable_progress_bars()
-    tokenizer = load_vocabulary(folder / "tokenizer.json").tokenizer
-    tokenizer.enable_truncation(MAX_LENGTH)
-    given = datasets.Dataset.from_list(records)
-
-    def encode(batch: Mapping[str, list[str]]) -> dict[str, list[Any]]:
-        pairs = list(zip(batch["text"], batch["text_pair"], strict=True))
-        tokens = [encoding.ids for encoding in tokenizer.encode_batch(pairs)]
-        return {"tokens": tokens, "label": [LABELS.index(label) for label in batch["label"]]}
-
-    def run(number: int) -> tuple[float, int]:
-        file = str(folder / f"datasets-{number}.arrow")
-        with _environment("TOKENIZERS_PARALLELISM", "false"):  # what a fork does, without the warning
-            started = time.perf_counter()
-            made = given.map(
-                encode,
-                batched=True,
-                num_proc=NUM_PROCESSES,
-                remove_columns=given.column_names,
-                cache_file_name=file,
-                load_from_cache_file=False,
-            )
-            seconds = time.perf_counter() - started
-        return seconds, sum(len(column) for column in made.with_format("numpy")["tokens"])
-
-    return run
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
-def _summary(times: list[float], tokens: int) -> dict[str, Any]:
-    median = statistics.median(times)
-    return {"seconds": median, "times": times, "tokens": tokens, "tokens_per_second": tokens / median}
+def document(
+    bench: str, packages: Sequence[str], rows: Sequence[dict[str, Any]], found: Mapping[str, float], **more: Any
+) -> dict[str, Any]:
+    """What every bench returns: `{bench, machine, versions, rows, ratios}` and what is its own."""
+    versions = {name: version(name) for name in packages}
+    return {
+        "bench": bench,
+        "machine": machine(),
+        "versions": versions,
+        "rows": list(rows),
+        "ratios": dict(found),
+        **more,
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,11 @@ from xlray.task_commands import Json
 bench_app = typer.Typer(
     help="Measure xlray beside other libraries on this machine.", no_args_is_help=True, rich_markup_mode=None
 )
+Repetitions = Annotated[int, typer.Option(help="Rounds that count; the sides take turns.")]
+Threads = Annotated[int, typer.Option(help="Threads of torch on both sides.")]
+Gpu = Annotated[bool, typer.Option("--gpu", help="XLM-R Large in bf16 on a CUDA device instead of a small model.")]
+
+SPEEDS = ("", "tokens/s", "step s", "padding", "peak memory", "of matrix product")
 
 
 @bench_app.callback()
@@ -22,27 +28,78 @@ def bench() -> None:
 @bench_app.command("data")
 def bench_data(
     records: Annotated[int, typer.Option(help="Number of records, made up.")] = 20_000,
-    repetitions: Annotated[int, typer.Option(help="Rounds that count; the two sides take turns.")] = 5,
+    repetitions: Repetitions = 5,
     as_json: Json = False,
 ) -> None:
     """Tokens per second from records in memory to an Arrow file, beside `datasets.map` with two processes."""
-    from xlray.bench import bench_data as measure
+    from xlray.bench_data import bench_data as measure
 
     document = measure(records, repetitions)
+    rows = [
+        (r["name"], f"{r['records']:,}", f"{r['tokens']:,}", f"{r['seconds']:.2f}", f"{r['tokens_per_second']:,.0f}")
+        for r in document["rows"]
+    ]
+    _print(document, ("", "records", "tokens", "median s", "tokens/s"), rows, as_json)
+
+
+@bench_app.command("train")
+def bench_train(
+    gpu: Gpu = False,
+    examples: Annotated[int, typer.Option(help="Examples of an epoch.")] = 4_096,
+    stride: Annotated[int, typer.Option(help="A round does every stride-th step of the epoch.")] = 9,
+    repetitions: Repetitions = 5,
+    threads: Threads = 2,
+    as_json: Json = False,
+) -> None:
+    """Useful tokens per second of training, beside `transformers.Trainer` with each of its sampling strategies."""
+    from xlray.bench_training import bench_training
+
+    document = bench_training(gpu, examples, stride, repetitions, threads)
+    _print(document, SPEEDS, [_speeds(row) for row in document["rows"]], as_json)
+
+
+@bench_app.command("eval")
+def bench_eval(
+    gpu: Gpu = False,
+    examples: Annotated[int, typer.Option(help="Examples of the split.")] = 1_024,
+    repetitions: Repetitions = 5,
+    threads: Threads = 2,
+    as_json: Json = False,
+) -> None:
+    """Useful tokens per second of predicting, beside `Trainer.predict` in the order given and grouped by length."""
+    from xlray.bench_training import bench_evaluation
+
+    document = bench_evaluation(gpu, examples, repetitions, threads)
+    _print(document, SPEEDS, [_speeds(row) for row in document["rows"]], as_json)
+
+
+def _speeds(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["name"],
+        f"{row['tokens_per_second']:,.0f}",
+        f"{row['step_seconds']:.3f}",
+        f"{row['padding_ratio']:.1%}",
+        f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        f"{row['ceiling_ratio']:.0%}",
+    )
+
+
+def _print(
+    document: dict[str, Any],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    as_json: bool,
+    better: str = "above",
+) -> None:
     if as_json:
         print_json(document)
         return
     from xlray.screens import make_table
 
-    rows = [
-        (r["name"], f"{r['records']:,}", f"{r['tokens']:,}", f"{r['seconds']:.2f}", f"{r['tokens_per_second']:,.0f}")
-        for r in document["rows"]
-    ]
-    columns = ("", "records", "tokens", "median s", "tokens/s")
     console = open_console()
     console.print(make_table(columns, rows, right=columns[1:]))
     for name, ratio in document["ratios"].items():
-        console.print(f"{name}: {ratio:.2f} (above 1 is better for xlray)", highlight=False)
+        console.print(f"{name}: {ratio:.2f} ({better} 1 is better for xlray)", highlight=False)
     machine = document["machine"]
     console.print(
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}", style="dim", highlight=False

@@ -15,7 +15,8 @@ from xlray import batches
 from xlray.batches import Row, collate, layout, step_rows
 from xlray.canonical import InputError
 from xlray.checkpoints import save_weights
-from xlray.model import CounterDropout, Model, initialise_heads, keep_mask, load_encoder, random_encoder
+from xlray.dropout import CounterDropout, keep_mask
+from xlray.model import Model, initialise_heads, load_encoder, random_encoder
 
 RELATIVE = 1e-5
 PAD = 1

@@ -73,6 +73,17 @@ def bench_eval(
     _print(document, SPEEDS, [_speeds(row) for row in document["rows"]], as_json)
 
 
+@bench_app.command("overhead")
+def bench_overhead(repetitions: Repetitions = 5, as_json: Json = False) -> None:
+    """Seconds from the start of a trial to its first step and from its result to its end, beside `torchrun`."""
+    from xlray.bench_overhead import bench_overhead as measure
+
+    document = measure(repetitions)
+    keys = ("first_step_seconds", "end_seconds", "seconds")
+    rows = [(row["name"], *(f"{row[key]:.2f}" for key in keys)) for row in document["rows"]]
+    _print(document, ("", "to first step s", "result to end s", "in all s"), rows, as_json, "below")
+
+
 def _speeds(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],

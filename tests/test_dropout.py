@@ -1,0 +1,52 @@
+"""The fused kernel of dropout against the plain one: the same numbers bit for bit, forward and backward."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xlray.batches import mix
+from xlray.dropout import keep_mask
+
+SHAPES = [(7, 10), (33, 256), (5, 1_023), (64, 1_024)]
+
+
+def differences(device, dtypes):
+    """Shapes and types at which the kernel and the plain way differ in any bit."""
+    from xlray.dropout_kernel import drop
+
+    found = []
+    for tokens, width in SHAPES:
+        for dtype in dtypes:
+            keys = torch.from_numpy(mix(3, np.arange(tokens)).view(np.int64)).to(device)
+            states, direction = torch.randn(2, 1, tokens, width, device=device, dtype=dtype)
+            mine, plain = (states.clone().requires_grad_() for _ in range(2))
+            a = drop(mine, keys, 5, 0.1)
+            b = plain * keep_mask(keys, 5, width, 0.1).to(dtype).div_(0.9)
+            a.backward(direction)
+            b.backward(direction)
+            if not (torch.equal(a, b) and torch.equal(mine.grad, plain.grad) and (a == 0).any()):
+                found.append((tokens, width, dtype))
+    return found
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_kernel_equals_the_plain_way_on_a_gpu():
+    assert differences("cuda", (torch.float32, torch.bfloat16)) == []
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with torch for CUDA alone")
+def test_the_kernel_equals_the_plain_way_in_tritons_interpreter():
+    """In fp32: the interpreter cuts bf16 off where a GPU rounds it."""
+    folder = Path(__file__).parent
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(folder.parent), environment.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", "import torch, test_dropout as t; print(t.differences('cpu', [torch.float32]))"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from dataclasses import replace
 
 import helpers
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from xlray import bench_data, cli, data
 from xlray.canonical import InputError
 from xlray.data import open_examples, prepare
+from xlray.jobs import read_job
+from xlray.phases import phase_hash
 from xlray.tokenizer import train_tokenizer
 
 
@@ -127,3 +130,28 @@ def test_the_costs_of_a_large_sweep_are_measured():
     assert all(row["seconds"] > 0 and row["cpu_seconds"] >= 0 for row in document["rows"])
     with pytest.raises(InputError, match="finished >= 10"):
         bench_scheduler(0)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_trial_and_torchrun_run_the_same_job_to_its_end():
+    from xlray.bench_overhead import bench_overhead
+
+    document = bench_overhead(1)
+    ours, theirs = document["rows"]
+    assert (ours["name"], theirs["name"]) == ("xlray", "torchrun")
+    assert all(0 < row["first_step_seconds"] < row["seconds"] and row["end_seconds"] > 0 for row in document["rows"])
+    assert document["ratios"]["xlray/torchrun"] == ours["first_step_seconds"] / theirs["first_step_seconds"]
+
+
+def test_jobs_of_the_overhead_differ_by_their_seed_alone(tmp_path):
+    from xlray.bench_overhead import _jobs
+
+    specs = [read_job(path).phases[0].spec for path in _jobs(tmp_path, 3)]
+    assert [spec.seed for spec in specs] == [0, 1, 2]
+    assert len({phase_hash(replace(spec, seed=0)) for spec in specs}) == 1 and specs[0].num_steps == 4
+
+
+def test_no_repetitions_of_the_overhead_are_refused(capfd):
+    assert cli.main(["bench", "overhead", "--repetitions", "0"]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from xlray.phases import DataSpec, TrainSpec
 from xlray.plan import PlannedPhase
 from xlray.store import Store
 from xlray.tokenizer import train_tokenizer
-from xlray.trial import WORKER_ENVIRONMENT
 
 NUM_EXAMPLES, BATCH_SIZE, MAX_LENGTH, VOCAB_SIZE = 64, 16, 64, 1_000
 PACKAGES = ("xlray", "ray", "torch", "transformers", "deepspeed")
@@ -132,8 +130,7 @@ def _tune_trial(job: Path) -> None:
 
 def _torchrun(job: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
-    environment = {**os.environ, **WORKER_ENVIRONMENT}
-    subprocess.run([*command, "-m", "xlray.bench_overhead", str(job)], check=True, env=environment, stdout=sys.stderr)
+    subprocess.run([*command, "-m", "xlray.bench_overhead", str(job)], check=True, stdout=sys.stderr)
 
 
 def loop(path: str) -> None:

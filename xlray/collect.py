@@ -171,4 +171,5 @@ def _phase_row(spec: Spec, record: Mapping[str, Any], trial_id: str, sweep: str,
         "num_executed_steps": record["num_executed_steps"] if mine else 0,
         "num_repeated_steps": record["num_repeated_steps"] if mine else 0,
         "degenerate": bool(record["degenerate"]),
+        "padding_ratio": record.get("padding_ratio"),  # of phases that train
     }

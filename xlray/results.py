@@ -40,11 +40,11 @@ TRIALS = pa.schema([
 ])
 # The cost ledger: one row per phase that a trial needed. `num_steps` is what the phase consists of,
 # `num_executed_steps` what was run for it here (0 if shared or stored), `num_repeated_steps` the part of that which a
-# crash lost and which was run again.
+# crash lost and which was run again; `padding_ratio` is the share of idle and padding tokens among all that ranks computed.
 PHASES = pa.schema([
     ("phase", _TEXT), ("kind", _TEXT), ("status", _TEXT), ("num_steps", _WHOLE), ("num_tokens", _WHOLE),
     ("device_hours", _REAL), ("trial_id", _TEXT), ("num_executed_steps", _WHOLE), ("num_repeated_steps", _WHOLE),
-    ("degenerate", _FLAG),
+    ("degenerate", _FLAG), ("padding_ratio", _REAL),
 ])
 # Sufficient statistics per evaluated item (correct and total; tp, fp, fn; em, f1), for resampling items.
 ITEMS = pa.schema([

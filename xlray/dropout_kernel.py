@@ -43,7 +43,7 @@ class _Dropout(torch.autograd.Function):
         return _launch(states, keys, site, probability)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         return _launch(gradient, *ctx.saved_tensors, *ctx.given), None, None, None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,9 +71,14 @@ def import_deepspeed(device: torch.device) -> Any:
 
     if device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"  # also where there is a GPU that is not asked for
+    absent = "mlflow" not in sys.modules
+    if absent:  # where it is installed, DeepSpeed's autotuner, which nobody calls, would import it for a second
+        sys.modules["mlflow"] = None  # type: ignore[assignment]
     import deepspeed
     import deepspeed.ops
 
+    if absent:
+        del sys.modules["mlflow"]
     deepspeed.utils.logging.logger.setLevel(logging.ERROR)
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would compile C++ for 30 s at first use
     return deepspeed

@@ -133,15 +133,17 @@ def test_operations_are_two_per_weight_and_token_and_those_of_attention(setting)
     examples = make_examples(setting)
     model, _ = make_model(setting, examples)
     weights = sum(m.weight.numel() for m in model.encoder.encoder.modules() if isinstance(m, nn.Linear))
-    turn = Turn(1.0, 1, num_tokens=10, num_squares=50, num_slots=10, peak_memory_bytes=0)
+    turn = Turn(1.0, 1, num_tokens=10, num_squares=50, num_slots=10, peak_memory_bytes=0, cpu_seconds=1.0)
     attention = 6 * 2 * 2 * 256 * 50  # layers; scores and sums; a product and an addition; hidden size; pairs of tokens
     assert forward_flops(setting, turn) == 2 * weights * 10 + attention
 
 
 def test_a_row_has_medians_of_its_turns():
-    turns = [Turn(seconds, 2, tokens, 0, 2 * tokens, 7) for seconds, tokens in ((1.0, 10), (2.0, 10), (4.0, 8))]
+    turns = [
+        Turn(seconds, 2, tokens, 0, 2 * tokens, 7, 2 * seconds) for seconds, tokens in ((1.0, 10), (2.0, 10), (4.0, 8))
+    ]
     row = summarize("side", turns, lambda turn: 3.0 * turn.num_tokens, 30.0)
-    assert (row["tokens_per_second"], row["step_seconds"]) == (5.0, 1.0)
+    assert (row["tokens_per_second"], row["tokens_per_cpu_second"], row["step_seconds"]) == (5.0, 2.5, 1.0)
     assert (row["padding_ratio"], row["ceiling_ratio"], row["peak_memory_bytes"]) == (0.5, 0.5, 7)
 
 

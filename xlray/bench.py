@@ -22,6 +22,7 @@ class Turn:
         num_tokens: tokens of the examples, without padding.
         num_squares: sum of the squares of their lengths, which attention costs.
         num_slots: tokens computed, padding included.
+        cpu_seconds: processor time of the side's process, which other work on the machine disturbs less than `seconds`.
         ceiling_flops: rate of a matrix product measured just before the turn, per second; 0 where it was not measured.
     """
 
@@ -31,6 +32,7 @@ class Turn:
     num_squares: int
     num_slots: int
     peak_memory_bytes: int
+    cpu_seconds: float
     ceiling_flops: float = 0.0
 
 
@@ -96,6 +98,7 @@ def summarize(name: str, turns: Sequence[Turn], model_flops: Callable[[Turn], fl
     return {
         "name": name,
         "tokens_per_second": statistics.median(turn.num_tokens / turn.seconds for turn in turns),
+        "tokens_per_cpu_second": statistics.median(turn.num_tokens / turn.cpu_seconds for turn in turns),
         "step_seconds": statistics.median(turn.seconds / turn.num_steps for turn in turns),
         "times": [turn.seconds for turn in turns],
         "tokens": [turn.num_tokens for turn in turns],

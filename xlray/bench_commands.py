@@ -17,7 +17,7 @@ Repetitions = Annotated[int, typer.Option(help="Rounds that count; the sides tak
 Threads = Annotated[int, typer.Option(help="Threads of torch on both sides.")]
 Gpu = Annotated[bool, typer.Option("--gpu", help="XLM-R Large in bf16 on a CUDA device instead of a small model.")]
 
-SPEEDS = ("", "tokens/s", "step s", "padding", "peak memory", "of matrix product")
+SPEEDS = ("", "tokens/s", "tokens/cpu s", "step s", "padding", "peak memory", "of matrix product")
 
 
 @bench_app.callback()
@@ -88,6 +88,7 @@ def _speeds(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         row["name"],
         f"{row['tokens_per_second']:,.0f}",
+        f"{row['tokens_per_cpu_second']:,.0f}",
         f"{row['step_seconds']:.3f}",
         f"{row['padding_ratio']:.1%}",
         f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB",

@@ -117,16 +117,17 @@ class Clock:
             torch.cuda.synchronize()
         else:
             _reset_peak()
-        self.started = time.perf_counter()
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
 
     def turn(self, num_steps: int, lengths: np.ndarray[Any, Any], num_slots: int, ceiling: float = 0.0) -> Turn:
         """What was done since the clock was made, for examples of these lengths."""
         if self.device == "cuda":
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - self.started
+        seconds, cpu_seconds = time.perf_counter() - self.started, time.process_time() - self.cpu_started
         peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else _peak_bytes()
         counted = lengths.astype(np.int64)
-        return Turn(seconds, num_steps, int(counted.sum()), int((counted**2).sum()), num_slots, peak, ceiling)
+        sums = int(counted.sum()), int((counted**2).sum())
+        return Turn(seconds, num_steps, *sums, num_slots, peak, cpu_seconds, ceiling)
 
 
 def _reset_peak() -> None:

@@ -15,17 +15,17 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 LAYERS = [
     "canonical", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "simulate", "forecast", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
+    "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "queue", "sweep",
-    "analysis", "tables", "evidence", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
-    "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_scheduler",
+    "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
+    "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
     "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
     "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
 DOORS = {
-    "ray": "trial preparation session tracking queue sweep bench_overhead",
+    "ray": "trial preparation session tracking queue sweep bench_overhead bench_queue",
     "datasets": "tasks online bench_data",
     "torch": "batches dropout dropout_kernel model engine states checkpoints evaluate tuning interrupt train rerun bench_workload bench_trainer bench_training bench_overhead",
     "deepspeed": "engine",

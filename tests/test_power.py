@@ -18,3 +18,18 @@ def test_more_seeds_and_subsets_find_less_and_one_seed_nothing():
     assert analysis.minimum_detectable_effect(12, 1) is None
     with pytest.raises(InputError, match="num_subsets >= 1"):
         analysis.minimum_detectable_effect(0, 3)
+
+
+def test_two_cells_of_different_size_lie_between_those_of_one_size():
+    few, mixed, many = (analysis.minimum_detectable_effect(size, 5) for size in (3, (3, 12), 12))
+    assert many < mixed < few
+    assert analysis.minimum_detectable_effect((12, 3), 5) == pytest.approx(mixed)
+    assert analysis.minimum_detectable_effect((12, 12), 5) == many
+
+
+def test_the_spread_of_subsets_does_not_enter_for_a_single_one():
+    spread = analysis.Variances(subset=1.0, seed=0.1, trial=0.0)
+    alone = analysis.Variances(subset=0.0, seed=0.1, trial=0.0)
+    assert analysis.minimum_detectable_effect(1, 5, spread) == analysis.minimum_detectable_effect(1, 5, alone)
+    both, one = (analysis.minimum_detectable_effect(sizes, 5, spread) for sizes in ((12, 12), (1, 12)))
+    assert analysis.minimum_detectable_effect(1, 5, alone) < one < both

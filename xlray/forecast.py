@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError
+from xlray.collect import sweep_folder
 from xlray.costs import Cost, Rates, phase_cost, rates_of
 from xlray.journal import read_journal
 from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
 from xlray.proposals import with_proposed, with_stand_ins
+from xlray.sensitivity import detectable_effects
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.store import Store
 
@@ -60,6 +63,7 @@ class Forecast:
     """A plan with what its phases cost.
 
     Attributes:
+        directory: the sweep's folder in the storage.
         records: what the store says of the phases that are finished, by hash.
         costs: by hash.
         seconds: device-seconds, by hash.
@@ -68,6 +72,7 @@ class Forecast:
     """
 
     plan: SweepPlan
+    directory: Path
     records: Mapping[str, Mapping[str, Any]]
     costs: Mapping[str, Cost]
     rates: Rates
@@ -78,7 +83,8 @@ class Forecast:
 
 def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     """Cost every phase and play the schedule, with stand-ins for the trials that a search will propose."""
-    journal = read_journal(store.root / "sweeps" / plan.sweep.name / "journal")
+    directory = sweep_folder(store.root, plan.sweep.name)
+    journal = read_journal(directory / "journal")
     plan = with_stand_ins(with_proposed(plan, journal), journal)
     specs = plan.all_specs()
     finished = store.finished(specs.values())
@@ -90,7 +96,7 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
     schedule = play(plan, costs, seconds, devices, records)
     full = play(plan, costs, seconds, devices, (), synthetic) if records else schedule
-    return Forecast(plan, records, costs, rates, seconds, schedule, full)
+    return Forecast(plan, directory, records, costs, rates, seconds, schedule, full)
 
 
 def summary(plan: SweepPlan, store: Store, terms: Terms | None = None) -> dict[str, Any]:
@@ -120,6 +126,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
     }
     new = specs.keys() - found.records.keys()
     hours = found.schedule.busy_s / 3600
+    detectable = detectable_effects(plan, found.directory)
     return {
         "name": plan.sweep.name,
         "trials": len(plan.trials),
@@ -143,7 +150,8 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "budget_hours": terms.budget_hours,
         "storage_bytes": round(sum(found.costs[key].bytes for key in new)),
         "memory": memory_table(found),
-        "minimum_detectable_effect": None,
+        "minimum_detectable_effect": detectable["points"],
+        "detectable": detectable,
         "missing_test_sets": sorted(plan.sources.missing),
         "overlapping_examples": dict(sorted(plan.sources.overlapping.items())),
         "skipped_examples": {
@@ -169,7 +177,7 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
         what came of it, and the timeline as an SVG.
     """
     found = forecast(plan, store, terms)
-    entries = read_journal(store.root / "sweeps" / plan.sweep.name / "journal")
+    entries = read_journal(found.directory / "journal")
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
     schedule = play(plan, found.costs, found.seconds, devices, (), recorded(entries))
     rest = document(replace(found, full=schedule, schedule=schedule), terms)

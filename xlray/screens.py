@@ -61,6 +61,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         f"device(s)",
         f"rates   {document['device_hours_source']}",
         f"storage {document['storage_bytes'] / 1e9:,.2f} GB to come ({document['num_parameters'] / 1e6:,.1f} M parameters)",
+        *detectable_lines(document["detectable"]),
     ]
     if document["assumed_sizes"]:
         lines.insert(
@@ -74,6 +75,21 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     for split, bad in document["skipped_examples"].items():
         lines.append(f"skipped {bad['number']:,} bad examples of {split}, the first: {bad['first']}")
     return lines
+
+
+def detectable_lines(found: Mapping[str, Any]) -> list[str]:
+    """What differences of cells a plan is likely to find; nothing where it has only one cell."""
+    if not found["comparisons"]:
+        return []
+    if found["points"] is None:
+        return ["finds   no difference for certain: one seed gives no interval"]
+    told = sorted((c for c in found["comparisons"] if c["points"] is not None), key=lambda c: c["points"])
+    low, high = (f"{c['points']:.2f} points ({' - '.join(c['cells'])})" for c in (told[0], told[-1]))
+    spread = ", ".join(f"{name} {value:.2f}" for name, value in found["variances"].items())
+    return [
+        f"finds   differences of {low if len(told) == 1 else f'{low} to {high}'} with probability 0.8",
+        f"        at variances {spread} ({found['source']})",
+    ]
 
 
 def print_plan(console: Console, name: str, question: str, document: Mapping[str, Any]) -> None:

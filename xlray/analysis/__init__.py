@@ -28,6 +28,7 @@ from xlray.analysis.effects import (
     cell_differences,
     cell_means,
     cell_pairs,
+    compared_cells,
     holm,
     robustness,
     target_names,
@@ -48,11 +49,12 @@ from xlray.analysis.points import (
     estimable,
     too_few,
 )
-from xlray.analysis.power import Variances, estimate_variances, minimum_detectable_effect
+from xlray.analysis.power import ASSUMED, Variances, estimate_variances, minimum_detectable_effect
 from xlray.analysis.regression import Contributions, contributions
 from xlray.analysis.selection import dev_test_correlations, rank_correlations, selection_correlations, selection_gaps
 
 __all__ = [
+    "ASSUMED",
     "ENGLISH",
     "FI_ACCURACY",
     "WITHOUT_TATOEBA",
@@ -77,6 +79,7 @@ __all__ = [
     "chain_contributions",
     "chain_lines",
     "collect_points",
+    "compared_cells",
     "contributions",
     "count_trials",
     "dev_test_correlations",

@@ -76,7 +76,11 @@ def cell_means(
 
 def cell_pairs(points: Sequence[Point]) -> list[tuple[str, str]]:
     """The comparisons of a rung as (more, fewer): all sizes within a source, and all sources within a size."""
-    cells = {point.cell: (point.num_tasks, point.source) for point in points}
+    return compared_cells({point.cell: (point.num_tasks, point.source) for point in points})
+
+
+def compared_cells(cells: Mapping[str, tuple[int, str]]) -> list[tuple[str, str]]:
+    """The same from each cell's (number of tasks, source)."""
     order = sorted(cells, key=lambda cell: (cells[cell][0], cell))
     pairs: list[tuple[str, str]] = []
     for cell in order[1:]:

@@ -39,16 +39,20 @@ ASSUMED = Variances(subset=1.0, seed=0.1, trial=0.5)  # what `xlray plan` states
 
 
 def minimum_detectable_effect(
-    num_subsets: int, num_seeds: int, variances: Variances = ASSUMED, level: float = 0.95, power: float = 0.8
+    num_subsets: int | tuple[int, int],
+    num_seeds: int,
+    variances: Variances = ASSUMED,
+    level: float = 0.95,
+    power: float = 0.8,
 ) -> float | None:
     """The difference between two cells, in points, that a two-sided test finds with the probability `power`.
 
-    Each cell has `num_subsets` subsets of its own and both have the same seeds. With one subset the statement is about
-    these tasks, and their spread does not enter. The test is the t test of `crossed.contrast`, whose degrees of freedom
-    are Satterthwaite's; power is that of the noncentral t distribution.
+    Each cell has subsets of its own and both have the same seeds. Of a cell with one subset the statement is about these
+    tasks, and their spread does not enter. The test is the t test of `crossed.contrast`, whose degrees of freedom are
+    Satterthwaite's; power is that of the noncentral t distribution.
 
     Args:
-        num_subsets: subsets or chains in each cell.
+        num_subsets: subsets or chains in each cell, or in the one and the other.
         num_seeds: seeds in each cell.
         variances: of a score within a cell.
         level: of the interval that must leave out 0.
@@ -61,21 +65,22 @@ def minimum_detectable_effect(
         InputError: for a count below 1, or a level or power outside 0 to 1.
     """
     where = "minimum_detectable_effect"
-    require(num_subsets >= 1, "num_subsets >= 1", num_subsets, where)
+    sizes = num_subsets if isinstance(num_subsets, tuple) else (num_subsets, num_subsets)
+    require(min(sizes) >= 1, "num_subsets >= 1", num_subsets, where)
     require(num_seeds >= 1, "num_seeds >= 1", num_seeds, where)
     require(0 < level < 1, "0 < level < 1", level, where)
     require(1 - level < power < 1, "1 - level < power < 1", power, where)
     if num_seeds == 1:
         return None
-    noise = 2 * variances.trial / (num_subsets * num_seeds)
-    seeds = 2 * variances.seed / num_seeds + noise
+    noises = [variances.trial / (size * num_seeds) for size in sizes]
+    seeds = 2 * variances.seed / num_seeds + sum(noises)
     terms = [(seeds, num_seeds - 1)]
     total = seeds
-    if num_subsets > 1:
-        clusters = variances.subset / num_subsets + noise / 2  # of each of the two cells
-        freedom = num_subsets - 1
-        terms += [(clusters, freedom)] * 2 + [(noise / 2, freedom * (num_seeds - 1))] * 2
-        total = seeds + 2 * clusters - noise
+    for size, noise in zip(sizes, noises, strict=True):
+        if size > 1:
+            clusters = variances.subset / size + noise
+            terms += [(clusters, size - 1), (noise, (size - 1) * (num_seeds - 1))]
+            total += clusters - noise
     if total == 0:
         return 0.0
     freedom_of_all = max(total**2 / sum(part**2 / degrees for part, degrees in terms), min(d for _, d in terms))

@@ -1,0 +1,95 @@
+"""What differences a plan is likely to find: which cells, which variances, and how they are said."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from xlray import analysis
+from xlray.config import Sweep
+from xlray.recipes import Encoder
+from xlray.screens import detectable_lines
+from xlray.sensitivity import detectable_effects
+from xlray.subsets import chains, empty, random_subsets
+
+POOL = [f"task{i}" for i in range(24)]
+
+
+def plan(seeds=(0, 1, 2, 3, 4), **designs):
+    sweep = Sweep("s", Encoder("nowhere", "0"), seeds=seeds, **designs)
+    return SimpleNamespace(sweep=sweep, trials=sweep.trials())
+
+
+def found_of(tmp_path, *args, **designs):
+    return detectable_effects(plan(*args, **designs), tmp_path)
+
+
+def test_every_comparison_of_cells_has_its_subsets_and_the_hardest_of_those_with_tasks_counts(tmp_path):
+    measure = (*empty(), *random_subsets(POOL, 9, 12, seed=1), *random_subsets(POOL, 4, 3, seed=1))
+    found = found_of(tmp_path, measure=measure)
+    sizes = {tuple(c["cells"]): c["num_subsets"] for c in found["comparisons"]}
+    assert sizes == {("4-all", "0"): (3, 1), ("9-all", "0"): (12, 1), ("9-all", "4-all"): (12, 3)}
+    assert found["points"] == analysis.minimum_detectable_effect((12, 3), 5)
+    assert found["source"].startswith("assumed")
+    assert json.loads(json.dumps(found))["points"] == found["points"]
+
+
+def test_prefixes_of_one_chain_count_once_in_a_cell(tmp_path):
+    found = found_of(tmp_path, measure=chains(POOL, (4, 9), 6, seed=1))
+    assert [c["num_subsets"] for c in found["comparisons"]] == [(6, 6)]
+
+
+def test_trials_that_may_be_stopped_count_where_there_are_no_others(tmp_path):
+    explore = random_subsets(POOL, 9, 12, seed=1)
+    assert found_of(tmp_path, measure=empty(), explore=explore)["comparisons"] == []
+    assert [c["cells"] for c in found_of(tmp_path, explore=(*empty(), *explore))["comparisons"]] == [["9-all", "0"]]
+
+
+def test_with_only_controls_beside_a_cell_its_difference_from_them_counts(tmp_path):
+    found = found_of(tmp_path, measure=(*empty(), *random_subsets(POOL, 9, 12, seed=1)))
+    assert found["points"] == analysis.minimum_detectable_effect((12, 1), 5)
+
+
+def test_one_seed_finds_nothing_and_one_cell_has_nothing_to_find(tmp_path):
+    design = (*empty(), *random_subsets(POOL, 9, 12, seed=1))
+    single = found_of(tmp_path, (0,), measure=design)
+    assert single["points"] is None and single["comparisons"][0]["points"] is None
+    assert detectable_lines(single) == ["finds   no difference for certain: one seed gives no interval"]
+    alone = found_of(tmp_path, measure=empty())
+    assert alone["points"] is None and detectable_lines(alone) == []
+
+
+def test_the_lines_name_the_easiest_and_the_hardest_comparison(tmp_path):
+    found = found_of(
+        tmp_path, measure=(*empty(), *random_subsets(POOL, 9, 12, seed=1), *random_subsets(POOL, 4, 3, seed=1))
+    )
+    first, second = detectable_lines(found)
+    low, high = (pick(c["points"] for c in found["comparisons"]) for pick in (min, max))
+    assert first == (
+        f"finds   differences of {low:.2f} points (9-all - 0) to {high:.2f} points (4-all - 0) with probability 0.8"
+    )
+    assert second == "        at variances subset 1.00, seed 0.10, trial 0.50 (assumed, nothing was measured yet)"
+
+
+def test_variances_are_those_of_the_sweep_where_it_has_run(tmp_path, monkeypatch):
+    """At the last rung that has two subsets and two seeds in a cell."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "scores.parquet").touch()
+    scores = {
+        (subset, seed): 50.0 + 2.0 * subset + 0.5 * seed + 0.3 * subset * seed
+        for subset in range(3)
+        for seed in range(3)
+    }
+    points = [
+        analysis.Point(
+            f"{a}{s}", "measure", "9-all", 9, "all", (f"t{a}",), f"t{a}", s, 100 * (r + 1), r, {"fi_accuracy": v}
+        )
+        for (a, s), v in scores.items()
+        for r in ((0, 1, 2) if s == 0 else (0, 1))
+    ]
+    monkeypatch.setattr("xlray.sensitivity.load_results", lambda directory: None)
+    monkeypatch.setattr("xlray.sensitivity.collect_points", lambda results, journal: points)
+    found = found_of(tmp_path, measure=(*empty(), *random_subsets(POOL, 9, 12, seed=1)))
+    wanted = analysis.estimate_variances([p for p in points if p.rung_index == 1], "fi_accuracy")
+    assert found["variances"] == pytest.approx({"subset": wanted.subset, "seed": wanted.seed, "trial": wanted.trial})
+    assert found["source"] == "measured in 9 trials of this sweep at 200 examples"

@@ -1,0 +1,70 @@
+"""The smallest differences between its cells that a plan is likely to find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xlray.analysis import (
+    ASSUMED,
+    FI_ACCURACY,
+    Point,
+    Variances,
+    collect_points,
+    compared_cells,
+    estimable,
+    estimate_variances,
+    minimum_detectable_effect,
+)
+from xlray.journal import read_journal
+from xlray.plan import SweepPlan
+from xlray.results import load_results
+
+
+def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
+    """What each comparison of cells finds with probability 0.8 at the level 0.95, in points of Finnish accuracy.
+
+    Trials that may be stopped are counted only where there are no others; the differences are those of the first rung then.
+
+    Args:
+        directory: the sweep's folder; variances are estimated from the scores in it, if these suffice.
+
+    Returns:
+        `{points, comparisons: [{cells, num_subsets, num_seeds, points}], variances: {subset, seed, trial}, source}`;
+        `points` is that of the hardest comparison of two cells with tasks, or of any where there is none. None where
+        one seed gives no interval, or nothing is compared.
+    """
+    trials = [trial for trial in plan.trials if trial.role in ("measure", "explore")]
+    trials = [trial for trial in trials if trial.role == "measure"] or trials
+    cells: dict[str, set[str | tuple[str, ...]]] = {}
+    for trial in trials:
+        chain, tasks = trial.subset.chain, trial.config.tasks
+        cells.setdefault(trial.cell, set()).add(tasks if chain is None or not tasks else f"chain {chain}")
+    places = {trial.cell: (len(trial.config.tasks), trial.subset.source) for trial in trials}
+    num_seeds = len(plan.sweep.seeds)
+    variances, source = _variances(directory)
+    comparisons = []
+    for more, fewer in compared_cells(places):
+        sizes = (len(cells[more]), len(cells[fewer]))
+        points = minimum_detectable_effect(sizes, num_seeds, variances)
+        comparisons.append({"cells": [more, fewer], "num_subsets": sizes, "num_seeds": num_seeds, "points": points})
+    found = [c for c in comparisons if all(places[cell][0] for cell in c["cells"])] or comparisons
+    known = [c["points"] for c in found if c["points"] is not None]
+    return {
+        "points": max(known, default=None),
+        "comparisons": comparisons,
+        "variances": {"subset": variances.subset, "seed": variances.seed, "trial": variances.trial},
+        "source": source,
+    }
+
+
+def _variances(directory: Path) -> tuple[Variances, str]:
+    """Of a score within a cell, and where that is from; measured at the last rung that suffices."""
+    if (directory / "results" / "scores.parquet").exists():
+        points = collect_points(load_results(directory), read_journal(directory / "journal"))
+        for index in sorted({point.rung_index for point in points}, reverse=True):
+            here: list[Point] = estimable(points, index)
+            found = estimate_variances(here, FI_ACCURACY)
+            if found is not None:
+                return found, f"measured in {len(here)} trials of this sweep at {here[0].rung:,} examples"
+    return ASSUMED, "assumed, nothing was measured yet"

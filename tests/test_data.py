@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xlray.canonical import InputError
 from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half, read_counts
+from xlray.leases import Leases
 from xlray.phases import DataSpec, TokenizerSpec
 from xlray.store import Store
 from xlray.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
@@ -394,8 +395,9 @@ def test_special_characters_are_tokenised_without_an_error(tmp_path, trained, te
 def test_the_tokenizer_phase_is_run_once(tmp_path):
     store = Store(tmp_path)
     spec = TokenizerSpec((helpers.data_spec("text", "mlm", "train/mul", TEXT),), 120, 1)
-    path = tokenizer_phase(spec, store, TEXT, "sweep")
-    assert tokenizer_phase(spec, store, [], "sweep") == path
+    leases = Leases(tmp_path, "test", 60.0)
+    path = tokenizer_phase(spec, store, TEXT, "sweep", leases)
+    assert tokenizer_phase(spec, store, [], "sweep", leases) == path and not leases.held
     assert load_vocabulary(path).tokenizer.encode("the old fox").tokens[0] == "<s>"
 
 

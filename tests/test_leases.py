@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from xlray.canonical import InputError
-from xlray.leases import FolderRegisters, Leases
+from xlray.leases import FolderRegisters, Leases, turn
 from xlray.remote import RemoteError
 from xlray.storage import working_folder
 
@@ -22,12 +22,12 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3_uri", "gcs_uri"])
 def root(request, tmp_path, monkeypatch):
     if request.param == "folder":
         return tmp_path
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "cache"))
-    return working_folder(request.getfixturevalue("s3_uri"))
+    return working_folder(request.getfixturevalue(request.param))
 
 
 def test_one_holder_at_a_time(root):
@@ -172,3 +172,35 @@ def test_a_store_that_does_not_answer_is_an_os_error_that_names_it(tmp_path, mon
     root = working_folder(s3_uri.replace("bucket", "nobucket"))
     with pytest.raises(RemoteError, match="s3://nobucket"):
         Leases(root, "a", 1).take("phase")
+
+
+def test_of_two_whose_turn_it_could_be_one_works_and_the_other_waits_until_it_is_done(root):
+    """Also where the work takes longer than a lease that is not renewed would live."""
+    done, working, both = threading.Event(), [], threading.Barrier(2)
+
+    def take_turn(name):
+        both.wait()
+        with turn(Leases(root, name, 1.0), "phase", done.is_set, 0.05) as mine:
+            if mine:
+                working.append(name)
+                threading.Event().wait(2.5)
+                done.set()
+        return mine, done.is_set()
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(take_turn, "ab"))
+    assert len(working) == 1 and sorted(found) == [(False, True), (True, True)]
+    assert Leases(root, "c", 1.0).holder("phase") is None
+
+
+def test_a_turn_that_fails_leaves_it_to_the_next(root):
+    with pytest.raises(ValueError, match="broken"), turn(Leases(root, "a", 10), "phase", lambda: False):
+        raise ValueError("broken")
+    with turn(Leases(root, "b", 10), "phase", lambda: False) as mine:
+        assert mine
+
+
+def test_what_was_done_just_before_the_lease_came_back_is_not_done_again(root):
+    answers = iter([False, True])
+    with turn(Leases(root, "a", 10), "phase", lambda: next(answers)) as mine:
+        assert not mine

@@ -14,9 +14,7 @@ import hashlib
 import json
 import math
 import os
-import secrets
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +24,7 @@ from typing import Any
 
 from xlray.canonical import InputError
 from xlray.files import fsync
-from xlray.leases import Leases
+from xlray.leases import Leases, process_name, renewing
 from xlray.remote import Remote
 from xlray.storage import relative, remote_of, root_of, send
 
@@ -189,7 +187,7 @@ def exclusive(journal_dir: Path | str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _leased(root: Path, folder: Path) -> Iterator[None]:
-    leases = Leases(root, f"process {os.getpid()} on {socket.gethostname()}, {secrets.token_hex(3)}", LEASE_TTL_S)
+    leases = Leases(root, process_name(), LEASE_TTL_S)
     name = lease_name(folder)
     first = leases.version(name)
     while not leases.take(name):
@@ -197,20 +195,10 @@ def _leased(root: Path, folder: Path) -> Iterator[None]:
             raise InputError(f"{folder.parent}: another process runs this sweep already ({leases.holder(name)}).")
         time.sleep(LEASE_TTL_S / 60)
     _last_segments.pop(folder, None)
-    over = threading.Event()
-
-    def renew() -> None:
-        while not over.wait(LEASE_TTL_S / 4):
-            with contextlib.suppress(OSError):  # tried again, until it has expired
-                leases.renew()
-
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
     try:
-        yield
+        with renewing(leases):
+            yield
     finally:
-        over.set()
-        thread.join()
         leases.release(name)
 
 

@@ -7,12 +7,15 @@ two machines need not agree; a fresh observer therefore waits one whole time to 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import secrets
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -186,6 +189,54 @@ class Leases:
         if known is None or known[0] != version:
             known = self._seen[name] = (version, self._clock())
         return self._clock() - known[1] < float(found["ttl_s"])
+
+
+def process_name() -> str:
+    """A holder's name that no other process has."""
+    return f"process {os.getpid()} on {socket.gethostname()}, {secrets.token_hex(3)}"
+
+
+@contextlib.contextmanager
+def renewing(leases: Leases) -> Iterator[None]:
+    """Keep what is held alive for the time of a block."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(leases.ttl_s / 4):
+            with contextlib.suppress(OSError):  # a storage that is away for a moment; tried again, until it has expired
+                leases.renew()
+
+    thread = threading.Thread(target=renew, name="xlray-leases", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def turn(leases: Leases, name: str, is_done: Callable[[], bool], look_every_s: float = 0.5) -> Iterator[bool]:
+    """Wait for a lease and hold it for the time of a block, unless another holder does the work meanwhile.
+
+    Args:
+        is_done: whether the work is done.
+
+    Returns:
+        whether it is this holder's to do.
+    """
+    while not is_done():
+        if leases.take(name):
+            break
+        time.sleep(look_every_s)
+    else:
+        yield False
+        return
+    try:
+        with renewing(leases):
+            yield not is_done()  # another may have done it just before it gave the lease back
+    finally:
+        leases.release(name)
 
 
 def _check(name: str) -> None:

@@ -17,8 +17,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from xlray.collect import send_sweep
-from xlray.driver import LEASE_TTL_S, SHARED, Driver
+from xlray.driver import SHARED, Driver
 from xlray.jobs import trial_title
+from xlray.leases import renewing
 from xlray.session import ask_to_stop, withdraw_request
 from xlray.storage import address
 from xlray.tracking import callbacks, parameters
@@ -153,7 +154,7 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
             verbose=0,
         ),
     )
-    with gentle_interrupts(driver), renewed(driver):
+    with gentle_interrupts(driver), renewing(driver.leases):
         tuner.fit()
         events.withdraw(math.inf)
 
@@ -197,22 +198,3 @@ def gentle_interrupts(driver: Driver) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextlib.contextmanager
-def renewed(driver: Driver) -> Iterator[None]:
-    """Keep the driver's leases alive."""
-    ended = threading.Event()
-
-    def renew() -> None:
-        while not ended.wait(LEASE_TTL_S / 4):
-            with contextlib.suppress(OSError):  # a storage that is away for a moment
-                driver.leases.renew()
-
-    thread = threading.Thread(target=renew, name="xlray-leases", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -22,7 +22,7 @@ from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.files import write_atomically
 from xlray.jobs import data_of, make_job, write_job
 from xlray.journal import exclusive, read_journal
-from xlray.leases import Leases
+from xlray.leases import Leases, process_name
 from xlray.phases import DataSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
@@ -102,7 +102,7 @@ def prepare(
     store = Store(root)
     if plan.root is not None and plan.folder is not None:
         plan = replace(plan, folder=bring_encoder(root, plan.root, plan.folder))
-    vocabulary = make_vocabulary(plan, store, listener)
+    vocabulary = make_vocabulary(plan, store, listener, Leases(root, process_name(), LEASE_TTL_S))
     specs = [spec for spec in plan.all_specs().values() if not isinstance(spec, TokenizerSpec)]
     missing = missing_splits(root, {data for spec in specs for data in data_of(spec)}, vocabulary)
     with ray_session(plan.sweep.execution, address) if worth_processes(missing) else contextlib.nullcontext():
@@ -121,7 +121,7 @@ def _compute(driver: Driver, address: str | None) -> None:
     plan, store, directory = driver.plan, driver.store, driver.directory
     if plan.root is not None and plan.folder is not None:
         plan = driver.plan = replace(plan, folder=bring_encoder(store.root, plan.root, plan.folder))
-    vocabulary = make_vocabulary(plan, store, driver.listener)
+    vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
     with ray_session(plan.sweep.execution, address):
         driver.num_slots = num_slots(plan.sweep.execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
@@ -156,7 +156,7 @@ def _propose(driver: Driver) -> bool:
     return more is not None
 
 
-def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener) -> Vocabulary:
+def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener, leases: Leases) -> Vocabulary:
     """The tokenizer of the encoder; a sweep that pre-trains its own trains it, unless it is stored."""
     if not isinstance(plan.sweep.encoder, Pretraining):
         assert plan.folder is not None
@@ -165,7 +165,7 @@ def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener) -> Vocabu
     assert isinstance(spec, TokenizerSpec)
     listener({"event": "stage", "stage": "tokenizer"})
     records = (r for data in spec.data for r in plan.sources.records(data))
-    path = tokenizer_phase(spec, store, records, plan.sweep.name)
+    path = tokenizer_phase(spec, store, records, plan.sweep.name, leases)
     return load_vocabulary(path, spec.vocab_size)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from xlray.phases import TokenizerSpec
+from xlray.leases import Leases, turn
+from xlray.phases import TokenizerSpec, phase_hash
 from xlray.store import Store
 from xlray.tasks.task import Record
 
@@ -25,30 +26,35 @@ _NAMES = {
 }
 
 
-def tokenizer_phase(spec: TokenizerSpec, store: Store, records: Iterable[Record], sweep: str) -> Path:
-    """Train the tokenizer unless it is stored.
+def tokenizer_phase(spec: TokenizerSpec, store: Store, records: Iterable[Record], sweep: str, leases: Leases) -> Path:
+    """Train the tokenizer unless it is stored; what another process trains already is waited for.
 
     Returns:
         The path of `tokenizer.json`.
     """
-    if not store.has(spec):
-        store.begin(spec)
-        with store.staging(spec) as staged:
-            (staged / "weights").mkdir()
-            train_tokenizer(records, spec.vocab_size).save(str(staged / "weights" / "tokenizer.json"))
-            _write_config(staged / "weights" / "tokenizer_config.json")
-            record = {
-                "num_steps": 0,
-                "num_executed_steps": 0,
-                "num_repeated_steps": 0,
-                "num_tokens": 0,
-                "device_seconds": 0.0,
-                "degenerate": None,
-                "sweep": sweep,
-                "trial_id": "",
-            }
-            store.commit(spec, staged, record)
+    with turn(leases, f"phase-{phase_hash(spec)}", lambda: store.has(spec)) as mine:
+        if mine:
+            _train(spec, store, records, sweep)
     return store.open(spec, "weights/tokenizer.json")
+
+
+def _train(spec: TokenizerSpec, store: Store, records: Iterable[Record], sweep: str) -> None:
+    store.begin(spec)
+    with store.staging(spec) as staged:
+        (staged / "weights").mkdir()
+        train_tokenizer(records, spec.vocab_size).save(str(staged / "weights" / "tokenizer.json"))
+        _write_config(staged / "weights" / "tokenizer_config.json")
+        record = {
+            "num_steps": 0,
+            "num_executed_steps": 0,
+            "num_repeated_steps": 0,
+            "num_tokens": 0,
+            "device_seconds": 0.0,
+            "degenerate": None,
+            "sweep": sweep,
+            "trial_id": "",
+        }
+        store.commit(spec, staged, record)
 
 
 def train_tokenizer(records: Iterable[Record], vocab_size: int) -> Tokenizer:

@@ -49,3 +49,22 @@ def s3_uri(s3_server):
     s3_server.requests.clear()
     yield f"s3://bucket/{uuid.uuid4().hex[:8]}"
     s3_server.fault = lambda method, path: None
+
+
+@pytest.fixture(scope="session")
+def gcs_server():
+    """A server on the loopback that speaks Google Cloud Storage's protocol, without TLS and credentials."""
+    from gcs_server import start_server
+
+    server, stop = start_server()
+    os.environ["GOOGLE_SERVICE_ACCOUNT_KEY"] = server.service_account
+    yield server
+    stop()
+    del os.environ["GOOGLE_SERVICE_ACCOUNT_KEY"]
+
+
+@pytest.fixture
+def gcs_uri(gcs_server):
+    """A fresh storage on it, without requests."""
+    gcs_server.requests.clear()
+    return f"gs://bucket/{uuid.uuid4().hex[:8]}"

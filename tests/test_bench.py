@@ -124,12 +124,12 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path, monkeypatch, kind):
 def test_the_costs_of_a_large_sweep_are_measured():
     from xlray.bench_scheduler import bench_scheduler
 
-    document = bench_scheduler(20)
+    document = bench_scheduler(0, 20)
     assert document["bench"] == "scheduler" and document["ratios"] == {}
     assert len(document["rows"]) == 6
     assert all(row["seconds"] > 0 and row["cpu_seconds"] >= 0 for row in document["rows"])
-    with pytest.raises(InputError, match="finished >= 10"):
-        bench_scheduler(0)
+    with pytest.raises(InputError, match="finished is 0 or >= 10"):
+        bench_scheduler(0, 5)
 
 
 @pytest.mark.ray
@@ -155,3 +155,14 @@ def test_jobs_of_the_overhead_differ_by_their_seed_alone(tmp_path):
 def test_no_repetitions_of_the_overhead_are_refused(capfd):
     assert cli.main(["bench", "overhead", "--repetitions", "0"]) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_no_op_trials_run_through_the_queue_and_bare():
+    from xlray.bench_scheduler import bench_scheduler
+
+    document = bench_scheduler(2, 0)
+    assert [row["name"] for row in document["rows"]] == ["2 no-op trials, xlray", "2 no-op trials, bare_ray_train"]
+    first, second = (row["seconds"] for row in document["rows"])
+    assert document["ratios"] == {"xlray/bare_ray_train": first / second} and min(first, second) > 0

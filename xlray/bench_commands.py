@@ -120,13 +120,17 @@ def _print(
 
 @bench_app.command("scheduler")
 def bench_scheduler(
-    finished: Annotated[int, typer.Option(help="Trials of the sweep that is planned, opened and decided in.")] = 10_000,
+    trials: Annotated[int, typer.Option(help="No-op trials on each side; 0 leaves Ray out.")] = 64,
+    finished: Annotated[
+        int, typer.Option(help="Trials of the sweep that is planned and decided in; 0 for none.")
+    ] = 10_000,
+    concurrency: Annotated[int, typer.Option(help="No-op trials at a time.")] = 2,
     as_json: Json = False,
 ) -> None:
-    """Orchestration: planning, opening and deciding in a large sweep."""
+    """Orchestration: no-op trials beside bare Ray Train runs; planning, opening and deciding in a large sweep."""
     from xlray.bench_scheduler import bench_scheduler as measure
 
-    document = measure(finished)
+    document = measure(trials, finished, concurrency)
     if as_json:
         print_json(document)
         return

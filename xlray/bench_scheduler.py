@@ -1,4 +1,4 @@
-"""What the orchestration of a sweep costs: planning, opening and deciding among many trials."""
+"""What the orchestration of a sweep costs: a trial that does nothing; planning, opening and deciding among many."""
 
 from __future__ import annotations
 
@@ -27,19 +27,34 @@ from xlray.subsets import random_subsets
 SEEDS = 10
 
 
-def bench_scheduler(num_finished: int = 10_000) -> dict[str, Any]:
-    """The costs of a large sweep.
+def bench_scheduler(num_trials: int = 64, num_finished: int = 10_000, concurrency: int = 2) -> dict[str, Any]:
+    """Trials with no-op training through xlray beside as many bare Ray Train runs, and the costs of a large sweep.
+
+    Both sides start the same worker group per trial on the same Ray, as many at a time, report once and end; the bare
+    side is one `TorchTrainer.fit` per task of Ray. Ray's own start is counted on neither side.
 
     Args:
-        num_finished: trials of the sweep that is planned, opened and decided in.
+        num_trials: run on each side; 0 leaves Ray out.
+        num_finished: trials of the sweep that is planned, opened and decided in; 0 leaves it out.
+        concurrency: trials at a time.
 
     Returns:
-        `{bench, machine, versions, rows, ratios}`; there is nothing to compare with yet, so no ratio.
+        `{bench, machine, versions, rows, ratios}`; the ratio is that of the times, below 1 is better for xlray.
     """
-    require(num_finished >= SEEDS, f"finished >= {SEEDS}", num_finished, "bench scheduler")
+    require(num_trials >= 0, "trials >= 0", num_trials, "bench scheduler")
+    require(num_finished == 0 or num_finished >= SEEDS, f"finished is 0 or >= {SEEDS}", num_finished, "bench scheduler")
+    require(concurrency >= 1, "concurrency >= 1", concurrency, "bench scheduler")
+    rows = large_sweep(num_finished) if num_finished else []
+    ratios: dict[str, float] = {}
+    if num_trials:
+        from xlray.bench_queue import both_sides  # loads Ray
+
+        seconds = both_sides(num_trials, concurrency)
+        for name, took in seconds.items():
+            rows.append({"name": f"{num_trials} no-op trials, {name}", "seconds": took, "cpu_seconds": None})
+        ratios["xlray/bare_ray_train"] = seconds["xlray"] / seconds["bare_ray_train"]
     versions = {name: version(name) for name in ("xlray", "ray", "torch")}
-    rows = large_sweep(num_finished)
-    return {"bench": "scheduler", "machine": machine(), "versions": versions, "rows": rows, "ratios": {}}
+    return {"bench": "scheduler", "machine": machine(), "versions": versions, "rows": rows, "ratios": ratios}
 
 
 def large_sweep(num_trials: int) -> list[dict[str, Any]]:

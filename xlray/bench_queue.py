@@ -1,0 +1,131 @@
+"""No-op trials through xlray's queue, and as bare Ray Train runs: the same worker groups, the same number at a time."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from xlray.config import Execution, Sweep, Trial
+from xlray.driver import LEASE_TTL_S, Driver
+from xlray.files import write_atomically
+from xlray.leases import Leases
+from xlray.phases import DataSpec, EvaluationSpec, RetrievalSpec
+from xlray.plan import PlannedPhase, SweepPlan
+from xlray.queue import tune
+from xlray.recipes import Architecture, Encoder, Intermediate, Subset, Target
+from xlray.session import ray_session
+from xlray.sources import Sources
+from xlray.store import Store
+from xlray.trial import fit, worker_resources
+
+RUNG = 64
+
+
+def no_op(config: dict[str, Any]) -> None:
+    """A worker that reports one rung and is done."""
+    place = {"rung_index": 0, "rung": RUNG, "trial_name": Path(config["job"]).stem}
+    ray.train.report({**place, "score": 1.0, "fi_accuracy": 1.0, "degenerate": "", "diverged": False})
+
+
+def no_op_trial(config: dict[str, Any]) -> None:
+    """What Ray Tune runs instead of `xlray.trial.run_trial`: the same, with a worker that does nothing."""
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    path = Path(config["jobs"]) / f"{config['trial_id']}.json"
+    fit(path, Execution(**json.loads(path.read_text())), config["run"], config["stop"], [TuneReportCallback()], no_op)
+
+
+def both_sides(num_trials: int, concurrency: int) -> dict[str, float]:
+    """Seconds of the trials through xlray's queue and as bare runs, in halves that take turns on one Ray.
+
+    Two runs that are not counted come first, so that neither side waits for the first imports. Then bare, xlray, xlray,
+    bare: what drifts on the machine meets both sides alike.
+    """
+    execution = Execution(max_concurrent_trials=concurrency)
+    halves = (num_trials - num_trials // 2, num_trials // 2)
+    found = {"xlray": 0.0, "bare_ray_train": 0.0}
+    with tempfile.TemporaryDirectory(prefix="xlray-bench-") as name, ray_session(execution, None):
+        bare_runs(1, 1, execution)
+        queued_runs(1, execution, Path(name) / "warm")
+        for half, order in zip(halves, (("bare_ray_train", "xlray"), ("xlray", "bare_ray_train")), strict=True):
+            for side in order if half else ():
+                if side == "xlray":
+                    found[side] += queued_runs(half, execution, Path(name) / str(half) / order[0])
+                else:
+                    found[side] += bare_runs(half, concurrency, execution)
+    return found
+
+
+def queued_runs(num_trials: int, execution: Execution, root: Path) -> float:
+    """Seconds that a sweep of no-op trials takes, from the opening of its journal to the end of its queue."""
+    sweep = Sweep(
+        "no-op",
+        Encoder("none", "0"),
+        measure=(Subset(()),),
+        seeds=tuple(range(num_trials)),
+        intermediate=Intermediate((RUNG,), warmup_examples=0),
+        targets=(Target("none"),),
+        execution=execution,
+    )
+    plan = _plan(sweep, sweep.trials())
+    driver = Driver(plan, Store(root), lambda _: None, Leases(root, "bench", LEASE_TTL_S))
+    driver.num_slots = execution.max_concurrent_trials or 1
+    driver.directory.mkdir(parents=True)
+
+    def write(name: str, phases: Sequence[PlannedPhase]) -> None:
+        path = driver.directory / "jobs" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, json.dumps(asdict(execution)))
+
+    driver.write_job = write
+    started = time.perf_counter()
+    driver.open([])
+    tune(driver, function=no_op_trial)
+    took = time.perf_counter() - started
+    ended = [standing.status for name, standing in driver.found.trials.items() if name in driver.trials]
+    if ended != ["finished"] * num_trials:
+        raise RuntimeError(f"no-op trials must finish, but ended as {ended}.")
+    return took
+
+
+def _plan(sweep: Sweep, trials: Sequence[Trial]) -> SweepPlan:
+    """One phase per trial, which is never stored."""
+    data = DataSpec("none", "retrieval", "all/fi", "none", 1, 8)
+    evaluation = EvaluationSpec(data, "fi", "dev", False, True)
+    phases: dict[str, tuple[PlannedPhase, ...]] = {}
+    for trial in trials:
+        phases[trial.trial_id] = (PlannedPhase(RetrievalSpec(trial.trial_id, (evaluation,), None, "fp32", 1), 0),)
+    return SweepPlan(sweep, tuple(trials), None, None, (), phases, Sources(None), Architecture())
+
+
+def bare_runs(num_runs: int, concurrency: int, execution: Execution) -> float:
+    """Seconds that as many Ray Train runs take by themselves, `concurrency` at a time, each started by a task."""
+    started = time.perf_counter()
+    task = ray.remote(num_cpus=0)(_bare_run)
+    waiting, running = list(range(num_runs)), list[Any]()
+    while waiting or running:
+        while waiting and len(running) < concurrency:
+            running.append(task.remote(worker_resources(execution), waiting.pop()))
+        done, running = ray.wait(running)
+        ray.get(done)
+    return time.perf_counter() - started
+
+
+def _bare_run(resources: dict[str, float], number: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="xlray-bench-") as scratch:
+        TorchTrainer(
+            no_op,
+            train_loop_config={"job": f"{number}.json"},
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker=resources),
+            run_config=ray.train.RunConfig(name=f"bare-{number}-{time.time_ns()}", storage_path=scratch),
+        ).fit()

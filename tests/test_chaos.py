@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,8 @@ from xlray.scheduler import replay
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
 
-NUM_KILLS = int(os.environ.get("XLRAY_CHAOS_KILLS", "30"))
+KILLS_PER_SEED = 6
+SEEDS = range(6)
 INTERVAL = 5  # checkpoint_every_steps of the sweep
 TARGETS = {"controller": "ray::TrainController", "trial": "ray::ImplicitFunc", "worker": "RayTrainWorker"}
 OFTEN = ("--set", "execution.max_failures=1000")
@@ -103,26 +105,36 @@ def check_ledger(folder: Path, num_kills: int) -> None:
     assert sum(r["num_repeated_steps"] for r in rows) <= num_kills * INTERVAL
 
 
-def test_killed_anywhere_the_final_tables_are_those_of_an_undisturbed_run(tmp_path: Path) -> None:
-    source = random.Random(0)
-    whole = tmp_path / "undisturbed"
-    whole.mkdir()
-    code, output = finish(start(whole, tasks=TASKS[:1]))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the sweep of one task has run undisturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    code, output = finish(start(folder, tasks=TASKS[:1]))
     assert code == 0, output
-    kills: list[str] = []
-    for number in range(NUM_KILLS):
-        folder = fresh(tmp_path / str(number), whole)
-        kinds = ("driver", "controller", "trial", "worker", "worker", *["head"][: number % 5 == 4])
-        new = run_under_kills(folder, source, min(6, NUM_KILLS - len(kills)), kinds, *OFTEN, tasks=TASKS[:1])
-        kills += new
-        assert scores(folder) == scores(whole)
-        assert_same_trials(folder, whole)
-        check_ledger(folder, len(new))
-        assert replay(journal(folder), Stopping(50.0, 0.0), 1) == []
-        if len(kills) >= NUM_KILLS:
-            break
-    print("kills:", {kind: kills.count(kind) for kind in sorted(set(kills))})
-    assert len(kills) >= NUM_KILLS
+    return folder
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_anywhere_the_final_tables_are_those_of_an_undisturbed_run(
+    seed: int, whole: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    folder = fresh(tmp_path, whole)
+    kinds = ("driver", "controller", "trial", "worker", "worker", "head")
+    kills = run_under_kills(folder, random.Random(seed), KILLS_PER_SEED, kinds, *OFTEN, tasks=TASKS[:1])
+    note(record_property, folder, kills)
+    assert scores(folder) == scores(whole)
+    assert_same_trials(folder, whole)
+    check_ledger(folder, len(kills))
+    assert replay(journal(folder), Stopping(50.0, 0.0), 1) == []
+    assert len(kills) == KILLS_PER_SEED
+
+
+def note(record_property: Callable[[str, object], None], folder: Path, kills: list[str]) -> None:
+    """What was killed, and what it cost, into the report of the test."""
+    repeated = sum(r["num_repeated_steps"] for r in table(folder, "phases").to_pylist() if r["status"] == "computed")
+    record_property("kills", ", ".join(kills))
+    record_property("num_repeated_steps", repeated)
+    print(f"kills: {', '.join(kills)}; steps repeated: {repeated}")
 
 
 def assert_same_trials(folder: Path, whole: Path) -> None:
@@ -134,15 +146,17 @@ def assert_same_trials(folder: Path, whole: Path) -> None:
     assert tables[0] == tables[1]
 
 
-def test_under_promotion_replaying_the_journal_reproduces_every_decision(tmp_path: Path) -> None:
-    source = random.Random(1)
+@pytest.mark.parametrize("seed", range(2))
+def test_under_promotion_replaying_the_journal_reproduces_every_decision(
+    seed: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     options = ("--set", "stopping.promote=true", "--set", "stopping.reduction_factor=2.0", *OFTEN)
-    most = max(1, NUM_KILLS // 5)
-    kills = run_under_kills(tmp_path, source, most, ("driver", "controller", "worker"), *options)
+    kinds = ("driver", "controller", "worker")
+    kills = run_under_kills(tmp_path, random.Random(100 + seed), KILLS_PER_SEED, kinds, *options)
+    note(record_property, tmp_path, kills)
     entries = journal(tmp_path)
     assert replay(entries, Stopping(2.0, 0.0, promote=True), 1) == []
     decisions = {e["decision"] for e in entries if e["event"] == "rung"}
     assert decisions == {"continue", "pause"} and any(e["event"] == "promoted" for e in entries)
     assert {r["status"] for r in table(tmp_path, "trials").to_pylist()} == {"finished", "stopped"}
     check_ledger(tmp_path, len(kills))
-    print("kills:", {kind: kills.count(kind) for kind in sorted(set(kills))})

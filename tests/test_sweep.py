@@ -318,3 +318,32 @@ def test_more_seeds_compute_only_what_is_new(undisturbed: Path) -> None:
     assert document["trials"] == 8
     assert document["phases"]["stored"] > 0 and document["phases"]["new"] > 0
     assert document["remaining_steps"] < document["steps"]
+
+
+def test_a_paused_trial_goes_on_from_its_stored_trunk_when_it_rises(undisturbed: Path, tmp_path: Path) -> None:
+    first_rung = {
+        e["trial_id"]: e["score"] for e in journal(undisturbed) if e["event"] == "rung" and e["rung_index"] == 0
+    }
+    tasks = {t["trial_id"]: t["tasks"] for t in table(undisturbed, "trials").to_pylist() if t["tasks"]}
+    best, other = sorted(tasks, key=lambda trial: -first_rung[trial])[:2]
+    for kind in ("tokenizer", "pretrain"):
+        (phase,) = (undisturbed / "runs" / "phases").glob(f"{kind}-*")
+        shutil.copytree(phase, tmp_path / "runs" / "phases" / phase.name)
+    promote = ("--set", "stopping.promote=true", "--set", "stopping.reduction_factor=2.0")
+    one = ("--set", "execution.max_concurrent_trials=1")
+    code, output = finish(start(tmp_path, *promote, *one, tasks=(*tasks[best], *tasks[other])))
+    assert code == 0, output
+    # Alone at its rung the first is below the cut; when the second is worse, it is the better half of two.
+    told = [e["event"] for e in journal(tmp_path) if e.get("trial_id") == best and e["event"] not in ("phase", "rung")]
+    assert told == ["created", "running", "paused", "promoted", "running", "finished"]
+    first, second = (e["phases"] for e in journal(tmp_path) if e["event"] == "running" and e.get("trial_id") == best)
+    assert first[0].startswith("trunk-1tasks-256-") and set(second) < set(first)
+    assert not any("-256-" in name or "-304-" in name for name in second), "the first rung was not taken from the store"
+    assert next(t["status"] for t in table(tmp_path, "trials").to_pylist() if t["trial_id"] == other) == "stopped"
+    assert (
+        sum(r["num_repeated_steps"] for r in table(tmp_path, "phases").to_pylist()) <= 5
+    )  # it was killed in its trunk
+    known = {key: value for key, value in scores(undisturbed).items() if key[0] == best}
+    disturbed = {key: value for key, value in scores(tmp_path).items() if key[0] == best}
+    assert {key[1] for key in disturbed} == {256, 512}
+    assert known == {key: disturbed[key] for key in known}

@@ -98,3 +98,29 @@ def test_a_missing_package_and_an_unknown_tracker_are_said_before_a_start(monkey
     check_tracking(SWEEP)
     with pytest.raises(InputError, match="'wandb' needs the package wandb, but it is not installed"):
         check_tracking(dataclasses.replace(SWEEP, tracking=("wandb",)))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_sweep_is_in_mlflow_and_in_an_offline_run_of_weights_and_biases(tmp_path, monkeypatch):
+    from test_sweep import TASKS, finish, journal, start, table
+
+    mlflow, wandb = pytest.importorskip("mlflow"), pytest.importorskip("wandb")
+    assert wandb.__version__
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    code, output = finish(start(tmp_path, "--set", 'tracking=["mlflow","wandb"]', tasks=TASKS[:1]))
+    assert code == 0, output
+    client = mlflow.MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    trials = {t["trial_id"]: t for t in table(tmp_path, "trials").to_pylist()}
+    known = {run.info.run_name.rsplit("-", 1)[-1]: run for run in runs if run.info.run_name != "shared"}
+    assert known.keys() == trials.keys()
+    for trial_id, run in known.items():
+        last = [e for e in journal(tmp_path) if e["event"] == "rung" and e["trial_id"] == trial_id][-1]
+        assert run.data.params["cell"] == trials[trial_id]["cell"]
+        assert run.data.metrics["fi_accuracy"] == pytest.approx(last["fi_accuracy"])
+    offline = list(tmp_path.rglob("offline-run-*/run-*.wandb"))
+    assert len(offline) >= len(trials) and all(file.stat().st_size > 1000 for file in offline)

@@ -126,7 +126,7 @@ def test_the_costs_of_a_large_sweep_are_measured():
 
     document = bench_scheduler(0, 20)
     assert document["bench"] == "scheduler" and document["ratios"] == {}
-    assert len(document["rows"]) == 6
+    assert len(document["rows"]) == 7
     assert all(row["seconds"] > 0 and row["cpu_seconds"] >= 0 for row in document["rows"])
     with pytest.raises(InputError, match="finished is 0 or >= 10"):
         bench_scheduler(0, 5)

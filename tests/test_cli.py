@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -552,6 +553,25 @@ def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
     lines = console.file.getvalue().splitlines()
     assert len(lines) <= 9 and max(map(len, lines)) <= width
     assert "2tasks-s0-dddd" in lines[5] and "(2 not shown)" in lines[-1] and "51.0" not in lines[5]
+
+
+def test_an_onlooker_is_told_the_stage_and_that_trials_which_wait_have_steps_that_are_not_counted(tmp_path):
+    from xlray.live import LiveView
+
+    journal = [{"event": "opened", "time": 5.0}, {"event": "created", "trial_id": "t1"}]
+    assert (progress.opened_at(journal), progress.stage_of(journal)) == (5.0, "planned")
+    journal.append({"event": "running", "job": "shared"})
+    assert progress.stage_of(journal) == "pretrain"
+    journal.append({"event": "running", "trial_id": "t1"})
+    assert progress.stage_of(journal) == "trials"
+    journal.append({"event": "opened", "time": 9.0})
+    assert (progress.opened_at(journal), progress.stage_of(journal)) == (9.0, "planned")
+    work = make_work(tmp_path)
+    known, waiting = work, dataclasses.replace(work, trials=(work.trials[0], TrialWork("t3", "t3", "", "", 1, 0)))
+    for shown, text in ((known, "0 of 200 steps"), (waiting, "0 of at least 100 steps")):
+        console = Console(file=io.StringIO(), width=80, height=9)
+        console.print(LiveView(console, Watch(shown), [], time.time()).renderable())
+        assert text in console.file.getvalue()
 
 
 def test_plain_progress_is_one_line_per_event(tmp_path):

@@ -6,7 +6,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,16 +15,19 @@ from typing import Any
 
 from xlray import mini
 from xlray.bench import machine
-from xlray.canonical import require
-from xlray.config import Stopping, Sweep
+from xlray.canonical import canonical_json, require
+from xlray.config import Stopping, Sweep, Trial
+from xlray.driver import LEASE_TTL_S, Driver
 from xlray.forecast import summary
-from xlray.journal import append, read_journal
-from xlray.plan import plan_sweep
-from xlray.scheduler import decide, standings
+from xlray.journal import JOURNAL_FILE, append, read_journal
+from xlray.leases import Leases
+from xlray.plan import SweepPlan, plan_sweep
+from xlray.scheduler import decide
 from xlray.store import Store
 from xlray.subsets import random_subsets
 
 SEEDS = 10
+REPETITIONS = 200
 
 
 def bench_scheduler(num_trials: int = 64, num_finished: int = 10_000, concurrency: int = 2) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def bench_scheduler(num_trials: int = 64, num_finished: int = 10_000, concurrenc
 
 
 def large_sweep(num_trials: int) -> list[dict[str, Any]]:
-    """Seconds of planning a sweep, of opening it with all trials finished, of one append and of one decision."""
+    """Seconds of planning a sweep, of opening it with its trials finished, of one report, append and decision."""
     pool = [name for name, task in mini.MINI_TASKS.items() if task.role == "intermediate"]
     sweep = Sweep(
         "large",
@@ -77,29 +80,49 @@ def large_sweep(num_trials: int) -> list[dict[str, Any]]:
             planned = plan_sweep(sweep, None, root)
         with _measured(rows, "its forecast, schedule included"):
             summary(planned, Store(root))
-        journal = root / "journal"
-        journal.mkdir()
-        entries = list(_entries(planned.trials, len(sweep.intermediate.rungs)))
-        (journal / "000000.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-        with _measured(rows, f"opening: {len(entries):,} journal entries of {num_trials:,} finished trials"):
-            found = standings(read_journal(journal))
-        trial = planned.trials[0]
-        place = ("another", trial.cell, "explore", 0)
-        rows.append(_repeated("one rung decision", lambda: decide(found, *place, 50.0, False, Stopping(), 2)))
-        entry = next(e for e in entries if e["event"] == "rung")
-        rows.append(_repeated("one journal append, flushed to disk", lambda: append(journal, entry)))
+        open_trials = planned.trials[: min(REPETITIONS, num_trials // 2)]
+        driver = _driver_of_finished(planned, planned.trials[len(open_trials) :], root)
+        journal = driver.directory / "journal"
+        text = f"{num_trials - len(open_trials):,} finished trials, {len(planned.all_specs()):,} phases"
+        with _measured(rows, f"opening a sweep with {text}"):
+            driver.open(read_journal(journal))
+        trial = iter(open_trials)
+        result = {"rung": 1, "rung_index": 0, "score": 50.0, "fi_accuracy": 50.0, "degenerate": "", "diverged": False}
+        place = ("another", planned.trials[0].cell, "explore", 0)
+        for text, call in (
+            ("one rung report: decided, journalled", lambda: driver.on_rung(next(trial).trial_id, result)),
+            ("one decision", lambda: decide(driver.found, *place, 50.0, False, Stopping(), 2)),
+            ("one journal append, flushed to disk", lambda: append(journal, driver.journal[0])),
+        ):
+            rows.append(_repeated(text, call, len(open_trials)))
     return rows
 
 
-def _entries(trials: Any, num_rungs: int) -> Iterator[dict[str, Any]]:
+def _driver_of_finished(planned: SweepPlan, finished: Sequence[Trial], root: Path) -> Driver:
+    """A driver that has not been opened yet, of a sweep in whose storage and journal some trials are finished."""
+    driver = Driver(planned, Store(root), lambda _: None, Leases(root, "bench", LEASE_TTL_S))
+    (driver.directory / "journal").mkdir(parents=True)
+    lines = (json.dumps(entry) + "\n" for entry in _entries(finished, planned.sweep))
+    (driver.directory / "journal" / JOURNAL_FILE).write_text("".join(lines))
+    specs = {p.spec.key: p.spec for trial in finished for p in planned.phases[trial.trial_id]}
+    for spec in [*planned.shared, *specs.values()]:
+        folder = driver.store.folder(spec)
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(canonical_json(spec))
+        (folder / "DONE").touch()
+    return driver
+
+
+def _entries(trials: Sequence[Trial], sweep: Sweep) -> Iterator[dict[str, Any]]:
     for number, trial in enumerate(trials):
         place = {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role}
         yield {"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed, "time": 0.0}
         yield {"event": "running", "trial_id": trial.trial_id, "attempt": 1, "time": 0.0}
-        for index in range(num_rungs):
+        for index, rung in enumerate(sweep.intermediate.rungs):
             made = {"decision": "continue", "reason": "above the cut", "cutoff": 40.0, "probability": 1.0}
             score = {"score": 40.0 + number % 997 / 50, "fi_accuracy": 41.0, "degenerate": "", "scores": {}}
-            yield {"event": "rung", **place, "rung_index": index, "rung": index, **made, **score, "time": 0.0}
+            score["basis"] = sweep.basis(index)
+            yield {"event": "rung", **place, "rung_index": index, "rung": rung, **made, **score, "time": 0.0}
         yield {"event": "finished", "trial_id": trial.trial_id, "time": 0.0}
 
 
@@ -110,7 +133,7 @@ def _measured(rows: list[dict[str, Any]], name: str) -> Iterator[None]:
     rows.append({"name": name, "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu})
 
 
-def _repeated(name: str, call: Callable[[], Any], times: int = 200) -> dict[str, Any]:
+def _repeated(name: str, call: Callable[[], Any], times: int) -> dict[str, Any]:
     """Medians of single calls."""
     walls, cpus = [], []
     for _ in range(times):

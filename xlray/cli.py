@@ -330,10 +330,11 @@ def _watch(directory: Path) -> None:
     from xlray import live, progress
 
     work, journal = progress.read_work(directory)
-    view = live.LiveView(open_console(), progress.Watch(work), journal, time.time())
-    view.stage = "trials"
+    view = live.LiveView(open_console(), progress.Watch(work), journal, progress.opened_at(journal))
+    view.rate_from = time.time()  # what was done before is not counted
     with view:
         while progress.is_running(directory):
+            view.stage = progress.stage_of(journal)
             time.sleep(1.0)
             work, journal = progress.read_work(directory)
             view.follow(work, journal)

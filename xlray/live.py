@@ -231,13 +231,17 @@ class LiveView:
         work, states = self.watch.work, self.states()
         done, total = self.watch.steps(states)
         width, height = self.console.size
-        ends = total > 0 and done == total  # the last evaluation and the report are left
-        left = ("  ", "finishing") if ends else ("  left ", clock(self.time_left(done, total)))
+        more = any(
+            not trial.phases for trial in work.trials
+        )  # to an onlooker the phases of a trial that waits are unknown
+        ends = total > 0 and done == total and not more  # the last evaluation and the report are left
+        time_left = None if more else self.time_left(done, total)
+        left = ("  ", "finishing") if ends else ("  left ", clock(time_left))
         head = Text.assemble((f"{work.name}  ", "bold"), (f"{STAGES.get(self.stage, self.stage)}{self.detail}", "cyan"))
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=max(total, 1), completed=done, width=max(10, min(40, width - 62))),
-            f"{done:,}/{total:,} steps",
+            f"{done:,} of {f'at least {total:,}' if more else f'{total:,}'} steps",
             Text.assemble("elapsed ", (clock(time.time() - self.started), "bold"), left[0], (left[1], "bold")),
         )
         parts: list[RenderableType] = [head]
@@ -246,8 +250,8 @@ class LiveView:
         most = height - HEADER_LINES
         parts += [bar, "", trial_table(states, work, width, most)]
         hidden = len(states) - most
-        more = f"  ({hidden} not shown)" if hidden > 0 else ""
-        parts.append(Text(f"{summary_line(states)}{more}", style="dim"))
+        not_shown = f"  ({hidden} not shown)" if hidden > 0 else ""
+        parts.append(Text(f"{summary_line(states)}{not_shown}", style="dim"))
         return Group(*parts)
 
     def _tick(self) -> None:

@@ -47,9 +47,14 @@ class Identified:
     """A value with a hash of its own, which is asked for again and again."""
 
     @functools.cached_property
+    def digest(self) -> str:
+        """The hash of the canonical JSON, 64 hexadecimal digits."""
+        return fingerprint(self)
+
+    @functools.cached_property
     def key(self) -> str:
-        """Twenty hexadecimal digits of the hash of the canonical JSON."""
-        return fingerprint(self)[:20]
+        """The first twenty digits of it, by which it is stored."""
+        return self.digest[:20]
 
 
 @dataclass(frozen=True)

@@ -323,6 +323,19 @@ def is_running(directory: Path) -> bool:
     return is_held(directory / "journal")
 
 
+def opened_at(journal: Sequence[Mapping[str, Any]]) -> float:
+    """When the last driver took over, in seconds UTC; now if there was none."""
+    return max((float(e["time"]) for e in journal if e["event"] == "opened"), default=time.time())
+
+
+def stage_of(journal: Sequence[Mapping[str, Any]]) -> str:
+    """What a driver that runs is at, as far as its journal says."""
+    events = [e for e in journal if e["event"] in ("opened", "running")]
+    if not events or events[-1]["event"] == "opened":
+        return "planned"
+    return "trials" if "trial_id" in events[-1] else "pretrain"
+
+
 def sweep_state(states: Sequence[TrialState], running: bool) -> str:
     """planned, running, interrupted, failed (ended, some trials failed) or finished."""
     if running:

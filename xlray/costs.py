@@ -6,6 +6,7 @@ rate of those that are there; and where nothing is stored, at a stated assumptio
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from xlray.config import Execution
 from xlray.memory import ModelShape, shape_of
 from xlray.mixture import probabilities
-from xlray.phases import DataSpec, RetrievalSpec, Spec, TokenizerSpec
+from xlray.phases import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec
 from xlray.plan import SweepPlan
 
 # Tokens of an example as XLM-R's tokenizer cuts it, where the data is not there: rough means over the registry's tasks,
@@ -63,16 +64,28 @@ def phase_cost(spec: Spec, shape: ModelShape) -> Cost:
     whole, body = shape.num_parameters, shape.body
     if isinstance(spec, TokenizerSpec):
         return Cost(0, 0.0, 0.0, 100.0 * spec.vocab_size)
-    seen = sum(e.data.num_records * tokens_per_example(e.data) for e in spec.evaluations)
-    kept = sum(e.data.num_records for e in spec.evaluations) * float(SCORE_BYTES_PER_EXAMPLE)
+    seen, kept = _evaluated(spec.evaluations)
     if isinstance(spec, RetrievalSpec):
         return Cost(0, 0.0, 2.0 * body * seen, kept)
     if spec.kind != "target":
         kept += whole * float(WEIGHT_BYTES_PER_PARAMETER if spec.ends_at_zero else STATE_BYTES_PER_PARAMETER)
-    chances = probabilities([d.num_records for d in spec.data], spec.mixing, spec.cap, spec.temperature)
-    mean = sum(float(p) * tokens_per_example(d) for p, d in zip(chances, spec.data, strict=True))
-    tokens = mean * spec.num_examples
+    tokens = _mean_tokens(spec.data, spec.mixing, spec.cap, spec.temperature) * spec.num_examples
     return Cost(spec.num_steps, tokens, 6.0 * body * tokens + 2.0 * body * seen, kept)
+
+
+@functools.lru_cache(maxsize=2**12)
+def _evaluated(evaluations: tuple[EvaluationSpec, ...]) -> tuple[float, float]:
+    """(tokens evaluated, bytes kept of that); the same for thousands of phases of a plan."""
+    records = sum(e.data.num_records for e in evaluations)
+    tokens = sum(e.data.num_records * tokens_per_example(e.data) for e in evaluations)
+    return tokens, records * float(SCORE_BYTES_PER_EXAMPLE)
+
+
+@functools.lru_cache(maxsize=2**14)
+def _mean_tokens(data: tuple[DataSpec, ...], mixing: str, cap: int, temperature: float) -> float:
+    """Tokens of an example of a mixture, the same at each rung and for each seed."""
+    chances = probabilities([d.num_records for d in data], mixing, cap, temperature)
+    return sum(float(p) * tokens_per_example(d) for p, d in zip(chances, data, strict=True))
 
 
 def tokens_per_example(data: DataSpec) -> float:

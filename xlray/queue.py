@@ -9,23 +9,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray.tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.util.state.exception import RayStateApiException
 
 from xlray.collect import send_sweep
 from xlray.driver import SHARED, Driver
 from xlray.jobs import trial_title
 from xlray.leases import renewing
-from xlray.session import ask_to_stop, withdraw_request
+from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.storage import address
 from xlray.tracking import callbacks, parameters
 from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
+IDLE_S = 20.0  # a placement group of a run that starts is without actors for a moment
 MAX_JOBS = 1_000_000_000
 
 
@@ -71,6 +74,37 @@ class RungScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.CONTINUE if action == "continue" else TrialScheduler.STOP)
 
 
+@dataclass
+class Leftovers:
+    """Frees what runs that were killed left behind.
+
+    Attributes:
+        idle: placement groups without actors, and since when they are known to be.
+    """
+
+    idle: dict[str, float] = field(default_factory=dict)
+    until: float = -math.inf
+    looked_at: float = -math.inf
+
+    def suspect(self, now: float) -> None:
+        """A run was killed: look for a while."""
+        self.until = now + 3 * IDLE_S
+
+    def look(self, now: float) -> None:
+        """Free the groups that have been idle for long enough."""
+        if (now > self.until and not self.idle) or now - self.looked_at < IDLE_S / 4:
+            return
+        self.looked_at = now
+        try:
+            found = idle_groups()
+        except RayStateApiException:  # asked again
+            return
+        self.idle = {group: self.idle.get(group, now) for group in found}
+        for group, since in self.idle.items():
+            if now - since >= IDLE_S:
+                free_group(group)
+
+
 class Events(ray.tune.Callback):  # type: ignore[misc]
     """Tells the driver how jobs end, and clears away what Ray keeps of a killed one."""
 
@@ -79,6 +113,7 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         now = time.monotonic()
         self.to_withdraw = [(now, run) for run in unended_runs(driver.journal)]  # of a driver that was killed
         self.asked = False
+        self.leftovers = Leftovers()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -90,6 +125,7 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
             self.asked = True
             ask_to_stop(stop_key(self.driver))
         self.withdraw(time.monotonic())
+        self.leftovers.look(time.monotonic())
 
     def withdraw(self, until: float) -> None:
         """Withdraw what the runs that ended `WITHDRAW_AFTER_S` before a moment had asked of the autoscaler."""
@@ -109,6 +145,8 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self._ended(trial, text.strip()[-8000:])
 
     def _ended(self, trial: Any, error: str | None) -> None:
+        if error is not None:
+            self.leftovers.suspect(time.monotonic())
         self.to_withdraw.append((time.monotonic() + WITHDRAW_AFTER_S, trial.config["run"]))
         self.driver.on_end(trial.config["trial_id"], error)
 

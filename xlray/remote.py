@@ -7,7 +7,7 @@ import errno
 import functools
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -200,6 +200,14 @@ class Remote:
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; those that are not there are passed over."""
         names = sorted(names)
-        with self._errors(names[0] if names else ""):
-            for start in range(0, len(names), 1000):
-                obstore.delete(self.client, names[start : start + 1000])
+
+        def delete(some: Sequence[str]) -> None:
+            with self._errors(some[0]):
+                try:
+                    obstore.delete(self.client, some)
+                except FileNotFoundError:  # Google's store says so, S3 does not; which one it was remains open
+                    if len(some) > 1:
+                        parallel(lambda name: delete([name]), some)
+
+        for start in range(0, len(names), 1000):
+            delete(names[start : start + 1000])

@@ -43,7 +43,7 @@ def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
     places = {trial.cell: (len(trial.config.tasks), trial.subset.source) for trial in trials}
     num_seeds = len(plan.sweep.seeds)
     variances, source = _variances(directory)
-    comparisons = []
+    comparisons: list[dict[str, Any]] = []
     for more, fewer in compared_cells(places):
         sizes = (len(cells[more]), len(cells[fewer]))
         points = minimum_detectable_effect(sizes, num_seeds, variances)

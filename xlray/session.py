@@ -117,3 +117,33 @@ def withdraw_request(run: str) -> None:
     )
 
     get_or_create_autoscaling_coordinator().cancel_request.remote(requester_id=f"train-{run}")
+
+
+def idle_groups() -> frozenset[str]:
+    """Placement groups of this driver's trials that hold devices although no actor lives in them.
+
+    A Train controller that is killed while its workers start leaves such a group behind, for ever: the actor that would
+    free it hears of the group only once they have started.
+
+    Raises:
+        RayStateApiException: the dashboard does not answer.
+    """
+    from ray.util.state import list_actors, list_placement_groups
+
+    mine, most = ray.get_runtime_context().get_job_id(), 10_000
+    living = list_actors(filters=[("job_id", "=", mine), ("state", "!=", "DEAD")], detail=True, limit=most)
+    made = list_placement_groups(
+        filters=[("creator_job_id", "=", mine), ("state", "=", "CREATED")], detail=True, limit=most
+    )
+    workers = (
+        g for g in made if not any("trial_driver" in b["unit_resources"] for b in g.bundles)
+    )  # the rest is Tune's
+    return frozenset(g.placement_group_id for g in workers) - {actor.placement_group_id for actor in living}
+
+
+def free_group(group: str) -> None:
+    """Remove a placement group, so that others get what it holds."""
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(group))))

@@ -54,7 +54,7 @@ def test_one_seed_finds_nothing_and_one_cell_has_nothing_to_find(tmp_path):
     design = (*empty(), *random_subsets(POOL, 9, 12, seed=1))
     single = found_of(tmp_path, (0,), measure=design)
     assert single["points"] is None and single["comparisons"][0]["points"] is None
-    assert detectable_lines(single) == ["finds   no difference for certain: one seed gives no interval"]
+    assert detectable_lines(single) == ["finds   no difference between cells: one seed gives no interval"]
     alone = found_of(tmp_path, measure=empty())
     assert alone["points"] is None and detectable_lines(alone) == []
 

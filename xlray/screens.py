@@ -82,7 +82,7 @@ def detectable_lines(found: Mapping[str, Any]) -> list[str]:
     if not found["comparisons"]:
         return []
     if found["points"] is None:
-        return ["finds   no difference for certain: one seed gives no interval"]
+        return ["finds   no difference between cells: one seed gives no interval"]
     told = sorted((c for c in found["comparisons"] if c["points"] is not None), key=lambda c: c["points"])
     low, high = (f"{c['points']:.2f} points ({' - '.join(c['cells'])})" for c in (told[0], told[-1]))
     spread = ", ".join(f"{name} {value:.2f}" for name, value in found["variances"].items())

@@ -28,7 +28,7 @@ def test_a_group_is_freed_once_it_has_been_idle_for_long(groups):
     idle.add("a")
     leftovers.look(0.0)
     assert not leftovers.idle  # nothing was killed: nobody is asked
-    leftovers.suspect(1.0)
+    leftovers.watching = True
     for now in (1.0, 10.0, 20.0):
         leftovers.look(now)
     assert not freed
@@ -38,12 +38,16 @@ def test_a_group_is_freed_once_it_has_been_idle_for_long(groups):
     assert freed == ["a"]
     leftovers.look(40.0)
     assert not leftovers.idle and freed == ["a"]
+    idle.add("b")  # it had waited for the devices of the first
+    leftovers.look(500.0)
+    leftovers.look(530.0)
+    assert freed == ["a", "b"]
 
 
 def test_a_group_whose_actors_start_late_is_left_alone(groups):
     idle, freed = groups
     leftovers = queue.Leftovers()
-    leftovers.suspect(0.0)
+    leftovers.watching = True
     for now, is_idle in ((0.0, True), (10.0, True), (19.0, False), (30.0, True), (45.0, True)):
         (idle.add if is_idle else idle.discard)("a")
         leftovers.look(now)
@@ -57,7 +61,7 @@ def test_a_dashboard_that_does_not_answer_is_asked_again(groups, monkeypatch):
 
     idle, freed = groups
     leftovers = queue.Leftovers()
-    leftovers.suspect(0.0)
+    leftovers.watching = True
     idle.add("a")
     leftovers.look(0.0)
 

@@ -79,20 +79,18 @@ class Leftovers:
     """Frees what runs that were killed left behind.
 
     Attributes:
+        watching: whether a run was killed. From then on groups are looked for now and then: one that waits for devices
+            gets them when nobody expects it any more.
         idle: placement groups without actors, and since when they are known to be.
     """
 
+    watching: bool = False
     idle: dict[str, float] = field(default_factory=dict)
-    until: float = -math.inf
     looked_at: float = -math.inf
-
-    def suspect(self, now: float) -> None:
-        """A run was killed: look for a while."""
-        self.until = now + 3 * IDLE_S
 
     def look(self, now: float) -> None:
         """Free the groups that have been idle for long enough."""
-        if (now > self.until and not self.idle) or now - self.looked_at < IDLE_S / 4:
+        if not self.watching or now - self.looked_at < IDLE_S / 4:
             return
         self.looked_at = now
         try:
@@ -146,7 +144,7 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
 
     def _ended(self, trial: Any, error: str | None) -> None:
         if error is not None:
-            self.leftovers.suspect(time.monotonic())
+            self.leftovers.watching = True
         self.to_withdraw.append((time.monotonic() + WITHDRAW_AFTER_S, trial.config["run"]))
         self.driver.on_end(trial.config["trial_id"], error)
 

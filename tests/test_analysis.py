@@ -211,7 +211,7 @@ def test_ridge_equals_least_squares_with_extra_rows():
     x, y = held.rows[held.subset_of][repeated], held.values[repeated]
     stacked = np.vstack([x - x.mean(axis=0), np.sqrt(0.7) * np.eye(x.shape[1])])
     expected = np.linalg.lstsq(stacked, np.concatenate([y - y.mean(), np.zeros(x.shape[1])]), rcond=None)[0]
-    assert regression.ridge(held, weights[None], 0.7)[0] == pytest.approx(expected)
+    assert regression.ridge(held, weights[None], (0.7,))[0, 0] == pytest.approx(expected)
 
 
 def test_contributions_name_tasks_that_are_always_together_and_say_what_is_missing():
@@ -261,3 +261,15 @@ def test_coverage_of_differences_in_a_simulation():
         gap = one(gaps, "difference/fi_accuracy/4-all - 0")
         hits += gap.low <= 3.0 <= gap.high
     assert hits >= 82
+
+
+def test_no_interaction_is_found_where_there_is_none():
+    found = []
+    for run in range(40):
+        generator = np.random.default_rng(run)
+        pool = [f"t{number:02d}" for number in range(24)]
+        subsets = [generator.choice(pool, 8, replace=False).tolist() for _ in range(34)]  # few more than tasks
+        points = [make_point(s, 70 + generator.normal(0, 0.7), seed) for s in subsets for seed in (0, 1, 2)]
+        pairs = analysis.interactions(points, FI_ACCURACY, SAMPLING)
+        found.append(min(e.p_holm for e in pairs.estimates) < 0.05)
+    assert sum(found) <= 6  # 5 % of 40 is 2

@@ -14,6 +14,7 @@ from xlray.drawing import Drawing, inline_svg
 from xlray.tables import Table
 
 MAX_ROWS = 500  # of a table on the page; the files hold all
+PRINTED_ROWS = 30  # of a table on paper
 FILTER_FROM = 8  # rows above which a table can be filtered
 WIDE = ("tasks", "what", "status_of", "source_of", "fields")  # columns of running text
 
@@ -79,6 +80,7 @@ def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> st
         tables={table.name: table for table in made},
         drawings={drawing.name: drawing for drawing in drawings},
         max_rows=MAX_ROWS,
+        printed_rows=PRINTED_ROWS,
         filter_from=FILTER_FROM,
         wide=WIDE,
     )

@@ -36,7 +36,8 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
 
     Least squares on the means of subsets, the single tasks taken out of both sides first (Frisch and Waugh 1933), with a
     standard error that is robust to clusters, small-sample factor included (Liang and Zeger 1986; Cameron and Miller
-    2015), and as many degrees of freedom as there are clusters less one.
+    2015), and as many degrees of freedom as there are clusters less one, or subsets beyond the columns of the fit if
+    these are fewer.
     """
     points = scored(points, outcome)
     held = membership(points, outcome) if points else None
@@ -53,7 +54,9 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
     pairs = [pair for pair, use in zip(pairs, usable, strict=True) if use]
     if not pairs:
         return Interactions((), num_pairs, "pairs that are no sum of single tasks")
-    freedom = num_clusters - 1
+    freedom = min(num_clusters - 1, len(held.rows) - np.linalg.matrix_rank(_single(held)) - 1)
+    if freedom < 1:
+        return Interactions((), num_pairs, "more different subsets than the tasks explain")
     p_values = 2 * stats.t.sf(np.abs(values) / errors, freedom)
     quantile = float(stats.t.ppf((1 + sampling.level) / 2, freedom))
     seeds, rung = len({point.seed for point in points}), max(point.rung for point in points)
@@ -95,11 +98,16 @@ def identified_pairs(held: Membership) -> list[tuple[int, int]]:
     return found
 
 
+def _single(held: Membership) -> Array:
+    """[subsets, 1 + tasks] columns of the fit without pairs."""
+    return np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1)
+
+
 def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Array, Array, list[bool]]:
     """(values, standard errors) of the pairs that are no combination of single tasks, and which those are."""
     counts, sums = subset_sums(held, held.weights[None])
     means, root = sums[0] / counts[0], np.sqrt(counts[0])
-    single = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
+    single = _single(held) * root[:, None]
     products = np.stack([held.rows[:, a] * held.rows[:, b] for a, b in pairs], axis=1) * root[:, None]
     projection = single @ np.linalg.pinv(single)
     left, right = products - projection @ products, means * root - projection @ (means * root)

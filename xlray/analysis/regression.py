@@ -104,8 +104,8 @@ def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> 
         return Contributions((), missing=f"at least {MIN_SUBSETS} different subsets at one rung, found {len(subsets)}")
     held = membership(points, outcome)
     penalty, error, null = choose_penalty(held)
-    value = ridge(held, held.weights[None], penalty)[0]
-    draws = ridge(held, resample(points, sampling, pooled=True).both * held.weights, penalty)
+    value = ridge(held, held.weights[None], (penalty,))[0, 0]
+    draws = ridge(held, resample(points, sampling, pooled=True).both * held.weights, (penalty,))[0]
     draws = draws[np.isfinite(draws).all(axis=1)]
     num_seeds, num_clusters = len({point.seed for point in points}), len(set(held.clusters.tolist()))
     errors = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(len(value), np.nan)
@@ -146,21 +146,22 @@ def subset_sums(held: Membership, weights: Array) -> tuple[Array, Array]:
     return counts, np.add.reduceat(sorted_weights * held.values[order], starts, axis=1)
 
 
-def ridge(held: Membership, weights: Array, penalty: float) -> Array:
-    """Coefficients [draws, tasks] with an intercept that is not penalised; `weights` is [draws, points]."""
+def ridge(held: Membership, weights: Array, penalties: Sequence[float]) -> Array:
+    """Coefficients [penalties, draws, tasks] with an intercept that is not penalised; `weights` is [draws, points]."""
     counts, sums = subset_sums(held, weights)
     num_tasks = held.rows.shape[1]
     pairs = (held.rows[:, :, None] * held.rows[:, None, :]).reshape(len(held.rows), -1)
     total = counts.sum(axis=1)
-    out = np.full((len(weights), num_tasks), np.nan)
+    out = np.full((len(penalties), len(weights), num_tasks), np.nan)
     usable = np.flatnonzero(total > 0)
     for some in np.array_split(usable, max(1, len(usable) // 100)):
         size = total[some, None]
         centre, level = counts[some] @ held.rows / size, sums[some].sum(axis=1, keepdims=True) / size
         gram = (counts[some] @ pairs).reshape(len(some), num_tasks, num_tasks)
-        gram = gram - size[:, :, None] * centre[:, :, None] * centre[:, None, :] + penalty * np.eye(num_tasks)
+        gram = gram - size[:, :, None] * centre[:, :, None] * centre[:, None, :]
         right = sums[some] @ held.rows - size * level * centre
-        out[some] = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
+        for number, penalty in enumerate(penalties):
+            out[number, some] = np.linalg.solve(gram + penalty * np.eye(num_tasks), right[:, :, None])[:, :, 0]
     return out
 
 
@@ -177,8 +178,7 @@ def choose_penalty(held: Membership) -> tuple[float, float, float]:
         level, centre = sums.sum(axis=1, keepdims=True) / size, counts @ held.rows / size
         outside = held.weights - keep
         null += float((outside * (held.values - level) ** 2).sum())
-        for number, penalty in enumerate(PENALTIES):
-            coefficients = ridge(held, keep, penalty)
+        for number, coefficients in enumerate(ridge(held, keep, PENALTIES)):
             fitted = level + coefficients @ held.rows.T - (coefficients * centre).sum(axis=1, keepdims=True)
             errors[number] += float((outside * (held.values - fitted[:, held.subset_of]) ** 2).sum())
     total = float(held.weights.sum())

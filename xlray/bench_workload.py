@@ -56,7 +56,7 @@ class Setting:
     num_examples: int
     stride: int
     turns: int
-    batch_size: int = 32
+    batch_size: int
     micro_batch_tokens: int = 8_192
     dropout: float = 0.1
     learning_rate: float = 1e-5

@@ -320,6 +320,7 @@ def test_more_seeds_compute_only_what_is_new(undisturbed: Path) -> None:
     assert document["remaining_steps"] < document["steps"]
 
 
+@pytest.mark.slow
 def test_a_paused_trial_goes_on_from_its_stored_trunk_when_it_rises(undisturbed: Path, tmp_path: Path) -> None:
     first_rung = {
         e["trial_id"]: e["score"] for e in journal(undisturbed) if e["event"] == "rung" and e["rung_index"] == 0

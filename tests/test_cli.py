@@ -260,6 +260,26 @@ def test_a_bucket_that_is_not_there_is_refused_by_every_command(capfd, tmp_path,
 
 
 @pytest.mark.parametrize(
+    ("field", "law"),
+    [
+        ("execution.gpus_per_worker=1", "num_workers <= 0, the number of this machine's GPUs"),
+        ("execution.offload=true", "free memory of the host"),
+    ],
+)
+def test_what_this_machine_lacks_is_refused_before_ray_starts(
+    capfd, tmp_path, sweep_file, data_dir, monkeypatch, field, law
+):
+    from xlray import session
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(session, "free_host_bytes", lambda: 1_000)
+    monkeypatch.setattr(session.ray, "init", None)
+    storage = tmp_path / "runs"
+    code, _, err = xlray(capfd, "run", sweep_file, "--data-dir", data_dir, "--storage", storage, "--set", field)
+    assert code == 2 and err.count("\n") == 1 and err.startswith("xlray: Execution: ") and law in err, err
+
+
+@pytest.mark.parametrize(
     "arguments", [["run"], ["runn"], ["plan", "x.py", "--nope"], ["tasks", "list", "--kind", "pos"]]
 )
 def test_wrong_use_of_the_command_line_is_one_line(capfd, arguments):

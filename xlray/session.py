@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
+from ray._private.accelerators import get_accelerator_manager_for_resource
 
-from xlray.canonical import InputError
-from xlray.config import Execution
+from xlray.canonical import InputError, require
+from xlray.config import Execution, Sweep
+from xlray.memory import check_offload, free_host_bytes, shape_of
+from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
@@ -63,6 +66,22 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
+
+
+def check_machine(sweep: Sweep, architecture: Architecture) -> None:
+    """Raise `InputError` where this machine lacks what a sweep that runs on it alone asks for; before Ray is started.
+
+    GPUs are counted as Ray will count them.
+    """
+    execution = sweep.execution
+    if execution.gpus_per_worker:
+        manager = get_accelerator_manager_for_resource("GPU")
+        visible = manager.get_current_process_visible_accelerator_ids()
+        found = manager.get_current_node_num_accelerators() if visible is None else len(visible)
+        law = f"num_workers <= {found}, the number of this machine's GPUs, with gpus_per_worker = 1"
+        require(execution.num_workers <= found, law, execution.num_workers, "Execution")
+    shape = shape_of(architecture, masked_lm=False)
+    check_offload(shape, sweep.precision, execution, execution.num_workers, free_host_bytes())
 
 
 def num_slots(execution: Execution) -> int:

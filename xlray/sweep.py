@@ -31,7 +31,7 @@ from xlray.queue import tune
 from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
 from xlray.search import next_trial
-from xlray.session import num_slots, ray_session
+from xlray.session import check_machine, num_slots, ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable
@@ -119,6 +119,8 @@ def prepare(
 
 def _compute(driver: Driver, address: str | None) -> None:
     plan, store, directory = driver.plan, driver.store, driver.directory
+    if address is None:
+        check_machine(plan.sweep, plan.architecture)
     if plan.root is not None and plan.folder is not None:
         plan = driver.plan = replace(plan, folder=bring_encoder(store.root, plan.root, plan.folder))
     vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)

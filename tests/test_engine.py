@@ -8,7 +8,10 @@ import ctypes
 import gc
 import itertools
 import json
+import math
 import os
+import subprocess
+import sys
 import time
 import warnings
 from contextlib import nullcontext
@@ -91,7 +94,7 @@ def build_model():
 
 
 def wait_for(path):
-    limit = time.monotonic() + 200
+    limit = time.monotonic() + 1_000  # a bound on hanging, not a measurement
     while not path.exists():
         assert time.monotonic() < limit, f"{path} did not appear"
         time.sleep(0.05)
@@ -330,6 +333,52 @@ def test_memory_is_flat_over_ten_phases(folder, stage):
 def test_a_leak_would_be_seen(folder):
     used = json.loads((folder / "memory.json").read_text())["leak"]
     assert used[4] - used[2] > 60 * MEGABYTE, [round(value / MEGABYTE) for value in used]
+
+
+NO_COMPILER = """
+import shutil, sys
+import torch
+import torch.distributed as dist
+from test_engine import build_model, one_step
+from xlray.config import Execution
+
+assert not any(map(shutil.which, ("cc", "c++", "gcc", "g++", "clang", "ninja")))
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+for stage, offload, precision in ((0, False, "fp32"), (1, True, "fp32"), (2, False, "bf16"), (3, True, "bf16")):
+    print(one_step(Execution(zero_stage=stage, offload=offload), precision))
+"""
+
+
+def one_step(execution, precision):
+    """Loss of one training step."""
+    from xlray import engine
+
+    data, plan, model = build_model()
+    running = engine.start_engine(
+        model, execution, engine.Optimization(0.01, CLIP_NORM, precision), torch.device("cpu")
+    )
+    rows = batches.step_rows(data, *(2 * [torch.arange(6).numpy()]), 0, 0, plan)
+    loss = float(engine.train_step(running, [batches.collate(data, rows, plan)], LEARNING_RATE).sum())
+    engine.stop_engine(running)
+    return loss
+
+
+def test_training_on_a_cpu_needs_no_compiler(tmp_path):
+    (tmp_path / "bin").mkdir()
+    paths = {"PATH": str(tmp_path / "bin"), "TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions")}
+    paths["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    known = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NO_COMPILER, str(tmp_path / "meeting")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**known, **paths, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"},
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [float(line) for line in done.stdout.splitlines()]
+    assert len(losses) == 4 and all(map(math.isfinite, losses))
+    assert not (tmp_path / "extensions").exists(), "something was compiled"
 
 
 def test_bf16_without_a_zero_stage_is_refused():

@@ -21,7 +21,7 @@ from xlray.collect import sweep_folder
 from xlray.journal import read_journal
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1_800)]
 
 TASKS = ("mini_topic_en", "mini_roles_de", "mini_similarity_en")
 SWEEP = """
@@ -240,7 +240,7 @@ def plant(engine):
     step, calls = engine.train_step, itertools.count(1)
 
     def train_step(running, micro_batches, learning_rate):
-        if learning_rate > 0 and torch.distributed.get_rank() == 1 and next(calls) == 7:
+        if learning_rate > 0 and torch.distributed.get_rank() == 1 and next(calls) == 14:
             mark = Path(__file__).with_name("ran-out")
             if not mark.exists():
                 mark.touch()
@@ -274,7 +274,9 @@ def test_memory_that_runs_out_in_one_of_two_workers_costs_half_the_budget_and_no
     record = json.loads(done.read_text())["record"]
     assert (record["out_of_memory"], record["micro_batch_tokens"]) == ([1024], 512)
     assert record["execution"]["micro_batch_tokens"] == 1024  # what was asked for
-    assert 0 < record["num_repeated_steps"] <= 5, "it goes on from its last state"
+    assert 0 < record["num_repeated_steps"] <= 8, (
+        "it goes on from its last state, which is on disk before the next is taken"
+    )
     assert record["num_executed_steps"] == record["num_steps"] + record["num_repeated_steps"]
 
 

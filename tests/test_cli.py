@@ -141,6 +141,7 @@ def runs(tmp_path):
                     "reason": "",
                     "cutoff": None,
                     "probability": 1.0,
+                    "degenerate": "target: one prediction for all of udpos dev fi" if trial_id == "bbbb" else "",
                 },
             )
         if status != "running":
@@ -378,6 +379,8 @@ def test_status_prints_one_document_with_the_agreed_fields(capfd, runs, monkeypa
         "cccc": ("failed", None, None, 1),
         "dddd": ("running", 32, 50.0, 2),
     }
+    reasons = {t["trial_id"]: t["degenerate"] for t in document["trials"] if t["degenerate"]}
+    assert reasons == {"bbbb": "target: one prediction for all of udpos dev fi"}
     monkeypatch.setenv("XLRAY_STORAGE", str(runs))
     assert xlray(capfd, "status", "demo", "--json")[1] == out
     assert xlray(capfd, "status", runs / "sweeps" / "demo", "--json")[1] == out
@@ -389,6 +392,7 @@ def test_status_shows_the_best_trial_first_and_why_one_failed(capfd, runs):
     out = xlray(capfd, "status", "demo", "--storage", runs)[1]
     assert out.index("0tasks-s0-aaaa") < out.index("1tasks-s0-bbbb") < out.index("1tasks-s0-cccc")
     assert "ValueError: x" in out and "64 (2/2)" in out
+    assert out.count("stopped, degenerate") == out.count("degenerate") == 1
 
 
 def test_watching_a_sweep_that_has_ended_ends_at_once(capfd, runs):

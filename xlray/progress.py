@@ -83,6 +83,7 @@ class TrialState:
         fi_accuracy: at the last rung, in percent; None if there is none or it is no number.
         scores: each target's headline at the last rung.
         changed: time of the last journal entry, in seconds UTC.
+        degenerate: why the numbers of phases up to the last rung mean nothing, or "".
     """
 
     trial: TrialWork
@@ -96,6 +97,7 @@ class TrialState:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     changed: float = 0.0
     error: str = ""
+    degenerate: str = ""
 
 
 def phase_work(spec: Spec, store: Store) -> PhaseWork:
@@ -277,6 +279,7 @@ class Watch:
                     last.get("scores", {}),
                     changed.get(trial.trial_id, 0.0),
                     standing.error,
+                    last.get("degenerate", ""),
                 )
             )
         return tuple(found)
@@ -368,6 +371,7 @@ def status_document(work: Work, states: Sequence[TrialState], state: str) -> dic
                 "done": s.done,
                 "steps": s.steps,
                 "error": s.error,
+                "degenerate": s.degenerate,
             }
             for s in states
         ],

@@ -223,7 +223,7 @@ def final_table(
     table = make_table(columns, [], "Finnish dev, headline scores in percent", right=columns[3:-1])
     table.columns[1].no_wrap = True
     for number, s in enumerate(ranked(states), start=1):
-        status = words.get(s.status, s.status)
+        status = words.get(s.status, s.status) + (", degenerate" if s.degenerate else "")
         rung = f"{s.rung:,} ({s.rungs}/{work.num_rungs})" if s.rung is not None else ""
         table.add_row(
             str(number),

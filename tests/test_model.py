@@ -95,6 +95,22 @@ def test_packed_hidden_states_equal_transformers_padded_forward(data, attention,
         assert relative(own[0], valid) < RELATIVE
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_packed_hidden_states_in_bf16_stay_near_those_of_fp32(data, device):
+    """Each layer by itself, since rounding adds up; on a GPU this is the flash kernel for variable lengths."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    model, plan = build(data)
+    model = model.eval().to(device)
+    batch = collate(data, step_rows(data, *some_rows(data), 0, 0, plan), plan).to(torch.device(device))
+    states = torch.randn(1, batch.input_ids.shape[1], helpers.TINY.hidden_size, device=device).bfloat16()
+    with torch.no_grad():
+        for layer in model.encoder.encoder.layer:
+            plain = layer.float()(states.float(), sequences=batch.sequences)
+            rounded = layer.bfloat16()(states, sequences=batch.sequences)
+            assert rounded.dtype == torch.bfloat16 and 0 < relative(rounded.float(), plain) < 1e-2
+
+
 def test_packed_gradients_equal_transformers_padded_gradients(data):
     model, plan = build(data)
     batch = collate(data, step_rows(data, *some_rows(data), 0, 0, plan), plan)

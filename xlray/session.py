@@ -40,7 +40,8 @@ def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
         environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT, **known}
         ray.init(address=address, runtime_env={"env_vars": environment}, **common)
     else:
-        os.environ.update(WORKER_ENVIRONMENT)
+        # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
+        os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
         # Every process of this instance must name it: with a second Ray on the machine, the actor that frees a stopped
         # trial's devices would otherwise ask that one, die, and leave them taken for ever.
         port = _free_port()

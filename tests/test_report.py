@@ -569,3 +569,15 @@ def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
     tables = (SCORES.empty_table(), TRIALS.empty_table(), results.to_table(rows, PHASES))
     costs = ledger.device_hours(results.Results("s", Path(), *tables), {"t": "finished"})
     assert costs.trunk == 1.0 + (1.0 + 2.0) and costs.spent == 15.0
+
+
+def test_a_rung_without_a_target_of_the_definition_is_not_complete(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    rows = [row for row in results.load_results(folder).scores.to_pylist() if row["task"] != "tydiqa"]
+    results.write_table(folder / "results/scores.parquet", results.to_table(rows, SCORES))
+    assert len(evidence.collect_evidence(folder).points) > 0  # the definition does not name the targets
+    definition = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({**definition, "targets": [{"task": task} for task in TARGETS]}))
+    document = report.write_report(folder)
+    assert "no answer yet" in document["answer"] and document["estimates"] == []
+    assert any("nothing can be estimated" in warning for warning in document["warnings"])

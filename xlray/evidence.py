@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,8 @@ from xlray.analysis import (
     collect_points,
     estimable,
 )
-from xlray.canonical import InputError
 from xlray.journal import read_journal, read_lines
-from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results
+from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results, read_definition
 
 ENDED = ("finished", "stopped", "failed")
 
@@ -72,7 +70,7 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
     points_used = [point for point in points if rung_index is not None and point.rung_index <= rung_index]
     return Evidence(
         results=results,
-        definition=_definition(results.directory / "sweep.json"),
+        definition=read_definition(results.directory),
         journal=journal,
         statuses=_statuses(results, journal),
         points=points,
@@ -97,19 +95,6 @@ def _majority(results: Results) -> dict[str, float]:
     rows = rows.filter(pc.and_(pc.not_equal(rows["language"], "en"), pc.is_finite(rows["value"])))
     means = rows.group_by("task").aggregate([("value", "mean")])
     return dict(sorted(zip(means["task"].to_pylist(), means["value_mean"].to_pylist(), strict=True)))
-
-
-def _definition(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}).") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: `a JSON object` must hold, but got {type(document).__name__}.")
-    inner = document.get("definition")
-    return inner if isinstance(inner, dict) else document
 
 
 def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:

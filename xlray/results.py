@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Results:
         scores: table with the columns `SCORES`.
         trials: table with the columns `TRIALS`.
         phases: table with the columns `PHASES`.
+        targets: target tasks of the definition; () if it does not name them.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Results:
     scores: pa.Table
     trials: pa.Table
     phases: pa.Table
+    targets: tuple[str, ...] = ()
 
     def best(self) -> dict[str, Any]:
         """The trial with the highest Finnish accuracy on dev among those that reached the last rung seen.
@@ -82,7 +85,7 @@ class Results:
         Raises:
             InputError: no trial has all its targets scored at any rung.
         """
-        complete = complete_rungs(self.scores)
+        complete = complete_rungs(self.scores, self.targets)
         if not complete:
             raise InputError(f"{self.directory}: no trial has finished a rung yet, so there is no best one.")
         last = max(rung_index for _, rung_index in complete)
@@ -139,11 +142,14 @@ def headline_rows(scores: pa.Table) -> pa.Table:
     return scores.filter(pc.and_(pc.equal(scores["metric"], HEADLINE), selected))
 
 
-def complete_rungs(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
+def complete_rungs(scores: pa.Table, targets: Collection[str] = ()) -> dict[tuple[str, int], dict[str, float]]:
     """(trial_id, rung_index) to {target task: headline}, for rungs where every target of the sweep has its score.
 
     A rung with a target that is not evaluated yet, or whose score is no number, is left out: its mean would be over
     other tasks than the means beside it.
+
+    Args:
+        targets: of the definition, since a sweep that has just begun has no score of some of them.
     """
     headline = headline_rows(scores)
     columns = (headline[name].to_pylist() for name in ("trial_id", "rung_index", "task", "value"))
@@ -151,8 +157,8 @@ def complete_rungs(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
     for trial_id, rung_index, task, value in zip(*columns, strict=True):
         if value is not None and math.isfinite(value):
             found.setdefault((trial_id, rung_index), {})[task] = value
-    targets = set(headline["task"].to_pylist())
-    return {key: dict(sorted(values.items())) for key, values in found.items() if set(values) == targets}
+    wanted = {*targets, *headline["task"].to_pylist()}
+    return {key: dict(sorted(values.items())) for key, values in found.items() if set(values) == wanted}
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -232,7 +238,28 @@ def load_results(directory: Path | str) -> Results:
         path = directory / "results" / f"{name}.parquet"
         tables[name] = read_table(path, schema) if path.exists() else schema.empty_table()
     _check_unique(tables["scores"], directory / "results" / "scores.parquet")
-    return Results(directory.resolve().name, directory, tables["scores"], tables["trials"], tables["phases"])
+    targets = read_definition(directory).get("targets") or ()
+    names = tuple(str(target["task"]) for target in targets if isinstance(target, Mapping) and target.get("task"))
+    return Results(directory.resolve().name, directory, **tables, targets=names)
+
+
+def read_definition(directory: Path) -> dict[str, Any]:
+    """`sweep.json` of a sweep's folder; {} if it is not there.
+
+    Raises:
+        InputError: it holds no JSON object.
+    """
+    path = directory / "sweep.json"
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}).") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: `a JSON object` must hold, but got {type(document).__name__}.")
+    inner = document.get("definition")
+    return inner if isinstance(inner, dict) else document
 
 
 def _check_unique(scores: pa.Table, path: Path) -> None:

@@ -161,7 +161,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     weights = survival_weights(journal)
     first = min(examples, default=0)
     points = []
-    for key, scores in complete_rungs(results.scores).items():
+    for key, scores in complete_rungs(results.scores, results.targets).items():
         row, trial = rows[key], trials.get(key[0], {})
         tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
         cluster = f"chain {chain} of {source}" if chain is not None and tasks else " ".join(tasks)

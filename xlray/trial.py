@@ -13,6 +13,7 @@ from typing import Any
 import ray.train
 from ray.experimental.internal_kv import _internal_kv_exists
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
 
 from xlray.config import Execution
 from xlray.failures import MAX_RETRIES
@@ -79,6 +80,13 @@ def worker_resources(execution: Execution) -> dict[str, float]:
     return resources
 
 
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    """A TorchTrainer without the actor that hands out Ray Data sets: one process less to start for each trial."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, DatasetsCallback)]
+
+
 def fit(
     job: Path,
     execution: Execution,
@@ -102,7 +110,7 @@ def fit(
     """
     os.environ.update(TRAIN_ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
-        trainer = TorchTrainer(
+        trainer = _Trainer(
             loop,
             train_loop_config={"job": address(job), "stop": stop},
             torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),

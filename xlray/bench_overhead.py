@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -43,6 +44,7 @@ def bench_overhead(repetitions: int = 5) -> dict[str, Any]:
     from xlray.session import ray_session
 
     require(repetitions > 0, "repetitions > 0", repetitions, "bench overhead")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as torchrun's processes have; Ray's own is 15
     sides: dict[str, Callable[[Path], None]] = {"xlray": _tune_trial, "torchrun": _torchrun}
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory(prefix="xlray-bench-") as name, ray_session(Execution(), None):

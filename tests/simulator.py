@@ -1,11 +1,11 @@
 """Simulated sweeps with known effects. numpy only, and nothing of xlray: what it draws from is what estimates must find.
 
-A score is a base, the effects of the tasks of the subset (with pairs that work together or against one another), a shape
-over the number of tasks, the seed, the seed in this cell, the trial's own noise, the items of the evaluation, and now and
-then a collapse. Early stopping follows the successive-halving rule with a known chance of going on below the cut.
+A score is a base, a shape over the number of tasks, the effects of the tasks of the subset (with pairs that work together
+or against one another), the seed, the seed in this cell, the trial's own noise, the items of the evaluation, and now and
+then a collapse. Early stopping lets the best third of a cell go on, and one in five of the others.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,152 +17,177 @@ class Scenario:
     """What is true. Standard deviations in points of a score.
 
     Attributes:
-        sizes: numbers of tasks, one cell each; 0 is the control.
-        mean_effect: of one task on each target, before the shape.
+        sizes: numbers of tasks, one cell each for both pools, beside the control.
+        mean_effect: of one task of the first pool on each target, before the shape.
+        second_effect: the same of the second pool.
         knee: tasks beyond it add nothing on average; None for a straight line.
         task_spread: between the effects of tasks.
-        harmful: tasks, the first ones, with an effect of -3 spreads; as many after them have +3.
+        extreme: tasks, the first ones, with an effect of -3 spreads; as many after them have +3.
         interaction_spread: of the effect of a pair of tasks.
         seed_spread: of a seed in all cells alike, which cancels in differences.
         seed_cell_spread: of a seed in one cell.
         noise: of a single trial.
-        item_spread: of one item's gain from being in another cell; 0 leaves items out.
-        collapse_rate: share of trials that lose `collapse_loss` points.
-        stopping: all trials but the control may be stopped after a first rung.
+        control_noise: that and the seed's in a cell, of trials without tasks, as a multiple.
+        heavy_tails: noise is Student's t with four degrees of freedom.
+        target_scales: multiples of all spreads, by target.
+        item_spread: of one item's gain from being in another cell.
+        flip_spread: of one item in one trial.
+        num_items: evaluated; 0 takes the items as they are.
+        collapse_rate: share of trials in which a target loses `collapse_loss` points.
+        failure_rate: share of trials that are not there.
+        stopping: trials with tasks may be stopped after a first rung.
+        survival: chance of a trial below the cut to go on.
     """
 
     name: str
-    sizes: tuple[int, ...] = (0, 9, 20)
+    sizes: tuple[int, ...] = (9, 20)
     pool_size: int = 32
-    mean_effect: float = 0.08
+    mean_effect: float = 0.0
+    second_effect: float = 0.0
     knee: float | None = None
     task_spread: float = 0.4
-    harmful: int = 0
+    extreme: int = 0
     interaction_spread: float = 0.0
     seed_spread: float = 0.5
-    seed_cell_spread: float = 0.15
+    seed_cell_spread: float = 0.2
     noise: float = 0.7
-    item_spread: float = 8.0
-    num_items: int = 400
+    control_noise: float = 1.0
+    heavy_tails: bool = False
+    target_scales: tuple[float, ...] = (1.0, 2.0, 1.3, 0.5)
+    item_spread: float = 0.0
+    flip_spread: float = 0.0
+    num_items: int = 0
     collapse_rate: float = 0.0
     collapse_loss: float = 20.0
+    failure_rate: float = 0.0
     stopping: bool = False
     survival: float = 0.2
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A simulated trial at the rung that counts."""
+class Cell:
+    """The simulated trials of one size and pool, of many sweeps at once.
 
-    tasks: tuple[str, ...]
-    chain: int | None
-    seed: int
+    Attributes:
+        name: "0", "9-first" and so on.
+        members: [sweeps, chains, pool] 1 where the subset holds the task.
+        scores: [sweeps, chains, seeds, targets]; NaN where the trial failed or was stopped.
+        weights: [sweeps, chains, seeds] inverse probabilities of having got there; 0 where there is no trial.
+        items: [sweeps, chains, seeds, items, targets], whose means over items are the scores; None without items.
+        truth: [sweeps, targets] expected score over all subsets of that size.
+    """
+
+    name: str
     size: int
-    role: str
-    weight: float
-    collapsed: bool
-    scores: dict[str, float]
-    items: dict[str, np.ndarray] = field(default_factory=dict)
+    pool: str
+    members: np.ndarray
+    scores: np.ndarray
+    weights: np.ndarray
+    items: np.ndarray | None
+    truth: np.ndarray
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Trials, and the expected score of each size for each target."""
+    """Cells; by pool what a task adds on average, [sweeps, pool, targets]."""
 
-    trials: tuple[Trial, ...]
-    truth: dict[str, dict[int, float]]
-    effects: dict[str, dict[str, float]]
-
-
-def names(count):
-    """t00, t01, ..."""
-    return [f"t{number:02d}" for number in range(count)]
+    cells: tuple[Cell, ...]
+    effects: dict[str, np.ndarray]
 
 
-def draw_effects(scenario, random):
-    """[pool, targets] of tasks, [pool, pool, targets] of pairs; spread exactly as stated, so that truths are known."""
+def simulate(scenario, num_sweeps, num_seeds, num_chains, random):
+    """Sweeps of nested chains (with stopping a new random subset for each chain and size) x seeds, for both pools."""
+    scales = np.array(scenario.target_scales)
+    by_seed = random.normal(size=(num_sweeps, 1, num_seeds, len(TARGETS))) * scenario.seed_spread * scales
+    cells, known = [], {}
+    for pool, gain in (("first", scenario.mean_effect), ("second", scenario.second_effect)):
+        effects, pairs = _draw_effects(scenario, num_sweeps, random, scales)
+        known[pool] = effects + gain
+        shape = (num_sweeps, num_chains, scenario.pool_size)
+        orders = random.random(size=shape).argsort(axis=2)
+        for size in scenario.sizes if cells else (0, *scenario.sizes):
+            if scenario.stopping:
+                orders = random.random(size=shape).argsort(axis=2)
+            members = np.zeros((num_sweeps, num_chains if size else 1, scenario.pool_size))
+            np.put_along_axis(members, orders[:, : members.shape[1], :size], 1, axis=2)
+            mean = 60 + gain * _shape(scenario, size) + members @ effects
+            if scenario.interaction_spread:
+                mean = mean + np.einsum("nci,nijk,ncj->nck", members, pairs, members, optimize=True)
+            apart = random.normal(size=by_seed.shape) * scenario.seed_cell_spread * scales
+            expected = mean[:, :, None] + by_seed + apart * (1 if size else scenario.control_noise)
+            trials = _draw_trials(scenario, size, expected, random)
+            truth = _expected(scenario, gain, effects, pairs, size)
+            cells.append(Cell(f"{size}-{pool}" if size else "0", size, pool, members, *trials, truth))
+    return Simulated(tuple(cells), known)
+
+
+def _draw_effects(scenario, num_sweeps, random, scales):
+    """[sweeps, pool, targets] of tasks, [sweeps, pool, pool, targets] of pairs.
+
+    The spread over the tasks is exactly as stated, so that truths are known; half of its square is common to all targets.
+    """
     count = scenario.pool_size
-    effects = random.normal(size=(count, len(TARGETS)))
-    effects = (effects - effects.mean(axis=0)) / effects.std(axis=0) * scenario.task_spread
-    if scenario.harmful:
-        effects[: scenario.harmful] = -3 * scenario.task_spread
-        effects[scenario.harmful : 2 * scenario.harmful] = 3 * scenario.task_spread
-        rest = effects[2 * scenario.harmful :]
-        rest -= rest.mean(axis=0)
-    pairs = random.normal(size=(count, count, len(TARGETS))) * scenario.interaction_spread
-    pairs = np.triu(np.ones((count, count)), 1)[..., None] * pairs
-    return effects, pairs
+    effects = random.normal(size=(num_sweeps, count, 1)) + random.normal(size=(num_sweeps, count, len(TARGETS)))
+    effects = (effects - effects.mean(axis=1, keepdims=True)) / effects.std(axis=1, keepdims=True)
+    if scenario.extreme:
+        effects[:, : scenario.extreme] = -3
+        effects[:, scenario.extreme : 2 * scenario.extreme] = 3
+        rest = effects[:, 2 * scenario.extreme :]
+        rest -= rest.mean(axis=1, keepdims=True)
+    size = (num_sweeps, count, count, len(TARGETS)) if scenario.interaction_spread else (1, 1, 1, 1)
+    pairs = random.normal(size=size) * np.triu(np.ones(size[1:3]), 1)[..., None]
+    return effects * scenario.task_spread * scales, pairs * scenario.interaction_spread * scales
 
 
-def shape(scenario, size):
-    """Expected gain of `size` average tasks."""
-    return scenario.mean_effect * (size if scenario.knee is None else min(size, scenario.knee))
+def _shape(scenario, size):
+    """How many tasks' gain `size` tasks have."""
+    return size if scenario.knee is None else min(size, scenario.knee)
 
 
-def expected(scenario, effects, pairs, size):
-    """[targets] mean over all subsets of that size."""
+def _expected(scenario, gain, effects, pairs, size):
+    """[sweeps, targets] mean over all subsets of that size."""
     count = scenario.pool_size
-    together = size * (size - 1) / (count * (count - 1)) if count > 1 else 0.0
+    together = size * (size - 1) / (count * (count - 1)) * pairs.sum(axis=(1, 2))
     collapse = scenario.collapse_rate * scenario.collapse_loss
-    return 60 + shape(scenario, size) + size * effects.mean(axis=0) + together * pairs.sum(axis=(0, 1)) - collapse
+    return 60 + gain * _shape(scenario, size) + size * effects.mean(axis=1) + together - collapse
 
 
-def simulate(scenario, num_seeds, num_chains, random, keep_items=False):
-    """One sweep: nested chains (or, with stopping, a new random subset for each chain and size) x seeds."""
-    effects, pairs = draw_effects(scenario, random)
-    labels = names(scenario.pool_size)
-    orders = [random.permutation(scenario.pool_size) for _ in range(num_chains)]
-    seeds = random.normal(size=(num_seeds, len(TARGETS))) * scenario.seed_spread
-    trials = []
-    for size in scenario.sizes:
-        shifts = random.normal(size=(num_seeds, len(TARGETS))) * scenario.seed_cell_spread
-        gains = random.normal(size=(scenario.num_items, len(TARGETS))) * scenario.item_spread
-        cell = []
-        for chain in range(num_chains if size else 1):
-            order = random.permutation(scenario.pool_size) if scenario.stopping else orders[chain]
-            members = np.zeros(scenario.pool_size)
-            members[order[:size]] = 1
-            mean = 60 + shape(scenario, size) + members @ effects + np.einsum("i,ijk,j->k", members, pairs, members)
-            for seed in range(num_seeds):
-                collapsed = random.random() < scenario.collapse_rate
-                score = mean + seeds[seed] + shifts[seed] + random.normal(size=len(TARGETS)) * scenario.noise
-                score = score - scenario.collapse_loss * collapsed
-                score = score + (gains.mean(axis=0) if scenario.item_spread else 0.0)
-                tasks = tuple(sorted(labels[i] for i in order[:size]))
-                numbers = {target: float(score[k]) for k, target in enumerate(TARGETS)}
-                # A third of the noise is in the items one by one, which averages out to nothing much.
-                spread = random.normal(size=gains.shape) * scenario.item_spread / 3 if keep_items else gains
-                items = score + (gains - gains.mean(axis=0)) + (spread - spread.mean(axis=0)) if keep_items else None
-                held = {target: items[:, k] for k, target in enumerate(TARGETS)} if keep_items else {}
-                cell.append((tasks, chain, seed, size, collapsed, numbers, held))
-        trials += [_finish(scenario, row, weight) for row, weight in _survivors(scenario, cell, random)]
-    truth = {size: expected(scenario, effects, pairs, size) for size in scenario.sizes}
-    by_target = {target: {size: float(truth[size][k]) for size in scenario.sizes} for k, target in enumerate(TARGETS)}
-    known = {
-        target: {label: float(effects[i, k] + scenario.mean_effect) for i, label in enumerate(labels)}
-        for k, target in enumerate(TARGETS)
-    }
-    return Simulated(tuple(trials), by_target, known)
+def _draw_trials(scenario, size, expected, random):
+    """(scores, weights, items) of one cell from what is expected of each trial, [sweeps, chains, seeds, targets]."""
+    scales = np.array(scenario.target_scales)
+    heavy = scenario.heavy_tails
+    noise = random.standard_t(4, size=expected.shape) / np.sqrt(2) if heavy else random.normal(size=expected.shape)
+    scores = expected + noise * scenario.noise * (1 if size else scenario.control_noise) * scales
+    scores = scores - scenario.collapse_loss * (random.random(size=expected.shape) < scenario.collapse_rate)
+    items = None
+    if scenario.num_items:
+        shape = (scenario.num_items, len(TARGETS))
+        gains = random.normal(size=(len(scores), 1, 1, *shape)) * scenario.item_spread
+        flips = random.normal(size=(*scores.shape[:3], *shape)) * scenario.flip_spread
+        items = scores[..., None, :] + (gains + flips) * scales
+        scores = items.mean(axis=3)
+    weights = _weights(scenario, size, scores, random)
+    weights = weights * (random.random(size=weights.shape) >= scenario.failure_rate)
+    return np.where(weights[..., None] > 0, scores, np.nan), weights, items
 
 
-def _finish(scenario, row, weight):
-    tasks, chain, seed, size, collapsed, numbers, held = row
-    role = "explore" if scenario.stopping and size else "measure"
-    place = None if scenario.stopping or not size else chain
-    return Trial(tasks, place, seed, size, role, weight, collapsed, numbers, held)
+def _weights(scenario, size, scores, random):
+    """[sweeps, chains, seeds]: 0 for what was stopped; the first rung's score is the second's with more noise.
 
-
-def _survivors(scenario, cell, random):
-    """(trial, inverse probability) of those that are not stopped; the early score is the late one with more noise."""
-    if not scenario.stopping or len(cell) < 2:
-        yield from ((row, 1.0) for row in cell)
-        return
-    seen = []
-    for number in random.permutation(len(cell)):
-        early = np.mean(list(cell[number][5].values())) + random.normal() * scenario.noise
-        seen.append(early)
-        cut = sorted(seen, reverse=True)[max(1, -(-len(seen) // 3)) - 1]
-        if early >= cut:
-            yield cell[number], 1.0
-        elif random.random() < scenario.survival:
-            yield cell[number], 1 / scenario.survival
+    Trials come in random order; one goes on if it is in the best third of those seen so far, or by a draw.
+    """
+    num_sweeps, num_chains, num_seeds, _ = scores.shape
+    if not scenario.stopping or not size:
+        return np.ones(scores.shape[:3])
+    early = (scores.mean(axis=3) + random.normal(size=scores.shape[:3]) * scenario.noise).reshape(num_sweeps, -1)
+    order = random.random(size=early.shape).argsort(axis=1)
+    arrived = np.take_along_axis(early, order, axis=1)
+    weights = np.ones(early.shape)
+    for number in range(early.shape[1]):
+        best = -(-(number + 1) // 3)
+        cut = np.sort(arrived[:, : number + 1], axis=1)[:, -best]
+        goes_on = random.random(size=num_sweeps) < scenario.survival
+        weights[:, number] = np.where(arrived[:, number] >= cut, 1, goes_on / scenario.survival)
+    out = np.empty(early.shape)
+    np.put_along_axis(out, order, weights, axis=1)
+    return out.reshape(num_sweeps, num_chains, num_seeds)

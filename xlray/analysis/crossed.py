@@ -9,16 +9,17 @@ what a chain adds to two of its prefixes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from xlray.analysis.points import Array, Point, values_of, weights_of
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
+Part = tuple[Array, int]  # a variance, and its degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Grid:
     Attributes:
         clusters: names of its subsets or chains.
         seeds: in ascending order.
-        values: [clusters, seeds] percent; NaN where there is no trial.
+        values: [..., clusters, seeds] percent; NaN where there is no trial. Leading axes are other scores of the same
+            trials, so the same places are NaN in all.
         weights: [clusters, seeds] inverse probabilities of having got there; 0 where there is no trial.
         num_subsets: different subsets of tasks.
     """
@@ -41,21 +43,32 @@ class Grid:
 
     def only(self, seeds: Sequence[int]) -> Grid:
         """The same with some of its seeds; clusters that have none of them are left out."""
+        if tuple(seeds) == self.seeds:
+            return self
         columns = [self.seeds.index(seed) for seed in seeds]
-        rows = np.flatnonzero(np.isfinite(self.values[:, columns]).any(axis=1)).tolist()
+        rows = np.flatnonzero(self.present[:, columns].any(axis=1)).tolist()
         kept = tuple(self.clusters[row] for row in rows)
         num_subsets = min(self.num_subsets, len(kept))
-        values, weights = self.values[rows][:, columns], self.weights[rows][:, columns]
+        values, weights = self.values[..., rows, :][..., columns], self.weights[rows][:, columns]
         return Grid(kept, tuple(seeds), values, weights, num_subsets)
 
     @property
+    def present(self) -> NDArray[np.bool_]:
+        """[clusters, seeds] whether there is a trial."""
+        return np.isfinite(self.values.reshape(-1, *self.values.shape[-2:])[0])
+
+    @property
     def num_trials(self) -> int:
-        return int(np.isfinite(self.values).sum())
+        return int(self.present.sum())
+
+    @property
+    def num_missing(self) -> int:
+        return self.present.size - self.num_trials
 
     @property
     def weighted(self) -> bool:
         """Whether trials were stopped, so that those that are left stand for others."""
-        return bool(np.any(self.weights[np.isfinite(self.values)] != 1))
+        return bool(np.any(self.weights[self.present] != 1))
 
 
 def make_grid(points: Sequence[Point], outcome: str) -> Grid:
@@ -77,9 +90,10 @@ def fill(values: Array) -> Array:
     missing = np.isnan(values)
     if not missing.any():
         return values
-    filled = np.where(missing, np.nanmean(values), values)
+    filled = np.where(missing, np.nanmean(values, axis=(-2, -1), keepdims=True), values)
     for _ in range(500):
-        fit = filled.mean(axis=1, keepdims=True) + filled.mean(axis=0, keepdims=True) - filled.mean()
+        fit = filled.mean(axis=-1, keepdims=True) + filled.mean(axis=-2, keepdims=True)
+        fit = fit - filled.mean(axis=(-2, -1), keepdims=True)
         change = float(np.abs(np.where(missing, fit - filled, 0.0)).max())
         filled = np.where(missing, fit, filled)
         if change < 1e-10:
@@ -87,110 +101,115 @@ def fill(values: Array) -> Array:
     return filled
 
 
-def shares(grid: Grid) -> tuple[float, Array]:
-    """(mean of a cell, [clusters, seeds] shares in it): the mean over seeds of the sum over clusters of the shares.
+def shares(grid: Grid) -> tuple[Array, Array]:
+    """(means of a cell, [..., clusters, seeds] shares in it): means over seeds of the sum over clusters of the shares.
 
     Without weights missing trials are filled. With weights (trials were stopped with known probabilities) the mean is
     Hajek's, and the shares are its linear expansion, in which a trial that was stopped has none of its own.
     """
+    num_clusters, num_seeds = grid.values.shape[-2:]
     if not grid.weighted:
         values = fill(grid.values)
-        return float(values.mean()), values / len(values)
+        return values.mean(axis=(-2, -1)), values / num_clusters
     total = grid.weights.sum()
-    values = np.where(np.isfinite(grid.values), grid.values, 0.0)
-    mean = float((grid.weights * values).sum() / total)
-    num_clusters, num_seeds = values.shape
-    return mean, num_seeds * grid.weights * (values - mean) / total + mean / num_clusters
+    values = np.where(grid.present, grid.values, 0.0)
+    mean = (grid.weights * values).sum(axis=(-2, -1), keepdims=True) / total
+    return mean[..., 0, 0], num_seeds * grid.weights * (values - mean) / total + mean / num_clusters
 
 
 @dataclass(frozen=True)
-class Contrast:
-    """A signed sum of cell means, and how far it may be off.
+class Contrasts:
+    """A signed sum of cell means, and how far it may be off, for each of several scores of the same trials.
 
     Attributes:
-        value: in points.
-        standard_error: None where a single seed leaves nothing to judge it by.
-        degrees_of_freedom: of its t distribution; infinite where nothing varies.
+        value: [...] in points.
+        standard_error: [...]; None where a single seed leaves nothing to judge it by.
+        degrees_of_freedom: [...] of its t distribution; infinite where nothing varies.
         num_seeds: seeds that all cells have.
         num_trials: trials of all cells with these seeds.
         num_subsets: the fewest different subsets of any cell that is not the empty one.
     """
 
-    value: float
-    standard_error: float | None
-    degrees_of_freedom: float
+    value: Array
+    standard_error: Array | None
+    degrees_of_freedom: Array
     num_seeds: int
     num_trials: int
     num_subsets: int
 
-    def interval(self, level: float) -> tuple[float, float] | None:
-        """Two-sided t interval; None without a standard error."""
+    def interval(self, level: float) -> tuple[Array, Array] | None:
+        """Two-sided t intervals; None without a standard error."""
         if self.standard_error is None:
             return None
-        half = float(stats.t.ppf((1 + level) / 2, self.degrees_of_freedom)) * self.standard_error
+        half = stats.t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.standard_error
         return self.value - half, self.value + half
 
-    def p_value(self) -> float | None:
+    def p_value(self) -> Array | None:
         """Two-sided, against 0."""
         if self.standard_error is None:
             return None
-        if self.standard_error == 0:
-            return float(self.value == 0)
-        return float(2 * stats.t.sf(abs(self.value) / self.standard_error, self.degrees_of_freedom))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p_value = 2 * stats.t.sf(np.abs(self.value) / self.standard_error, self.degrees_of_freedom)
+        return np.where(self.standard_error == 0, np.float64(self.value == 0), p_value)
 
 
-def contrast(parts: Sequence[tuple[float, Grid]], item_variance: float = 0.0) -> Contrast | None:
+def contrast(parts: Sequence[tuple[float, Grid]], item_variance: float | Array = 0.0) -> Contrasts | None:
     """The sum of coefficient x cell mean over the seeds that all cells have; None if there is no such seed.
 
     A cell with a single subset is taken as it is: the statement is about these tasks.
 
     Args:
         parts: coefficient and cell.
-        item_variance: variance of the sum through the sample of evaluated items, squared points.
+        item_variance: [...] variance of the sum through the sample of evaluated items, squared points.
     """
     common = sorted(set.intersection(*(set(grid.seeds) for _, grid in parts)))
     if not common:
         return None
     cells = [(coefficient, grid.only(common)) for coefficient, grid in parts]
     weighted = any(grid.weighted for _, grid in cells)
-    value, lines, holders = 0.0, dict[Key, Array](), dict[Key, list[int]]()
+    value: Array = np.zeros(cells[0][1].values.shape[:-2])
+    lines, holders = dict[Key, Array](), dict[Key, list[int]]()
     for number, (coefficient, grid) in enumerate(cells):
         mean, share = shares(grid)
-        value += coefficient * mean
-        for cluster, line in zip(grid.clusters, coefficient * share, strict=True):
+        value = value + coefficient * mean
+        for row, cluster in enumerate(grid.clusters):
             key = (cluster, -1 if len(grid.clusters) > 1 else number)
-            lines[key] = lines.get(key, np.zeros(len(common))) + line
+            line = coefficient * share[..., row, :]
+            lines[key] = lines[key] + line if key in lines else line
             holders.setdefault(key, []).append(number)
-    groups: dict[tuple[int, ...], list[Array]] = {}
-    for key, line in lines.items():
-        groups.setdefault(tuple(holders[key]), []).append(line)
-    floor, freedom_of_floor = (0.0, 1) if weighted else _noise_of_single(cells, len(common))
-    num_missing = 0 if weighted else sum(int(np.isnan(grid.values).sum()) for _, grid in cells)
-    error, freedom = None, 0.0
+    error, freedom = None, np.zeros(value.shape)
     if len(common) > 1:
-        parts_of = _parts([np.array(group) for group in groups.values()], num_missing)
-        variance, freedom = _combine(parts_of, floor, freedom_of_floor, weighted)
-        error = math.sqrt(variance + item_variance)
+        groups: dict[tuple[int, ...], list[Array]] = {}
+        for key, line in lines.items():
+            groups.setdefault(tuple(holders[key]), []).append(line)
+        num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
+        floor = (np.zeros(value.shape), 1) if weighted else _noise_of_single(cells, len(common))
+        found = _parts([np.array(group) for group in groups.values()], num_missing)
+        variance, freedom = _combine(found, floor, weighted)
+        error = np.sqrt(variance + item_variance)
         # Items are many, so their part adds variance and no doubt about it.
-        freedom = freedom * ((variance + item_variance) / variance) ** 2 if variance > 0 else math.inf
+        share = np.divide(item_variance, variance, out=np.zeros(value.shape), where=variance > 0)
+        freedom = freedom * (1 + share) ** 2
     num_trials = sum(grid.num_trials for _, grid in cells)
     drawn = [grid.num_subsets for _, grid in cells if grid.clusters != ("",)]
-    return Contrast(value, error, freedom, len(common), num_trials, min(drawn, default=1))
+    return Contrasts(value, error, freedom, len(common), num_trials, min(drawn, default=1))
 
 
-def trial_variance(grids: Sequence[Grid]) -> tuple[float, int]:
+def trial_variance(grids: Sequence[Grid]) -> tuple[Array, int]:
     """(noise of a single trial in squared points, its degrees of freedom): what cell, subset and seed leave, pooled."""
-    squares, freedom = 0.0, 0
+    squares: Array = np.zeros(grids[0].values.shape[:-2])
+    freedom = 0
     for grid in grids:
-        if min(grid.values.shape) > 1:
+        num_clusters, num_seeds = grid.values.shape[-2:]
+        if min(num_clusters, num_seeds) > 1:
             values = fill(grid.values)
-            rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
-            squares += float((rest**2).sum())
-            freedom += max((values.shape[0] - 1) * (values.shape[1] - 1) - int(np.isnan(grid.values).sum()), 0)
-    return (squares / freedom, freedom) if freedom else (0.0, 1)
+            rest = values - values.mean(axis=-2, keepdims=True)
+            squares = squares + ((rest - rest.mean(axis=-1, keepdims=True)) ** 2).sum(axis=(-2, -1))
+            freedom += max((num_clusters - 1) * (num_seeds - 1) - grid.num_missing, 0)
+    return (squares / freedom, freedom) if freedom else (np.zeros(squares.shape), 1)
 
 
-def _noise_of_single(cells: Sequence[tuple[float, Grid]], num_seeds: int) -> tuple[float, int]:
+def _noise_of_single(cells: Sequence[tuple[float, Grid]], num_seeds: int) -> Part:
     """Variance that the noise of trials gives the sum through cells with one subset, as that of the other cells is."""
     noise, freedom = trial_variance([grid for _, grid in cells])
     return sum(c**2 for c, grid in cells if len(grid.clusters) == 1) * noise / num_seeds, freedom
@@ -200,14 +219,14 @@ def _noise_of_single(cells: Sequence[tuple[float, Grid]], num_seeds: int) -> tup
 class _Parts:
     """Mean squares as variances of the estimate, and degrees of freedom: seeds; clusters by group; noise by group."""
 
-    seeds: tuple[float, int]
-    clusters: tuple[tuple[float, int], ...]
-    noise: tuple[tuple[float, int], ...]
+    seeds: Part
+    clusters: tuple[Part, ...]
+    noise: tuple[Part, ...]
 
 
 def _parts(groups: Sequence[Array], num_missing: int) -> _Parts:
-    """From the lines [clusters, seeds] of each group of exchangeable clusters: those that stand in the same cells."""
-    num_seeds = groups[0].shape[1]
+    """From the lines [clusters, ..., seeds] of each group of exchangeable clusters: those that stand in the same cells."""
+    num_seeds = groups[0].shape[-1]
     total = np.sum([group.sum(axis=0) for group in groups], axis=0)
     clusters, noise = [], []
     for group in groups:
@@ -215,30 +234,30 @@ def _parts(groups: Sequence[Array], num_missing: int) -> _Parts:
         if size < 2:
             continue
         rest = group - group.mean(axis=0)
-        means = rest.mean(axis=1)
+        means = rest.mean(axis=-1, keepdims=True)
         freedom = max((size - 1) * (num_seeds - 1) - num_missing, 1)
-        clusters.append((size / (size - 1) * float((means**2).sum()), size - 1))
-        noise.append((size * float(((rest - means[:, None]) ** 2).sum()) / (freedom * num_seeds), freedom))
-    return _Parts((float(total.var(ddof=1)) / num_seeds, num_seeds - 1), tuple(clusters), tuple(noise))
+        clusters.append((size / (size - 1) * (means[..., 0] ** 2).sum(axis=0), size - 1))
+        noise.append((size * ((rest - means) ** 2).sum(axis=(0, -1)) / (freedom * num_seeds), freedom))
+    return _Parts((total.var(axis=-1, ddof=1) / num_seeds, num_seeds - 1), tuple(clusters), tuple(noise))
 
 
-def _combine(parts: _Parts, floor: float, freedom_of_floor: int, weighted: bool) -> tuple[float, float]:
+def _combine(parts: _Parts, floor: Part, weighted: bool) -> tuple[Array, Array]:
     """(variance, degrees of freedom) of the estimate.
 
     The mean squares of clusters and of seeds both hold the noise of trials, which counts once. A mean square below that
     noise is the luck of small samples: it adds nothing, and takes no degrees of freedom either, unless trials are
     weighted, where noise is not the same in all of them.
     """
-    clusters, noise = sum(part for part, _ in parts.clusters), sum(part for part, _ in parts.noise)
-    seeds, held = parts.seeds[0], noise + floor
-    variance = floor + noise + max(clusters - noise, 0.0) + max(seeds - held, 0.0)
-    if variance <= 0:
-        return 0.0, math.inf
-    terms = [*parts.clusters, (floor, freedom_of_floor)]
-    if weighted or seeds > held:
-        terms.append(parts.seeds)
-    if weighted:
-        terms += parts.noise
-    terms = [term for term in terms if term[0] > 0] or list(parts.noise)
-    satterthwaite = variance**2 / sum(part**2 / freedom for part, freedom in terms)
-    return variance, max(satterthwaite, min(freedom for _, freedom in terms))
+    seeds = parts.seeds[0]
+    none: Array = np.zeros(seeds.shape)
+    clusters, noise = (sum((part for part, _ in found), none) for found in (parts.clusters, parts.noise))
+    held = noise + floor[0]
+    variance = held + np.maximum(clusters - noise, 0.0) + np.maximum(seeds - held, 0.0)
+    counted = np.where(weighted | (seeds > held), seeds, 0.0)
+    terms = [*parts.clusters, floor, (counted, parts.seeds[1]), *(parts.noise if weighted else ())]
+    empty = np.all([part <= 0 for part, _ in terms], axis=0)
+    terms += [(np.where(empty, part, 0.0), freedom) for part, freedom in parts.noise]
+    lost = sum((part**2 / freedom for part, freedom in terms), none)
+    fewest = np.min([np.where(part > 0, freedom, np.inf) for part, freedom in terms], axis=0)
+    satterthwaite = np.divide(variance**2, lost, out=np.full(seeds.shape, np.inf), where=lost > 0)
+    return variance, np.where(variance > 0, np.maximum(satterthwaite, fewest), np.inf)

@@ -249,8 +249,8 @@ def _half_width(parts: Sequence[tuple[float, object]], draws: Array, level: floa
     found = contrast(parts)  # type: ignore[arg-type]
     if found is None or found.standard_error is None or len(draws) < 2:
         return math.nan
-    error = max(found.standard_error, float(draws.std(ddof=1)))
-    return float(stats.t.ppf((1 + level) / 2, found.degrees_of_freedom)) * error
+    error = max(float(found.standard_error), float(draws.std(ddof=1)))
+    return float(stats.t.ppf((1 + level) / 2, float(found.degrees_of_freedom))) * error
 
 
 def _knee(empty: Curve, value: float, draws: Array, means: Sequence[Estimate], sampling: Sampling) -> Estimate:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from xlray.analysis.crossed import Contrast, Grid, contrast, make_grid
+from xlray.analysis.crossed import Contrasts, Grid, contrast, make_grid
 from xlray.analysis.points import (
     ENGLISH,
     FI_ACCURACY,
@@ -34,17 +34,18 @@ def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
     return {cell: make_grid(inside, outcome) for cell, inside in cells.items()}
 
 
-def as_estimate(name: str, found: Contrast, level: float, rung: int, spread: float | None = None) -> Estimate:
-    """A contrast as an estimate.
+def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: float | None = None) -> Estimate:
+    """A contrast of one score as an estimate.
 
     Args:
         spread: standard deviation of a single trial, for the standardised value.
     """
-    interval = found.interval(level)
-    low, high = interval or (None, None)
+    interval, p_value = found.interval(level), found.p_value()
+    low, high = (float(end) for end in interval) if interval else (None, None)
+    error, freedom = found.standard_error, float(found.degrees_of_freedom)
     return Estimate(
         name=name,
-        value=found.value,
+        value=float(found.value),
         low=low,
         high=high,
         level=level,
@@ -52,10 +53,10 @@ def as_estimate(name: str, found: Contrast, level: float, rung: int, spread: flo
         num_subsets=found.num_subsets,
         rung=rung,
         num_trials=found.num_trials,
-        standard_error=found.standard_error,
-        degrees_of_freedom=found.degrees_of_freedom if math.isfinite(found.degrees_of_freedom) else None,
-        p_value=found.p_value(),
-        standardised=found.value / spread if spread else None,
+        standard_error=None if error is None else float(error),
+        degrees_of_freedom=freedom if math.isfinite(freedom) else None,
+        p_value=None if p_value is None else float(p_value),
+        standardised=float(found.value) / spread if spread else None,
         missing="" if interval else ONE_SEED,
         caution=too_few(found.num_seeds, found.num_subsets, level),
     )

@@ -2,6 +2,7 @@
 
 points      trials at their rungs, and the weights that stopping gives them
 crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form
+items       the evaluated items as a sample
 effects     cells and their differences, Holm, robustness
 bootstrap   the crossed bootstrap
 curves      scaling curves over tasks and over examples
@@ -24,7 +25,6 @@ from xlray.analysis.chains import (
 )
 from xlray.analysis.curves import Curve, CurveFit, example_curves, task_curves
 from xlray.analysis.effects import (
-    ItemVariance,
     cell_differences,
     cell_means,
     cell_pairs,
@@ -35,6 +35,7 @@ from xlray.analysis.effects import (
 )
 from xlray.analysis.estimates import all_estimates
 from xlray.analysis.groups import TaskFacts, grouped_contributions
+from xlray.analysis.items import ItemVariance, item_variances
 from xlray.analysis.pairs import Interactions, interactions
 from xlray.analysis.points import (
     ENGLISH,
@@ -89,6 +90,7 @@ __all__ = [
     "grouped_contributions",
     "holm",
     "interactions",
+    "item_variances",
     "minimum_detectable_effect",
     "rank_correlations",
     "resample",

@@ -10,7 +10,7 @@ what a chain adds to two of its prefixes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class Grid:
         num_subsets = min(self.num_subsets, len(kept))
         values, weights = self.values[..., rows, :][..., columns], self.weights[rows][:, columns]
         return Grid(kept, tuple(seeds), values, weights, num_subsets)
+
+    @property
+    def is_control(self) -> bool:
+        """Whether its trials have no tasks."""
+        return self.clusters == ("",)
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -153,7 +158,9 @@ class Contrasts:
         return np.where(self.standard_error == 0, np.float64(self.value == 0), p_value)
 
 
-def contrast(parts: Sequence[tuple[float, Grid]], item_variance: float | Array = 0.0) -> Contrasts | None:
+def contrast(
+    parts: Sequence[tuple[float, Grid]], item_variance: float | Array = 0.0, seed_prior: SeedPrior | None = None
+) -> Contrasts | None:
     """The sum of coefficient x cell mean over the seeds that all cells have; None if there is no such seed.
 
     A cell with a single subset is taken as it is: the statement is about these tasks.
@@ -161,6 +168,7 @@ def contrast(parts: Sequence[tuple[float, Grid]], item_variance: float | Array =
     Args:
         parts: coefficient and cell.
         item_variance: [...] variance of the sum through the sample of evaluated items, squared points.
+        seed_prior: what all cells of the rung say of a seed in one cell; for differences, where only that part counts.
     """
     common = sorted(set.intersection(*(set(grid.seeds) for _, grid in parts)))
     if not common:
@@ -185,13 +193,15 @@ def contrast(parts: Sequence[tuple[float, Grid]], item_variance: float | Array =
         num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
         floor = (np.zeros(value.shape), 1) if weighted else _noise_of_single(cells, len(common))
         found = _parts([np.array(group) for group in groups.values()], num_missing)
+        if seed_prior is not None:
+            found = _shrink(found, floor, sum(coefficient**2 for coefficient, _ in cells) / len(common), seed_prior)
         variance, freedom = _combine(found, floor, weighted)
         error = np.sqrt(variance + item_variance)
         # Items are many, so their part adds variance and no doubt about it.
         share = np.divide(item_variance, variance, out=np.zeros(value.shape), where=variance > 0)
         freedom = freedom * (1 + share) ** 2
     num_trials = sum(grid.num_trials for _, grid in cells)
-    drawn = [grid.num_subsets for _, grid in cells if grid.clusters != ("",)]
+    drawn = [grid.num_subsets for _, grid in cells if not grid.is_control]
     return Contrasts(value, error, freedom, len(common), num_trials, min(drawn, default=1))
 
 
@@ -207,6 +217,56 @@ def trial_variance(grids: Sequence[Grid]) -> tuple[Array, int]:
             squares = squares + ((rest - rest.mean(axis=-1, keepdims=True)) ** 2).sum(axis=(-2, -1))
             freedom += max((num_clusters - 1) * (num_seeds - 1) - grid.num_missing, 0)
     return (squares / freedom, freedom) if freedom else (np.zeros(squares.shape), 1)
+
+
+@dataclass(frozen=True)
+class SeedPrior:
+    """The variance of a seed in one cell, pooled over cells, and how much a difference leans on it.
+
+    Attributes:
+        variance: [...] squared points, what a seed adds to all cells alike taken off.
+        freedom: degrees of freedom that the difference's own estimate is joined by.
+    """
+
+    variance: Array
+    freedom: int
+
+
+def seed_prior(grids: Sequence[Grid], freedom: int) -> SeedPrior | None:
+    """From cells with the same seeds; None where they say no more than a difference of two of them does.
+
+    The mean square of cell x seed, less the noise of trials that it holds.
+    """
+    num_seeds = len(grids[0].seeds)
+    freedom = min(freedom, (len(grids) - 2) * (num_seeds - 1))
+    if num_seeds < 2 or freedom < 1:
+        return None
+    pooled, _ = trial_variance(grids)
+    lines, noise = [], []
+    for grid in grids:
+        _, share = shares(grid)
+        lines.append(share.sum(axis=-2))
+        size = share.shape[-2]
+        if size == 1:
+            noise.append(pooled)
+            continue
+        rest = share - share.mean(axis=-2, keepdims=True)
+        rest = rest - rest.mean(axis=-1, keepdims=True)
+        missing = 0 if grid.weighted else grid.num_missing
+        noise.append(size * (rest**2).sum(axis=(-2, -1)) / max((size - 1) * (num_seeds - 1) - missing, 1))
+    rest = np.array(lines)
+    rest = rest - rest.mean(axis=0)
+    rest = rest - rest.mean(axis=-1, keepdims=True)
+    square = (rest**2).sum(axis=(0, -1)) / ((len(grids) - 1) * (num_seeds - 1))
+    return SeedPrior(np.maximum(square - np.mean(noise, axis=0), 0.0), freedom)
+
+
+def _shrink(parts: _Parts, floor: Part, scale: float, prior: SeedPrior) -> _Parts:
+    """The seeds' mean square joined by what the prior expects it to be (as Smyth 2004 moderates variances)."""
+    own, freedom = parts.seeds
+    expected = scale * prior.variance + sum((part for part, _ in parts.noise), floor[0])
+    joined = (freedom * own + prior.freedom * expected) / (freedom + prior.freedom)
+    return replace(parts, seeds=(joined, freedom + prior.freedom))
 
 
 def _noise_of_single(cells: Sequence[tuple[float, Grid]], num_seeds: int) -> Part:

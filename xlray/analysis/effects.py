@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlray.analysis.crossed import Contrasts, Grid, contrast, make_grid
+from xlray.analysis.crossed import Contrasts, Grid, contrast, make_grid, seed_prior
+from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import (
     ENGLISH,
     FI_ACCURACY,
@@ -22,8 +23,8 @@ from xlray.analysis.points import (
 )
 
 ONE_SEED = "one seed"
-# outcome, {cell: coefficient} -> variance of the signed sum of cell means through the evaluated items
-ItemVariance = Callable[[str, Mapping[str, float]], float]
+PRIOR_FREEDOM = 2  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
+CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is one subset, and may well vary more
 
 
 def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
@@ -102,12 +103,29 @@ def cell_differences(
     estimates = []
     for more, fewer in cell_pairs(scored(points, outcome)):
         extra = item_variance(outcome, {more: 1.0, fewer: -1.0}) if item_variance else 0.0
-        found = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra)
+        found = difference(grids, more, fewer, extra)
         if found is not None:
             spread = trial_spread([grids[more], grids[fewer]])
             name = f"difference/{outcome}/{more} - {fewer}"
             estimates.append(as_estimate(name, found, sampling.level, _rung(points), spread))
     return estimates
+
+
+def difference(
+    grids: Mapping[str, Grid], more: str, fewer: str, item_variance: float | Array = 0.0
+) -> Contrasts | None:
+    """One cell less another; None without a common seed.
+
+    With few seeds their variance is hardly known from two cells, so the other cells of the rung join in, with the
+    weight of `PRIOR_FREEDOM` or `CONTROL_FREEDOM`. Cells that lack one of the common seeds do not.
+    """
+    common = sorted(set(grids[more].seeds) & set(grids[fewer].seeds))
+    control = any(grids[cell].is_control for cell in (more, fewer))
+    joining = [grid for grid in grids.values() if set(common) <= set(grid.seeds) and (control or not grid.is_control)]
+    prior = None
+    if len(joining) > 2 and len(common) > 1:
+        prior = seed_prior([grid.only(common) for grid in joining], CONTROL_FREEDOM if control else PRIOR_FREEDOM)
+    return contrast([(1.0, grids[more]), (-1.0, grids[fewer])], item_variance, prior)
 
 
 def trial_spread(grids: Sequence[Grid]) -> float | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xlray.analysis.effects import (
-    ItemVariance,
     cell_differences,
     cell_means,
     correct_over_targets,
     robustness,
     target_names,
 )
+from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, estimable
 from xlray.analysis.regression import contributions
 from xlray.analysis.selection import rank_correlations, selection_correlations, selection_gaps

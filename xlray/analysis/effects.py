@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlray.analysis.crossed import Contrasts, Grid, contrast, make_grid, seed_prior
+from xlray.analysis.crossed import Contrasts, Grid, SeedPrior, contrast, make_grid, seed_prior
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import (
     ENGLISH,
@@ -100,32 +100,45 @@ def cell_differences(
     Chains that fill both cells are paired as well. A pair of cells without a common seed is left out.
     """
     grids = cell_grids(points, outcome)
+    pairs = cell_pairs(scored(points, outcome))
+    extra = {(m, f): item_variance(outcome, {m: 1.0, f: -1.0}) for m, f in pairs} if item_variance else {}
     estimates = []
-    for more, fewer in cell_pairs(scored(points, outcome)):
-        extra = item_variance(outcome, {more: 1.0, fewer: -1.0}) if item_variance else 0.0
-        found = difference(grids, more, fewer, extra)
-        if found is not None:
-            spread = trial_spread([grids[more], grids[fewer]])
-            name = f"difference/{outcome}/{more} - {fewer}"
-            estimates.append(as_estimate(name, found, sampling.level, _rung(points), spread))
+    for (more, fewer), found in differences(grids, pairs, extra).items():
+        spread = trial_spread([grids[more], grids[fewer]])
+        name = f"difference/{outcome}/{more} - {fewer}"
+        estimates.append(as_estimate(name, found, sampling.level, _rung(points), spread))
     return estimates
 
 
-def difference(
-    grids: Mapping[str, Grid], more: str, fewer: str, item_variance: float | Array = 0.0
-) -> Contrasts | None:
-    """One cell less another; None without a common seed.
+def differences(
+    grids: Mapping[str, Grid],
+    pairs: Sequence[tuple[str, str]],
+    item_variances: Mapping[tuple[str, str], float | Array] | None = None,
+) -> dict[tuple[str, str], Contrasts]:
+    """Of each pair (more, fewer) with a common seed: one cell less the other.
 
     With few seeds their variance is hardly known from two cells, so the other cells of the rung join in, with the
     weight of `PRIOR_FREEDOM` or `CONTROL_FREEDOM`. Cells that lack one of the common seeds do not.
     """
-    common = sorted(set(grids[more].seeds) & set(grids[fewer].seeds))
-    control = any(grids[cell].is_control for cell in (more, fewer))
+    priors: dict[tuple[tuple[int, ...], bool], SeedPrior | None] = {}
+    found = {}
+    for more, fewer in pairs:
+        common = tuple(sorted(set(grids[more].seeds) & set(grids[fewer].seeds)))
+        control = grids[more].is_control or grids[fewer].is_control
+        if (common, control) not in priors:
+            priors[common, control] = _prior(grids, common, control)
+        extra = (item_variances or {}).get((more, fewer), 0.0)
+        made = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra, priors[common, control])
+        if made is not None:
+            found[more, fewer] = made
+    return found
+
+
+def _prior(grids: Mapping[str, Grid], common: Sequence[int], control: bool) -> SeedPrior | None:
     joining = [grid for grid in grids.values() if set(common) <= set(grid.seeds) and (control or not grid.is_control)]
-    prior = None
-    if len(joining) > 2 and len(common) > 1:
-        prior = seed_prior([grid.only(common) for grid in joining], CONTROL_FREEDOM if control else PRIOR_FREEDOM)
-    return contrast([(1.0, grids[more]), (-1.0, grids[fewer])], item_variance, prior)
+    if len(joining) < 3 or len(common) < 2:
+        return None
+    return seed_prior([grid.only(common) for grid in joining], CONTROL_FREEDOM if control else PRIOR_FREEDOM)
 
 
 def trial_spread(grids: Sequence[Grid]) -> float | None:

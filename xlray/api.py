@@ -34,11 +34,12 @@ class SweepResults(Results):
 
     def estimates(self) -> pa.Table:
         """One row per estimate, as in the report: name, value, low, high, level, num_seeds, num_subsets, rung."""
-        from xlray.analysis import all_estimates, collect_points
+        from xlray.analysis import all_estimates, collect_points, item_variances
         from xlray.journal import read_journal
 
         points = collect_points(self, read_journal(self.directory / "journal"))
-        return pa.Table.from_pylist([dataclasses.asdict(e) for e in all_estimates(points)])
+        found = all_estimates(points, item_variances=item_variances(self, points))
+        return pa.Table.from_pylist([dataclasses.asdict(e) for e in found])
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the report into the sweep's folder, and copy it.

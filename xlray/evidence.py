@@ -18,6 +18,7 @@ from xlray.analysis import (
     all_estimates,
     collect_points,
     estimable,
+    item_variances,
 )
 from xlray.journal import read_journal, read_lines
 from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results, read_definition
@@ -74,7 +75,7 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
         journal=journal,
         statuses=_statuses(results, journal),
         points=points,
-        estimates=all_estimates(points_used, sampling),
+        estimates=all_estimates(points_used, sampling, item_variances(results, points_used)),
         rung_index=rung_index,
         rung=here[0].rung if here else 0,
         here=tuple(here),

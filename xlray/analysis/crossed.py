@@ -60,7 +60,7 @@ class Grid:
     @property
     def present(self) -> NDArray[np.bool_]:
         """[clusters, seeds] whether there is a trial."""
-        return np.isfinite(self.values.reshape(-1, *self.values.shape[-2:])[0])
+        return np.asarray(np.isfinite(self.values.reshape(-1, *self.values.shape[-2:])[0]), dtype=np.bool_)
 
     @property
     def num_trials(self) -> int:

@@ -186,7 +186,9 @@ def without_degenerate(points: Sequence[Point]) -> list[Point]:
     return [point for point in points if not point.degenerate]
 
 
-def robustness(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
+def robustness(
+    points: Sequence[Point], sampling: Sampling, item_variance: ItemVariance | None = None
+) -> list[Estimate]:
     """Differences again without Tatoeba and without collapsed trials, where that leaves out anything.
 
     Returns:
@@ -200,7 +202,7 @@ def robustness(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
         variants |= {"without_degenerate": (sound, FI_ACCURACY), "without_both": (sound, WITHOUT_TATOEBA)}
     found = []
     for variant, (kept, outcome) in variants.items():
-        for estimate in cell_differences(kept, outcome, sampling):
+        for estimate in cell_differences(kept, outcome, sampling, item_variance):
             pair = estimate.name.split("/", 2)[2]
             found.append(dataclasses.replace(estimate, name=f"robustness/{variant}/{pair}"))
     return found

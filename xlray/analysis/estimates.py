@@ -46,6 +46,6 @@ def all_estimates(
         estimates += correct_over_targets(found, target_names(here))
         estimates += contributions(here, FI_ACCURACY, sampling).estimates
         if rung == rungs[-1]:
-            estimates += robustness(here, sampling)
+            estimates += robustness(here, sampling, items)
             estimates += selection_gaps(here, sampling) + selection_correlations(here, sampling)
     return (*estimates, *rank_correlations(points, FI_ACCURACY, sampling))

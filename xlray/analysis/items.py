@@ -105,7 +105,7 @@ def items_variance(parts: Sequence[tuple[float, CellItems]]) -> Array:
     """[...] variance of a signed sum of cell means of one target through its items."""
     gains = sum((coefficient * cell.means for coefficient, cell in parts), np.zeros(parts[0][1].means.shape))
     noise = sum((coefficient**2 * cell.noise for coefficient, cell in parts), np.zeros(gains.shape[:-1]))
-    return np.maximum(gains.var(axis=-1, ddof=1) - noise, 0.0) / gains.shape[-1]
+    return np.asarray(np.maximum(gains.var(axis=-1, ddof=1) - noise, 0.0) / gains.shape[-1], dtype=np.float64)
 
 
 def item_variances(results: Results, points: Sequence[Point]) -> dict[int, ItemVariance]:

@@ -68,7 +68,7 @@ MOVED = [
     Case("w2s3 to w2s0", 2, 0, 250, resumes="w2s3"),
 ]
 ROUNDED = [
-    Case("bf16 w1s1", 1, 1, 500, "bf16", saves=True),
+    Case("bf16 w1s1", 1, 1, 200, "bf16", saves=True),
     Case("bf16 w1s2", 1, 2, 200, "bf16"),
     Case("bf16 w1s3", 1, 3, 300, "bf16"),
     Case("bf16 w2s1", 2, 1, 300, "bf16"),
@@ -344,7 +344,8 @@ from xlray.config import Execution
 
 assert not any(map(shutil.which, ("cc", "c++", "gcc", "g++", "clang", "ninja")))
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
-for stage, offload, precision in ((0, False, "fp32"), (1, True, "fp32"), (2, False, "bf16"), (3, True, "bf16")):
+ways = ((0, False, "fp32"), (1, True, "fp32"), (1, False, "bf16"), (2, False, "bf16"), (3, True, "bf16"))
+for stage, offload, precision in ways:
     print(one_step(Execution(zero_stage=stage, offload=offload), precision))
 """
 
@@ -376,8 +377,8 @@ def test_training_on_a_cpu_needs_no_compiler(tmp_path):
         env={**known, **paths, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"},
     )
     assert done.returncode == 0, done.stderr
-    losses = [float(line) for line in done.stdout.splitlines()]
-    assert len(losses) == 4 and all(map(math.isfinite, losses))
+    losses = [float(line) for line in done.stdout.splitlines()]  # and nothing else is printed
+    assert len(losses) == 5 and all(map(math.isfinite, losses))
     assert not (tmp_path / "extensions").exists(), "something was compiled"
 
 

@@ -6,7 +6,9 @@ the fp32 master weights and AdamW's two moments by parameter name, gathered on r
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +61,8 @@ def deepspeed_config(execution: Execution, optimization: Optimization) -> dict[s
         "steps_per_print": 10**9,
     }
     if optimization.precision == "bf16":
-        config["bf16"] = {"enabled": True}
+        # Otherwise ZeRO 1 in DeepSpeed 0.19.8 counts the gradients of all micro-batches but the last twice.
+        config["bf16"] = {"enabled": True, "immediate_grad_update": True}
         config["data_types"] = {"grad_accum_dtype": "fp32"}
         config["communication_data_type"] = "fp32"
     return config
@@ -104,9 +107,9 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
         eps=EPSILON,
         fused=not execution.offload,
     )
-    engine, *_ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=deepspeed_config(execution, optimization), dist_init_required=False
-    )
+    config = deepspeed_config(execution, optimization)
+    with contextlib.redirect_stdout(io.StringIO()):  # ZeRO 1 in bf16 prints its memory, and stdout may be a document
+        engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config, dist_init_required=False)
     if int(execution.zero_stage) == 3 and model.lm_head is not None:
         deepspeed.zero.register_external_parameter(model, model.encoder.embeddings.word_embeddings.weight)
     if masters:

@@ -109,10 +109,12 @@ def test_one_worker_goes_on_from_their_state_and_evaluates(trained):
     assert all(math.isfinite(r["value"]) for r in rows)
 
 
-def test_each_worker_needed_what_was_predicted_or_less(trained):
+def test_each_worker_needed_about_what_was_predicted(trained):
     store, trunk, cooldown, _ = trained
+    shape = memory.shape_of(LARGE, False)
     for spec, execution in ((trunk, TWO), (cooldown, ONE)):
-        need = memory.predict(memory.shape_of(LARGE, False), "bf16", execution, 64)
+        need = memory.predict(shape, "bf16", execution, 64).device
+        read = 12 * shape.num_parameters if spec.continues else 0  # the pages of the state that it goes on from
         peak = store.done(spec)["record"]["peak_memory_bytes"]
-        print(f"{spec.kind}: {peak / memory.GIB:.2f} GiB measured, {need.device / memory.GIB:.2f} predicted")
-        assert 0.5 * need.device < peak < 1.5 * need.device
+        print(f"{spec.kind}: {peak / memory.GIB:.2f} GiB, of {(need + read) / memory.GIB:.2f} predicted")
+        assert 0.6 * need < peak < 1.3 * (need + read)

@@ -217,6 +217,25 @@ def test_an_interrupt_saves_the_open_phase_at_once_and_the_next_run_goes_on(undi
     assert all(r["num_executed_steps"] == r["num_steps"] for r in rows if r["status"] == "computed")
 
 
+def test_a_trial_that_diverged_is_counted_as_degenerate_in_status_and_report(undisturbed: Path, tmp_path: Path) -> None:
+    for folder in ("data", "phases"):  # the control is stored and stays what it was
+        shutil.copytree(undisturbed / "runs" / folder, tmp_path / "runs" / folder)
+    code, output = finish(start(tmp_path, "--set", "intermediate.learning_rate=1e30", tasks=TASKS[:1]))
+    assert code == 0, output
+    degenerate = {t["num_tasks"]: t["degenerate"] for t in table(tmp_path, "trials").to_pylist()}
+    assert degenerate == {0: False, 1: True}
+    status, report = (document(command, tmp_path) for command in ("status", "report"))
+    reasons = {t["num_tasks"]: t["degenerate"] for t in status["trials"]}
+    assert reasons[0] == "" and "trunk: the loss is not finite at step" in reasons[1]
+    assert any("1 degenerate" in text or "1 collapsed (degenerate)" in text for text in report["warnings"])
+
+
+def document(command: str, folder: Path) -> dict[str, Any]:
+    """What a command prints of the small sweep with `--json`."""
+    arguments = [sys.executable, "-m", "xlray", command, "small", "--storage", str(folder / "runs"), "--json"]
+    return dict(json.loads(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout))
+
+
 # Read by every Python process that starts with this file's folder on its path; wraps the training step once it is imported.
 OUT_OF_MEMORY_ONCE = """
 import importlib.abc, importlib.util, itertools, os, sys

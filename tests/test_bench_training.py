@@ -70,6 +70,7 @@ def test_the_environment_of_these_tests_hides_the_packages(bare):
     assert bare("-c", names % ["torch", "deepspeed"]) == "['torch', 'deepspeed']\n"
 
 
+@pytest.mark.slow
 def test_training_is_measured_without_ray_datasets_and_pyarrow(trained):
     assert [row["name"] for row in trained["rows"]] == ["xlray", *SIDES]
     assert trained["ratios"].keys() == {f"xlray/{side}" for side in SIDES}
@@ -79,6 +80,7 @@ def test_training_is_measured_without_ray_datasets_and_pyarrow(trained):
         assert row["step_seconds"] > 0 and row["peak_memory_bytes"] > 50e6 and row["ceiling_ratio"] > 0
 
 
+@pytest.mark.slow
 def test_only_padded_sides_pad(trained):
     padding = {row["name"]: row["padding_ratio"] for row in trained["rows"]}
     assert padding.pop("xlray") == 0

@@ -77,6 +77,7 @@ def test_a_dashboard_that_does_not_answer_is_asked_again(groups, monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_group_of_a_controller_that_was_killed_before_its_workers_started_is_found_and_freed():
     import ray
     from ray.util.placement_group import placement_group

@@ -217,6 +217,7 @@ def test_an_interrupt_saves_the_open_phase_at_once_and_the_next_run_goes_on(undi
     assert all(r["num_executed_steps"] == r["num_steps"] for r in rows if r["status"] == "computed")
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverged_is_counted_as_degenerate_in_status_and_report(undisturbed: Path, tmp_path: Path) -> None:
     for folder in ("data", "phases"):  # the control is stored and stays what it was
         shutil.copytree(undisturbed / "runs" / folder, tmp_path / "runs" / folder)
@@ -273,6 +274,7 @@ sys.meta_path.insert(0, Planter())
 """
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_one_of_two_workers_costs_half_the_budget_and_no_phase(
     undisturbed: Path, tmp_path: Path
 ) -> None:

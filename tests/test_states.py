@@ -1,6 +1,7 @@
 """States on disk: readable by safetensors, whole or not at all, written while the caller goes on."""
 
 import json
+import os
 import threading
 
 import pytest
@@ -125,7 +126,7 @@ def test_an_error_of_the_disk_reaches_the_caller_and_the_state_before_stays(tmp_
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(states.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     writer.save(tmp_path / "state-8.safetensors", LAYOUT, iter(TENSORS.items()))
     with pytest.raises(OSError, match="No space left"):
         writer.wait()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import threading
 import zlib
 from collections.abc import Iterable, Mapping
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlray.files import fsync
+from xlray.files import atomic_file
 from xlray.memory import free_host_bytes
 
 # Type and shape of each tensor, in the order of the file.
@@ -35,30 +33,21 @@ def write_state(path: Path, layout: StateLayout, entries: Iterable[tuple[str, Te
     Args:
         entries: CPU tensors in the order of the layout.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     header = _header(layout)
     expected = iter(layout.items())
-    try:
-        with temporary.open("xb") as file:
-            file.write(len(header).to_bytes(8, "little") + header)
-            checksum = 0
-            for name, tensor in entries:
-                if next(expected) != (name, (tensor.dtype, tuple(tensor.shape))):
-                    raise ValueError(f"{path.name}: {name} is not what stands next in the layout")
-                data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-                checksum = zlib.crc32(data, checksum)
-                file.write(data)
-            if next(expected, None) is not None:
-                raise ValueError(f"{path.name}: tensors of the layout are missing")
-            file.seek(8 + header.index(_UNKNOWN.encode()))
-            file.write(f"{checksum:08x}".encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    fsync(path.parent)
+    with atomic_file(path) as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        checksum = 0
+        for name, tensor in entries:
+            if next(expected) != (name, (tensor.dtype, tuple(tensor.shape))):
+                raise ValueError(f"{path.name}: {name} is not what stands next in the layout")
+            data = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+            checksum = zlib.crc32(data, checksum)
+            file.write(data)
+        if next(expected, None) is not None:
+            raise ValueError(f"{path.name}: tensors of the layout are missing")
+        file.seek(8 + header.index(_UNKNOWN.encode()))
+        file.write(f"{checksum:08x}".encode())
     for older in path.parent.glob("state-*.safetensors"):
         if older != path:
             older.unlink()

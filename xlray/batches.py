@@ -217,47 +217,42 @@ def collate(examples: Sequence[Examples], rows: Sequence[Row], plan: Layout, mas
     Args:
         masked: whether to mask tokens of masked-LM rows; an evaluation of other tasks does not.
     """
-    pieces = [
-        _Piece(i, s, length)
-        for i, row in enumerate(rows)
-        for s, length in enumerate(examples[row.task].sequence_lengths(row.row))
-    ]
-    order = sorted(range(len(pieces)), key=lambda j: (-pieces[j].length, j))
-    lengths = np.array([pieces[j].length for j in order] or [1], dtype=np.int64)
+    data = [examples[row.task] for row in rows]
+    parts = [d.sequence_lengths(row.row) for d, row in zip(data, rows, strict=True)]
+    # Of each sequence, in the order of the rows: its tokens, its row, and its number within the row.
+    sizes = np.array([n for part in parts for n in part], dtype=np.int64)
+    owners = np.repeat(np.arange(len(rows)), [len(part) for part in parts])
+    numbers = np.array([k for part in parts for k in range(len(part))], dtype=np.int64)
+    order = np.argsort(-sizes, kind="stable")
+    lengths = sizes[order] if len(rows) else np.ones(1, dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = np.zeros(offsets[-1], dtype=np.int64)
-    positions = np.concatenate([np.arange(n) for n in lengths]) + FIRST_POSITION
-    keys = np.zeros(offsets[-1], dtype=np.uint64)
-    place = [np.zeros(0, dtype=np.int64)] * len(rows)  # of each row: where its tokens lie in the pack
-    starts = {order[k]: int(offsets[k]) for k in range(len(order))}
-    j = 0
-    for i, row in enumerate(rows):
-        tokens = examples[row.task].tokens_of(row.row)
-        spans = []
-        for length in examples[row.task].sequence_lengths(row.row):
-            spans.append(np.arange(starts[j], starts[j] + length))
-            j += 1
-        place[i] = np.concatenate(spans)
-        ids[place[i]] = tokens
-        keys[place[i]] = mix(row.key, np.arange(len(tokens)))
+    starts = np.empty_like(sizes)
+    starts[order] = offsets[: len(sizes)]
+    totals = np.bincount(owners, weights=sizes, minlength=len(rows)).astype(np.int64)
+    where = _ranges(starts, sizes)  # of each token of the rows: where it lies in the pack
+    ids, keys = np.zeros(offsets[-1], dtype=np.int64), np.zeros(offsets[-1], dtype=np.uint64)
+    if len(rows):
+        row_keys = np.repeat(np.array([row.key for row in rows], dtype=np.uint64), totals)
+        keys[where] = mix(row_keys, _ranges(np.zeros_like(totals), totals))
+        ids[where] = np.concatenate([d.tokens_of(row.row) for d, row in zip(data, rows, strict=True)])
+    place = np.split(where, np.cumsum(totals)[:-1])
     hidden = _mask(examples, rows, place, ids, plan) if masked else None
-    where = np.array([(rows[pieces[j].index].row, pieces[j].sequence) for j in order], dtype=np.int64).reshape(-1, 2)
+    row_numbers = np.array([row.row for row in rows], dtype=np.int64)
     return Batch(
         torch.from_numpy(ids)[None],
-        torch.from_numpy(positions)[None],
+        torch.from_numpy(_ranges(np.full_like(lengths, FIRST_POSITION), lengths))[None],
         torch.from_numpy(keys.view(np.int64)),
         PackedSequences(_runs(lengths), torch.from_numpy(offsets.astype(np.int32)), int(lengths.max())),
         _groups(examples, rows, place, plan),
         hidden,
-        where,
+        np.stack([row_numbers[owners[order]], numbers[order]], axis=1),
     )
 
 
-@dataclass(frozen=True)
-class _Piece:
-    index: int
-    sequence: int
-    length: int
+def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:
+    """`arange(start, start + length)` for each pair, one after the other."""
+    ends = np.cumsum(lengths)
+    return np.repeat(starts - ends + lengths, lengths) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def _runs(lengths: IntArray) -> tuple[tuple[int, int, int], ...]:
@@ -331,25 +326,24 @@ def _mask(
     tasks = [i for i, e in enumerate(examples) if e.kind == "mlm"]
     if not tasks:
         return None
-    reads, labels, weights = [np.zeros(1, dtype=np.int64)], [np.zeros(1, dtype=np.int64)], [np.zeros(1)]
-    for i, row in enumerate(rows):
-        data = examples[row.task]
-        if data.kind != "mlm":
-            continue
-        eligible = data.reads_of(row.row)
-        ranks = mix(row.key, 1, eligible)
-        chosen = np.sort(eligible[np.argsort(ranks, kind="stable")[: data.units[row.row]]])
-        where = place[i][chosen]
-        reads.append(where)
-        labels.append(ids[where].copy())
-        weights.append(np.full(len(where), row.weight))
-        fate = mix(row.key, 2, chosen) % np.uint64(10)
-        other = (mix(row.key, 3, chosen) % np.uint64(plan.vocab_size)).astype(np.int64)
-        ids[where] = np.where(fate < 8, plan.mask_id, np.where(fate == 8, other, ids[where]))
+    texts = [i for i, row in enumerate(rows) if examples[row.task].kind == "mlm"]
     # The first entry, of weight zero, keeps the head in use on a rank without text.
+    reads, labels, weights = (np.zeros(1, dtype=kind) for kind in (np.int64, np.int64, np.float32))
+    if texts:
+        parts = [examples[rows[i].task].reads_of(rows[i].row) for i in texts]
+        counts = np.array([len(part) for part in parts])
+        units = np.array([examples[rows[i].task].units[rows[i].row] for i in texts])
+        owners, positions = np.repeat(np.arange(len(texts)), counts), np.concatenate(parts)
+        keys = np.array([rows[i].key for i in texts], dtype=np.uint64)[owners]
+        by_rank = np.lexsort((mix(keys, 1, positions), owners))  # within each row
+        chosen = np.sort(by_rank[_ranges(np.zeros_like(counts), counts) < units[owners]])
+        where = np.concatenate([place[i][part] for i, part in zip(texts, parts, strict=True)])[chosen]
+        owners, positions, keys = owners[chosen], positions[chosen], keys[chosen]
+        reads, labels = np.append(reads, where), np.append(labels, ids[where])
+        weights = np.append(weights, np.array([rows[i].weight for i in texts], dtype=np.float32)[owners])
+        fate = mix(keys, 2, positions) % np.uint64(10)
+        other = (mix(keys, 3, positions) % np.uint64(plan.vocab_size)).astype(np.int64)
+        ids[where] = np.where(fate < 8, plan.mask_id, np.where(fate == 8, other, ids[where]))
     return Masked(
-        torch.tensor([tasks[0]]),
-        torch.from_numpy(np.concatenate(reads)),
-        torch.from_numpy(np.concatenate(labels)),
-        torch.from_numpy(np.concatenate(weights).astype(np.float32)),
+        torch.tensor([tasks[0]]), torch.from_numpy(reads), torch.from_numpy(labels), torch.from_numpy(weights)
     )

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
 KILLS_PER_SEED = 6
 SEEDS = range(6)
 INTERVAL = 5  # checkpoint_every_steps of the sweep
-TARGETS = {"controller": "ray::TrainController", "trial": "ray::ImplicitFunc", "worker": "RayTrainWorker"}
+TARGETS = {"trial": "ray::ImplicitFunc", "worker": "RayTrainWorker"}  # Train's controller is in the trial's actor
 OFTEN = ("--set", "execution.max_failures=1000")
 
 
@@ -46,14 +46,20 @@ def find(process: subprocess.Popen[str], kind: str) -> list[int]:
     return found
 
 
-def kill_one(process: subprocess.Popen[str], source: random.Random, kinds: tuple[str, ...]) -> str | None:
-    """SIGKILL a process of a random kind at a random moment; None if the run ended before."""
-    kind, delay = source.choice(kinds), source.uniform(0.0, 6.0)
+def is_training(folder: Path) -> bool:
+    """Whether a phase has saved a state and is not done: steps after it are lost by a kill."""
+    return any((folder / "runs" / "phases").glob("*/attempt/state-*.safetensors"))
+
+
+def kill_one(process: subprocess.Popen[str], source: random.Random, kinds: tuple[str, ...], folder: Path) -> str | None:
+    """SIGKILL a process of a random kind at a random moment, every other time among steps; None if the run ended before."""
+    kind, among_steps = source.choice(kinds), source.random() < 0.5
+    delay = source.uniform(0.0, 1.0 if among_steps else 6.0)
     until = time.monotonic() + 300
     while time.monotonic() < until and process.poll() is None:
-        if find(process, "trial" if kind in ("driver", "head") else kind):  # past the start of Ray
+        if find(process, "trial" if kind in ("driver", "head") else kind) and (not among_steps or is_training(folder)):
             break
-        time.sleep(0.1)
+        time.sleep(0.05)
     time.sleep(delay)
     if process.poll() is not None:
         return None
@@ -77,7 +83,7 @@ def run_under_kills(
     for _ in range(most + 20):
         process = start(folder, *options, tasks=tasks)
         while len(kills) < most and process.poll() is None:
-            kind = kill_one(process, source, kinds)
+            kind = kill_one(process, source, kinds, folder)
             if kind:
                 kills.append(kind)
             if kind in ("driver", "head"):
@@ -119,7 +125,7 @@ def test_killed_anywhere_the_final_tables_are_those_of_an_undisturbed_run(
     seed: int, whole: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     folder = fresh(tmp_path, whole)
-    kinds = ("driver", "controller", "trial", "worker", "worker", "head")
+    kinds = ("driver", "trial", "trial", "worker", "worker", "head")
     kills = run_under_kills(folder, random.Random(seed), KILLS_PER_SEED, kinds, *OFTEN, tasks=TASKS[:1])
     note(record_property, folder, kills)
     assert scores(folder) == scores(whole)
@@ -151,7 +157,7 @@ def test_under_promotion_replaying_the_journal_reproduces_every_decision(
     seed: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     options = ("--set", "stopping.promote=true", "--set", "stopping.reduction_factor=2.0", *OFTEN)
-    kinds = ("driver", "controller", "worker")
+    kinds = ("driver", "trial", "worker")
     kills = run_under_kills(tmp_path, random.Random(100 + seed), KILLS_PER_SEED, kinds, *options)
     note(record_property, tmp_path, kills)
     entries = journal(tmp_path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,31 @@ def test_large_splits_are_tokenised_in_parallel_to_the_same_files(
         for name in ("examples.arrow", "references.json"):
             assert (folder / name).read_bytes() == (twin / name).read_bytes(), spec.task
     assert Store(parallel).root == parallel
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"intermediate_size": 24}, r"weights must fit config\.json.*of another shape"),
+        ({"vocab_size": 3}, r"weights must fit config\.json.*word_embeddings"),
+    ],
+)
+def test_a_folder_whose_files_do_not_fit_one_another_is_refused_when_the_sweep_is_planned(
+    change: dict[str, int], message: str, encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(encoder, broken)
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(InputError, match=message):
+        plan_sweep(sweep(broken), data, tmp_path / "runs")
+
+
+def test_a_tokenizer_with_more_pieces_than_embeddings_is_refused_when_the_sweep_is_planned(
+    encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(encoder, broken)
+    helpers.word_tokenizer(broken / "tokenizer.json", [*WORDS, *(f"more{n}" for n in range(600))], 700)
+    with pytest.raises(InputError, match=r"tokenizer pieces <= embedding rows"):
+        plan_sweep(sweep(broken), data, tmp_path / "runs")

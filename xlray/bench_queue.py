@@ -25,7 +25,7 @@ from xlray.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.session import ray_session
 from xlray.sources import Sources
 from xlray.store import Store
-from xlray.trial import fit, worker_resources
+from xlray.trial import ReportToTune, fit, worker_resources
 
 RUNG = 64
 
@@ -38,10 +38,8 @@ def no_op(config: dict[str, Any]) -> None:
 
 def no_op_trial(config: dict[str, Any]) -> None:
     """What Ray Tune runs instead of `xlray.trial.run_trial`: the same, with a worker that does nothing."""
-    from ray.tune.integration.ray_train import TuneReportCallback
-
     path = Path(config["jobs"]) / f"{config['trial_id']}.json"
-    fit(path, Execution(**json.loads(path.read_text())), config["run"], config["stop"], [TuneReportCallback()], no_op)
+    fit(path, Execution(**json.loads(path.read_text())), config["run"], config["stop"], [ReportToTune()], no_op)
 
 
 def both_sides(num_trials: int, concurrency: int) -> dict[str, float]:

@@ -79,7 +79,7 @@ class Leftovers:
     """Frees what runs that were killed left behind.
 
     Attributes:
-        watching: whether a run was killed. From then on groups are looked for now and then: one that waits for devices
+        watching: whether a run has ended. From then on groups are looked for now and then: one that waits for devices
             gets them when nobody expects it any more.
         idle: placement groups without actors, and since when they are known to be.
     """
@@ -143,8 +143,10 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self._ended(trial, text.strip()[-8000:])
 
     def _ended(self, trial: Any, error: str | None) -> None:
-        if error is not None:
-            self.leftovers.watching = True
+        group = (trial.last_result or {}).get("placement_group")
+        if group is not None:  # at once: a run that Tune stops frees nothing
+            free_group(group)
+        self.leftovers.watching = True
         self.to_withdraw.append((time.monotonic() + WITHDRAW_AFTER_S, trial.config["run"]))
         self.driver.on_end(trial.config["trial_id"], error)
 

@@ -19,7 +19,7 @@ from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
-RUN_BYTES = 600_000_000  # what one run costs on the head: Tune's actor, Train's controller and its cleaner
+RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
 
 
 @contextlib.contextmanager
@@ -42,8 +42,7 @@ def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
     else:
         # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
         os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
-        # Every process of this instance must name it: with a second Ray on the machine, the actor that frees a stopped
-        # trial's devices would otherwise ask that one, die, and leave them taken for ever.
+        # Named for the questions about actors and groups, which a second Ray on the machine would otherwise be asked.
         port = _free_port()
         os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
         # A trial that waits for another's CPUs has started all but its workers by then.
@@ -142,8 +141,7 @@ def withdraw_request(run: str) -> None:
 def idle_groups() -> frozenset[str]:
     """Placement groups of this driver's trials that hold devices although no actor lives in them.
 
-    A Train controller that is killed while its workers start leaves such a group behind, for ever: the actor that would
-    free it hears of the group only once they have started.
+    A trial's actor that is killed leaves such a group behind until the driver ends.
 
     Raises:
         RayStateApiException: the dashboard does not answer.

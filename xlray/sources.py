@@ -285,16 +285,12 @@ def bring_encoder(root: Path, spec: EncoderSpec, folder: Path) -> Path:
 
     Returns:
         The folder in the storage; it appears by one rename.
-
-    Raises:
-        InputError: the weights are not those of the configuration.
     """
     there = stored_encoder(root, spec)
     if find(root, there):
         bring(root, there)
         return there
     if not there.is_dir():
-        check_weights(folder)
         with atomic_folder(there) as staging:
             for name in encoder_files(folder):
                 shutil.copyfile(folder / name, staging / name)
@@ -313,8 +309,7 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
     """
     local = Path(encoder.path).expanduser().absolute()  # workers run in another folder
     if local.is_dir():
-        encoder_files(local)
-        return local
+        return _fitting(local)
     hub_id = encoder.path.count("/") == 1 and not encoder.path.startswith((".", "/", "~"))
     if not hub_id:
         raise InputError(f"encoder {encoder.path!r} must be a folder or a Hub id, but there is no such folder.")
@@ -333,7 +328,14 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
         raise InputError(
             f"encoder {encoder.path}@{encoder.revision} must be in the Hub's cache or reachable, but: {reason}"
         ) from error
+    return _fitting(folder)
+
+
+def _fitting(folder: Path) -> Path:
+    """The folder, once weights and tokenizer are known to be there and to fit its configuration."""
     encoder_files(folder)
+    check_weights(folder)
+    encoder_vocabulary(folder)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 import threading
@@ -11,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import ray.train
+import ray.tune
+import ray.util
 from ray.experimental.internal_kv import _internal_kv_exists
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.controller import TrainController
 
 from xlray.config import Execution
 from xlray.failures import MAX_RETRIES
 from xlray.jobs import read_job
 from xlray.storage import address, arrive
 
-# Read by Ray Train where `fit` is called and passed on to its controller and workers. The health check bounds how soon a
+# Read by Ray Train where `fit` is called and passed on to its workers. The health check bounds how soon a
 # trial starts, reports and ends (2 s by default: 8 s per trial); the print patch would show every line twice.
 TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -47,7 +52,7 @@ LOOK_EVERY_S = 1.0
 def worker(config: dict[str, Any]) -> None:
     """What each Ray Train worker runs: the phases of a job, with a report for each finished rung.
 
-    Transformers and DeepSpeed are imported here and not above: the trial's actor and Train's controller need neither.
+    Transformers and DeepSpeed are imported here and not above: the trial's actor needs neither.
 
     Args:
         config: `job`, the address of the job's document, and `stop`, the key under which the driver asks to stop.
@@ -56,7 +61,8 @@ def worker(config: dict[str, Any]) -> None:
 
     job = read_job(arrive(config["job"]))
     asked = watch(config["stop"]) if ray.train.get_context().get_world_rank() == 0 else lambda: False
-    run_phases(job, lambda metrics: ray.train.report({**metrics, "trial_name": job.name}), asked)
+    place = {"trial_name": job.name, "placement_group": ray.util.get_current_placement_group().id.hex()}
+    run_phases(job, lambda metrics: ray.train.report({**metrics, **place}), asked)
 
 
 def watch(key: str) -> Callable[[], bool]:
@@ -81,10 +87,31 @@ def worker_resources(execution: Execution) -> dict[str, float]:
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """A TorchTrainer without the actor that hands out Ray Data sets: one process less to start for each trial."""
+    """A TorchTrainer that starts no process but its workers: each of Ray's costs seconds, for every trial anew.
+
+    The controller runs in this process, which is there for the run alone. Nothing hands out Ray Data sets, and the
+    driver frees the placement group of a run that was killed.
+    """
 
     def _create_default_callbacks(self) -> list[Any]:
-        return [one for one in super()._create_default_callbacks() if not isinstance(one, DatasetsCallback)]
+        unwanted = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [one for one in super()._create_default_callbacks() if not isinstance(one, unwanted)]
+
+    def _initialize_and_run_controller(self, **parts: Any) -> Any:
+        controller = TrainController(**parts)
+        asyncio.run(controller.run())
+        return controller.get_result()
+
+
+class ReportToTune(ray.train.UserCallback):  # type: ignore[misc]
+    """Forwards the reports of rank 0 to Tune's session in this process; waits until Tune has them.
+
+    Ray's own callback for this starts an actor, since it expects the controller in another process.
+    """
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Ray Train's hook: called when all workers have reported."""
+        ray.tune.report(metrics[0])
 
 
 def fit(
@@ -106,7 +133,7 @@ def fit(
 
     Raises:
         ray.train.TrainingFailedError: a worker failed. What follows is the driver's decision; only a node that was
-            drained in time is replaced here, since the run goes on without a restart of its controller.
+            drained in time is replaced here, since the run then goes on.
     """
     os.environ.update(TRAIN_ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
@@ -138,7 +165,5 @@ def run_trial(config: dict[str, Any]) -> None:
     Args:
         config: `trial_id`, `run`, `stop`, and `jobs`, the address of the folder of the sweep's job documents.
     """
-    from ray.tune.integration.ray_train import TuneReportCallback
-
     path = arrive(f"{config['jobs']}/{config['trial_id']}.json")
-    fit(path, read_job(path).execution, config["run"], config["stop"], [TuneReportCallback()])
+    fit(path, read_job(path).execution, config["run"], config["stop"], [ReportToTune()])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import ray.tune
 import ray.util
+from ray.exceptions import GetTimeoutError
 from ray.experimental.internal_kv import _internal_kv_exists
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train._internal.utils import get_address_and_port
+from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config import Execution
 from xlray.failures import MAX_RETRIES
@@ -47,12 +51,13 @@ WORKER_ENVIRONMENT = {
 
 KV_NAMESPACE = b"xlray"
 LOOK_EVERY_S = 1.0
+LEAVE_WITHIN_S = 30.0  # as Ray's own backend waits for the process group's end
 
 
 def worker(config: dict[str, Any]) -> None:
     """What each Ray Train worker runs: the phases of a job, with a report for each finished rung.
 
-    Transformers and DeepSpeed are imported here and not above: the trial's actor needs neither.
+    Torch and what builds on it are imported here and not above: the trial's actor needs none of it.
 
     Args:
         config: `job`, the address of the job's document, and `stop`, the key under which the driver asks to stop.
@@ -86,8 +91,69 @@ def worker_resources(execution: Execution) -> dict[str, float]:
     return resources
 
 
-class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """A TorchTrainer that starts no process but its workers: each of Ray's costs seconds, for every trial anew.
+class ProcessGroup(BackendConfig):  # type: ignore[misc]
+    """Ray's `TorchConfig`, for a controller without torch: its import would delay the start of each trial by seconds.
+
+    Args:
+        backend: "nccl" or "gloo".
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """What sets the workers up."""
+        return _ProcessGroupBackend
+
+    @property
+    def train_func_context(self) -> Any:
+        """What the worker's loop runs in."""
+        return _on_own_device
+
+
+class _ProcessGroupBackend(Backend):  # type: ignore[misc]
+    share_cuda_visible_devices = True
+
+    def on_start(self, worker_group: Any, backend_config: ProcessGroup) -> None:
+        host, port = worker_group.execute_single(0, get_address_and_port)
+        place = {"MASTER_ADDR": host, "MASTER_PORT": str(port)}
+        size = len(worker_group)
+        joining = (
+            worker_group.execute_single_async(rank, _join, place, backend_config.backend, rank, size)
+            for rank in range(size)
+        )
+        ray.get(list(joining))
+
+    def on_shutdown(self, worker_group: Any, backend_config: ProcessGroup) -> None:
+        with contextlib.suppress(GetTimeoutError):  # a peer that died left the others waiting; all are killed next
+            ray.get(worker_group.execute_async(_leave, len(worker_group) > 1), timeout=LEAVE_WITHIN_S)
+
+
+def _join(place: dict[str, str], backend: str, rank: int, size: int) -> None:
+    from ray.train.torch import config
+
+    os.environ.update(place)
+    config._set_torch_distributed_env_vars()
+    config._setup_torch_process_group(backend, rank, size, "env://")
+
+
+def _leave(destroy: bool) -> None:
+    from ray.train.torch import config
+
+    config._shutdown_torch(destroy_process_group=destroy)
+
+
+@contextlib.contextmanager
+def _on_own_device() -> Iterator[None]:
+    from ray.train.torch.config import TorchConfigContextManager
+
+    with TorchConfigContextManager():
+        yield
+
+
+class _Trainer(DataParallelTrainer):  # type: ignore[misc]
+    """Ray's TorchTrainer, but that it starts no process but its workers: each costs seconds, for every trial anew.
 
     The controller runs in this process, which is there for the run alone. Nothing hands out Ray Data sets, and the
     driver frees the placement group of a run that was killed.
@@ -140,7 +206,7 @@ def fit(
         trainer = _Trainer(
             loop,
             train_loop_config={"job": address(job), "stop": stop},
-            torch_config=TorchConfig(backend="nccl" if execution.gpus_per_worker else "gloo"),
+            backend_config=ProcessGroup("nccl" if execution.gpus_per_worker else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.num_workers,
                 use_gpu=execution.gpus_per_worker > 0,

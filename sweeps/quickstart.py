@@ -5,7 +5,7 @@ pre-trains itself, the four targets in English and Finnish, and subsets of 0 to 
 
     xlray run sweeps/quickstart.py
 
-Cost: five to eight minutes on two cores, pre-training included.
+Cost: five to six minutes on two cores, pre-training included.
 """
 
 from xlray import Execution, Sweep, mini, subsets

@@ -145,8 +145,8 @@ def test_two_seeds_or_two_subsets_carry_a_caution_and_three_do_not():
         gaps = analysis.cell_differences(grid(num_subsets, seeds), FI_ACCURACY, SAMPLING)
         return one(gaps, "difference/fi_accuracy/4-all - 0").caution
 
-    assert cautions(1, (0, 1)).startswith(
-        "two seeds are too few for an interval worth reading: it is 12.7 standard errors"
+    assert cautions(1, (0, 1)) == (
+        "two seeds are too few; an interval from two of a kind reaches 12.7 standard errors to each side, from 3 only 4.3"
     )
     assert cautions(2, (0, 1, 2)).startswith("two subsets are too few")
     assert cautions(2, (0, 1)).startswith("two seeds and two subsets are too few")

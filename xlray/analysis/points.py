@@ -275,8 +275,8 @@ def too_few(num_seeds: int, num_subsets: int, level: float) -> str:
         return ""
     two, enough = (float(stats.t.ppf((1 + level) / 2, size - 1)) for size in (2, MIN_SAMPLES))
     return (
-        f"two {' and two '.join(few)} are too few for an interval worth reading: it is {two:.1f} standard errors to each "
-        f"side where {MIN_SAMPLES} would take {enough:.1f}; at least {MIN_SAMPLES} are needed"
+        f"two {' and two '.join(few)} are too few; an interval from two of a kind reaches {two:.1f} standard errors to each "
+        f"side, from {MIN_SAMPLES} only {enough:.1f}"
     )
 
 

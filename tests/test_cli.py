@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import helpers
 import pytest
 from rich.console import Console
 
@@ -43,13 +44,8 @@ def refused(capfd, *arguments):
 
 @pytest.fixture
 def encoder(tmp_path):
-    folder = tmp_path / "encoder"
-    folder.mkdir()
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
-    (folder / "config.json").write_text(json.dumps({"vocab_size": 100, "max_position_embeddings": 130, **sizes}))
-    for name in ("model.safetensors", "tokenizer.json"):
-        (folder / name).write_text("{}")
-    return folder
+    architecture = dataclasses.replace(helpers.TINY, vocab_size=100, max_positions=130)
+    return helpers.encoder_folder(tmp_path / "encoder", ["dog", "ran"], architecture)[0]
 
 
 @pytest.fixture

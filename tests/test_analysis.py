@@ -146,7 +146,8 @@ def test_two_seeds_or_two_subsets_carry_a_caution_and_three_do_not():
         return one(gaps, "difference/fi_accuracy/4-all - 0").caution
 
     assert cautions(1, (0, 1)) == (
-        "two seeds are too few; an interval from two of a kind reaches 12.7 standard errors to each side, from 3 only 4.3"
+        "two seeds are too few; an interval from two of a kind reaches 12.7 standard errors to each side, from 3 only 4.3; "
+        "at least 3 are needed"
     )
     assert cautions(2, (0, 1, 2)).startswith("two subsets are too few")
     assert cautions(2, (0, 1)).startswith("two seeds and two subsets are too few")

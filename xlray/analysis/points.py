@@ -276,7 +276,7 @@ def too_few(num_seeds: int, num_subsets: int, level: float) -> str:
     two, enough = (float(stats.t.ppf((1 + level) / 2, size - 1)) for size in (2, MIN_SAMPLES))
     return (
         f"two {' and two '.join(few)} are too few; an interval from two of a kind reaches {two:.1f} standard errors to each "
-        f"side, from {MIN_SAMPLES} only {enough:.1f}"
+        f"side, from {MIN_SAMPLES} only {enough:.1f}; at least {MIN_SAMPLES} are needed"
     )
 
 

@@ -1,6 +1,7 @@
 """What a killed run leaves on the cluster is freed: placement groups that hold devices for nobody."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +55,18 @@ def test_a_group_whose_actors_start_late_is_left_alone(groups):
     assert not freed
     leftovers.look(51.0)
     assert freed == ["a"]
+
+
+@pytest.mark.parametrize("error", [None, "the trial's process died"])
+def test_the_group_of_a_trial_that_reported_is_freed_as_soon_as_it_ends(error, groups):
+    ended = []
+    driver = SimpleNamespace(journal=[], on_end=lambda name, error: ended.append((name, error)))
+    events = queue.Events(driver)
+    config = {"trial_id": "t", "run": "r"}
+    events._ended(SimpleNamespace(config=config, last_result={"placement_group": "g"}), error)
+    assert groups[1] == ["g"] and events.leftovers.watching
+    events._ended(SimpleNamespace(config=config, last_result=None), error)  # it had reported nothing
+    assert groups[1] == ["g"] and ended == [("t", error)] * 2
 
 
 def test_a_dashboard_that_does_not_answer_is_asked_again(groups, monkeypatch):

@@ -25,7 +25,7 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "trial preparation session tracking queue sweep bench_overhead bench_queue",
+    "ray": "search trial preparation session tracking queue sweep bench_overhead bench_queue",
     "datasets": "tasks online bench_data",
     "torch": "batches dropout dropout_kernel model engine states checkpoints evaluate tuning interrupt train rerun bench_workload bench_trainer bench_training bench_overhead",
     "deepspeed": "engine",

@@ -265,8 +265,18 @@ def test_joined_tasks_are_identified_by_their_parts() -> None:
     identities = {source_identity(task, "dev/en") for task in (plus, snli, mnli)}
     assert None not in identities and len(identities) == 3
     assert source_identity(TASKS["nli_tr"], "dev/tr") is None  # the branch of the conversion moves
-    unknown = replace(plus, source=Joined((snli, made("a", "dev/en"))))
-    assert source_identity(unknown, "dev/en") is None
+    unknown = replace(made("a", "dev/en"), source=Generated(("dev/en",), {"dev/en": []}.__getitem__))
+    assert source_identity(unknown, "dev/en") is None  # no code to look at
+    assert source_identity(replace(plus, source=Joined((snli, unknown))), "dev/en") is None
+
+
+def test_generated_tasks_are_identified_by_code_version_and_split() -> None:
+    task = made("a", "dev/en", "test/en")
+    newer = replace(task, source=replace(task.source, version=2))  # type: ignore[type-var]
+    made_ones = ((task, "dev/en"), (task, "test/en"), (newer, "dev/en"), (made("b", "dev/en"), "dev/en"))
+    names = {source_identity(one, split) for one, split in made_ones}
+    assert None not in names and len(names) == 4
+    assert source_identity(task, "dev/en") == source_identity(made("a", "dev/en", "test/en"), "dev/en")
 
 
 def test_joined_tasks_are_shown_by_their_parts() -> None:

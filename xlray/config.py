@@ -162,7 +162,7 @@ class Search:
         pool: names of the tasks to choose from.
         sizes: numbers of tasks that a subset may have.
         num_trials: proposals in all; seeds take turns.
-        method: "surrogate" (linear in membership, Thompson sampling) or "optuna" (TPE).
+        method: "surrogate" (linear in membership, Thompson sampling) or "optuna" (TPE, Ray Tune's `OptunaSearch`).
         seed: of the draws.
     """
 

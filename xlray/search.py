@@ -118,22 +118,27 @@ def propose_surrogate(
 def propose_optuna(
     search: Search, tried: Sequence[Tried], known: set[frozenset[str]], draw: int
 ) -> tuple[str, ...] | None:
-    """Optuna's TPE (Bergstra et al. 2011) over one yes or no for each task, told all that was tried.
+    """Ray Tune's searcher over Optuna's TPE (Bergstra et al. 2011): one yes or no for each task, told all that was tried.
 
-    A choice whose size is not asked for is taken to the nearest one that is, by tasks drawn at random.
+    A choice whose size is not asked for is taken to the nearest one that is, by tasks drawn at random. The searcher is
+    made anew from the journal for each proposal: Tune would keep what it knows in a file of its own.
     """
     import optuna
+    from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pool = sorted(search.pool)
-    kinds: dict[str, Any] = {name: optuna.distributions.CategoricalDistribution((False, True)) for name in pool}
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=draw % 2**32))
-    for tasks, value in tried:
-        params = {name: name in tasks for name in pool}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=value))
+    searcher = OptunaSearch(
+        {name: optuna.distributions.CategoricalDistribution((False, True)) for name in pool},
+        metric="score",
+        mode="max",
+        points_to_evaluate=[{name: name in tasks for name in pool} for tasks, _ in tried],
+        evaluated_rewards=[value for _, value in tried],
+        seed=draw % 2**32,
+    )
     random = np.random.Generator(np.random.PCG64(draw))
-    for _ in range(ATTEMPTS):
-        params = study.ask(kinds).params
+    for attempt in range(ATTEMPTS):
+        params = searcher.suggest(f"attempt-{attempt}") or {}
         inside = [name for name in pool if params[name]]
         outside = [name for name in pool if not params[name]]
         size = min(search.sizes, key=lambda k: (abs(k - len(inside)), k))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -96,10 +97,9 @@ def _source(task: Task, split: str, data_dir: Path | str | None) -> Files | Gene
 
 
 def source_identity(task: Task, split: str, data_dir: Path | str | None = None) -> str | None:
-    """What decides the records of a split: the files' contents or the Hub's commit, and the code that reads them.
+    """What decides the records of a split: the files' contents, the Hub's commit or the generator, and the code that reads.
 
-    None where that is not known beforehand: generated tasks, sets on the Hub that are not pinned to a commit, and what
-    is joined of such.
+    None where that is not known beforehand: sets on the Hub that are not pinned to a commit, and what is joined of such.
     """
     source = _source(task, split, data_dir)
     if isinstance(source, Files):
@@ -108,6 +108,9 @@ def source_identity(task: Task, split: str, data_dir: Path | str | None = None) 
         made_of.append(list(with_labels(task, data_dir).labels))
     elif isinstance(source, Hub) and source.revision is not None and source.revision != CONVERTED:
         made_of = [[source.id, source.revision], [source.config_of(split) or "", source.splits[split]]]
+    elif isinstance(source, Generated) and inspect.isfunction(source.generate):
+        code = _code_hash(Path(inspect.getfile(source.generate)).parent)
+        made_of = [[str(source.version), code], [*source.splits]]
     elif isinstance(source, Joined):
         parts = [(part.name, source_identity(part, split, data_dir)) for part in source.having(split)]
         made_of = [[name, identity] for name, identity in parts if identity is not None]
@@ -115,7 +118,9 @@ def source_identity(task: Task, split: str, data_dir: Path | str | None = None) 
             return None
     else:
         return None
-    return hashlib.sha256(json.dumps([task.name, split, made_of, _code_hash()]).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([task.name, split, made_of, _code_hash(Path(__file__).parent)]).encode()
+    ).hexdigest()
 
 
 def _file_hash(path: Path) -> str:
@@ -124,8 +129,8 @@ def _file_hash(path: Path) -> str:
 
 
 @functools.cache
-def _code_hash() -> str:
-    return "".join(_file_hash(path) for path in sorted(Path(__file__).parent.glob("*.py")))
+def _code_hash(folder: Path) -> str:
+    return "".join(_file_hash(path) for path in sorted(folder.glob("*.py")))
 
 
 def available(task: Task, split: str, data_dir: Path | str | None = None) -> bool:

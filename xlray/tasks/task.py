@@ -112,7 +112,7 @@ class Generated:
 
     Attributes:
         splits: the `"split/language"` keys that exist.
-        generate: `"split/language"` to records; a pure function.
+        generate: `"split/language"` to records; a pure function of the code in its folder and of what is pinned there.
         version: bumped when the generator changes what it makes.
     """
 

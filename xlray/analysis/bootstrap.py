@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlray.analysis.points import Array, Estimate, Point, Sampling, too_few
 
 
 @dataclass(frozen=True)
 class Resample:
-    """Crossed bootstrap weights of some points: `subsets * seeds` is how often each point is in each draw.
+    """Crossed bootstrap draws of some points: how often each subset or chain, and each seed, is in each draw.
+
+    A point is in a draw as often as both together, `clusters[:, cluster_of] * seeds[:, seed_of]`. That product is as large
+    as draws times points, so sums are made without it.
 
     Attributes:
-        subsets: [draws, points] multiplicity of the point's subset or chain.
-        seeds: [draws, points] multiplicity of the point's seed.
+        clusters: [draws, clusters] multiplicity.
+        seeds: [draws, seeds] multiplicity.
+        cluster_of: [points] column of the point's subset or chain.
+        seed_of: [points] column of the point's seed.
     """
 
-    subsets: Array
+    clusters: Array
     seeds: Array
+    cluster_of: NDArray[np.int64]
+    seed_of: NDArray[np.int64]
 
-    @property
-    def both(self) -> Array:
-        return self.subsets * self.seeds
+    def counts(self, some: slice = slice(None)) -> Array:
+        """[draws, points] how often each point is in some of the draws."""
+        return np.asarray(self.clusters[some][:, self.cluster_of] * self.seeds[some][:, self.seed_of])
+
+    def sums(self, values: Array, groups: NDArray[np.int64], fixed: Collection[int] = ()) -> Array:
+        """[draws, groups] sum of the points' values in each draw.
+
+        Args:
+            values: [points].
+            groups: [points] number of the point's group, 0 to the largest without a gap.
+            fixed: groups whose subsets are taken as they are, so that only seeds are drawn.
+        """
+        num_clusters = self.clusters.shape[1]
+        lines, line_of = np.unique(groups * num_clusters + self.cluster_of, return_inverse=True)
+        table = np.zeros((self.seeds.shape[1], len(lines)))
+        np.add.at(table, (self.seed_of, line_of), values)
+        found = self.seeds @ table
+        group_of, cluster_of = np.divmod(lines, num_clusters)
+        drawn = np.flatnonzero(~np.isin(group_of, list(fixed)))
+        found[:, drawn] *= self.clusters[:, cluster_of[drawn]]
+        starts = np.flatnonzero(np.diff(group_of, prepend=-1))
+        return np.asarray(np.add.reduceat(found, starts, axis=1), dtype=np.float64)
 
 
 def resample(points: Sequence[Point], sampling: Sampling, pooled: bool = False) -> Resample:
@@ -47,9 +74,9 @@ def resample(points: Sequence[Point], sampling: Sampling, pooled: bool = False) 
     seeds = sorted({point.seed for point in points})
     places = {seed: number for number, seed in enumerate(seeds)}
     seed_counts = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), sampling.num_draws)
-    by_cluster = counts[:, [columns[point.cluster] for point in points]]
-    by_seed = seed_counts[:, [places[point.seed] for point in points]]
-    return Resample(by_cluster, by_seed.astype(np.float64))
+    cluster_of = np.array([columns[point.cluster] for point in points], dtype=np.int64)
+    seed_of = np.array([places[point.seed] for point in points], dtype=np.int64)
+    return Resample(counts, seed_counts.astype(np.float64), cluster_of, seed_of)
 
 
 def _linked_clusters(points: Sequence[Point]) -> list[list[str]]:

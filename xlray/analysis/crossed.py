@@ -159,14 +159,16 @@ class Contrasts:
 
 
 def contrast(
-    parts: Sequence[tuple[float, Grid]], item_variance: float | Array = 0.0, seed_prior: SeedPrior | None = None
+    parts: Sequence[tuple[float | Array, Grid]],
+    item_variance: float | Array = 0.0,
+    seed_prior: SeedPrior | None = None,
 ) -> Contrasts | None:
     """The sum of coefficient x cell mean over the seeds that all cells have; None if there is no such seed.
 
     A cell with a single subset is taken as it is: the statement is about these tasks.
 
     Args:
-        parts: coefficient and cell.
+        parts: coefficient and cell; coefficients [...] give as many sums at once.
         item_variance: [...] variance of the sum through the sample of evaluated items, squared points.
         seed_prior: what all cells of the rung say of a seed in one cell; for differences, where only that part counts.
     """
@@ -175,14 +177,15 @@ def contrast(
         return None
     cells = [(coefficient, grid.only(common)) for coefficient, grid in parts]
     weighted = any(grid.weighted for _, grid in cells)
-    value: Array = np.zeros(cells[0][1].values.shape[:-2])
+    value: Array = np.zeros(np.broadcast_shapes(np.shape(parts[0][0]), cells[0][1].values.shape[:-2]))
     lines, holders = dict[Key, Array](), dict[Key, list[int]]()
     for number, (coefficient, grid) in enumerate(cells):
         mean, share = shares(grid)
         value = value + coefficient * mean
+        signed = np.asarray(coefficient)[..., None, None] * share
         for row, cluster in enumerate(grid.clusters):
             key = (cluster, -1 if len(grid.clusters) > 1 else number)
-            line = coefficient * share[..., row, :]
+            line = signed[..., row, :]
             lines[key] = lines[key] + line if key in lines else line
             holders.setdefault(key, []).append(number)
     error, freedom = None, np.zeros(value.shape)
@@ -261,7 +264,7 @@ def seed_prior(grids: Sequence[Grid], freedom: int) -> SeedPrior | None:
     return SeedPrior(np.maximum(square - np.mean(noise, axis=0), 0.0), freedom)
 
 
-def _shrink(parts: _Parts, floor: Part, scale: float, prior: SeedPrior) -> _Parts:
+def _shrink(parts: _Parts, floor: Part, scale: float | Array, prior: SeedPrior) -> _Parts:
     """The seeds' mean square joined by what the prior expects it to be (as Smyth 2004 moderates variances)."""
     own, freedom = parts.seeds
     expected = scale * prior.variance + sum((part for part, _ in parts.noise), floor[0])
@@ -269,7 +272,7 @@ def _shrink(parts: _Parts, floor: Part, scale: float, prior: SeedPrior) -> _Part
     return replace(parts, seeds=(joined, freedom + prior.freedom))
 
 
-def _noise_of_single(cells: Sequence[tuple[float, Grid]], num_seeds: int) -> Part:
+def _noise_of_single(cells: Sequence[tuple[float | Array, Grid]], num_seeds: int) -> Part:
     """Variance that the noise of trials gives the sum through cells with one subset, as that of the other cells is."""
     noise, freedom = trial_variance([grid for _, grid in cells])
     return sum(c**2 for c, grid in cells if len(grid.clusters) == 1) * noise / num_seeds, freedom

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from xlray.analysis.bootstrap import resample
-from xlray.analysis.crossed import contrast
+from xlray.analysis.crossed import Grid, contrast
 from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, too_few, values_of, weights_of
 
@@ -83,14 +83,16 @@ class Curve:
     missing: str = ""
 
 
-def basis(model: str, x: Array, parameter: float) -> Array:
-    """[places, columns] of a shape that is linear in all but one parameter; `x` in units of the axis."""
-    one = np.ones_like(x)
+def basis(model: str, x: Array, parameter: float | Array) -> Array:
+    """[..., places, columns] of a shape that is linear in all but one parameter; `x` in units of the axis."""
+    place = np.asarray(parameter, dtype=np.float64)[..., None]  # [..., 1]
     if model == "power law":
-        return np.stack([one, (1 + x) ** -parameter], axis=1)
-    if model == "log-linear":
-        return np.stack([one, np.log1p(x)], axis=1)
-    return np.stack([one, np.minimum(x, parameter), np.maximum(x - parameter, 0)], axis=1)
+        columns = [(1 + x) ** -place]
+    elif model == "log-linear":
+        columns = [np.log1p(x) + 0 * place]
+    else:
+        columns = [np.minimum(x, place), np.maximum(x - place, 0)]
+    return np.stack([np.ones_like(columns[0]), *columns], axis=-1)
 
 
 def parameters(model: str, x: Array) -> Array:
@@ -114,20 +116,19 @@ def fit(model: str, x: Array, y: Array) -> tuple[Array, Array]:
         ([draws, columns] coefficients, [draws] parameter) with the smallest squared error.
     """
     tried = parameters(model, x)
-    errors, found = [], []
-    for parameter in tried:
-        columns = basis(model, x, parameter)
-        coefficients = y @ np.linalg.pinv(columns).T
-        errors.append(((y - coefficients @ columns.T) ** 2).sum(axis=1))
-        found.append(coefficients)
+    columns = basis(model, x, tried)  # [tried, sizes, columns]
+    solve = np.linalg.pinv(columns)
+    # What a shape leaves of the means is linear in them, so the error is a squared length.
+    errors = np.stack([((y - y @ (c @ s).T) ** 2).sum(axis=1) for c, s in zip(columns, solve, strict=True)])
     best = np.argmin(errors, axis=0)
-    return np.array(found)[best, np.arange(len(y))], tried[best]
+    return np.einsum("dcs,ds->dc", solve[best], y), tried[best]
 
 
 def predict(model: str, x: Array, coefficients: Array, parameter: Array) -> Array:
     """[draws, places] of fitted curves."""
-    made = [coefficients[row] @ basis(model, x, value).T for row, value in enumerate(parameter)]
-    return np.array(made)
+    values, which = np.unique(parameter, return_inverse=True)
+    columns = basis(model, x, values)
+    return np.asarray(np.einsum("dpc,dc->dp", columns[which], coefficients), dtype=np.float64)
 
 
 def held_out_error(model: str, x: Array, y: Array) -> float:
@@ -192,8 +193,8 @@ def _curve(empty: Curve, points: Sequence[Point], sizes: dict[str, float], unit:
     at = np.unique(np.concatenate([np.linspace(places[0], BEYOND * places[-1], NUM_GRID), places]))
     draws = predict(model, at / unit, *fit(model, x, drawn))
     weights = _linear_weights(model, x, at / unit, float(parameter[0]))
-    parts = [[(float(w), grids[cell]) for w, cell in zip(row, cells, strict=True)] for row in weights]
-    half = np.array([_half_width(row, column, sampling.level) for row, column in zip(parts, draws.T, strict=True)])
+    ordered = [grids[cell] for cell in cells]
+    half = _half_widths(weights, ordered, draws, sampling.level)
     centre = predict(model, at / unit, coefficients, parameter)[0]
     knees = unit * fit("knee", x, drawn)[1]
     return dataclasses.replace(
@@ -206,8 +207,8 @@ def _curve(empty: Curve, points: Sequence[Point], sizes: dict[str, float], unit:
         low=tuple((centre - half).tolist()),
         high=tuple((centre + half).tolist()),
         extrapolated=tuple((at > places[-1]).tolist()),
-        knee=_knee(empty, unit * float(fit("knee", x, y[None])[1][0]), knees, means, sampling),
-        differences=_differences(empty, means, (places, at, centre, draws), parts, sampling),
+        knee=_knee(empty, unit * float(fit("knee", x, y[None])[1][0]), knees, means, ordered, sampling),
+        differences=_differences(empty, means, (places, at, centre, draws), (weights, ordered), sampling),
     )
 
 
@@ -226,16 +227,16 @@ def _describe(model: str, x: Array, y: Array, unit: float) -> CurveFit:
 
 def _drawn_means(points: Sequence[Point], outcome: str, cells: Sequence[str], sampling: Sampling) -> Array:
     """[draws, cells] means under the crossed bootstrap; a cell with one subset is taken as it is. Empty draws are left out."""
-    drawn = resample(points, sampling)
-    values, weights = values_of(points, outcome), weights_of(points)
-    columns = []
-    for cell in cells:
-        here = [number for number, point in enumerate(points) if point.cell == cell]
-        fixed = len({points[number].cluster for number in here}) == 1
-        share = (drawn.seeds[:, here] if fixed else drawn.both[:, here]) * weights[here]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            columns.append(share @ values[here] / share.sum(axis=1))
-    made = np.stack(columns, axis=1)
+    drawn, weights = resample(points, sampling), weights_of(points)
+    numbers = {cell: number for number, cell in enumerate(cells)}
+    groups = np.array([numbers[point.cell] for point in points])
+    held: dict[int, set[str]] = {}
+    for number, point in zip(groups.tolist(), points, strict=True):
+        held.setdefault(number, set()).add(point.cluster)
+    fixed = [number for number, clusters in held.items() if len(clusters) == 1]
+    above = drawn.sums(weights * values_of(points, outcome), groups, fixed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        made = above / drawn.sums(weights, groups, fixed)
     return np.asarray(made[np.isfinite(made).all(axis=1)], dtype=np.float64)
 
 
@@ -244,22 +245,36 @@ def _linear_weights(model: str, x: Array, at: Array, parameter: float) -> Array:
     return np.asarray(basis(model, at, parameter) @ np.linalg.pinv(basis(model, x, parameter)), dtype=np.float64)
 
 
-def _half_width(parts: Sequence[tuple[float, object]], draws: Array, level: float) -> float:
-    """Half the t interval; the standard error is the larger one of that with the parameter held and the bootstrap's."""
-    found = contrast(parts)  # type: ignore[arg-type]
+def _half_widths(weights: Array, grids: Sequence[Grid], draws: Array, level: float) -> Array:
+    """[places] half of the t intervals of sums of means; NaN without an interval.
+
+    The standard error is the larger one of that with the parameter held and the bootstrap's.
+
+    Args:
+        weights: [places, sizes] of each mean in the sum.
+        draws: [draws, places] the sums under the bootstrap.
+    """
+    found = contrast(list(zip(weights.T, grids, strict=True)))
     if found is None or found.standard_error is None or len(draws) < 2:
-        return math.nan
-    error = max(float(found.standard_error), float(draws.std(ddof=1)))
-    return float(stats.t.ppf((1 + level) / 2, float(found.degrees_of_freedom))) * error
+        return np.full(len(weights), np.nan)
+    error = np.maximum(found.standard_error, draws.std(axis=0, ddof=1))
+    return np.asarray(stats.t.ppf((1 + level) / 2, found.degrees_of_freedom) * error, dtype=np.float64)
 
 
-def _knee(empty: Curve, value: float, draws: Array, means: Sequence[Estimate], sampling: Sampling) -> Estimate:
+def _num_subsets(grids: Sequence[Grid]) -> int:
+    """The fewest subsets of any size; the control has none to choose from."""
+    return min((grid.num_subsets for grid in grids if not grid.is_control), default=1)
+
+
+def _knee(
+    empty: Curve, value: float, draws: Array, means: Sequence[Estimate], grids: Sequence[Grid], sampling: Sampling
+) -> Estimate:
     low = high = None
     one_seed = means[0].missing
     if not one_seed and len(draws):
         tail = (1 - sampling.level) / 2
         low, high = (float(bound) for bound in np.quantile(draws, (tail, 1 - tail)))
-    seeds, subsets = min(mean.num_seeds for mean in means), min(mean.num_subsets for mean in means)
+    seeds, subsets = min(mean.num_seeds for mean in means), _num_subsets(grids)
     name = f"knee/{empty.outcome}/{empty.source}"
     caution = too_few(seeds, subsets, sampling.level)
     rung = means[0].rung
@@ -270,21 +285,23 @@ def _differences(
     empty: Curve,
     means: Sequence[Estimate],
     drawn: tuple[Array, Array, Array, Array],
-    parts: Sequence[Sequence[tuple[float, object]]],
+    parts: tuple[Array, Sequence[Grid]],
     sampling: Sampling,
 ) -> tuple[Estimate, ...]:
     """What the curve says of each size against every smaller one."""
     places, at, centre, draws = drawn
+    weights, grids = parts
     index = np.searchsorted(at, places)
+    pairs = list(itertools.combinations(range(len(places)), 2))
+    small, large = (index[[pair[side] for pair in pairs]] for side in (0, 1))
+    halves = _half_widths(weights[large] - weights[small], grids, draws[:, large] - draws[:, small], sampling.level)
     found = []
-    for fewer, more in itertools.combinations(range(len(places)), 2):
+    for (fewer, more), half in zip(pairs, halves.tolist(), strict=True):
         value = float(centre[index[more]] - centre[index[fewer]])
-        pair = [(float(a[0]) - float(b[0]), a[1]) for a, b in zip(parts[index[more]], parts[index[fewer]], strict=True)]
-        half = _half_width(pair, draws[:, index[more]] - draws[:, index[fewer]], sampling.level)
         name = f"curve/{empty.outcome}/{empty.source}/{places[more]:g} - {places[fewer]:g}"
         low, high = (None, None) if math.isnan(half) else (value - half, value + half)
-        both = (means[fewer], means[more])
-        seeds, subsets = min(mean.num_seeds for mean in both), min(mean.num_subsets for mean in both)
+        seeds = min(means[fewer].num_seeds, means[more].num_seeds)
+        subsets = _num_subsets((grids[fewer], grids[more]))
         of_data = (sampling.level, seeds, subsets, means[0].rung)
         caution = too_few(seeds, subsets, sampling.level)
         found.append(Estimate(name, value, low, high, *of_data, missing=means[0].missing, caution=caution))

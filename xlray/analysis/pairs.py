@@ -105,8 +105,8 @@ def _single(held: Membership) -> Array:
 
 def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Array, Array, list[bool]]:
     """(values, standard errors) of the pairs that are no combination of single tasks, and which those are."""
-    counts, sums = subset_sums(held, held.weights[None])
-    means, root = sums[0] / counts[0], np.sqrt(counts[0])
+    counts, sums = subset_sums(held, held.weights)
+    means, root = sums / counts, np.sqrt(counts)
     single = _single(held) * root[:, None]
     products = np.stack([held.rows[:, a] * held.rows[:, b] for a, b in pairs], axis=1) * root[:, None]
     projection = single @ np.linalg.pinv(single)

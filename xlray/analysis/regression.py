@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,8 +105,11 @@ def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> 
         return Contributions((), missing=f"at least {MIN_SUBSETS} different subsets at one rung, found {len(subsets)}")
     held = membership(points, outcome)
     penalty, error, null = choose_penalty(held)
-    value = ridge(held, held.weights[None], (penalty,))[0, 0]
-    draws = ridge(held, resample(points, sampling, pooled=True).both * held.weights, (penalty,))[0]
+    counts, sums = subset_sums(held, held.weights)
+    value = ridge(held.rows, counts[None], sums[None], penalty)[0]
+    drawn = resample(points, sampling, pooled=True)
+    counts, sums = (drawn.sums(held.weights * part, held.subset_of) for part in (np.ones(len(points)), held.values))
+    draws = ridge(held.rows, counts, sums, penalty)
     draws = draws[np.isfinite(draws).all(axis=1)]
     num_seeds, num_clusters = len({point.seed for point in points}), len(set(held.clusters.tolist()))
     errors = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(len(value), np.nan)
@@ -138,49 +142,75 @@ def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> 
 
 
 def subset_sums(held: Membership, weights: Array) -> tuple[Array, Array]:
-    """([draws, subsets] sums of weights, the same of weights x values) from `weights` [draws, points]."""
-    order = np.argsort(held.subset_of, kind="stable")
-    starts = np.searchsorted(held.subset_of[order], np.arange(len(held.rows)))
-    sorted_weights = weights[:, order]
-    counts = np.add.reduceat(sorted_weights, starts, axis=1)
-    return counts, np.add.reduceat(sorted_weights * held.values[order], starts, axis=1)
+    """([subsets] sums of weights, [subsets] of weights x values) from `weights` [points]."""
+    size = len(held.rows)
+    counts, sums = (np.bincount(held.subset_of, weights * part, size) for part in (1.0, held.values))
+    return counts.astype(np.float64), sums.astype(np.float64)
 
 
-def ridge(held: Membership, weights: Array, penalties: Sequence[float]) -> Array:
-    """Coefficients [penalties, draws, tasks] with an intercept that is not penalised; `weights` is [draws, points]."""
-    counts, sums = subset_sums(held, weights)
-    num_tasks = held.rows.shape[1]
-    pairs = (held.rows[:, :, None] * held.rows[:, None, :]).reshape(len(held.rows), -1)
+def ridge(rows: Array, counts: Array, sums: Array, penalty: float) -> Array:
+    """Coefficients [draws, tasks] with an intercept that is not penalised; NaN for a draw without any point.
+
+    Args:
+        rows: [subsets, tasks] membership.
+        counts: [draws, subsets] weight of each subset.
+        sums: [draws, subsets] the same times its mean score.
+    """
+    num_tasks = rows.shape[1]
+    first, second = np.triu_indices(num_tasks)
+    pairs = rows[:, first] * rows[:, second]
     total = counts.sum(axis=1)
-    out = np.full((len(penalties), len(weights), num_tasks), np.nan)
+    out = np.full((len(counts), num_tasks), np.nan)
     usable = np.flatnonzero(total > 0)
     for some in np.array_split(usable, max(1, len(usable) // 100)):
         size = total[some, None]
-        centre, level = counts[some] @ held.rows / size, sums[some].sum(axis=1, keepdims=True) / size
-        gram = (counts[some] @ pairs).reshape(len(some), num_tasks, num_tasks)
-        gram = gram - size[:, :, None] * centre[:, :, None] * centre[:, None, :]
-        right = sums[some] @ held.rows - size * level * centre
-        for number, penalty in enumerate(penalties):
-            out[number, some] = np.linalg.solve(gram + penalty * np.eye(num_tasks), right[:, :, None])[:, :, 0]
+        centre, level = counts[some] @ rows / size, sums[some].sum(axis=1, keepdims=True) / size
+        gram = np.empty((len(some), num_tasks, num_tasks))
+        gram[:, first, second] = gram[:, second, first] = counts[some] @ pairs
+        gram = gram - size[:, :, None] * centre[:, :, None] * centre[:, None, :] + penalty * np.eye(num_tasks)
+        right = sums[some] @ rows - size * level * centre
+        out[some] = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
     return out
 
 
 def choose_penalty(held: Membership) -> tuple[float, float, float]:
-    """(penalty, held-out error, error of predicting nothing), leaving out one cluster at a time."""
-    numbers = np.unique(held.clusters)
-    cluster_of = held.clusters[held.subset_of]
-    errors = np.zeros(len(PENALTIES))
-    null = 0.0
-    for some in np.array_split(numbers, max(1, len(numbers) // 100)):
-        keep = (cluster_of[None, :] != some[:, None]) * held.weights
-        counts, sums = subset_sums(held, keep)
-        size = counts.sum(axis=1, keepdims=True)
-        level, centre = sums.sum(axis=1, keepdims=True) / size, counts @ held.rows / size
-        outside = held.weights - keep
-        null += float((outside * (held.values - level) ** 2).sum())
-        for number, coefficients in enumerate(ridge(held, keep, PENALTIES)):
-            fitted = level + coefficients @ held.rows.T - (coefficients * centre).sum(axis=1, keepdims=True)
-            errors[number] += float((outside * (held.values - fitted[:, held.subset_of]) ** 2).sum())
-    total = float(held.weights.sum())
+    """(penalty, held-out error, error of predicting nothing), leaving out one cluster at a time.
+
+    No fit is repeated: with H the matrix that takes scores to fitted scores, the errors of a cluster that was left out
+    are (I - H of the cluster)^-1 times its errors in the fit to all (Cook and Weisberg 1982), exactly.
+    """
+    counts, sums = subset_sums(held, held.weights)
+    means, root, total = sums / counts, np.sqrt(counts), float(counts.sum())
+    within = float((held.weights * (held.values - means[held.subset_of]) ** 2).sum())
+    left_out = _members(held.clusters)
+    columns = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
+    errors = [within + _left_out(columns, means * root, penalty, left_out) for penalty in PENALTIES]
+    null = within + _left_out(columns[:, :1], means * root, 0.0, left_out)
     best = int(np.argmin(errors))
-    return PENALTIES[best], float(np.sqrt(errors[best] / total)), float(np.sqrt(null / total))
+    return PENALTIES[best], math.sqrt(errors[best] / total), math.sqrt(null / total)
+
+
+def _members(clusters: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """[clusters, members] rows of the clusters of each size; single rows where there is but one cluster."""
+    if len(np.unique(clusters)) == 1:
+        clusters = np.arange(len(clusters))
+    order = np.argsort(clusters, kind="stable")
+    starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
+    groups: dict[int, list[NDArray[np.int64]]] = {}
+    for group in np.split(order, starts[1:]):
+        groups.setdefault(len(group), []).append(group)
+    return [np.stack(same) for same in groups.values()]
+
+
+def _left_out(columns: Array, right: Array, penalty: float, groups: Sequence[NDArray[np.int64]]) -> float:
+    """Sum of squared errors of each group of rows in the fit to the others; the first column is not penalised."""
+    ridges = np.full(columns.shape[1], penalty)
+    ridges[0] = 0.0
+    inverse = np.linalg.inv(columns.T @ columns + np.diag(ridges))
+    rest = right - columns @ (inverse @ (columns.T @ right))
+    total = 0.0
+    for rows in groups:
+        own = columns[rows]
+        apart = np.eye(rows.shape[1]) - own @ inverse @ own.transpose(0, 2, 1)
+        total += float((np.linalg.solve(apart, rest[rows][:, :, None]) ** 2).sum())
+    return total

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from xlray.analysis.bootstrap import percentile_estimate, resample
+from xlray.analysis.bootstrap import Resample, percentile_estimate, resample
 from xlray.analysis.effects import ONE_SEED, target_names
 from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, too_few, values_of
 
+CHUNK = 2**19  # draws times points at a time
 MIN_TRIALS = 4  # trials below which a rank correlation says nothing
 ENGLISH_DEV, PIVOT_DEV = "english-dev", "pivot-dev"
 
@@ -141,8 +142,15 @@ def _correlation(name: str, points: Sequence[Point], first: Array, second: Array
         return []
     value = float(stats.spearmanr(first, second).statistic)
     one_seed = len({point.seed for point in points}) < 2
-    draws = np.empty(0) if one_seed else weighted_spearman(resample(points, sampling, pooled=True).both, first, second)
+    draws = np.empty(0) if one_seed else _drawn(resample(points, sampling, pooled=True), first, second)
     return [percentile_estimate(name, value, draws, points, sampling, ONE_SEED if one_seed else "")]
+
+
+def _drawn(drawn: Resample, first: Array, second: Array) -> Array:
+    """[draws] correlations, some at a time, so that the memory does not grow with draws times points."""
+    size = max(1, CHUNK // len(first))
+    starts = range(0, len(drawn.seeds), size)
+    return np.concatenate([weighted_spearman(drawn.counts(slice(s, s + size)), first, second) for s in starts])
 
 
 def weighted_spearman(weights: Array, first: Array, second: Array) -> Array:

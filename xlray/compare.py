@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,20 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from xlray import page
-from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, cell_means, estimable
+from xlray.analysis import (
+    FI_ACCURACY,
+    WITHOUT_TATOEBA,
+    CellItems,
+    Estimate,
+    ItemVariance,
+    Point,
+    Sampling,
+    averaged_targets,
+    cell_means,
+    estimable,
+    items_by_cell,
+    variance_of,
+)
 from xlray.canonical import InputError
 from xlray.cautions import count, find_warnings
 from xlray.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
@@ -20,6 +34,7 @@ from xlray.evidence import collect_evidence, target_names
 from xlray.page import Page, Section
 from xlray.phases import differing_fields
 from xlray.report import write_files
+from xlray.results import Results
 from xlray.tables import Interval, Signed, Table, number
 
 ALL = "all shared cells"
@@ -61,7 +76,7 @@ def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | N
         raise InputError(f"compare: two different sweeps must be given, but got {first} twice.")
     sides = tuple(collect_evidence(folder, sampling) for folder in (first, second))
     names = tuple(side.results.name for side in sides)
-    rows = compare_points(sides[0].points, sides[1].points, sampling)
+    rows = compare_points(sides[0].points, sides[1].points, sampling, tuple(side.results for side in sides))
     if not rows:
         cells = (", ".join(sorted({p.cell for p in side.points})) or "none" for side in sides)
         has = "; ".join(f"{name} has {own}" for name, own in zip(names, cells, strict=True))
@@ -84,9 +99,19 @@ def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | N
     }
 
 
-def compare_points(first: Sequence[Point], second: Sequence[Point], sampling: Sampling) -> list[Row]:
-    """Every outcome in every cell that both sweeps can estimate at a rung of as many examples, the last rung first."""
+def compare_points(
+    first: Sequence[Point], second: Sequence[Point], sampling: Sampling, results: Sequence[Results] = ()
+) -> list[Row]:
+    """Every outcome in every cell that both sweeps can estimate at a rung of as many examples, the last rung first.
+
+    Args:
+        results: of both, for the evaluated items; without them these are taken as they are.
+
+    Raises:
+        InputError: the sweeps evaluated a target on different numbers of items.
+    """
     sides = [_by_rung(points) for points in (first, second)]
+    variances = _item_variances(sides, results) if results else {}
     rows = []
     for rung in sorted(sides[0].keys() & sides[1].keys(), reverse=True):
         here, there = sides[0][rung], sides[1][rung]
@@ -95,8 +120,31 @@ def compare_points(first: Sequence[Point], second: Sequence[Point], sampling: Sa
         for cell in [*([ALL] if len(cells) > 1 else []), *cells]:
             chosen = set(cells) if cell == ALL else {cell}
             inside = [[p for p in side if p.cell in chosen] for side in (here, there)]
-            rows += [row for o in outcomes if (row := _row(rung, cell, o, inside[0], inside[1], sampling)) is not None]
+            found = (_row(rung, cell, o, inside[0], inside[1], sampling, variances.get(rung)) for o in outcomes)
+            rows += [row for row in found if row is not None]
     return rows
+
+
+def _item_variances(
+    sides: Sequence[Mapping[int, Sequence[Point]]], results: Sequence[Results]
+) -> dict[int, ItemVariance]:
+    """By rung: of sums of cells of both sweeps, named "0 <cell>" and "1 <cell>", over the trials that are paired."""
+    found: dict[int, dict[tuple[str, str], CellItems]] = {}
+    for side, (own, other) in enumerate((sides, sides[::-1])):
+        paired = {(rung, p.tasks, p.seed) for rung, points in other.items() for p in points}
+        points = [p for rung, there in own.items() for p in there if (rung, p.tasks, p.seed) in paired]
+        rungs = {p.rung_index: p.rung for p in points}
+        named = [dataclasses.replace(p, cell=f"{side} {p.cell}") for p in points]
+        for index, cells in items_by_cell(results[side], named).items():
+            found.setdefault(rungs[index], {}).update(cells)
+    for cells in found.values():
+        sizes: dict[str, int] = {}
+        for (target, _), items in cells.items():
+            size = items.means.shape[-1]
+            if sizes.setdefault(target, size) != size:
+                got = f"{sizes[target]} and {size}"
+                raise InputError(f"compare: `one number of items per target` must hold, but got {got} for {target}.")
+    return {rung: variance_of(cells, averaged_targets(results[0])) for rung, cells in found.items()}
 
 
 def _by_rung(points: Sequence[Point]) -> dict[int, list[Point]]:
@@ -112,7 +160,13 @@ def _size(points: Sequence[Point], cell: str) -> int:
 
 
 def _row(
-    rung: int, cell: str, outcome: str, first: Sequence[Point], second: Sequence[Point], sampling: Sampling
+    rung: int,
+    cell: str,
+    outcome: str,
+    first: Sequence[Point],
+    second: Sequence[Point],
+    sampling: Sampling,
+    variance: ItemVariance | None,
 ) -> Row | None:
     """Paired where a (subset, seed) is in both; without a pair the means alone, and none over several cells."""
     known = {(p.tasks, p.seed): p for p in first}
@@ -126,7 +180,10 @@ def _row(
         dataclasses.replace(a, cell=cell, scores={outcome: b.scores[outcome] - a.scores[outcome]}) for a, b in pairs
     ]
     before, after = (statistics.fmean(pair[side].scores[outcome] for pair in pairs) for side in (0, 1))
-    (difference,) = cell_means(gaps, outcome, sampling)
+    shares = {name: number / len(pairs) for name, number in Counter(b.cell for _, b in pairs).items()}
+    both = {f"{side} {name}": sign * share for name, share in shares.items() for side, sign in ((0, -1), (1, 1))}
+    of_items = None if variance is None else lambda outcome, _: variance(outcome, both)
+    (difference,) = cell_means(gaps, outcome, sampling, of_items)
     return Row(rung, cell, outcome, before, after, difference, len(pairs))
 
 

@@ -15,6 +15,7 @@ from xlray.analysis import (
     Interactions,
     Point,
     Sampling,
+    SparseContributions,
     TaskFacts,
     Variances,
     chain_contributions,
@@ -25,6 +26,8 @@ from xlray.analysis import (
     grouped_contributions,
     interactions,
     minimum_detectable_effect,
+    sparse_contributions,
+    subset_item_variance,
     task_curves,
 )
 from xlray.evidence import Evidence, target_names
@@ -59,6 +62,7 @@ class Findings:
 
     Attributes:
         effects: outcome to the contributions of single tasks by regression.
+        sparse: the same for fi_accuracy by LASSO.
         chains: gains by chains in fi_accuracy, for each source.
         pairs: interactions of two tasks in fi_accuracy.
         groups: attribute of tasks to the mean contributions of its groups to fi_accuracy.
@@ -68,6 +72,7 @@ class Findings:
     """
 
     effects: Mapping[str, Contributions]
+    sparse: SparseContributions
     chains: tuple[ChainContributions, ...]
     pairs: Interactions
     groups: Mapping[str, tuple[Estimate, ...]]
@@ -78,6 +83,7 @@ class Findings:
     def estimates(self) -> list[Estimate]:
         """All of them in one list."""
         found = [estimate for effects in self.effects.values() for estimate in effects.estimates]
+        found += self.sparse.estimates
         found += [estimate for chains in self.chains for estimate in chains.estimates]
         found += [*self.pairs.estimates, *(estimate for group in self.groups.values() for estimate in group)]
         for curve in (*self.task_curves, *self.example_curves):
@@ -92,9 +98,12 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
     reached = [p for p in evidence.points if evidence.rung_index is not None and p.rung_index <= evidence.rung_index]
     effects = {outcome: contributions(here, outcome, sampling) for outcome in outcomes}
     main = effects.get(FI_ACCURACY, Contributions((), missing="a rung with all targets scored"))
+    lines = chain_lines(evidence.definition) or None
+    items = subset_item_variance(evidence.results, [point for point in here if point.role == "measure"])
     return Findings(
         effects=effects,
-        chains=tuple(chain_contributions(here, FI_ACCURACY, sampling, chain_lines(evidence.definition) or None)),
+        sparse=sparse_contributions(here, FI_ACCURACY, sampling),
+        chains=tuple(chain_contributions(here, FI_ACCURACY, sampling, lines, items)),
         pairs=interactions(here, FI_ACCURACY, sampling),
         groups=grouped_contributions(main, task_facts(main.tasks), sampling),
         task_curves=tuple(curve for outcome in outcomes for curve in task_curves(here, outcome, sampling)),

@@ -8,7 +8,7 @@ from xlray.analysis import FI_ACCURACY, ChainContributions, Contributions, Estim
 from xlray.analysis.groups import groups_of
 from xlray.findings import Findings, task_facts
 from xlray.summaries import as_p_value, with_interval
-from xlray.tables import Cell, Table, number
+from xlray.tables import Cell, Precise, Table, number
 
 NO_RUNG = "a rung with all targets scored"
 KINDS_OF_GAINS = {
@@ -22,6 +22,7 @@ def contributions(found: Findings, rung: int) -> Table:
     ridge = found.effects.get(FI_ACCURACY) or Contributions((), missing=NO_RUNG)
     pairs = side_by_side(ridge.estimates, found.chains)
     by_chains = any(pair.chains for pair in pairs)
+    sparse = {task_of(e): e for e in found.sparse.estimates}
     facts = task_facts([pair.task for pair in pairs])
     unknown = {"kind": None, "language family": None, "script": None, "size": None}
     rows: list[tuple[Cell, ...]] = []
@@ -30,13 +31,16 @@ def contributions(found: Findings, rung: int) -> Table:
         language = facts[pair.task].language if pair.task in facts else None
         about = (groups["kind"], language, groups["language family"], groups["script"], groups["size"])
         gains = with_interval(pair.chains, True, 2) if by_chains else ()
-        rows.append((pair.task, *with_interval(pair.regression, True, 2), *gains, *about))
+        few = (*with_interval(sparse.get(pair.task), True, 2), _percent(found.sparse.chosen.get(pair.task)))
+        rows.append((pair.task, *with_interval(pair.regression, True, 2), *few, *gains, *about))
     note = "Points of fi_accuracy that a trial with the task has more than one without, other tasks equal."
     if ridge.estimates:
         note += (
             f" Ridge regression within seeds after {rung:,} examples, shrunk towards 0 (penalty "
             f"{ridge.penalty:.2g}); error on subsets left out {number(ridge.held_out_error, digits=2)} points, "
-            f"{number(ridge.null_error, digits=2)} without knowing the tasks."
+            f"{number(ridge.null_error, digits=2)} without knowing the tasks. LASSO: most tasks get 0 (penalty "
+            f"{found.sparse.penalty:.2g}); error on the same {number(found.sparse.held_out_error, digits=2)} points; chosen: "
+            "in how many bootstrap draws the task does not get 0."
         )
     kinds = [chains.kind for chains in found.chains if chains.estimates]
     said = [KINDS_OF_GAINS[kind] for kind in dict.fromkeys(kinds) if kind in KINDS_OF_GAINS]
@@ -48,6 +52,9 @@ def contributions(found: Findings, rung: int) -> Table:
         ("task", "Intermediate task"),
         ("effect", "Regression (points)"),
         ("interval", "Interval"),
+        ("lasso", "LASSO (points)"),
+        ("lasso_interval", "Interval"),
+        ("chosen", "Chosen (%)"),
         *((("chains", "Chains (points)"), ("chains_interval", "Interval")) if by_chains else ()),
         ("kind", "Kind"),
         ("language", "Language"),
@@ -57,6 +64,10 @@ def contributions(found: Findings, rung: int) -> Table:
     )
     missing = "" if rows else ridge.missing
     return Table("contributions", "Contribution of each task", note, columns, tuple(rows), missing)
+
+
+def _percent(share: float | None) -> Cell:
+    return None if share is None else Precise(100 * share, 0)
 
 
 def blocks(chains: Sequence[ChainContributions], rung: int) -> Table:

@@ -7,6 +7,7 @@ effects     cells and their differences, Holm, robustness
 bootstrap   the crossed bootstrap
 curves      scaling curves over tasks and over examples
 regression  contributions of tasks by regression on membership
+lasso       the same where most tasks add nothing
 chains      contributions by the order in which tasks enter: Shapley values, blocks
 pairs       interactions of two tasks
 groups      contributions of kinds, languages, scripts, sizes
@@ -35,7 +36,16 @@ from xlray.analysis.effects import (
 )
 from xlray.analysis.estimates import all_estimates
 from xlray.analysis.groups import TaskFacts, grouped_contributions
-from xlray.analysis.items import ItemVariance, item_variances
+from xlray.analysis.items import (
+    CellItems,
+    ItemVariance,
+    averaged_targets,
+    item_variances,
+    items_by_cell,
+    subset_item_variance,
+    variance_of,
+)
+from xlray.analysis.lasso import SparseContributions, sparse_contributions
 from xlray.analysis.pairs import Interactions, interactions
 from xlray.analysis.points import (
     ENGLISH,
@@ -59,6 +69,7 @@ __all__ = [
     "ENGLISH",
     "FI_ACCURACY",
     "WITHOUT_TATOEBA",
+    "CellItems",
     "ChainContributions",
     "Contributions",
     "Curve",
@@ -70,10 +81,12 @@ __all__ = [
     "Resample",
     "Sampling",
     "SideBySide",
+    "SparseContributions",
     "TaskFacts",
     "TrialCounts",
     "Variances",
     "all_estimates",
+    "averaged_targets",
     "cell_differences",
     "cell_means",
     "cell_pairs",
@@ -91,6 +104,7 @@ __all__ = [
     "holm",
     "interactions",
     "item_variances",
+    "items_by_cell",
     "minimum_detectable_effect",
     "rank_correlations",
     "resample",
@@ -98,7 +112,10 @@ __all__ = [
     "selection_correlations",
     "selection_gaps",
     "side_by_side",
+    "sparse_contributions",
+    "subset_item_variance",
     "target_names",
     "task_curves",
     "too_few",
+    "variance_of",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from xlray.analysis.crossed import Grid, contrast
 from xlray.analysis.effects import as_estimate
+from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import Estimate, Point, Sampling, scored
 
 Lines = Mapping[str, tuple[tuple[str, ...], ...]]
@@ -55,13 +56,22 @@ def point_lines(points: Sequence[Point]) -> dict[str, tuple[tuple[str, ...], ...
 
 
 def chain_contributions(
-    points: Sequence[Point], outcome: str, sampling: Sampling, lines: Lines | None = None
+    points: Sequence[Point],
+    outcome: str,
+    sampling: Sampling,
+    lines: Lines | None = None,
+    item_variance: ItemVariance | None = None,
 ) -> list[ChainContributions]:
     """Gains by chains at one rung, for each source; Shapley values as in Castro et al. 2009.
 
     A gain is the difference of two neighbouring prefixes with the same seed. A task's estimate is the mean over chains
     and seeds of the gain at which it enters; both are resampled in its interval. A block's is over seeds alone, so it
     says what these tasks add after those.
+
+    Args:
+        points: of one rung.
+        lines: of each chain its prefixes by rising size, as `chain_lines` has them.
+        item_variance: of signed sums of subsets, as `subset_item_variance` has it.
     """
     points = [point for point in scored(points, outcome) if point.role == "measure"]
     lines = lines or point_lines(points)
@@ -71,16 +81,19 @@ def chain_contributions(
     found = []
     for source in sources:
         own = {name: line for name, line in lines.items() if name.endswith(f" of {source}") or not source}
-        found.append(_of_source(points, outcome, sampling, own))
+        found.append(_of_source(points, outcome, sampling, own, item_variance))
     return found
 
 
-def _of_source(points: Sequence[Point], outcome: str, sampling: Sampling, lines: Lines) -> ChainContributions:
+def _of_source(
+    points: Sequence[Point], outcome: str, sampling: Sampling, lines: Lines, item_variance: ItemVariance | None
+) -> ChainContributions:
     scores = {(point.tasks, point.seed): point.scores[outcome] for point in points}
     seeds = sorted({point.seed for point in points})
     has_control = any(not point.tasks for point in points)
     pool = {task for line in lines.values() for prefix in line for task in prefix}
     steps: dict[tuple[str, tuple[str, ...]], list[float]] = {}
+    ends: dict[tuple[str, str], tuple[str, str]] = {}
     from_none = to_all = True
     for name, line in lines.items():
         prefixes = [(), *line] if has_control and line and line[0] else list(line)
@@ -89,7 +102,9 @@ def _of_source(points: Sequence[Point], outcome: str, sampling: Sampling, lines:
         for before, after in itertools.pairwise(prefixes):
             gains = [scores.get((after, s), np.nan) - scores.get((before, s), np.nan) for s in seeds]
             if np.isfinite(gains).any():
-                steps[name, tuple(sorted(set(after) - set(before)))] = gains
+                tasks = tuple(sorted(set(after) - set(before)))
+                steps[name, tasks] = gains
+                ends[name, " ".join(tasks)] = (" ".join(after), " ".join(before))
     if not steps:
         return ChainContributions("block", (), "two neighbouring prefixes of a chain with a common seed")
     single = all(len(tasks) == 1 for _, tasks in steps)
@@ -101,11 +116,23 @@ def _of_source(points: Sequence[Point], outcome: str, sampling: Sampling, lines:
         groups.setdefault(label, {})[name] = gains
     estimates = []
     for label, gained in sorted(groups.items()):
-        grid = _grid(gained, seeds)
-        made = contrast([(1.0, grid)])
+        extra = 0.0
+        if item_variance is not None:
+            added = label if single else label.partition(": ")[2]
+            extra = item_variance(outcome, _coefficients([ends[name, added] for name in gained]))
+        made = contrast([(1.0, _grid(gained, seeds))], extra)
         assert made is not None
         estimates.append(as_estimate(f"{kind}/{outcome}/{label}", made, sampling.level, rung))
     return ChainContributions(kind, tuple(estimates))
+
+
+def _coefficients(ends: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Of each subset in the mean of the gains from before to after."""
+    found: dict[str, float] = {}
+    for after, before in ends:
+        found[after] = found.get(after, 0.0) + 1 / len(ends)
+        found[before] = found.get(before, 0.0) - 1 / len(ends)
+    return found
 
 
 def _grid(gained: Mapping[str, list[float]], seeds: Sequence[int]) -> Grid:

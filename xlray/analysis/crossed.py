@@ -9,6 +9,7 @@ what a chain adds to two of its prefixes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -57,10 +58,15 @@ class Grid:
         """Whether its trials have no tasks."""
         return self.clusters == ("",)
 
-    @property
+    @functools.cached_property
     def present(self) -> NDArray[np.bool_]:
         """[clusters, seeds] whether there is a trial."""
         return np.asarray(np.isfinite(self.values.reshape(-1, *self.values.shape[-2:])[0]), dtype=np.bool_)
+
+    @functools.cached_property
+    def filled(self) -> Array:
+        """[..., clusters, seeds] values with missing trials filled in; see `fill`."""
+        return fill(self.values)
 
     @property
     def num_trials(self) -> int:
@@ -114,8 +120,7 @@ def shares(grid: Grid) -> tuple[Array, Array]:
     """
     num_clusters, num_seeds = grid.values.shape[-2:]
     if not grid.weighted:
-        values = fill(grid.values)
-        return values.mean(axis=(-2, -1)), values / num_clusters
+        return grid.filled.mean(axis=(-2, -1)), grid.filled / num_clusters
     total = grid.weights.sum()
     values = np.where(grid.present, grid.values, 0.0)
     mean = (grid.weights * values).sum(axis=(-2, -1), keepdims=True) / total
@@ -215,7 +220,7 @@ def trial_variance(grids: Sequence[Grid]) -> tuple[Array, int]:
     for grid in grids:
         num_clusters, num_seeds = grid.values.shape[-2:]
         if min(num_clusters, num_seeds) > 1:
-            values = fill(grid.values)
+            values = grid.filled
             rest = values - values.mean(axis=-2, keepdims=True)
             squares = squares + ((rest - rest.mean(axis=-1, keepdims=True)) ** 2).sum(axis=(-2, -1))
             freedom += max((num_clusters - 1) * (num_seeds - 1) - grid.num_missing, 0)

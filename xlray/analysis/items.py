@@ -7,6 +7,7 @@ in one trial alone is noise of that trial, which the spread over trials holds al
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,14 +117,23 @@ def item_variances(results: Results, points: Sequence[Point]) -> dict[int, ItemV
     Raises:
         InputError: the trials of a target were evaluated on different numbers of items.
     """
+    means = averaged_targets(results)
+    return {rung: variance_of(cells, means) for rung, cells in items_by_cell(results, points).items()}
+
+
+def items_by_cell(results: Results, points: Sequence[Point]) -> dict[int, dict[tuple[str, str], CellItems]]:
+    """By rung number: (target, the points' cell) to what its trials do on each item; {} without `items.parquet`.
+
+    Raises:
+        InputError: the trials of a target were evaluated on different numbers of items.
+    """
     path = results.directory / "results" / "items.parquet"
     if not path.exists():
         return {}
     rungs = sorted({point.rung_index for point in points})
     known = {(point.trial_id, point.rung): point for rung in rungs for point in estimable(points, rung)}
-    languages = selected_languages(results)
     found: dict[int, dict[tuple[str, str], ItemSums]] = {}
-    for trial, rung, target, statistics in read_items(path, languages):
+    for trial, rung, target, statistics in read_items(path, selected_languages(results)):
         point = known.get((trial, rung))
         shares = item_shares(statistics, point.scores[target]) if point and target in point.scores else None
         if point is None or shares is None or len(shares) < 2:
@@ -135,16 +145,28 @@ def item_variances(results: Results, points: Sequence[Point]) -> dict[int, ItemV
             sizes = f"{len(before.shares)} and {len(shares)}"
             raise InputError(f"{path}: `one number of items per target` must hold, but got {sizes} for {target}.")
         cells[target, point.cell] = sums if before is None else before + sums
-    retrieval = retrieval_tasks(results.scores)
-    means = {FI_ACCURACY: sorted(languages), WITHOUT_TATOEBA: sorted(languages.keys() - retrieval)}
-    return {
-        rung: _variance_of({key: cell_items(sums) for key, sums in cells.items()}, means)
-        for rung, cells in found.items()
-    }
+    return {rung: {key: cell_items(sums) for key, sums in cells.items()} for rung, cells in found.items()}
 
 
-def _variance_of(cells: Mapping[tuple[str, str], CellItems], means: Mapping[str, Sequence[str]]) -> ItemVariance:
-    """`means`: outcome to the targets whose mean it is; the items of different targets are different samples."""
+def subset_item_variance(results: Results, points: Sequence[Point]) -> ItemVariance | None:
+    """The same for signed sums of subsets of tasks, each named by its tasks with spaces between; `points` of one rung."""
+    by_subset = [dataclasses.replace(point, cell=" ".join(point.tasks)) for point in points]
+    (found,) = [*items_by_cell(results, by_subset).values(), None][:1]
+    return None if found is None else variance_of(found, averaged_targets(results))
+
+
+def averaged_targets(results: Results) -> dict[str, list[str]]:
+    """Outcomes that are means, to the targets that they are means of."""
+    languages, retrieval = selected_languages(results), retrieval_tasks(results.scores)
+    return {FI_ACCURACY: sorted(languages), WITHOUT_TATOEBA: sorted(languages.keys() - retrieval)}
+
+
+def variance_of(cells: Mapping[tuple[str, str], CellItems], means: Mapping[str, Sequence[str]]) -> ItemVariance:
+    """Of signed sums of cells, by outcome; the items of different targets are different samples.
+
+    Args:
+        means: outcome to the targets whose mean it is.
+    """
 
     def variance(outcome: str, coefficients: Mapping[str, float]) -> float:
         targets = means.get(outcome, (outcome,))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from xlray.analysis.crossed import fill
 from xlray.analysis.effects import cell_grids
 from xlray.analysis.points import Point
 from xlray.canonical import require
@@ -109,7 +108,7 @@ def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | Non
     noise = clusters = seeds = 0.0
     noise_freedom = cluster_freedom = 0
     for grid in grids:
-        values = fill(grid.values)
+        values = grid.filled
         num_clusters, num_seeds = values.shape
         rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True)
         rest = values - rows - columns + values.mean()
@@ -131,7 +130,7 @@ def _seed_variance(points: Sequence[Point], outcome: str, trial: float) -> float
     if len(common) < 2:
         return 0.0
     kept = [grid.only(common) for grid in grids]
-    means = np.array([fill(grid.values).mean(axis=0) for grid in kept])
+    means = np.array([grid.filled.mean(axis=0) for grid in kept])
     noise = float(np.mean([trial / len(grid.values) for grid in kept]))
     rest = means - means.mean(axis=1, keepdims=True)
     if len(kept) > 1:

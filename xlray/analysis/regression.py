@@ -16,6 +16,7 @@ from xlray.analysis.effects import ONE_SEED
 from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few, values_of, weights_of
 
 MIN_SUBSETS = 4  # different subsets below which single tasks are not told apart
+MAX_FOLDS = 64  # parts that are left out one at a time
 PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 5))
 
 
@@ -25,7 +26,7 @@ class Contributions:
 
     Attributes:
         estimates: points that a trial with the task has more than one without it, other tasks equal; shrunk to 0.
-        penalty: chosen by leaving out one subset (or chain) at a time.
+        penalty: chosen by leaving out one subset (or chain) at a time, in at most `MAX_FOLDS` parts.
         held_out_error: root mean squared error on the subsets left out, in points.
         null_error: the same when every subset is predicted by the mean of its seed.
         inseparable: groups of tasks that are always drawn together; only their sum means something.
@@ -174,15 +175,15 @@ def ridge(rows: Array, counts: Array, sums: Array, penalty: float) -> Array:
 
 
 def choose_penalty(held: Membership) -> tuple[float, float, float]:
-    """(penalty, held-out error, error of predicting nothing), leaving out one cluster at a time.
+    """(penalty, held-out error, error of predicting nothing), leaving out one of the `folds` at a time.
 
-    No fit is repeated: with H the matrix that takes scores to fitted scores, the errors of a cluster that was left out
-    are (I - H of the cluster)^-1 times its errors in the fit to all (Cook and Weisberg 1982), exactly.
+    No fit is repeated: with H the matrix that takes scores to fitted scores, the errors of rows that were left out are
+    (I - H of these rows)^-1 times their errors in the fit to all (Cook and Weisberg 1982), exactly.
     """
     counts, sums = subset_sums(held, held.weights)
     means, root, total = sums / counts, np.sqrt(counts), float(counts.sum())
     within = float((held.weights * (held.values - means[held.subset_of]) ** 2).sum())
-    left_out = _members(held.clusters)
+    left_out = _members(folds(held))
     columns = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
     errors = [within + _left_out(columns, means * root, penalty, left_out) for penalty in PENALTIES]
     null = within + _left_out(columns[:, :1], means * root, 0.0, left_out)
@@ -190,12 +191,19 @@ def choose_penalty(held: Membership) -> tuple[float, float, float]:
     return PENALTIES[best], math.sqrt(errors[best] / total), math.sqrt(null / total)
 
 
-def _members(clusters: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """[clusters, members] rows of the clusters of each size; single rows where there is but one cluster."""
-    if len(np.unique(clusters)) == 1:
-        clusters = np.arange(len(clusters))
-    order = np.argsort(clusters, kind="stable")
-    starts = np.flatnonzero(np.diff(clusters[order], prepend=-1))
+def folds(held: Membership) -> NDArray[np.int64]:
+    """[subsets] part in which the subset is left out: its cluster, or several of them where there are very many.
+
+    Where there is but one cluster, subsets are left out one at a time.
+    """
+    clusters = held.clusters if len(np.unique(held.clusters)) > 1 else np.arange(len(held.rows))
+    return np.asarray(clusters % MAX_FOLDS, dtype=np.int64)
+
+
+def _members(parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """[parts, members] rows of the parts of each size."""
+    order = np.argsort(parts, kind="stable")
+    starts = np.flatnonzero(np.diff(parts[order], prepend=-1))
     groups: dict[int, list[NDArray[np.int64]]] = {}
     for group in np.split(order, starts[1:]):
         groups.setdefault(len(group), []).append(group)

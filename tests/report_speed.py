@@ -79,7 +79,11 @@ def make_large_study(folder, num_subsets=2_000):
     measured = [{"tasks": list(s[0]), "source": s[1], "chain": s[2]} for s in subsets if s[3] == "measure"]
     explored = [{"tasks": list(s[0]), "source": s[1], "chain": None} for s in subsets if s[3] == "explore"]
     definition = {"type": "Sweep", "name": folder.name, "seeds": list(range(NUM_SEEDS)), "measure": measured}
-    definition |= {"explore": explored, "intermediate": {"rungs": list(RUNGS)}, "targets": [{"task": t} for t in TARGETS]}
+    definition |= {
+        "explore": explored,
+        "intermediate": {"rungs": list(RUNGS)},
+        "targets": [{"task": t} for t in TARGETS],
+    }
     (folder / "sweep.json").write_text(json.dumps(definition))
     return folder
 

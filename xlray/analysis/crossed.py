@@ -97,19 +97,25 @@ def make_grid(points: Sequence[Point], outcome: str) -> Grid:
 
 
 def fill(values: Array) -> Array:
-    """Missing trials as the additive fit of subset and seed has them (Yates 1933); rows and columns have a trial each."""
-    missing = np.isnan(values)
-    if not missing.any():
+    """Missing trials as the additive fit of subset and seed has them (Yates 1933); rows and columns have a trial each.
+
+    The least-squares fit with the subsets taken out, which leaves one equation per seed. Where seeds share no subset,
+    the ones that do are taken to be alike on average.
+
+    Args:
+        values: [..., clusters, seeds], the same places NaN in all.
+    """
+    present = np.isfinite(values.reshape(-1, *values.shape[-2:])[0])
+    if present.all():
         return values
-    filled = np.where(missing, np.nanmean(values, axis=(-2, -1), keepdims=True), values)
-    for _ in range(500):
-        fit = filled.mean(axis=-1, keepdims=True) + filled.mean(axis=-2, keepdims=True)
-        fit = fit - filled.mean(axis=(-2, -1), keepdims=True)
-        change = float(np.abs(np.where(missing, fit - filled, 0.0)).max())
-        filled = np.where(missing, fit, filled)
-        if change < 1e-10:
-            break
-    return filled
+    there = present.astype(np.float64)
+    known = np.where(present, values, 0.0)
+    per_cluster = there.sum(axis=1)
+    apart = np.diag(there.sum(axis=0)) - there.T @ (there / per_cluster[:, None])
+    rows = known.sum(axis=-1)
+    seeds = (known.sum(axis=-2) - (rows / per_cluster) @ there) @ np.linalg.pinv(apart, hermitian=True)
+    clusters = (rows - seeds @ there.T) / per_cluster
+    return np.where(present, values, clusters[..., :, None] + seeds[..., None, :])
 
 
 def shares(grid: Grid) -> tuple[Array, Array]:
@@ -199,7 +205,8 @@ def contrast(
         for key, line in lines.items():
             groups.setdefault(tuple(holders[key]), []).append(line)
         num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
-        floor = (np.zeros(value.shape), 1) if weighted else _noise_of_single(cells, len(common))
+        noise, noise_freedom = (0.0, 1) if weighted else _noise_of_single(cells, len(common))
+        floor = (np.zeros(value.shape) + noise, noise_freedom)
         found = _parts([np.array(group) for group in groups.values()], num_missing)
         if seed_prior is not None:
             found = _shrink(found, floor, sum(coefficient**2 for coefficient, _ in cells) / len(common), seed_prior)

@@ -1,0 +1,74 @@
+import itertools
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+from xlray import analysis
+from xlray.analysis import FI_ACCURACY, Point, Sampling, pairs, regression
+
+POOL = ("a", "b", "c", "d", "e", "f")
+
+
+def make_points(together=3.0, num_subsets=36, seeds=2, noise=0.3, number=0):
+    generator = np.random.default_rng(number)
+    points = []
+    for trial in range(num_subsets):
+        tasks = tuple(sorted(task for task in POOL if generator.random() < 0.5))
+        gain = sum(0.5 * (ord(task) - ord("c")) for task in tasks) + (together if {"a", "b"} <= set(tasks) else 0.0)
+        for seed in range(seeds):
+            value = 50 + seed + gain + generator.normal(0, noise)
+            place = (f"{len(tasks)}-all", len(tasks), "all", tasks, " ".join(tasks), seed, 4_096, 0)
+            points.append(Point(f"{trial}/{seed}", "measure", *place, {FI_ACCURACY: value}))
+    return list({(p.tasks, p.seed): p for p in points}.values())
+
+
+def test_a_pair_that_works_together_is_found_first_and_alone():
+    found = analysis.interactions(make_points(), FI_ACCURACY, Sampling())
+    best = found.estimates[0]
+    assert best.name == "interaction/fi_accuracy/a x b" and found.num_pairs == 15
+    assert best.value == pytest.approx(3.0, abs=0.5) and best.low > 0 and best.p_holm < 0.01
+    assert all(estimate.p_holm > 0.05 for estimate in found.estimates[1:])
+    planted = analysis.interactions(make_points(together=0.0), FI_ACCURACY, Sampling())
+    assert min(estimate.p_holm for estimate in planted.estimates) > 0.05
+
+
+def test_values_and_robust_errors_are_those_of_statsmodels():
+    """Cluster-robust covariance of one regression on all single tasks and the pair, weighted by the trials of a subset."""
+    points = make_points()
+    held = regression.membership(points, FI_ACCURACY)
+    counts, sums = regression.subset_sums(held, held.weights)
+    found = {e.name.rsplit("/", 1)[1]: e for e in analysis.interactions(points, FI_ACCURACY, Sampling()).estimates}
+    for first, second in (("a", "b"), ("c", "f")):
+        place = [held.tasks.index(first), held.tasks.index(second)]
+        x = sm.add_constant(np.column_stack([held.rows, held.rows[:, place].prod(axis=1)]))
+        model = sm.WLS(sums / counts, x, weights=counts)
+        fitted = model.fit(cov_type="cluster", cov_kwds={"groups": held.clusters})
+        estimate = found[f"{first} x {second}"]
+        assert estimate.value == pytest.approx(fitted.params[-1])
+        assert estimate.standard_error == pytest.approx(fitted.bse[-1], rel=1e-6)
+
+
+def test_degrees_of_freedom_are_those_of_clusters_or_of_what_the_fit_leaves():
+    points = make_points()
+    num_subsets = len({p.tasks for p in points})
+    (estimate, *_) = analysis.interactions(points, FI_ACCURACY, Sampling()).estimates
+    assert estimate.degrees_of_freedom == num_subsets - len(POOL) - 2
+    chained = [Point(**{**vars(p), "cluster": f"chain {len(p.tasks) % 4}"}) for p in points]
+    (estimate, *_) = analysis.interactions(chained, FI_ACCURACY, Sampling()).estimates
+    assert estimate.degrees_of_freedom == len({p.cluster for p in chained}) - 1
+
+
+def test_only_pairs_with_subsets_of_every_kind_are_identified():
+    rows = np.array(list(itertools.product((0, 1), repeat=2)) * 2, dtype=float)
+    never_apart = np.column_stack([rows, rows[:, 0]])  # the third task is where the first is
+    held = regression.Membership(("a", "b", "c"), never_apart, np.arange(8), np.arange(8), np.zeros(8), np.ones(8))
+    assert pairs.identified_pairs(held) == [(0, 1), (1, 2)]
+
+
+def test_too_few_subsets_and_one_seed_say_so():
+    few = analysis.interactions(make_points(num_subsets=6), FI_ACCURACY, Sampling())
+    assert few.estimates == () and few.missing.startswith("at least 9 different subsets for 6 tasks, found")
+    one = analysis.interactions(make_points(seeds=1), FI_ACCURACY, Sampling())
+    assert one.estimates and all((e.low, e.missing) == (None, "one seed") for e in one.estimates)
+    assert analysis.interactions([], FI_ACCURACY, Sampling()).estimates == ()

@@ -144,5 +144,5 @@ def test_both_estimates_of_a_task_stand_side_by_side_largest_first():
     points = points_of(lines, noise=0.05)
     ridge = analysis.contributions(points, FI_ACCURACY, Sampling(200)).estimates
     rows = analysis.side_by_side(ridge, analysis.chain_contributions(points, FI_ACCURACY, Sampling(), lines))
-    assert [row.task for row in rows][0] == "a" and [row.task for row in rows][-1] == "d"
+    assert (rows[0].task, rows[-1].task) == ("a", "d")
     assert all(row.regression.value == pytest.approx(row.chains.value, abs=1.5) for row in rows)

@@ -79,7 +79,7 @@ def test_held_out_errors_of_ridge_are_those_of_fits_that_left_the_parts_out(chai
     penalty, error, null_error = regression.choose_penalty(held)
     x, y, parts = held.rows[held.subset_of], held.values, regression.folds(held)[held.subset_of]
     assert len(set(parts.tolist())) == (chains or len(held.rows))
-    squares, nothing = {p: 0.0 for p in regression.PENALTIES}, 0.0
+    squares, nothing = dict.fromkeys(regression.PENALTIES, 0.0), 0.0
     for part in set(parts.tolist()):
         inside, outside = parts != part, parts == part
         centre, level = x[inside].mean(axis=0), y[inside].mean()

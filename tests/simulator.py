@@ -28,6 +28,7 @@ class Scenario:
         seed_cell_spread: of a seed in one cell.
         noise: of a single trial.
         control_noise: that and the seed's in a cell, of trials without tasks, as a multiple.
+        largest_noise: the same of the trials of the first pool's largest cell.
         heavy_tails: noise is Student's t with four degrees of freedom.
         target_scales: multiples of all spreads, by target.
         item_spread: of one item's gain from being in another cell.
@@ -52,6 +53,7 @@ class Scenario:
     seed_cell_spread: float = 0.2
     noise: float = 0.7
     control_noise: float = 1.0
+    largest_noise: float = 1.0
     heavy_tails: bool = False
     target_scales: tuple[float, ...] = (1.0, 2.0, 1.3, 0.5)
     item_spread: float = 0.0
@@ -114,8 +116,8 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random):
             if scenario.interaction_spread:
                 mean = mean + np.einsum("nci,nijk,ncj->nck", members, pairs, members, optimize=True)
             apart = random.normal(size=by_seed.shape) * scenario.seed_cell_spread * scales
-            expected = mean[:, :, None] + by_seed + apart * (1 if size else scenario.control_noise)
-            trials = _draw_trials(scenario, size, expected, random)
+            louder = _louder(scenario, pool, size)
+            trials = _draw_trials(scenario, size, mean[:, :, None] + by_seed + apart * louder, louder, random)
             truth = _expected(scenario, gain, effects, pairs, size)
             cells.append(Cell(f"{size}-{pool}" if size else "0", size, pool, members, *trials, truth))
     return Simulated(tuple(cells), known)
@@ -144,6 +146,13 @@ def _shape(scenario, size):
     return size if scenario.knee is None else min(size, scenario.knee)
 
 
+def _louder(scenario, pool, size):
+    """The multiple of the noise in this cell."""
+    if not size:
+        return scenario.control_noise
+    return scenario.largest_noise if (pool, size) == ("first", max(scenario.sizes)) else 1.0
+
+
 def _expected(scenario, gain, effects, pairs, size):
     """[sweeps, targets] mean over all subsets of that size."""
     count = scenario.pool_size
@@ -152,12 +161,12 @@ def _expected(scenario, gain, effects, pairs, size):
     return 60 + gain * _shape(scenario, size) + size * effects.mean(axis=1) + together - collapse
 
 
-def _draw_trials(scenario, size, expected, random):
+def _draw_trials(scenario, size, expected, louder, random):
     """(scores, weights, items) of one cell from what is expected of each trial, [sweeps, chains, seeds, targets]."""
     scales = np.array(scenario.target_scales)
     heavy = scenario.heavy_tails
     noise = random.standard_t(4, size=expected.shape) / np.sqrt(2) if heavy else random.normal(size=expected.shape)
-    scores = expected + noise * scenario.noise * (1 if size else scenario.control_noise) * scales
+    scores = expected + noise * scenario.noise * louder * scales
     scores = scores - scenario.collapse_loss * (random.random(size=expected.shape) < scenario.collapse_rate)
     items = None
     if scenario.num_items:

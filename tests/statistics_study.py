@@ -1,10 +1,12 @@
 """How often the intervals hold the truth, in simulated sweeps. `python tests/statistics_study.py` makes it all again:
 
-docs/statistics/*.csv, the figures beside them, and the tables in docs/statistics.md. About ten minutes of one core.
+docs/statistics/*.csv, the figures beside them, and the tables in docs/statistics.md. About ten minutes of one core. With names of
+scenarios behind it, or "tasks" or "power", it makes only their rows again.
 """
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ SCENARIOS = (
     Scenario("interactions", interaction_spread=0.1),
     Scenario("noisy seeds", **NOISY),
     Scenario("unequal seeds", task_spread=0.2, seed_cell_spread=0.3, control_noise=2.0),
+    Scenario("one noisy cell", task_spread=0.2, seed_cell_spread=0.3, largest_noise=2.0),
     Scenario("similar tasks", task_spread=0.1, seed_cell_spread=0.3),
     Scenario("collapsed seeds", collapse_rate=0.05),
     Scenario("failed trials", failure_rate=0.1),
@@ -320,12 +323,21 @@ def draw(table, column, label, lines, name):
     figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
 
 
-def main():
-    found = [coverage(scenario, design) for scenario in SCENARIOS for design in DESIGNS]
-    for name, parts in zip(("coverage", "false-findings", "sweeps"), zip(*found, strict=True), strict=True):
-        write(name, [row for part in parts for row in part])
-    write("tasks", recovered())
-    write("power", power())
+def main(names):
+    order = [scenario.name for scenario in SCENARIOS]
+    files = ("coverage", "false-findings", "sweeps")
+    for scenario in SCENARIOS:
+        if scenario.name not in names:
+            continue
+        found = [coverage(scenario, design) for design in DESIGNS]
+        for name, parts in zip(files, zip(*found, strict=True), strict=True):
+            kept = [row for row in read(name) if row["scenario"] in order and row["scenario"] != scenario.name]
+            rows = [*kept, *(row for part in parts for row in part)]
+            write(name, sorted(rows, key=lambda row: order.index(row["scenario"])))
+    if "tasks" in names:
+        write("tasks", recovered())
+    if "power" in names:
+        write("power", power())
     show()
 
 
@@ -342,4 +354,4 @@ def show():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or [*(scenario.name for scenario in SCENARIOS), "tasks", "power"])

@@ -21,6 +21,7 @@ from xlray.analysis.points import Array, Point, values_of, weights_of
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
 Part = tuple[Array, int]  # a variance, and its degrees of freedom
+SINGLE_SHARE = 0.75  # chosen by simulation: 1 is wider than need be where noise is alike, 0 too narrow where it is not
 
 
 @dataclass(frozen=True)
@@ -319,17 +320,19 @@ def _parts(groups: Sequence[Array], num_missing: int) -> _Parts:
 def _combine(parts: _Parts, floor: Part, weighted: bool) -> tuple[Array, Array]:
     """(variance, degrees of freedom) of the estimate.
 
-    The mean squares of clusters and of seeds both hold the noise of trials, which counts once. A mean square below that
-    noise is the luck of small samples: it adds nothing, and takes no degrees of freedom either, unless trials are
-    weighted, where noise is not the same in all of them.
+    The mean squares of clusters and of seeds both hold the noise of trials, which counts once; the sum is never below that
+    noise. A mean square of seeds below it is the luck of small samples: it takes no degrees of freedom, unless trials are
+    weighted, where noise is not the same in all of them. Nor where a cell with one subset is in the sum: its noise is that
+    of the other cells by assumption alone, so `SINGLE_SHARE` of it counts as known from the seeds.
     """
     seeds = parts.seeds[0]
     none: Array = np.zeros(seeds.shape)
     clusters, noise = (sum((part for part, _ in found), none) for found in (parts.clusters, parts.noise))
     held = noise + floor[0]
-    variance = held + np.maximum(clusters - noise, 0.0) + np.maximum(seeds - held, 0.0)
+    variance = np.maximum(clusters + seeds - noise, held)
     counted = np.where(weighted | (seeds > held), seeds, 0.0)
-    terms = [*parts.clusters, floor, (counted, parts.seeds[1]), *(parts.noise if weighted else ())]
+    counted = np.where(floor[0] > 0, np.maximum(seeds, SINGLE_SHARE * held), counted)
+    terms = [*parts.clusters, (counted, parts.seeds[1]), *(parts.noise if weighted else ())]
     empty = np.all([part <= 0 for part, _ in terms], axis=0)
     terms += [(np.where(empty, part, 0.0), freedom) for part, freedom in parts.noise]
     lost = sum((part**2 / freedom for part, freedom in terms), none)

@@ -23,7 +23,7 @@ from xlray.analysis.points import (
 )
 
 ONE_SEED = "one seed"
-PRIOR_FREEDOM = 2  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
+PRIOR_FREEDOM = 4  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
 CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is one subset, and may well vary more
 
 

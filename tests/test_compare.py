@@ -1,12 +1,15 @@
 import re
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_report import SUBSETS, make_sweep
 
 from xlray import compare, results
 from xlray.analysis import Sampling
 from xlray.canonical import InputError
-from xlray.results import SCORES
+from xlray.results import ITEMS, SCORES
 
 FEW = Sampling(num_draws=100)
 
@@ -70,3 +73,50 @@ def test_nothing_shared_or_the_same_sweep_is_refused(pair, tmp_path):
         InputError, match="must share a cell at the same rung, but plain has 0, 2-all, 4-all; alone has"
     ):
         compare.compare_sweeps(pair[0], alone, FEW)
+
+
+def with_items(folder, num_items=200, gain=0.0):
+    """Tatoeba's headline from made-up items, which are written beside it."""
+    table = pq.read_table(folder / "results/scores.parquet").to_pylist()
+    generator, written = np.random.default_rng(4), []
+    difficulty = generator.random(num_items)
+    for row in table:
+        if row["task"] == "tatoeba" and row["metric"] == "headline" and row["language"] == "fi" and row["selection"]:
+            correct = (difficulty < 0.3 + gain + 0.1 * generator.random()).astype(float)
+            row["value"] = 100 * correct.mean()
+            place = {key: row[key] for key in ("trial_id", "rung", "task", "language")} | {"split": "dev"}
+            for statistic, values in (("correct", correct), ("total", np.ones(num_items))):
+                written += [{**place, "item": k, "statistic": statistic, "value": v} for k, v in enumerate(values)]
+    results.write_table(folder / "results/scores.parquet", results.to_table(table, SCORES))
+    pq.write_table(pa.Table.from_pylist(written, ITEMS), folder / "results/items.parquet")
+    return folder
+
+
+def row_of(rows, outcome):
+    return next(row for row in rows if (row["outcome"], row["cell"]) == (outcome, compare.ALL))
+
+
+def test_items_widen_the_interval_by_what_another_test_set_would_change(tmp_path):
+    folders = [
+        with_items(make_sweep(tmp_path / name, subsets=SUBSETS[:5]), gain=gain)
+        for name, gain in (("a", 0.0), ("b", 0.2))
+    ]
+    wider = compare.compare_sweeps(*folders, FEW)["rows"]
+    for folder in folders:
+        (folder / "results/items.parquet").unlink()
+    plain = compare.compare_sweeps(*folders, FEW)["rows"]
+    of = [row_of(rows, "tatoeba") for rows in (plain, wider)]
+    assert of[0]["difference"] == of[1]["difference"]
+    # A fifth of the items are gained in all pairs: a share of 0.2 has a standard error of 2.8 points over 200 items.
+    assert of[1]["high"] - of[1]["low"] > of[0]["high"] - of[0]["low"] + 2
+    other = [row_of(rows, "udpos") for rows in (plain, wider)]
+    assert other[0] == other[1]
+
+
+def test_different_items_are_not_compared(tmp_path):
+    folders = [
+        with_items(make_sweep(tmp_path / name, subsets=SUBSETS[:5]), num_items=size)
+        for name, size in (("a", 200), ("b", 150))
+    ]
+    with pytest.raises(InputError, match="one number of items per target` must hold, but got 200 and 150 for tatoeba"):
+        compare.compare_sweeps(*folders, FEW)

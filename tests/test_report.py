@@ -12,7 +12,18 @@ import pytest
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from synthetic import make_study
 
-from xlray import analysis, cautions, evidence, ledger, load_results, report, results, task_figures, task_summaries
+from xlray import (
+    analysis,
+    cautions,
+    evidence,
+    ledger,
+    load_results,
+    report,
+    results,
+    tables,
+    task_figures,
+    task_summaries,
+)
 from xlray.canonical import InputError
 from xlray.findings import Findings
 from xlray.journal import append
@@ -551,11 +562,13 @@ def test_chains_in_steps_of_one_stand_beside_the_regression():
     names = ("mnli", "squad_it")
     ridge = analysis.Contributions(tuple(estimate(f"contribution/fi_accuracy/{n}", 1.0) for n in names))
     chains = analysis.ChainContributions("shapley", tuple(estimate(f"shapley/fi_accuracy/{n}", 2.5) for n in names))
-    found = Findings({"fi_accuracy": ridge}, (chains,), analysis.Interactions(()), {}, (), (), ())
+    few = analysis.SparseContributions((estimate("lasso/fi_accuracy/mnli", 0.5),), {"mnli": 0.876})
+    found = Findings({"fi_accuracy": ridge}, few, (chains,), analysis.Interactions(()), {}, (), (), ())
     table = task_summaries.contributions(found, 1_024)
     row = dict(zip([key for key, _ in table.columns], table.rows[1], strict=True))
     assert row["task"] == "squad_it" and (row["effect"].value, row["chains"].value) == (1.0, 2.5)
     assert (row["language"], row["family"], row["kind"]) == ("it", "Romance", "span_qa")
+    assert row["lasso"] is None and "88" in [tables.show(cell) for cell in table.rows[0]]
     assert "Shapley values from complete chains" in table.note
     assert b"chains" in task_figures.contribution_forest(ridge, (chains,), 1_024).svg
     assert task_summaries.blocks((chains,), 1_024).missing

@@ -22,6 +22,7 @@ FOLDER = DOCS / "statistics"
 OUTCOMES = (FI_ACCURACY, *TARGETS)
 DESIGNS = ((5, 12), (3, 6))  # seeds, chains
 NUM_SWEEPS = 1_000
+NUM_WITH_FAILURES = 1_250  # some of these have too few trials left for an interval
 CHUNK = 250
 NUM_KEPT = 2  # sweeps of each scenario and design whose estimates are stored one by one
 NOISY = {"seed_cell_spread": 0.7, "noise": 1.0, "heavy_tails": True, "control_noise": 1.5}
@@ -138,9 +139,10 @@ def summarise(name, design, pair, outcome, rows):
     }
 
 
-def coverage(scenario, design, num_sweeps=NUM_SWEEPS):
+def coverage(scenario, design):
     """(rows of the table, rows of false findings, rows of single sweeps) of one scenario and design."""
     table, false, single = [], [], []
+    num_sweeps = NUM_WITH_FAILURES if scenario.failure_rate else NUM_SWEEPS
     chunks = [
         estimate(simulate(scenario, min(CHUNK, num_sweeps), *design, generator(scenario, design, number)), scenario)
         for number in range(-(-num_sweeps // CHUNK))
@@ -184,37 +186,40 @@ def to_points(simulated, scenario, sweep):
     return points
 
 
-def recovered(num_sweeps=50):
-    """Of the tasks that help or harm by three spreads: how many the regression finds, and how many it finds wrongly."""
+def recovered(num_sweeps=200):
+    """Of the tasks that help or harm by three spreads: how many a regression finds, and how many it finds wrongly."""
     rows = []
     scenario = Scenario("tasks", extreme=3)
+    methods = {"ridge": analysis.contributions, "LASSO": analysis.sparse_contributions}
     for design in DESIGNS:
         simulated = simulate(scenario, num_sweeps, *design, generator(scenario, design))
-        counts = np.zeros(6)
+        counts = {name: np.zeros(5) for name in methods}
+        errors = {name: [] for name in methods}
         for sweep in range(num_sweeps):
             points = [p for p in to_points(simulated, scenario, sweep) if p.source == "first" or not p.tasks]
-            found = {e.name[-2:]: e for e in analysis.contributions(points, FI_ACCURACY, Sampling(500)).estimates}
-            order = sorted(found, key=lambda task: found[task].value)
-            harmful, helpful = ({f"{k:02d}" for k in range(start, start + 3)} for start in (0, 3))
-            clear = {t: np.sign(e.value) * (e.low > 0 or e.high < 0) for t, e in found.items()}
-            right = sum(clear[t] < 0 for t in harmful) + sum(clear[t] > 0 for t in helpful)
-            wrong = sum(clear[t] > 0 for t in harmful) + sum(clear[t] < 0 for t in helpful)
-            sign = sum(found[t].value < 0 for t in harmful) + sum(found[t].value > 0 for t in helpful)
-            ends = len(harmful & set(order[:6])) + len(helpful & set(order[-6:]))
-            counts += (6, sign, right, wrong, ends, 1)
-        total = counts[0]
-        rows.append(
-            {
-                "seeds": design[0],
-                "chains": design[1],
-                "sweeps": num_sweeps,
-                "right_sign": round(counts[1] / total, 3),
-                "interval_on_the_right_side": round(counts[2] / total, 3),
-                "interval_on_the_wrong_side": round(counts[3] / total, 3),
-                "among_the_six_most_extreme_on_its_side": round(counts[4] / total, 3),
-            }
-        )
+            for name, estimate in methods.items():
+                found = estimate(points, FI_ACCURACY, Sampling(200))
+                counts[name] += recovered_in({e.name[-2:]: e for e in found.estimates})
+                errors[name].append(found.held_out_error)
+        for name in methods:
+            shares = (counts[name] / (6 * num_sweeps)).round(3).tolist()
+            place = {"method": name, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
+            heads = ("right_sign", "interval_on_the_right_side", "on_the_wrong_side", "among_the_six_most_extreme", "exactly_0")
+            error = {"held_out_error": round(float(np.median(errors[name])), 3)}
+            rows.append({**place, **dict(zip(heads, shares, strict=True)), **error})
     return rows
+
+
+def recovered_in(found):
+    """Of the six: right signs, intervals on the right and on the wrong side, most extreme ones, zeros."""
+    order = sorted(found, key=lambda task: found[task].value)
+    harmful, helpful = ({f"{k:02d}" for k in range(start, start + 3)} for start in (0, 3))
+    wanted = {**dict.fromkeys(harmful, -1), **dict.fromkeys(helpful, 1)}
+    clear = {t: wanted[t] * np.sign(found[t].value) * (found[t].low * found[t].high > 0) for t in wanted}
+    signs = sum(wanted[t] * found[t].value > 0 for t in wanted)
+    ends = len(harmful & set(order[:6])) + len(helpful & set(order[-6:]))
+    zeros = sum(found[t].value == 0 for t in wanted)
+    return (signs, sum(c > 0 for c in clear.values()), sum(c < 0 for c in clear.values()), ends, zeros)
 
 
 def power(num_sweeps=NUM_SWEEPS):

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point
+from xlray.analysis import FI_ACCURACY, MIN_SAMPLES, WITHOUT_TATOEBA, Estimate, Point
 from xlray.cautions import FEW, count
 from xlray.evidence import Evidence, num_rungs
 from xlray.tables import number
@@ -20,25 +20,25 @@ def write_answer(evidence: Evidence) -> str:
     found = {e.name: e for e in evidence.estimates if e.rung == evidence.rung}
     largest = max(point.num_tasks for point in here)
     sources = {p.source: p.cell for p in here if p.num_tasks == largest and largest}
+    small = _too_small(evidence, found)
     sentences: list[str] = []
     for source, cell in sorted(sources.items()):
         own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
         others = [(size, other) for size, other in own.items() if f"difference/{FI_ACCURACY}/{cell} - {other}" in found]
-        sentences += _compared(evidence, found, cell, _half_and_none(others, largest), not sentences)
+        sentences += _compared(evidence, found, cell, _half_and_none(others, largest), not sentences, not small)
     for first, second in itertools.permutations(sorted(sources), 2):
         gap = found.get(f"difference/{FI_ACCURACY}/{sources[first]} - {sources[second]}")
         if gap is not None:
             value = number(gap.value, signed=True)
-            sentences.append(
-                f"{count(largest, 'task')} from {first} instead of {second}: {value} points, {interval(gap)}."
-            )
+            ends = "" if small else f", {interval(gap)}"
+            sentences.append(f"{count(largest, 'task')} from {first} instead of {second}: {value} points{ends}.")
     if not sentences:
         base = here[0].cell
         sentences.append(
             f"Finnish dev accuracy is {number(found[f'mean/{FI_ACCURACY}/{base}'].value)} % in cell {base} after "
             f"{evidence.rung:,} intermediate examples; there is no second cell with a common seed to compare it with."
         )
-    sentences[:0] = _too_small(evidence, found)
+    sentences[:0] = [small] if small else []
     best = evidence.results.best()
     sentences.append(
         f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best['fi_accuracy'])} % "
@@ -47,11 +47,16 @@ def write_answer(evidence: Evidence) -> str:
     return " ".join(sentences)
 
 
-def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
-    """One sentence before all numbers if the design is too small for an interval worth reading."""
-    cautions = [found[f"difference/{FI_ACCURACY}/{more} - {fewer}"].caution for more, fewer in main_pairs(evidence)]
-    said = next((caution for caution in cautions if caution), "")
-    return [f"This sweep is too small to answer: {said}."] if said else []
+def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
+    """What stands before all numbers if no difference that the answer names has an interval worth reading, else ""."""
+    gaps = [found[f"difference/{FI_ACCURACY}/{more} - {fewer}"] for more, fewer in main_pairs(evidence)]
+    said = next((gap.caution for gap in gaps if gap.caution), "")
+    if not said or any(gap.low is not None and not gap.caution for gap in gaps):
+        return ""
+    return (
+        f"This sweep is too small to answer: {said.partition(';')[0]}, at least {MIN_SAMPLES} are needed. What follows was "
+        "measured in its trials and says nothing about others."
+    )
 
 
 def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
@@ -76,7 +81,12 @@ def _half_and_none(others: Sequence[tuple[int, str]], largest: int) -> list[tupl
 
 
 def _compared(
-    evidence: Evidence, found: Mapping[str, Estimate], cell: str, others: Sequence[tuple[int, str]], first: bool
+    evidence: Evidence,
+    found: Mapping[str, Estimate],
+    cell: str,
+    others: Sequence[tuple[int, str]],
+    first: bool,
+    intervals: bool,
 ) -> list[str]:
     """One sentence for the largest cell of a pool against each of the others, and one for the same without Tatoeba."""
     if not others:
@@ -91,16 +101,28 @@ def _compared(
         gain = found[f"difference/{FI_ACCURACY}/{cell} - {other}"]
         value, versus = number(gain.value, signed=True), str(fewer or "none")
         if place == 0:
-            before, after = (number(found[f"mean/{FI_ACCURACY}/{name}"].value) for name in (other, cell))
-            text += f" instead of {versus}: {value} points of Finnish dev accuracy (from {before} to {after} %), "
-            text += f"{interval(gain)}, {repetitions(points, gain)}"
+            text += (
+                f" instead of {versus}: {value} points of Finnish dev accuracy{_from_to(evidence, found, other, cell)}"
+            )
+            text += f", {interval(gain)}" if intervals else ""
+            text += f", {repetitions(points, gain)}"
             text += f", after {evidence.rung:,} intermediate examples ({_which_rung(evidence)})" if first else ""
         else:
-            text += f"; instead of {versus}: {value} {interval(gain, short=True)}"
+            text += f"; instead of {versus}: {value}" + (f" {interval(gain, short=True)}" if intervals else "")
         beside = found.get(f"difference/{WITHOUT_TATOEBA}/{cell} - {other}")
         if beside is not None:
-            apart.append(f"{number(beside.value, signed=True)} {interval(beside, short=True)}")
+            ends = f" {interval(beside, short=True)}" if intervals else ""
+            apart.append(f"{number(beside.value, signed=True)}{ends}")
     return [text[0].upper() + text[1:] + ".", *([f"Without Tatoeba: {'; '.join(apart)}."] if apart else [])]
+
+
+def _from_to(evidence: Evidence, found: Mapping[str, Estimate], before: str, after: str) -> str:
+    """Both means, where they are over the seeds of the difference; else they would not add up."""
+    seeds = [{p.seed for p in evidence.here if p.cell == cell} for cell in (before, after)]
+    if seeds[0] != seeds[1]:
+        return ""
+    means = [number(found[f"mean/{FI_ACCURACY}/{cell}"].value) for cell in (before, after)]
+    return f" (from {means[0]} to {means[1]} %)"
 
 
 def _which_rung(evidence: Evidence) -> str:
@@ -113,7 +135,7 @@ def _which_rung(evidence: Evidence) -> str:
 def interval(estimate: Estimate, short: bool = False) -> str:
     """The interval of a difference in words; says so where there is none."""
     if estimate.low is None or estimate.high is None:
-        return "(no interval)" if short else "no interval (one seed, one subset)"
+        return "(no interval)" if short else f"no interval ({estimate.missing})"
     ends = f"[{number(estimate.low, signed=True)}, {number(estimate.high, signed=True)}]"
     few = min(estimate.num_seeds, estimate.num_subsets) < FEW
     rough = "unreliable " if estimate.caution else "rough " if few else ""

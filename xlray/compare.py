@@ -212,7 +212,7 @@ def _answer(rows: Sequence[Row], names: Sequence[str]) -> str:
     if gap is None:
         return f"{text}; no trial has its pair in the other sweep, so there is no interval."
     if gap.low is None or gap.high is None:
-        return f"{text}, {count(row.num_pairs, 'pair')}, no interval (one seed, one subset)."
+        return f"{text}, {count(row.num_pairs, 'pair')}, no interval ({gap.missing})."
     ends = f"[{number(gap.low, signed=True)}, {number(gap.high, signed=True)}]"
     return f"{text}, {100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
 

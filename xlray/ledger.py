@@ -44,7 +44,8 @@ class Costs:
 
 def device_hours(results: Results, statuses: Mapping[str, str]) -> Costs:
     """Device-hours spent and saved. What was saved is an estimate: nobody ran it."""
-    rows = results.phases.to_pylist()
+    used = ["phase", "kind", "status", "trial_id", "num_steps", "device_hours"]
+    rows = results.phases.select(used).to_pylist()
     rates = _rates(rows)
     spent: Counter[str] = Counter()
     own_cost = {row["phase"]: row["device_hours"] or 0.0 for row in rows if row["status"] == "computed"}
@@ -126,7 +127,8 @@ def cost_by_fate(costs: Costs) -> Table:
 def cost(results: Results) -> Table:
     """The ledger by kind of phase: what was computed, and what sharing and the store saved."""
     kinds: dict[str, Counter[str]] = {}
-    for row in results.phases.to_pylist():
+    used = ["kind", "status", "num_steps", "num_executed_steps", "num_repeated_steps", "num_tokens", "device_hours"]
+    for row in results.phases.select(used).to_pylist():
         status, counts = row["status"], kinds.setdefault(row["kind"] or "?", Counter())
         counts[f"phases {status}"] += 1
         executed = row["num_executed_steps"] if row["num_executed_steps"] is not None else row["num_steps"]

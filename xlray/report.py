@@ -87,9 +87,13 @@ def write_report(directory: Path | str, sampling: Sampling | None = None, unseal
     findings = collect_findings(evidence, sampling)
     between = dev_test_correlations(evidence.here, {point.trial_id: point.scores for point in opened}, sampling)
     estimates = _merged(evidence.estimates, findings.estimates(), between)
-    made = [*_tables(evidence, findings), *_reliability(evidence, findings, between)]
+    costs = ledger.device_hours(evidence.results, evidence.statuses)
+    made = [*_tables(evidence, findings, costs), *_reliability(evidence, findings, between)]
     made.append(summaries.by_test(evidence.here, opened, sampling))
-    made, drawn = [dataclasses.replace(table, behind=behind(evidence)) for table in made], _figures(evidence, findings)
+    made, drawn = (
+        [dataclasses.replace(table, behind=behind(evidence)) for table in made],
+        _figures(evidence, findings, costs),
+    )
     answer, warnings = write_answer(evidence), find_warnings(evidence)
     text = page.render(_page(evidence, answer, warnings, sampling.level), drawn, made)
     files = write_files(evidence.results.directory / "report", "report.html", text, made, drawn)
@@ -127,7 +131,7 @@ def _merged(*lists: Sequence[Estimate]) -> list[Estimate]:
     return list({(e.name, e.rung): e for estimates in lists for e in estimates}.values())
 
 
-def _tables(e: Evidence, f: Findings) -> list[Table]:
+def _tables(e: Evidence, f: Findings, costs: ledger.Costs) -> list[Table]:
     return [
         summaries.leaderboard(e.results, e.points, e.statuses),
         summaries.by_cell(e.results, e.points, e.estimates, e.statuses),
@@ -141,7 +145,7 @@ def _tables(e: Evidence, f: Findings) -> list[Table]:
         task_summaries.groups(f, e.rung),
         task_summaries.interactions(f, e.rung),
         task_summaries.transfer(f.effects, e.rung),
-        ledger.cost_by_fate(ledger.device_hours(e.results, e.statuses)),
+        ledger.cost_by_fate(costs),
         ledger.cost(e.results),
         anchors.anchors(e),
     ]
@@ -156,7 +160,7 @@ def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[
     ]
 
 
-def _figures(e: Evidence, f: Findings) -> list[Drawing]:
+def _figures(e: Evidence, f: Findings, costs: ledger.Costs) -> list[Drawing]:
     ridge = f.effects.get(FI_ACCURACY)
     return [
         figures.accuracy_by_num_tasks(e.points, e.estimates, e.rung_index),
@@ -170,7 +174,7 @@ def _figures(e: Evidence, f: Findings) -> list[Drawing]:
         task_figures.pair_forest(f.pairs, e.rung),
         reliability_figures.orders(e.points, e.here, e.estimates),
         reliability_figures.robustness(e.estimates, main_pairs(e)),
-        task_figures.cost_bars(ledger.device_hours(e.results, e.statuses)),
+        task_figures.cost_bars(costs),
     ]
 
 

@@ -268,4 +268,8 @@ def _check_unique(scores: pa.Table, path: Path) -> None:
     counts = scores.select(key).group_by(key).aggregate([([], "count_all")])
     twice = counts.filter(pc.greater(counts["count_all"], 1)).slice(0, 1).to_pylist()
     if twice:
-        raise InputError(f"{path}: a score is there {twice[0]['count_all']} times: { {k: twice[0][k] for k in key} }.")
+        row = twice[0]
+        raise InputError(
+            f"{path}: `one row per score` must hold, but trial {row['trial_id']} has {row['split']} {row['metric']} of "
+            f"{row['task']} in {row['language']} at rung number {row['rung_index']} {row['count_all']} times."
+        )

@@ -50,6 +50,7 @@ from xlray.analysis.pairs import Interactions, interactions
 from xlray.analysis.points import (
     ENGLISH,
     FI_ACCURACY,
+    MIN_SAMPLES,
     WITHOUT_TATOEBA,
     Estimate,
     Point,
@@ -68,6 +69,7 @@ __all__ = [
     "ASSUMED",
     "ENGLISH",
     "FI_ACCURACY",
+    "MIN_SAMPLES",
     "WITHOUT_TATOEBA",
     "CellItems",
     "ChainContributions",

@@ -20,7 +20,7 @@ from scipy import stats
 from xlray.analysis.points import Array, Point, values_of, weights_of
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
-Part = tuple[Array, int]  # a variance, and its degrees of freedom
+Part = tuple[Array, float]  # a variance, and its degrees of freedom
 SINGLE_SHARE = 0.75  # chosen by simulation: 1 is wider than need be where noise is alike, 0 too narrow where it is not
 
 
@@ -245,17 +245,17 @@ class SeedPrior:
     """
 
     variance: Array
-    freedom: int
+    freedom: float
 
 
-def seed_prior(grids: Sequence[Grid], freedom: int) -> SeedPrior | None:
+def seed_prior(grids: Sequence[Grid], freedom: float) -> SeedPrior | None:
     """From cells with the same seeds; None where they say no more than a difference of two of them does.
 
     The mean square of cell x seed, less the noise of trials that it holds.
     """
     num_seeds = len(grids[0].seeds)
     freedom = min(freedom, (len(grids) - 2) * (num_seeds - 1))
-    if num_seeds < 2 or freedom < 1:
+    if num_seeds < 2 or freedom <= 0:
         return None
     pooled, _ = trial_variance(grids)
     lines, noise = [], []

@@ -22,6 +22,7 @@ from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, too_few, values_of, weights_of
 
 MIN_SIZES = 5  # sizes below which a shape is not told from another
+FEW_SIZES = f"at least {MIN_SIZES} sizes, found {{}}"
 MODELS = ("power law", "log-linear", "knee")
 EXPONENTS = np.geomspace(0.05, 3.0, 40)
 NUM_KNEES = 41
@@ -157,14 +158,19 @@ def example_curves(points: Sequence[Point], outcome: str, sampling: Sampling) ->
 
     Only over rungs whose targets train on equally many examples: a probe's score is no smaller run's score.
     """
-    rungs = sorted({point.rung_index for point in points})
-    usable = [point for rung in rungs for point in scored(estimable(points, rung), outcome)]
+    cells: dict[str, list[Point]] = {}
+    for rung in sorted({point.rung_index for point in points}):
+        for point in scored(estimable(points, rung), outcome):
+            if point.num_tasks:
+                cells.setdefault(point.cell, []).append(point)
     curves = []
-    for cell in dict.fromkeys(point.cell for point in usable if point.num_tasks):
-        inside = [point for point in usable if point.cell == cell]
+    for cell, inside in cells.items():
         empty = Curve(outcome, "num_examples", cell)
         if len({point.target_examples for point in inside}) > 1:
             curves.append(dataclasses.replace(empty, missing="rungs whose targets train on equally many examples"))
+            continue
+        if (num_rungs := len({point.rung for point in inside})) < MIN_SIZES:
+            curves.append(dataclasses.replace(empty, missing=FEW_SIZES.format(num_rungs)))
             continue
         placed = [dataclasses.replace(point, cell=f"{cell} at {point.rung}") for point in inside]
         sizes = {point.cell: float(point.rung) for point in placed}
@@ -175,7 +181,7 @@ def example_curves(points: Sequence[Point], outcome: str, sampling: Sampling) ->
 def _curve(empty: Curve, points: Sequence[Point], sizes: dict[str, float], unit: float, sampling: Sampling) -> Curve:
     cells = sorted(sizes, key=lambda cell: sizes[cell])
     if len(cells) < MIN_SIZES:
-        return dataclasses.replace(empty, missing=f"at least {MIN_SIZES} sizes, found {len(cells)}")
+        return dataclasses.replace(empty, missing=FEW_SIZES.format(len(cells)))
     grids = cell_grids(points, empty.outcome)
     rung = max(point.rung for point in points)
     single = [contrast([(1.0, grids[cell])]) for cell in cells]

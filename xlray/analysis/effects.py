@@ -67,12 +67,12 @@ def cell_means(
     points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
 ) -> list[Estimate]:
     """Mean outcome of each cell of one rung, over its trials."""
-    estimates = []
+    estimates, rung = [], _rung(points)
     for cell, grid in cell_grids(points, outcome).items():
         extra = item_variance(outcome, {cell: 1.0}) if item_variance else 0.0
         found = contrast([(1.0, grid)], extra)
         assert found is not None
-        estimates.append(as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, _rung(points)))
+        estimates.append(as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, rung))
     return estimates
 
 
@@ -102,11 +102,11 @@ def cell_differences(
     grids = cell_grids(points, outcome)
     pairs = cell_pairs(scored(points, outcome))
     extra = {(m, f): item_variance(outcome, {m: 1.0, f: -1.0}) for m, f in pairs} if item_variance else {}
-    estimates = []
+    estimates, rung = [], _rung(points)
     for (more, fewer), found in differences(grids, pairs, extra).items():
         spread = trial_spread([grids[more], grids[fewer]])
         name = f"difference/{outcome}/{more} - {fewer}"
-        estimates.append(as_estimate(name, found, sampling.level, _rung(points), spread))
+        estimates.append(as_estimate(name, found, sampling.level, rung, spread))
     return estimates
 
 
@@ -138,7 +138,10 @@ def _prior(grids: Mapping[str, Grid], common: Sequence[int], control: bool) -> S
     joining = [grid for grid in grids.values() if set(common) <= set(grid.seeds) and (control or not grid.is_control)]
     if len(joining) < 3 or len(common) < 2:
         return None
-    return seed_prior([grid.only(common) for grid in joining], CONTROL_FREEDOM if control else PRIOR_FREEDOM)
+    freedom: float = CONTROL_FREEDOM if control else PRIOR_FREEDOM
+    if control and any(grid.weighted for grid in joining):
+        freedom /= 2  # the few trials that stopping leaves make their cells' own noise less certain
+    return seed_prior([grid.only(common) for grid in joining], freedom)
 
 
 def trial_spread(grids: Sequence[Grid]) -> float | None:

@@ -11,10 +11,10 @@ from scipy import stats
 from xlray.analysis.bootstrap import resample
 from xlray.analysis.effects import ONE_SEED
 from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few
-from xlray.analysis.regression import MIN_SUBSETS, Membership, folds, membership, subset_sums
+from xlray.analysis.regression import MIN_SUBSETS, Membership, folds, membership, normal_equations, subset_sums
 
-NUM_PENALTIES = 12
-SMALLEST = 1e-3  # of the penalties, as a share of the one at which every task gets 0
+NUM_PENALTIES = 9
+SMALLEST = 1e-2  # of the penalties, as a share of the one at which every task gets 0
 MAX_SWEEPS = 1_000
 TOLERANCE = 1e-5  # points: a sweep over the tasks that changes no coefficient by more ends the fit
 
@@ -97,10 +97,7 @@ def lasso(rows: Array, counts: Array, sums: Array, penalties: Sequence[float], s
     """
     total = counts.sum(axis=1, keepdims=True)
     usable = np.flatnonzero(total[:, 0] > 0)
-    shares, level = counts[usable] / total[usable], sums[usable].sum(axis=1, keepdims=True) / total[usable]
-    centre = shares @ rows
-    gram = np.stack([(rows.T * share) @ rows for share in shares]) - centre[:, :, None] * centre[:, None, :]
-    right = (sums[usable] / total[usable]) @ rows - level * centre
+    gram, right = normal_equations(rows, counts[usable] / total[usable], sums[usable] / total[usable])
     found = np.full((len(penalties), len(counts), rows.shape[1]), np.nan)
     values = np.zeros(right.shape) if start is None else np.tile(start, (len(usable), 1))
     for number, penalty in enumerate(penalties):

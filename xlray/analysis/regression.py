@@ -157,21 +157,23 @@ def ridge(rows: Array, counts: Array, sums: Array, penalty: float) -> Array:
         counts: [draws, subsets] weight of each subset.
         sums: [draws, subsets] the same times its mean score.
     """
-    num_tasks = rows.shape[1]
-    first, second = np.triu_indices(num_tasks)
-    pairs = rows[:, first] * rows[:, second]
-    total = counts.sum(axis=1)
-    out = np.full((len(counts), num_tasks), np.nan)
-    usable = np.flatnonzero(total > 0)
+    out = np.full((len(counts), rows.shape[1]), np.nan)
+    usable = np.flatnonzero(counts.sum(axis=1) > 0)
     for some in np.array_split(usable, max(1, len(usable) // 100)):
-        size = total[some, None]
-        centre, level = counts[some] @ rows / size, sums[some].sum(axis=1, keepdims=True) / size
-        gram = np.empty((len(some), num_tasks, num_tasks))
-        gram[:, first, second] = gram[:, second, first] = counts[some] @ pairs
-        gram = gram - size[:, :, None] * centre[:, :, None] * centre[:, None, :] + penalty * np.eye(num_tasks)
-        right = sums[some] @ rows - size * level * centre
-        out[some] = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
+        gram, right = normal_equations(rows, counts[some], sums[some])
+        out[some] = np.linalg.solve(gram + penalty * np.eye(rows.shape[1]), right[:, :, None])[:, :, 0]
     return out
+
+
+def normal_equations(rows: Array, counts: Array, sums: Array) -> tuple[Array, Array]:
+    """([draws, tasks, tasks], [draws, tasks]) of the least-squares fit, the intercept taken out; as `ridge` is called."""
+    num_tasks, size = rows.shape[1], counts.sum(axis=1, keepdims=True)
+    first, second = np.triu_indices(num_tasks)
+    centre, level = counts @ rows / size, sums.sum(axis=1, keepdims=True) / size
+    gram = np.empty((len(counts), num_tasks, num_tasks))
+    gram[:, first, second] = gram[:, second, first] = counts @ (rows[:, first] * rows[:, second])
+    gram -= size[:, :, None] * centre[:, :, None] * centre[:, None, :]
+    return gram, sums @ rows - size * level * centre
 
 
 def choose_penalty(held: Membership) -> tuple[float, float, float]:

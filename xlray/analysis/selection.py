@@ -78,10 +78,11 @@ def _by_subset(points: Sequence[Point], criterion: str = "") -> tuple[Array, lis
     """[subsets, seeds] of Finnish accuracy, or of what is chosen by; NaN where there is no trial."""
     subsets = {tasks: row for row, tasks in enumerate(sorted({point.tasks for point in points}))}
     seeds = sorted({point.seed for point in points})
+    places = {seed: column for column, seed in enumerate(seeds)}
     table = np.full((len(subsets), len(seeds)), np.nan)
     for point in points:
         score = selection_scores(point).get(criterion, math.nan) if criterion else point.scores[FI_ACCURACY]
-        table[subsets[point.tasks], seeds.index(point.seed)] = score
+        table[subsets[point.tasks], places[point.seed]] = score
     return table, seeds
 
 
@@ -110,8 +111,9 @@ def selection_correlations(points: Sequence[Point], sampling: Sampling) -> list[
     """Spearman correlation at one rung of Finnish accuracy with what a setting without Finnish labels would choose by."""
     found = []
     for criterion in (ENGLISH_DEV, PIVOT_DEV):
-        usable = [point for point in points if criterion in selection_scores(point)]
-        first = np.array([selection_scores(point)[criterion] for point in usable])
+        chosen_by = [selection_scores(point).get(criterion) for point in points]
+        usable = [point for point, score in zip(points, chosen_by, strict=True) if score is not None]
+        first = np.array([score for score in chosen_by if score is not None])
         name = f"rank_correlation/{criterion}/{FI_ACCURACY}"
         found += _correlation(name, usable, first, values_of(usable, FI_ACCURACY), sampling)
     return found

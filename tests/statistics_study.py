@@ -204,7 +204,13 @@ def recovered(num_sweeps=200):
         for name in methods:
             shares = (counts[name] / (6 * num_sweeps)).round(3).tolist()
             place = {"method": name, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
-            heads = ("right_sign", "interval_on_the_right_side", "on_the_wrong_side", "among_the_six_most_extreme", "exactly_0")
+            heads = (
+                "right_sign",
+                "interval_on_the_right_side",
+                "on_the_wrong_side",
+                "among_the_six_most_extreme",
+                "exactly_0",
+            )
             error = {"held_out_error": round(float(np.median(errors[name])), 3)}
             rows.append({**place, **dict(zip(heads, shares, strict=True)), **error})
     return rows

@@ -174,5 +174,5 @@ def test_load_results_of_what_is_no_sweep_of_an_empty_one_and_of_doubled_scores(
     with pytest.raises(InputError, match="no trial has finished a rung"):
         empty.best()
     write_scores(tmp_path, [score("t", 0, "udpos", 1.0), score("t", 0, "udpos", 2.0)])
-    with pytest.raises(InputError, match="one row per score` must hold, but trial .* 2 times"):
+    with pytest.raises(InputError, match=r"one row per score` must hold, but trial .* 2 times"):
         results.load_results(tmp_path)

@@ -219,7 +219,7 @@ def test_numbers_equal_an_independent_computation(finished):
     assert half == pytest.approx(means[8] - means[4])
     assert f"These 8 tasks instead of 4: +{half:.1f} points of Finnish dev accuracy" in document["answer"]
     assert f"(from {means[4]:.1f} to {means[8]:.1f} %)" in document["answer"]
-    assert f"; instead of none: +{gain['value']:.1f} " in document["answer"]
+    assert f"; instead of none: +{gain['value']:.1f}." in document["answer"]
     assert "2 seeds \u00d7 1 subset, after 16,384 intermediate examples (the last rung)" in document["answer"]
     first = frame[(frame.metric == "headline") & frame.selection & (frame.rung_index == 0) & (frame.num_tasks == 2)]
     early = next(e for e in document["estimates"] if e["name"] == "mean/fi_accuracy/2-all" and e["rung"] == RUNGS[0])

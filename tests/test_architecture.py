@@ -18,9 +18,9 @@ LAYERS = [
     "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "queue", "sweep",
     "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
-    "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
-    "loading", "progress", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "bench_commands", "cli", "__main__", "__init__",
+    "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
+    "loading", "progress", "watching", "ray_state", "dashboard", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
+    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "dashboard_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
@@ -31,10 +31,10 @@ DOORS = {
     "deepspeed": "engine",
     "triton": "dropout_kernel",
     "transformers": "model bench_trainer",
-    "typer": "cli storage_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
+    "typer": "cli storage_commands dashboard_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
     "rich": "live screens task_screens output cli",
     "matplotlib": "drawing figures task_figures curve_figures reliability_figures compare",
-    "jinja2": "page",
+    "jinja2": "templates",
     "tokenizers": "data tokenizer",
     "obstore": "remote",
 }
@@ -50,6 +50,7 @@ WITHOUT_FRAMEWORKS = (
     "page",
     "report",
     "compare",
+    "dashboard",
 )
 MAY_CATCH_ALL = {"trial", "loading", "cli"}  # a sweep file may raise anything
 FORBIDDEN_NAMES = {"utils", "core", "common", "manager"}

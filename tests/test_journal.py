@@ -84,3 +84,22 @@ def test_second_driver_is_refused_while_the_first_lives(tmp_path):
         with pytest.raises(InputError, match="another process"), journal.exclusive(folder):
             pass
     assert other() == "held\n"
+
+
+def test_a_follower_reads_each_entry_once_and_leaves_a_line_that_is_being_written(tmp_path):
+    follower = journal.Follower(tmp_path)
+    assert follower.new() == []
+    for number in range(3):
+        journal.append(tmp_path, {"event": "created", "number": number})
+    assert [entry["number"] for entry in follower.new()] == [0, 1, 2]
+    path = tmp_path / journal.JOURNAL_FILE
+    whole = path.read_bytes()
+    journal.append(tmp_path, {"event": "created", "number": 3})
+    line = path.read_bytes()[len(whole) :]
+    path.write_bytes(whole + line[:-5])
+    assert follower.new() == []
+    path.write_bytes(whole + line)
+    assert [entry["number"] for entry in follower.new()] == [3] and follower.new() == []
+    path.write_bytes(whole + line + b"no json\n")
+    with pytest.raises(InputError, match="not a JSON object"):
+        follower.new()

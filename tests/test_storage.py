@@ -204,7 +204,11 @@ def test_a_journal_is_segments_that_every_machine_reads(machines, monkeypatch):
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
     folders = [root / "sweeps" / "s" / "journal" for root in machines]
     with journal.exclusive(folders[0]):
-        written = [journal.append(folders[0], {"event": "e", "number": number}) for number in range(10)]
+        follower, written, followed = journal.Follower(folders[1]), [], []
+        for number in range(10):
+            written.append(journal.append(folders[0], {"event": "e", "number": number}))
+            followed += follower.new() if number % 3 else []
+        assert followed + follower.new() == written and follower.new() == []
         assert journal.read_journal(folders[1]) == written and journal.is_held(folders[1])
     assert not journal.is_held(folders[1])
     with journal.exclusive(folders[2]):

@@ -18,6 +18,7 @@ import typer
 from xlray.bench_commands import bench_app
 from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.dashboard_commands import dashboard
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
 from xlray.output import fail, open_console, print_json
@@ -50,7 +51,7 @@ app.command()(plan)
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
-for command in (report, compare, export_predictions, export_model, retry, why, rerun):
+for command in (dashboard, report, compare, export_predictions, export_model, retry, why, rerun):
     app.command(command.__name__.replace("_", "-"))(command)
 app.command("gc")(collect_garbage)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from xlray import tables
 from xlray.drawing import Drawing, inline_svg
 from xlray.tables import Table
+from xlray.templates import render_template
 
 MAX_ROWS = 500  # of a table on the page; the files hold all
 PRINTED_ROWS = 30  # of a table on paper
@@ -63,19 +62,13 @@ class Page:
 
 def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> str:
     """The page as HTML. Everything in it is escaped; nothing in it is loaded from elsewhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        show=tables.show,
-        sort_key=tables.sort_key,
-        inline_svg=lambda drawing: Markup(inline_svg(drawing)),  # made by us, its texts are escaped
-    )
-    return environment.get_template("report.html.j2").render(
+    return render_template(
+        "report.html.j2",
+        {
+            "show": tables.show,
+            "sort_key": tables.sort_key,
+            "inline_svg": lambda drawing: Markup(inline_svg(drawing)),  # made by us, its texts are escaped
+        },
         **vars(page),
         tables={table.name: table for table in made},
         drawings={drawing.name: drawing for drawing in drawings},

@@ -1,0 +1,43 @@
+"""`xlray dashboard`: one live page of a sweep, on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from xlray.canonical import InputError, require
+from xlray.loading import find_sweep_folder, storage_root
+from xlray.task_commands import Storage
+
+Name = Annotated[str | None, typer.Argument(metavar="[NAME|DIR]", help="A sweep; the one that ran last by default.")]
+RayDashboard = Annotated[
+    str | None, typer.Option(help="http://HOST:PORT of Ray's dashboard; by default what the sweep's driver wrote down.")
+]
+
+
+def dashboard(
+    name: Name = None,
+    storage: Storage = "runs",
+    address: RayDashboard = None,
+    host: Annotated[str, typer.Option(help="To listen on. Whoever reaches it can read everything.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="To listen on; 0 takes a free one.")] = 8300,
+    price_per_hour: Annotated[float | None, typer.Option("--price-per-hour", help="Of one device.")] = None,
+) -> None:
+    """Serve one live page: cells, rungs, Finnish accuracy, trials with links into Ray, devices, cost. Needs no Ray."""
+    from xlray.dashboard import newest, serve
+    from xlray.ray_state import dashboard_url
+
+    require(0 <= port < 65536, "0 <= port < 65536", port, "--port")
+    if price_per_hour is not None and not price_per_hour > 0:
+        raise InputError(f"--price-per-hour: a number above 0 must be given, but got {price_per_hour}.")
+    url = None if address is None else dashboard_url(address)
+    root = storage_root(storage)
+    folder = find_sweep_folder(newest(root) if name is None else name, root)
+    with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+        serve(folder.parent, folder.name, host, port, url, price_per_hour, _say)
+
+
+def _say(url: str) -> None:
+    typer.echo(f"{url}  (Ctrl-C ends it)")

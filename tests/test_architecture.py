@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # A module or package may import itself and what stands before it. A new module takes its place here.
 # fmt: off
 LAYERS = [
-    "canonical", "files", "remote", "storage", "leases", "provenance",
+    "canonical", "spot", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
-    "reopening", "train", "rerun", "model_card", "model_export", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "queue", "sweep",
+    "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
     "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
     "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
     "loading", "progress", "watching", "ray_state", "dashboard", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
@@ -25,7 +25,7 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "search trial preparation session tracking queue sweep bench_overhead bench_queue",
+    "ray": "search spot telemetry sweep_telemetry trial preparation session tracking queue sweep bench_overhead bench_queue",
     "datasets": "tasks online bench_data",
     "torch": "batches dropout dropout_kernel model engine states checkpoints evaluate tuning interrupt train rerun bench_workload bench_trainer bench_training bench_overhead",
     "deepspeed": "engine",

@@ -111,8 +111,9 @@ class Ledger:
         self.root = None if progress is None else root_of(progress)
         self.show_every_s = SHOW_EVERY_S if self.root is None else SEND_EVERY_S
         self.file = self.path.open("ab", buffering=0)
-        self.before = time.monotonic()
+        self.before = self.since = time.monotonic()
         self.shown = 0.0
+        self.num_tokens = self.num_slots = 0  # of all ranks, since the live view was told
         self.first_step_at: float | None = None
 
     def step(self, step: int, num_tokens: int, num_slots: int) -> None:
@@ -121,18 +122,26 @@ class Ledger:
         self.first_step_at = self.first_step_at or time.time()
         self.file.write(f"{step} {num_tokens} {num_slots} {now - self.before:.4f}\n".encode())
         self.before = now
+        self.num_tokens += num_tokens
+        self.num_slots += num_slots
 
     def show(self, done: int, loss: float) -> None:
         """Tell the live view how far the phase is, at most twice a second (see SEND_EVERY_S)."""
         if self.progress is None or time.monotonic() - self.shown < self.show_every_s:
             return
         self.shown = time.monotonic()
-        write_atomically(
-            self.progress,
-            json.dumps(
-                {"kind": self.spec.kind, "done": done, "steps": self.spec.num_steps, "loss": loss, "time": time.time()}
-            ),
-        )
+        document = {
+            "kind": self.spec.kind,
+            "done": done,
+            "steps": self.spec.num_steps,
+            "loss": loss,
+            "time": time.time(),
+        }
+        if self.num_slots:
+            document["tokens_per_second"] = self.num_tokens / max(1e-9, self.shown - self.since)
+            document["padding_ratio"] = 1 - self.num_tokens / self.num_slots
+        self.since, self.num_tokens, self.num_slots = self.shown, 0, 0
+        write_atomically(self.progress, json.dumps(document))
         if self.root is not None:
             send_small(self.root, self.progress)
 

@@ -1,4 +1,4 @@
-"""Stopping in the middle of a phase: all ranks agree on the step, so that the state they save is one."""
+"""Stopping or saving in the middle of a phase: all ranks agree on the step, so that the state they save is one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+GO_ON, SAVE, STOP = 0, 1, 2  # what a rank asks for; over several ranks the greatest holds
+
 
 class Interrupted(Exception):  # noqa: N818  no error: the phase did what it was asked to
     """The phase was stopped, its state is saved; not an error."""
@@ -16,10 +18,10 @@ class Interrupted(Exception):  # noqa: N818  no error: the phase did what it was
 class StopSignal:
     """Agrees over the ranks, once per step and one step late, so that no step waits for it."""
 
-    def __init__(self, asked: Callable[[], bool]) -> None:
+    def __init__(self, asked: Callable[[], int]) -> None:
         """
         Args:
-            asked: whether this rank was asked to stop; must cost nothing.
+            asked: what this rank was asked to do: GO_ON, SAVE (once for each time it is said) or STOP; must cost nothing.
         """
         self.asked = asked
         # On the CPU whatever trains: a flag on the device would make the host wait for the device.
@@ -27,19 +29,19 @@ class StopSignal:
         self.flag = torch.zeros(1, dtype=torch.int32)
         self.pending: Any = None
 
-    def agreed(self) -> bool:
-        """Whether some rank had been asked before the step before; the same on all ranks. Collective."""
+    def agreed(self) -> int:
+        """What some rank had been asked for before the step before; the same on all ranks. Collective."""
         if dist.get_world_size() == 1:
             return self.asked()
-        stop = False
+        found = GO_ON
         if self.pending is not None:
             self.pending.wait()
-            stop = bool(self.flag.item())
-        self.flag.fill_(int(self.asked()))
+            found = int(self.flag.item())
+        self.flag.fill_(self.asked())
         self.pending = dist.all_reduce(self.flag, dist.ReduceOp.MAX, group=self.group, async_op=True)
-        return stop
+        return found
 
-    def agreed_now(self) -> bool:
-        """The same without the delay, for between two phases."""
+    def stops_now(self) -> bool:
+        """Whether all stop, without the delay: for between two phases, where there is nothing to save."""
         self.agreed()
-        return self.agreed()
+        return self.agreed() == STOP

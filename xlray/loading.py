@@ -170,7 +170,7 @@ def find_sweep_folder(name: str, root: Path) -> Path:
         InputError: there is none; the nearest name is suggested.
     """
     own = Path(name).expanduser()
-    refresh(root, root / "sweeps" / name, ("sweep.json", "jobs", "progress", "results", "unsealed.jsonl"))
+    refresh(root, root / "sweeps" / name, ("sweep.json", "ray.json", "jobs", "progress", "results", "unsealed.jsonl"))
     for folder in (root / "sweeps" / name, own):
         if is_sweep_folder(folder):
             return folder.absolute()

@@ -16,20 +16,32 @@ from typing import Any
 import ray.tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.trainable.function_trainable import wrap_function
 from ray.util.state.exception import RayStateApiException
 
 from xlray.collect import send_sweep
-from xlray.driver import SHARED, Driver
+from xlray.driver import Driver, Listener
 from xlray.jobs import trial_title
 from xlray.leases import renewing
 from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.storage import address
+from xlray.sweep_telemetry import SweepMetrics
 from xlray.tracking import callbacks, parameters
 from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
 IDLE_S = 20.0  # a placement group of a run that starts is without actors for a moment
 MAX_JOBS = 1_000_000_000
+
+
+def both(first: Listener, second: Listener) -> Listener:
+    """A listener that hands everything on to two."""
+
+    def listen(entry: dict[str, Any]) -> None:
+        first(entry)
+        second(entry)
+
+    return listen
 
 
 class Queue(Searcher):  # type: ignore[misc]
@@ -44,8 +56,9 @@ class Queue(Searcher):  # type: ignore[misc]
         launch = self.driver.next()
         if launch is not None:
             jobs, stop = address(self.driver.directory / "jobs"), stop_key(self.driver)
-            job = {"trial_id": launch.name, "run": launch.run, "jobs": jobs, "stop": stop}
             trial = self.driver.trials.get(launch.name)
+            title = launch.name if trial is None else trial_title(self.driver.plan.sweep, trial)
+            job = {"trial_id": launch.name, "title": title, "run": launch.run, "jobs": jobs, "stop": stop}
             return job if trial is None else {**job, **parameters(trial)}  # these are for trackers to show
         return str(Searcher.FINISHED) if self.driver.done() else None
 
@@ -112,12 +125,15 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self.to_withdraw = [(now, run) for run in unended_runs(driver.journal)]  # of a driver that was killed
         self.asked = False
         self.leftovers = Leftovers()
+        self.metrics = SweepMetrics(driver)
+        driver.listener = both(driver.listener, self.metrics)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.driver.look()
+        self.metrics.refresh()
         halted = self.driver.halted
         if halted is not None and halted[0] in ("interrupted", "storage") and not self.asked:
             self.asked = True
@@ -151,18 +167,25 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self.driver.on_end(trial.config["trial_id"], error)
 
 
+def trainable(function: Callable[[dict[str, Any]], None]) -> Any:
+    """A function as Tune runs it, in actors that say in Ray's dashboard which trial they are."""
+
+    class Trial(wrap_function(function)):  # type: ignore[misc]
+        def __repr__(self) -> str:
+            return f"trial {self.config['title']}"
+
+    return ray.tune.with_resources(Trial, {"CPU": 0, "trial_driver": 1})
+
+
 def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial) -> None:
     """Run the driver's queue to its end.
 
     Args:
         function: what a job runs as; see `run_trial`.
     """
-    titles = {trial_id: trial_title(driver.plan.sweep, trial) for trial_id, trial in driver.trials.items()}
-    titles[SHARED] = SHARED
 
     def title(trial: Any) -> str:
-        name = trial.config["trial_id"]
-        return titles.get(name) or trial_title(driver.plan.sweep, driver.trials[name])
+        return str(trial.config["title"])
 
     os.environ.update(
         {
@@ -174,7 +197,7 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
     )
     events = Events(driver)
     tuner = ray.tune.Tuner(
-        ray.tune.with_resources(function, {"CPU": 0, "trial_driver": 1}),
+        trainable(function),
         tune_config=ray.tune.TuneConfig(
             metric="fi_accuracy",
             mode="max",

@@ -94,3 +94,15 @@ def rung_metrics(
         "score": float(np.mean(ranked)) if ranked else math.nan,
         **{f"fi/{task}": value for task, value in headlines.items()},  # flat, as Tune's loggers want it
     }
+
+
+def rung_line(metrics: Mapping[str, Any], num_rungs: int) -> str:
+    """One line for people about a rung that is reported; see `rung_report`."""
+
+    def shown(value: float) -> str:
+        return f"{value:.1f}" if math.isfinite(value) else "-"
+
+    each = ", ".join(f"{key[3:]} {shown(value)}" for key, value in metrics.items() if key.startswith("fi/"))
+    broken = f"; degenerate: {metrics['degenerate']}" if metrics["degenerate"] else ""
+    place = f"rung {metrics['rung_index'] + 1} of {num_rungs} ({metrics['rung']:,} examples)"
+    return f"{place}: Finnish {shown(metrics['fi_accuracy'])} % ({each}){broken}"

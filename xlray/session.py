@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray._private.accelerators import get_accelerator_manager_for_resource
+from ray.job_config import JobConfig
 
 from xlray.canonical import InputError, require
 from xlray.config import Execution, Sweep
@@ -23,8 +24,15 @@ RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one
 
 
 @contextlib.contextmanager
-def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
-    """Ray on this machine, or a connection to a cluster, with libraries' noise kept in their log files."""
+def ray_session(execution: Execution, address: str | None, sweep: str = "") -> Iterator[dict[str, Any]]:
+    """Ray on this machine, or a connection to a cluster, with libraries' noise kept in their log files.
+
+    Args:
+        sweep: its name; Ray's dashboard shows it with the job.
+
+    Yields:
+        Where people find it: `dashboard` (URL of Ray's), `address`, `job_id`, `host` of this driver, `version`.
+    """
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.update(TRAIN_ENVIRONMENT)
     os.environ.update(
@@ -34,11 +42,16 @@ def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         }
     )
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    common: dict[str, Any] = {
+        "job_config": JobConfig(metadata={"job_name": sweep} if sweep else {}),
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
     if address is not None:
         known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT, **known}
-        ray.init(address=address, runtime_env={"env_vars": environment}, **common)
+        found = ray.init(address=address, runtime_env={"env_vars": environment}, **common)
     else:
         # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
         os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
@@ -46,7 +59,7 @@ def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
         port = _free_port()
         os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
         # A trial that waits for another's CPUs has started all but its workers by then.
-        ray.init(
+        found = ray.init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, execution.num_workers * execution.cpus_per_worker),
             resources={"trial_driver": 64},
@@ -54,12 +67,18 @@ def ray_session(execution: Execution, address: str | None) -> Iterator[None]:
             **common,
         )
     try:
-        yield
+        yield _where(found)
     finally:
         ray.shutdown()
         if address is None:
             for name in ("RAY_GCS_SERVER_PORT", "RAY_ADDRESS"):
                 os.environ.pop(name, None)
+
+
+def _where(context: Any) -> dict[str, Any]:
+    url, job_id = context.dashboard_url, ray.get_runtime_context().get_job_id()
+    place = {"dashboard": f"http://{url}" if url else None, "address": context.address_info["gcs_address"]}
+    return {**place, "job_id": job_id, "host": socket.gethostname(), "version": ray.__version__}
 
 
 def _free_port() -> int:

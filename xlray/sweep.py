@@ -27,7 +27,7 @@ from xlray.phases import DataSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.proposals import pool_specs, propose, with_proposed
-from xlray.queue import tune
+from xlray.queue import both, tune
 from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
 from xlray.search import next_trial
@@ -73,7 +73,7 @@ def run(
     driver = Driver(plan, Store(root), listener, leases, budget_hours=budget_hours)
     directory = driver.directory
     tracked = tensorboard(sweep, directory, lambda trial_id: driver.trials[trial_id])
-    driver.listener = _both(listener, tracked)
+    driver.listener = both(listener, tracked)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "journal"):
         check_definition(sweep, root)
@@ -124,7 +124,9 @@ def _compute(driver: Driver, address: str | None) -> None:
     if plan.root is not None and plan.folder is not None:
         plan = driver.plan = replace(plan, folder=bring_encoder(store.root, plan.root, plan.folder))
     vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
-    with ray_session(plan.sweep.execution, address):
+    with ray_session(plan.sweep.execution, address, plan.sweep.name) as place:
+        write_atomically(directory / "ray.json", json.dumps(place))  # for the live page
+        send(store.root, [directory / "ray.json"])
         driver.num_slots = num_slots(plan.sweep.execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
@@ -140,14 +142,6 @@ def _compute(driver: Driver, address: str | None) -> None:
         driver.write_job = write
         driver.propose = _propose
         tune(driver)
-
-
-def _both(first: Listener, second: Listener) -> Listener:
-    def listen(entry: dict[str, Any]) -> None:
-        first(entry)
-        second(entry)
-
-    return listen
 
 
 def _propose(driver: Driver) -> bool:

@@ -30,12 +30,12 @@ from xlray.checkpoints import (
 from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
-from xlray.interrupt import Interrupted, StopSignal
+from xlray.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
 from xlray.jobs import Job, bring_inputs, data_key
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import RetrievalSpec, Spec, TrainSpec
+from xlray.phases import RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.provenance import versions
 from xlray.recipes import Architecture
 from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
@@ -166,14 +166,14 @@ def _train(
             if ledger is not None:
                 ledger.show(done - spec.first_step, history[-1][1] / history[-1][0])
             total.zero_()
-        stopped = stop is not None and stop.agreed()
+        asked = GO_ON if stop is None else stop.agreed()
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
-        if done != end and (due or stopped):
+        if done != end and (due or asked != GO_ON):
             _save(writer, attempt / f"state-{done}.safetensors", running, done)
-            if _rank() == 0 and (stopped or remote_of(job.storage) is not None):
+            if _rank() == 0 and (asked != GO_ON or remote_of(job.storage) is not None):
                 writer.wait()  # only what is on disk can be carried to the object store
                 Store(job.storage).save_attempt(spec)
-        if done != end and stopped:
+        if done != end and asked == STOP:
             raise Interrupted
     chance = [collapse.chance_loss(e, plan.vocab_size, plan.scaled) for e in examples]
     tasks = order[0][spec.first_example : spec.first_example + spec.num_examples]
@@ -331,7 +331,11 @@ def _agree(value: Any) -> Any:
 
 
 def run_phases(
-    job: Job, report: Callable[[dict[str, Any]], None], asked_to_stop: Callable[[], bool] = lambda: False
+    job: Job,
+    report: Callable[[dict[str, Any]], None],
+    asked_to_stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda _: None,
+    asked_to_save: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run the job's phases in order; after the last phase of a rung, report its scores on all ranks.
 
@@ -339,12 +343,20 @@ def run_phases(
 
     Args:
         asked_to_stop: looked at before every phase and step; the state is then saved, and this returns.
+        say: gets a line for people about each phase that begins.
+        asked_to_save: looked at as often; the state is then saved at once, and training goes on.
     """
+
+    def asked() -> int:
+        return STOP if asked_to_stop() else SAVE if asked_to_save() else GO_ON
+
     with contextlib.suppress(Interrupted):
-        _run_phases(job, report, StopSignal(asked_to_stop))
+        _run_phases(job, report, StopSignal(asked), say)
 
 
-def _run_phases(job: Job, report: Callable[[dict[str, Any]], None], stop: StopSignal) -> None:
+def _run_phases(
+    job: Job, report: Callable[[dict[str, Any]], None], stop: StopSignal, say: Callable[[str], None]
+) -> None:
     torch.set_num_threads(job.execution.cpus_per_worker)
     gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
     store = Store(job.storage)
@@ -352,8 +364,11 @@ def _run_phases(job: Job, report: Callable[[dict[str, Any]], None], stop: StopSi
     ahead = replace(job, phases=tuple(itertools.compress(job.phases, pending)))
     job = replace(job, execution=tuning.settle(ahead, tuning.device_of(job.execution)))
     for i, planned in enumerate(job.phases):
-        if stop.agreed_now():
+        if stop.stops_now():
             raise Interrupted
+        if pending[i]:
+            steps = f", {planned.spec.num_steps:,} steps" if isinstance(planned.spec, TrainSpec) else ""
+            say(f"{job.name}: phase {i + 1} of {len(job.phases)}: {phase_name(planned.spec)}{steps}")
         broken = diverged(planned.spec.kind, run_phase(planned.spec, job, stop))
         following = job.phases[i + 1].rung_index if i + 1 < len(job.phases) else None
         if not broken and (planned.rung_index is None or following == planned.rung_index):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import math
 import os
 import tempfile
 import threading
@@ -21,13 +23,18 @@ from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config import Execution
 from xlray.failures import MAX_RETRIES
-from xlray.jobs import read_job
-from xlray.storage import address, arrive
+from xlray.files import write_atomically
+from xlray.jobs import Job, read_job
+from xlray.rungs import rung_line
+from xlray.storage import address, arrive, root_of, send_small
+from xlray.telemetry import worker_gauges
 
 # Read by Ray Train where `fit` is called and passed on to its workers. The health check bounds how soon a
 # trial starts, reports and ends (2 s by default: 8 s per trial); the print patch would show every line twice.
@@ -51,6 +58,7 @@ WORKER_ENVIRONMENT = {
 
 KV_NAMESPACE = b"xlray"
 LOOK_EVERY_S = 1.0
+LAST_SAVE_BEFORE_S = 5.0  # the node is due, beside the time that saving takes
 LEAVE_WITHIN_S = 30.0  # as Ray's own backend waits for the process group's end
 
 
@@ -65,17 +73,75 @@ def worker(config: dict[str, Any]) -> None:
     from xlray.train import run_phases
 
     job = read_job(arrive(config["job"]))
-    asked = watch(config["stop"]) if ray.train.get_context().get_world_rank() == 0 else lambda: False
     place = {"trial_name": job.name, "placement_group": ray.util.get_current_placement_group().id.hex()}
-    run_phases(job, lambda metrics: ray.train.report({**metrics, **place}), asked)
+
+    def report(metrics: dict[str, Any]) -> None:
+        ray.train.report({**metrics, **place})
+
+    if ray.train.get_context().get_world_rank() > 0:
+        run_phases(job, report)
+        return
+
+    def report_and_say(metrics: dict[str, Any]) -> None:
+        say(rung_line(metrics, len(job.rungs)))
+        report(metrics)
+
+    asked = watch(config["stop"], worker_gauges(job))
+    run_phases(job, report_and_say, asked, say, Notice(get_train_context().preemption_context))
 
 
-def watch(key: str) -> Callable[[], bool]:
-    """A function that says, at no cost, whether the driver has asked to stop; a thread looks once a second."""
+class Notice:
+    """Says when a state shall be saved because a node of this group is being taken away.
+
+    At once when Ray has announced it, and once more shortly before the node is due, with time left for a save that takes
+    twice as long as the slowest one seen. Ray's own question would make all ranks wait for one another at every step.
+    """
+
+    def __init__(self, context: Any, now: Callable[[], float] = time.time) -> None:
+        """
+        Args:
+            context: Ray Train's `PreemptionContext` of this worker.
+        """
+        self.context = context
+        self.now = now
+        self.info: Any = None
+        self.asked_at = math.inf
+        self.slowest_s = 0.0  # between two questions: a step, with a save if there was one
+        self.is_last = False
+
+    def __call__(self) -> bool:
+        """Whether to save now; asked once per step, and true once for each save that is due."""
+        now = self.now()
+        info, self.slowest_s = self.context.preemption_info, max(self.slowest_s, now - self.asked_at)
+        self.asked_at = now
+        if info is not None and info is not self.info:
+            self.info, self.is_last, self.slowest_s = info, False, 0.0
+            say(
+                f"node(s) {', '.join(node[:8] for node in info.preempted_node_ids)} will be taken away: saving the state"
+            )
+            return True
+        if info is None or self.is_last or info.deadline_ms is None:
+            return False
+        self.is_last = now >= info.deadline_ms / 1000 - LAST_SAVE_BEFORE_S - 2 * self.slowest_s
+        return self.is_last
+
+
+def say(line: str) -> None:
+    """A line of the worker's log, which Ray's dashboard shows on the page of its actor."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def watch(key: str, measure: Callable[[], None]) -> Callable[[], bool]:
+    """A function that says, at no cost, whether the driver has asked to stop; a thread looks once a second.
+
+    Args:
+        measure: called as often by the same thread, to set gauges.
+    """
     asked = threading.Event()
 
     def look() -> None:
         while not _internal_kv_exists(key, namespace=KV_NAMESPACE):
+            measure()
             time.sleep(LOOK_EVERY_S)
         asked.set()
 
@@ -180,6 +246,38 @@ class ReportToTune(ray.train.UserCallback):  # type: ignore[misc]
         ray.tune.report(metrics[0])
 
 
+class Places(WorkerGroupCallback):  # type: ignore[misc]
+    """Writes down where a run's processes are, beside the trial's progress: Ray's dashboard knows no trials.
+
+    Args:
+        run: name of the Train run.
+    """
+
+    def __init__(self, job: Job, run: str) -> None:
+        self.path = job.progress.with_suffix(".ray.json")
+        self.run = run
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Ray Train's hook: called in this process when all workers are there, before they train."""
+        here = ray.get_runtime_context()
+        workers = [
+            {
+                "rank": one.distributed_context.world_rank,
+                "actor_id": one.actor._actor_id.hex(),
+                "node_id": one.metadata.node_id,
+                "host": one.metadata.hostname,
+                "pid": one.metadata.pid,
+                "gpus": one.metadata.gpu_ids,
+            }
+            for one in worker_group.get_workers()
+        ]
+        place = {"run": self.run, "job_id": here.get_job_id(), "actor_id": here.get_actor_id(), "workers": workers}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, json.dumps({**place, "node_id": here.get_node_id(), "pid": os.getpid()}))
+        if (root := root_of(self.path)) is not None:
+            send_small(root, self.path)
+
+
 def fit(
     job: Path,
     execution: Execution,
@@ -232,4 +330,5 @@ def run_trial(config: dict[str, Any]) -> None:
         config: `trial_id`, `run`, `stop`, and `jobs`, the address of the folder of the sweep's job documents.
     """
     path = arrive(f"{config['jobs']}/{config['trial_id']}.json")
-    fit(path, read_job(path).execution, config["run"], config["stop"], [ReportToTune()])
+    job, run = read_job(path), config["run"]
+    fit(path, job.execution, run, config["stop"], [ReportToTune(), Places(job, run)])

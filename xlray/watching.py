@@ -285,7 +285,12 @@ class SweepPage:
         name, event = entry.get("trial_id", entry.get("job")), entry["event"]
         text = str(entry.get("text") or entry.get("error") or "").strip()
         title = title_of(self.following.places[name]) if name in self.following.places else name or ""
-        return {"time": entry.get("time"), "event": event, "title": title, "text": (text.splitlines() or [""])[-1][:300]}
+        return {
+            "time": entry.get("time"),
+            "event": event,
+            "title": title,
+            "text": (text.splitlines() or [""])[-1][:300],
+        }
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """A JSON document of the sweep's folder; None if there is none yet, or it is being written."""

@@ -1,0 +1,268 @@
+"""The live page's data: what a journal comes to, what is sent again, what is read of the files, who may ask."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from xlray import dashboard, journal, ray_state
+from xlray.canonical import InputError
+from xlray.watching import Following, SweepPage
+
+TARGETS = ("udpos", "tatoeba")
+
+
+def created(trial_id, cell="1", **more):
+    return {
+        "event": "created",
+        "trial_id": trial_id,
+        "cell": cell,
+        "role": "explore",
+        "tasks": ["a"],
+        "seed": 3,
+        **more,
+    }
+
+
+def running(trial_id, run="r"):
+    return {"event": "running", "trial_id": trial_id, "attempt": 1, "run": run, "phases": []}
+
+
+def rung(trial_id, index, value, cell="1", decision="continue", **scores):
+    place = {"event": "rung", "trial_id": trial_id, "cell": cell, "role": "explore", "rung": 64 * (index + 1)}
+    numbers = {"score": value, "fi_accuracy": value, "scores": {"udpos": value, **scores}, "degenerate": ""}
+    return {
+        **place,
+        **numbers,
+        "rung_index": index,
+        "decision": decision,
+        "reason": "below the cut",
+        "cutoff": None,
+        "probability": 1.0,
+        "basis": "b",
+    }
+
+
+def follow(*entries):
+    followed = Following()
+    for second, entry in enumerate(entries):
+        followed.add({"time": float(100 * second), **entry})
+    return followed
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """A storage with one sweep that nobody runs any more."""
+    folder = tmp_path / "sweeps" / "demo"
+    entries = [
+        {"event": "opened"},
+        *(created(f"t{n}") for n in range(3)),
+        running("t0", "demo-t0-1"),
+        rung("t0", 0, 60.0),
+        {"event": "finished", "trial_id": "t0"},
+        {**running("t1", "demo-t1-1")},
+    ]
+    for entry in entries:
+        journal.append(folder / "journal", entry)
+    definition = {
+        "question": "Does it <b>help</b>?",
+        "targets": [{"task": task} for task in TARGETS],
+        "intermediate": {"rungs": [64, 128]},
+        "execution": {"num_workers": 2, "gpus_per_worker": 1},
+    }
+    (folder / "sweep.json").write_text(json.dumps(definition))
+    return folder
+
+
+def test_the_hours_of_a_sweep_are_those_of_its_jobs_also_of_one_whose_driver_died():
+    followed = follow(
+        {"event": "opened"},
+        created("t0"),
+        created("t1"),
+        running("t0"),  # 300
+        running("t1"),  # 400
+        {"event": "finished", "trial_id": "t0"},  # 500
+        {"event": "opened"},  # 600: t1 was last heard of at 500
+        running("t1"),  # 700
+    )
+    assert followed.job_seconds(1000.0) == 200.0 + 100.0 + 300.0
+    assert followed.trial_row("t1")["attempts"] == 2
+
+
+def test_only_trials_that_changed_are_sent_again():
+    followed = follow({"event": "opened"}, created("t0"), created("t1"), running("t0"))
+    assert followed.version == 4
+    assert {trial for trial, version in followed.versions.items() if version > 3} == {"t0"}
+    followed.add({"event": "opened", "time": 1.0})  # which opens t0 again, and leaves t1 as it was
+    assert {trial for trial, version in followed.versions.items() if version > 4} == {"t0"}
+    assert followed.trial_row("t0")["status"] == "created"
+
+
+def test_a_cell_has_the_means_of_its_rung_and_leaves_out_what_is_no_number():
+    followed = follow(
+        {"event": "opened"},
+        *(created(f"t{n}") for n in range(4)),
+        created("u0", "2"),
+        rung("t0", 0, 60.0, tatoeba=20.0),
+        rung("t1", 0, 70.0, tatoeba=None),
+        rung("t2", 0, None, decision="stop"),
+        rung("t0", 1, 61.0),
+        rung("u0", 0, 50.0, cell="2"),
+    )
+    first, second, other = followed.cells()
+    assert (first["cell"], first["rung"], first["reported"], first["trials"], first["ended"]) == ("1", 64, 3, 4, 1)
+    assert (first["fi_accuracy"], first["best"]) == (65.0, 70.0)
+    assert first["scores"] == {"udpos": 65.0, "tatoeba": 20.0}
+    assert (second["rung_index"], second["fi_accuracy"]) == (1, 61.0) and (other["cell"], other["best"]) == ("2", 50.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "is_running", "state"),
+    [("running", True, "running"), ("interrupted", False, "interrupted"), ("finished", False, "finished")],
+)
+def test_the_state_of_a_sweep_is_that_of_its_trials(last, is_running, state):
+    followed = follow(created("t0"), {"event": last, "trial_id": "t0", "run": "r"})
+    assert followed.state(is_running) == state
+    assert Following().state(False) == "planned"
+    assert follow(created("t0"), {"event": "failed", "trial_id": "t0", "error": "x"}).state(False) == "failed"
+
+
+def test_a_page_gets_everything_once_and_then_what_changed(sweep):
+    page = SweepPage(sweep, price_per_hour=36.0)
+    first = page.document()
+    assert (first["state"], first["counts"]) == ("interrupted", {"finished": 1, "running": 1, "created": 1})
+    assert (first["targets"], first["rungs"], first["device"]) == (list(TARGETS), [64, 128], "GPU")
+    assert len(first["trials"]) == 3 and first["running"] == []
+    assert first["cost"] == pytest.approx(36.0 * first["device_hours"])
+    assert page.document(first["version"])["trials"] == []
+    journal.append(sweep / "journal", rung("t1", 0, 55.0))
+    again = page.document(first["version"])
+    assert [trial["id"] for trial in again["trials"]] == ["t1"] and again["trials"][0]["fi_accuracy"] == 55.0
+    assert len(page.document(10**6)["trials"]) == 3  # a page that has seen another sweep of this name
+
+
+def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(sweep):
+    place = {"run": "demo-t1-1", "job_id": "01000000", "actor_id": "a", "workers": []}
+    (sweep / "progress").mkdir()
+    (sweep / "progress" / "t1.ray.json").write_text(json.dumps(place))
+    with journal.exclusive(sweep / "journal"):
+        page = SweepPage(sweep)
+        (found,) = page.document()["running"]
+        assert (found["id"], found["title"], found["place"]) == ("t1", "1tasks-s3-t1", place)
+        (sweep / "progress" / "t1.ray.json").write_text(json.dumps({**place, "run": "demo-t1-0"}))
+        assert page.document()["running"][0]["place"] is None
+    assert page.document()["state"] == "interrupted"
+    detail = page.trial("t0")
+    assert [entry["rung"] for entry in detail["history"]] == [64] and detail["title"] == "1tasks-s3-t0"
+    with pytest.raises(InputError, match="no such trial"):
+        page.trial("t9")
+
+
+# --- the server ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(sweep):
+    """The URL of a server on that storage, and what may be asked of it."""
+    (sweep / "report").mkdir()
+    (sweep / "report" / "report.html").write_text("<h1>answer</h1>")
+    server = dashboard.make_server(dashboard.Dashboard(sweep.parent), "demo", "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def get(url, **headers):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(url, headers=headers)) as answer:
+        return answer.url, answer.read().decode()
+
+
+def test_the_server_has_a_page_its_data_and_the_report(served):
+    url, page = get(served + "/")
+    assert url == f"{served}/demo/" and "<title>demo: xlray live</title>" in page
+    found = json.loads(get(f"{served}/demo/data?since=0")[1])
+    assert (found["name"], found["sweeps"], found["report"]) == ("demo", ["demo"], True)
+    assert (found["ray"]["reachable"], found["question"]) == (False, "Does it <b>help</b>?")
+    assert get(f"{served}/demo/report/report.html")[1] == "<h1>answer</h1>"
+    assert json.loads(get(f"{served}/demo/trial?id=t0")[1])["history"][0]["fi_accuracy"] == 60.0
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/other/", 404),
+        ("/demo/report/../sweep.json", 404),
+        ("/demo/report/%2e%2e/sweep.json", 404),
+        ("/demo/report/..%2f..%2fdemo%2fsweep.json", 404),
+        ("/demo/report/", 404),
+        ("/demo/trial?id=t9", 404),
+        ("/demo/nothing", 404),
+        ("/..%2f/", 404),
+        ("/demo/log?node=a&job=b&pid=1", 502),  # no Ray is known
+    ],
+)
+def test_nothing_else_is_served(served, path, code):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(served + path)
+    assert refused.value.code == code
+
+
+def test_a_name_that_resolves_to_the_loopback_is_refused(served):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(f"{served}/demo/data", Host="evil.example:8300")
+    assert refused.value.code == 403
+    assert get(f"{served}/demo/data", Host="localhost:8300")
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(served, sweep):
+    port = int(served.rpartition(":")[2])
+    with pytest.raises(InputError, match=f"--port {port}: must be free to listen on"):
+        dashboard.make_server(dashboard.Dashboard(sweep.parent), "demo", "127.0.0.1", port)
+
+
+def test_the_sweep_that_ran_last_is_taken_and_a_storage_without_one_refused(sweep, tmp_path):
+    assert dashboard.newest(tmp_path) == "demo"
+    journal.append(tmp_path / "sweeps" / "later" / "journal", {"event": "opened"})
+    assert dashboard.newest(tmp_path) == "later"
+    with pytest.raises(InputError, match="it holds none"):
+        dashboard.newest(tmp_path / "nowhere")
+
+
+# --- Ray's dashboard -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "127.0.0.1:8265", "http://127.0.0.1:8265/"])
+def test_an_address_is_a_url_or_a_host_with_its_port(address):
+    assert ray_state.dashboard_url(address) == "http://127.0.0.1:8265"
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "ftp://head"])
+def test_another_address_is_refused(address):
+    with pytest.raises(InputError, match="of Ray's dashboard"):
+        ray_state.dashboard_url(address)
+
+
+def test_the_token_is_looked_for_where_ray_looks(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    assert ray_state.token() is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("home\n")
+    assert ray_state.token() == "home"
+    (tmp_path / "token").write_text("path")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    assert ray_state.token() == "path"
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "text")
+    assert ray_state.token() == "text"
+
+
+def test_what_does_not_answer_is_said(served):
+    with pytest.raises(ray_state.RayUnreachableError, match="HTTP 404"):
+        ray_state.ask(served, "/api/version")
+    with pytest.raises(ray_state.RayUnreachableError, match="refused"):
+        ray_state.ask("http://127.0.0.1:9", "/api/version")

@@ -1,0 +1,88 @@
+"""What the driver of a sweep exports to Prometheus, through Ray; see `telemetry`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ray.util.metrics import Histogram
+
+from xlray.driver import SHARED, Driver
+from xlray.jobs import trial_title
+from xlray.telemetry import METRICS, SET_EVERY_S, gauge
+
+MOST_TRIALS = 200  # whose accuracy is exported: a series each per target and for the mean, those that reported last
+PHASE_SECONDS = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0]
+
+
+class SweepMetrics:
+    """What the driver exports: call it with each journal entry, and `refresh` it now and then."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.name = driver.plan.sweep.name
+        self.accuracy, self.phases = gauge("xlray_finnish_accuracy"), gauge("xlray_phases")
+        self.trials = gauge("xlray_trials")
+        description, tags = METRICS["xlray_phase_seconds"]
+        self.seconds = Histogram("xlray_phase_seconds", description, boundaries=PHASE_SECONDS, tag_keys=tags)
+        self.since: dict[str, float] = {}  # job to when its present phase began
+        self.num_computed = 0
+        self.reported: dict[str, None] = {}  # trials, in the order of their last reports
+        for entry in driver.journal:
+            if entry["event"] == "rung":
+                self._note(entry["trial_id"])
+        self._looked_at = -SET_EVERY_S
+        self._counted: tuple[int, int, int] = (-1, 0, 0)  # jobs, phases of theirs, those stored before
+
+    def __call__(self, entry: Mapping[str, Any]) -> None:
+        """Take one entry of the journal."""
+        event, job, now = entry["event"], str(entry.get("trial_id", entry.get("job"))), time.monotonic()
+        if event == "running":
+            self.since[job] = now
+        elif event == "phase":
+            kind = str(entry["phase"]).partition("-")[0]
+            self.seconds.observe(now - self.since.get(job, now), {"sweep": self.name, "kind": kind})
+            self.since[job] = now
+            self.num_computed += 1
+        elif event == "rung":
+            self._note(job)
+            self._looked_at = -SET_EVERY_S
+
+    def _note(self, trial_id: str) -> None:
+        self.reported.pop(trial_id, None)
+        self.reported[trial_id] = None
+
+    def refresh(self) -> None:
+        """Set all gauges, if it is time."""
+        if time.monotonic() - self._looked_at < SET_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        driver, sweep = self.driver, {"sweep": self.name}
+        if self._counted[0] != len(driver.jobs):
+            specs = driver.specs()
+            self._counted = (len(driver.jobs), len(specs), len(specs.keys() & driver.stored) - self.num_computed)
+        _, total, before = self._counted
+        counts = {"computed": self.num_computed, "stored": before, "open": total - before - self.num_computed}
+        for status, number in counts.items():
+            self.phases.set(number, {**sweep, "status": status})
+        statuses: dict[str, int] = {}
+        for name, standing in driver.found.trials.items():
+            if name != SHARED:
+                statuses[standing.status] = statuses.get(standing.status, 0) + 1
+        for status, number in statuses.items():
+            self.trials.set(number, {**sweep, "status": status})
+        for trial_id in list(self.reported)[-MOST_TRIALS:]:
+            self._set_accuracy(trial_id)
+
+    def _set_accuracy(self, trial_id: str) -> None:
+        if trial_id not in self.driver.trials:
+            return
+        rungs = self.driver.found.trials[trial_id].rungs
+        last, trial = rungs[max(rungs)], self.driver.trials[trial_id]
+        title = trial_title(self.driver.plan.sweep, trial)
+        tags = {"sweep": self.name, "trial": title, "cell": trial.cell, "rung": str(last["rung"])}
+        for target, value in {"mean": last["fi_accuracy"], **last["scores"]}.items():
+            if value is not None and math.isfinite(value):
+                self.accuracy.set(value, {**tags, "target": target})

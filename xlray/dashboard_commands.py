@@ -11,7 +11,7 @@ from xlray.canonical import InputError, require
 from xlray.loading import find_sweep_folder, storage_root
 from xlray.task_commands import Storage
 
-Name = Annotated[str | None, typer.Argument(metavar="[NAME|DIR]", help="A sweep; the one that ran last by default.")]
+Name = Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="A sweep; the one that ran last by default.")]
 RayDashboard = Annotated[
     str | None, typer.Option(help="http://HOST:PORT of Ray's dashboard; by default what the sweep's driver wrote down.")
 ]

@@ -81,13 +81,14 @@ def look(url: str) -> dict[str, Any]:
     report = status.get("loadMetricsReport") or {}
     usage = {name: pair for name, pair in (report.get("usage") or {}).items() if is_shown(name)}
     alive = [machine(node) for node in nodes if (node.get("raylet") or {}).get("state") == "ALIVE"]
-    requests = [[pair[0], pair[1]] for pair in report.get("resourceDemand") or ()]
-    return {"usage": usage, "nodes": alive[:MOST_NODES], "num_nodes": len(alive), "waiting": requests[:8]}
+    groups = [bundle for group, number in report.get("pgDemand") or () for bundle in number * group.get("bundles", [])]
+    waiting = [[wanted, number] for wanted, number in [*(report.get("resourceDemand") or ()), *groups]]
+    return {"usage": usage, "nodes": alive[:MOST_NODES], "num_nodes": len(alive), "waiting": waiting[:8]}
 
 
 def is_shown(resource: str) -> bool:
-    """Whether a resource is one that people plan with."""
-    return resource in ("CPU", "GPU", "TPU", "trial_driver")
+    """Whether a resource is one that people plan with; Ray's dashboard writes names in camel case."""
+    return resource in ("CPU", "GPU", "TPU", "trialDriver")
 
 
 def machine(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,23 +117,26 @@ class Leftovers:
 
 
 class Events(ray.tune.Callback):  # type: ignore[misc]
-    """Tells the driver how jobs end, and clears away what Ray keeps of a killed one."""
+    """Tells the driver how jobs end, and clears away what Ray keeps of a killed one.
 
-    def __init__(self, driver: Driver) -> None:
+    Args:
+        refresh: called in each round of Tune's loop.
+    """
+
+    def __init__(self, driver: Driver, refresh: Callable[[], None] = lambda: None) -> None:
         self.driver = driver
+        self.refresh = refresh
         now = time.monotonic()
         self.to_withdraw = [(now, run) for run in unended_runs(driver.journal)]  # of a driver that was killed
         self.asked = False
         self.leftovers = Leftovers()
-        self.metrics = SweepMetrics(driver)
-        driver.listener = both(driver.listener, self.metrics)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.driver.look()
-        self.metrics.refresh()
+        self.refresh()
         halted = self.driver.halted
         if halted is not None and halted[0] in ("interrupted", "storage") and not self.asked:
             self.asked = True
@@ -195,7 +198,9 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job may end before its first rung
         }
     )
-    events = Events(driver)
+    metrics = SweepMetrics(driver)
+    driver.listener = both(driver.listener, metrics)
+    events = Events(driver, metrics.refresh)
     tuner = ray.tune.Tuner(
         trainable(function),
         tune_config=ray.tune.TuneConfig(

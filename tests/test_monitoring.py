@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import signal
@@ -137,15 +138,23 @@ def browser():
 
 
 @pytest.fixture
-def tab(browser):
+def tab(browser, request):
     """A page of the browser that fails the test where a script fails."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(60_000)
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     yield page
+    picture(page, request.node.name)
     page.close()
     assert faults == []
+
+
+def picture(tab, name):
+    """Keep what the browser shows, where somebody wants pictures for the documentation."""
+    if folder := os.environ.get("XLRAY_SCREENSHOTS"):
+        tab.wait_for_timeout(1_000)  # charts of the other pages move into place
+        tab.screenshot(path=f"{folder}/{name}.png")
 
 
 def sign_in(tab, url):
@@ -180,6 +189,9 @@ def test_the_live_page_follows_the_sweep_and_leads_into_ray(sweep, tab):
     assert re.search(r"CPU \d+ of \d+", tab.locator("#usage").text_content())
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     tab.locator("#running tbody tr").first.get_by_role("link", name="rank 0").wait_for()
+    tab.locator("#words").fill("")
+    tab.evaluate("window.scrollTo(0, 0)")
+    picture(tab, "live")
     places = tab.locator("#running tbody tr").first.locator("a").evaluate_all("all => all.map(a => a.href)")
     assert len(places) == 6  # job, trial's actor, and for both ranks actor and log
     sign_in(tab, sweep.ray()["dashboard"])
@@ -197,6 +209,7 @@ def test_the_log_of_a_worker_has_a_line_for_each_phase_and_rung(sweep, tab):
     log = tab.locator("#running tbody tr").first.get_by_role("link", name="log").first
     tab.goto(log.get_attribute("href") and log.evaluate("a => a.href"))
     tab.get_by_text(re.compile("phase 1 of .*trunk")).first.wait_for()
+    picture(tab, "ray-log")
 
 
 @pytest.mark.browser
@@ -206,6 +219,7 @@ def test_the_page_fits_a_phone(sweep, browser):
     page.locator("#trials tbody tr").first.wait_for()
     page.locator("#machines a").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    picture(page, "live-phone")
     page.close()
 
 
@@ -217,6 +231,7 @@ def test_rays_dashboard_names_the_job_and_the_trials(sweep, tab):
     tab.get_by_text(re.compile("xlray run")).first.wait_for()
     tab.goto(f"{ray['dashboard']}/#/actors")
     tab.get_by_text(re.compile(r"trial 1tasks-s\d+-")).first.wait_for()
+    picture(tab, "ray-actors")
 
 
 @pytest.mark.browser
@@ -231,6 +246,7 @@ def test_tensorboards_hparams_have_the_trials_and_their_accuracy(sweep, tab):
             tab.goto(f"http://127.0.0.1:{port}/#hparams")
             row = tab.get_by_text(f"{sweep.title(first['trial_id'])}/rung-{first['rung']}").first
             row.wait_for()
+            picture(tab, "tensorboard-hparams")
             assert f"{first['fi_accuracy']:.3f}" in tab.locator("body").inner_text()
         finally:
             server.terminate()

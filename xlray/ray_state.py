@@ -127,7 +127,7 @@ def log_page(url: str, node: str, job: str, pid: int) -> str:
     names = [name for names in found.values() for name in names]
     if not names:
         raise RayUnreachableError(f"{url}: the log of process {pid} on node {node[:8]} is not there (any more).")
-    return f"{url}/#/logs/?{urllib.parse.urlencode({'nodeId': node, 'fileName': names[0]})}"
+    return f"{url}/#/logs/viewer?{urllib.parse.urlencode({'nodeId': node, 'fileName': names[0]})}"
 
 
 class Looking:

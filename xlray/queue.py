@@ -173,11 +173,13 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
 def trainable(function: Callable[[dict[str, Any]], None]) -> Any:
     """A function as Tune runs it, in actors that say in Ray's dashboard which trial they are."""
 
-    class Trial(wrap_function(function)):  # type: ignore[misc]
+    class Trial(wrap_function(ray.tune.with_resources(function, {"CPU": 0, "trial_driver": 1}))):  # type: ignore[misc]
+        __qualname__ = "Trial"  # the name of the actor's class
+
         def __repr__(self) -> str:
             return f"trial {self.config['title']}"
 
-    return ray.tune.with_resources(Trial, {"CPU": 0, "trial_driver": 1})
+    return Trial
 
 
 def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial) -> None:

@@ -62,12 +62,19 @@ def ask(url: str, path: str) -> Any:
         with opener.open(urllib.request.Request(url + path, headers=headers), timeout=TIMEOUT_S) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
-        refused = error.code in (401, 403)
-        why = "it asks for a token that is missing or wrong (RAY_AUTH_TOKEN_PATH)" if refused else f"HTTP {error.code}"
-        raise RayUnreachableError(f"{url}: {why}.") from error
+        why = "it asks for a token that is missing or wrong (RAY_AUTH_TOKEN_PATH)"
+        raise RayUnreachableError(f"{url}: {why if error.code in (401, 403) else _reason(error)}.") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise RayUnreachableError(f"{url}: {reason}.") from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """The code, and what Ray says about it."""
+    try:
+        return f"HTTP {error.code}: {str(json.loads(error.read())['msg'])[:300]}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}"
 
 
 def look(url: str) -> dict[str, Any]:

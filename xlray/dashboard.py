@@ -21,6 +21,8 @@ from xlray.storage import remote_of
 from xlray.templates import render_template
 from xlray.watching import SweepPage, bring_page
 
+# Pages hold their own scripts and styles, and load nothing from elsewhere.
+POLICY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -147,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
+            "Content-Security-Policy": POLICY,
             **(more or {}),
         }
         for key, value in headers.items():

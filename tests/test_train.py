@@ -275,6 +275,24 @@ def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(w
     assert not attempt.exists()
 
 
+def test_what_is_saved_on_a_notice_is_where_a_killed_phase_goes_on_from(world, monkeypatch):
+    spec = world.trunk()
+    execution = dataclasses.replace(world.job(spec).execution, checkpoint_every_steps=10**9)
+    job = dataclasses.replace(world.job(spec), execution=execution)
+    noticed = itertools.count(1)
+    with monkeypatch.context() as context, pytest.raises(KilledError):
+        interrupt(context, 9)
+        # Asked twice before the phase and once after each step: here after the sixth.
+        run_phases(job, lambda metrics: None, asked_to_save=lambda: next(noticed) == 8)
+    attempt = world.store.folder(spec) / "attempt"
+    assert [p.name for p in attempt.glob("state-*")] == ["state-6.safetensors"]
+    said = []
+    run_phases(job, lambda metrics: None, say=said.append)
+    record = world.store.done(spec)["record"]
+    assert record["num_repeated_steps"] == 3 and record["num_steps"] == 12  # 7 to 9, and not all of them
+    assert len(said) == 1 and "phase 1 of 1: trunk" in said[0] and said[0].endswith("12 steps")
+
+
 def test_behind_an_object_store_another_machine_goes_on_with_a_phase_and_builds_on_it(
     world, tmp_path, encoder, monkeypatch, s3_uri
 ):

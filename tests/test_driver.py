@@ -509,7 +509,16 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     assert concurrent_trials(execution, [head, gpus, gpus], None, 1.9e9) == 3
     assert concurrent_trials(execution, [head], {"CPU": 512.0, "GPU": 64.0}, None) == 16
     assert concurrent_trials(dataclasses.replace(execution, max_concurrent_trials=2), [head, gpus], None, None) == 2
+    elastic = dataclasses.replace(execution, num_workers=(2, 8))
+    assert concurrent_trials(elastic, [head, gpus, gpus], None, None) == 2
+    assert (
+        concurrent_trials(elastic, [head, {"CPU": 4.0, "GPU": 8.0}], None, None) == 1
+    )  # fewer than most is room enough
     narrow = {"CPU": 3.0, "GPU": 8.0}  # one worker's cores
+    with pytest.raises(
+        InputError, match=r"`2 x .* fits on the cluster` must hold, but it has room for 1 such worker\."
+    ):
+        concurrent_trials(elastic, [head, narrow], None, None)
     with pytest.raises(InputError, match="fits on the cluster"):
         concurrent_trials(execution, [head, narrow], None, None)
     assert concurrent_trials(Execution(), [{"CPU": 2.0, "trial_driver": 64.0}], None, None) == 2

@@ -100,7 +100,7 @@ class Ledger:
     """Counts the steps that were executed, also those that a crash lost, and feeds the live view.
 
     `steps.log` gets one line per executed step with a plain write, which survives SIGKILL of the process: "step tokens
-    slots seconds". The cost of a phase and the steps repeated after crashes are read from it.
+    slots device-seconds". The cost of a phase and the steps repeated after crashes are read from it.
     """
 
     def __init__(self, attempt: Path, progress: Path | None, spec: TrainSpec, num_workers: int) -> None:
@@ -120,7 +120,7 @@ class Ledger:
         """Record one executed step of all ranks."""
         now = time.monotonic()
         self.first_step_at = self.first_step_at or time.time()
-        self.file.write(f"{step} {num_tokens} {num_slots} {now - self.before:.4f}\n".encode())
+        self.file.write(f"{step} {num_tokens} {num_slots} {(now - self.before) * self.num_workers:.4f}\n".encode())
         self.before = now
         self.num_tokens += num_tokens
         self.num_slots += num_slots
@@ -148,7 +148,7 @@ class Ledger:
     def record(self) -> dict[str, Any]:
         """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""
         self.file.close()
-        seconds = time.monotonic() - self.before  # evaluation and saving
+        seconds = (time.monotonic() - self.before) * self.num_workers  # evaluation and saving
         lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 3]
         steps = [int(line[0]) for line in lines]
         seconds += sum(float(line[3]) for line in lines)
@@ -159,6 +159,6 @@ class Ledger:
             "num_repeated_steps": len(steps) - len(set(steps)),
             "num_tokens": num_tokens,
             "padding_ratio": 1 - num_tokens / num_slots if num_slots else 0.0,
-            "device_seconds": seconds * self.num_workers,
+            "device_seconds": seconds,
             "first_step_at": self.first_step_at,
         }

@@ -76,7 +76,8 @@ class Execution:
     """How to run; changes results by rounding only.
 
     Attributes:
-        num_workers: processes per trial.
+        num_workers: processes per trial; `(least, most)` lets a trial run on what a cluster that shrinks and grows has room
+            for. It is then started anew from its last state with another number, the same run up to rounding.
         cpus_per_worker: CPU cores (and threads of torch) per worker.
         gpus_per_worker: 0 runs on CPU with gloo, 1 on a GPU with NCCL; a worker drives one device.
         zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device.
@@ -91,7 +92,7 @@ class Execution:
         time_budget_s: after that many seconds a run stops gently, as after Ctrl-C; for machines that are lent by the hour.
     """
 
-    num_workers: int = 1
+    num_workers: int | tuple[int, int] = 1
     cpus_per_worker: int = 1
     gpus_per_worker: int = 0
     zero_stage: int | Literal["auto"] = 1
@@ -104,7 +105,8 @@ class Execution:
     time_budget_s: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("num_workers", "cpus_per_worker", "checkpoint_every_steps"):
+        self._require_workers()
+        for name in ("cpus_per_worker", "checkpoint_every_steps"):
             self._require_number(name, 1)
         if self.max_concurrent_trials is not None:
             self._require_number("max_concurrent_trials", 1)
@@ -116,6 +118,25 @@ class Execution:
         if self.micro_batch_tokens != "auto":
             self._require_number("micro_batch_tokens", 1, ' or "auto"')
         require(not self.offload or self.zero_stage != 0, "offload needs zero_stage >= 1", 0, "Execution")
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest processes that a trial runs with."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """The processes of a trial where there is room."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    def _require_workers(self) -> None:
+        if isinstance(self.num_workers, list):  # a pair that was stored as JSON or given with --set
+            object.__setattr__(self, "num_workers", tuple(self.num_workers))
+        if not isinstance(self.num_workers, tuple):
+            return self._require_number("num_workers", 1, " or (least, most)")
+        pair = self.num_workers
+        valid = len(pair) == 2 and all(type(number) is int for number in pair) and 1 <= pair[0] <= pair[1]
+        require(valid, "num_workers = (least, most), whole numbers with 1 <= least <= most", pair, "Execution")
 
     def _require_number(self, name: str, least: int, otherwise: str = "") -> None:
         value = getattr(self, name)

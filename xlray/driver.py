@@ -286,10 +286,10 @@ class Driver:
             job.claims -= over
 
     def device_hours(self) -> float:
-        """Device-hours of this run so far: the time of every job on its workers."""
+        """Device-hours of this run so far, at most: the time of every job on all the workers that it may have."""
         now = time.monotonic()
         seconds = self._spent_s + sum(now - job.started for job in self.running.values())
-        return seconds * self.plan.sweep.execution.num_workers / 3600
+        return seconds * self.plan.sweep.execution.max_workers / 3600
 
     def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> str:
         """Decide on a reported rung: "continue", "stop" or "pause".

@@ -93,7 +93,7 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     costs = {key: phase_cost(spec, shape) for key, spec in specs.items()}
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
-    devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
+    devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
     schedule = play(plan, costs, seconds, devices, records)
     full = play(plan, costs, seconds, devices, (), synthetic) if records else schedule
     return Forecast(plan, directory, records, costs, rates, seconds, schedule, full)
@@ -143,7 +143,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "device_hours": hours,
         "device_hours_at_most": sum(found.seconds[key] for key in new) / 3600,
         "device_hours_source": found.rates.source,
-        "devices": found.schedule.num_slots * plan.sweep.execution.num_workers,
+        "devices": found.schedule.num_slots * plan.sweep.execution.max_workers,
         "wall_hours": found.schedule.wall_s / 3600,
         "price_per_hour": terms.price_per_hour,
         "cost": None if terms.price_per_hour is None else hours * terms.price_per_hour,
@@ -178,7 +178,7 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
     """
     found = forecast(plan, store, terms)
     entries = read_journal(found.directory / "journal")
-    devices = terms.devices if terms.devices is not None else plan.sweep.execution.num_workers
+    devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
     schedule = play(plan, found.costs, found.seconds, devices, (), recorded(entries))
     rest = document(replace(found, full=schedule, schedule=schedule), terms)
     known = sum(entry.get("event") == "rung" for entry in entries)

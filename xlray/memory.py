@@ -128,8 +128,8 @@ def activation_bytes(shape: ModelShape, precision: str, checkpointing: bool, tok
 
 
 def predict(shape: ModelShape, precision: str, execution: Execution, tokens: int) -> Need:
-    """Peak bytes per worker under an execution whose stage and checkpointing are given."""
-    everything, workers, stage = shape.num_parameters, execution.num_workers, int(execution.zero_stage)
+    """Peak bytes per worker, were there no more than the fewest, under an execution whose stage and checkpointing are given."""
+    everything, workers, stage = shape.num_parameters, execution.min_workers, int(execution.zero_stage)
     size = 2 if precision == "bf16" else 4
     share = 4 * everything // workers  # an fp32 copy of what one worker owns
     parameters = size * everything
@@ -246,7 +246,8 @@ def table(
     measured: dict[tuple[Any, ...], tuple[int, int]] = {}  # bytes, tokens
     for record in records:
         ran, peak = record.get("execution", {}), record.get("peak_memory_bytes")
-        same = all(ran.get(name) == getattr(execution, name) for name in ("num_workers", "gpus_per_worker"))
+        wanted = (execution.min_workers, execution.gpus_per_worker)
+        same = (ran.get("num_workers"), ran.get("gpus_per_worker")) == wanted
         if peak and same and (auto or record["micro_batch_tokens"] == execution.micro_batch_tokens):
             key = (ran["zero_stage"], ran["offload"], ran["activation_checkpointing"])
             measured[key] = max(measured.get(key, (0, 0)), (int(peak), int(record["micro_batch_tokens"])))

@@ -66,7 +66,7 @@ def plan(
             right=("number", "steps", "examples"),
         )
     )
-    console.print(screens.memory_table(document["memory"], sweep.execution.num_workers))
+    console.print(screens.memory_table(document["memory"], sweep.execution.min_workers))
     if trials:
         console.print(screens.trial_table(document["trial_list"]))
     check_hours(document)

@@ -61,7 +61,7 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
         # A trial that waits for another's CPUs has started all but its workers by then.
         found = ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, execution.num_workers * execution.cpus_per_worker),
+            num_cpus=max(os.cpu_count() or 1, execution.min_workers * execution.cpus_per_worker),
             resources={"trial_driver": 64},
             include_dashboard=True,
             **common,
@@ -98,9 +98,9 @@ def check_machine(sweep: Sweep, architecture: Architecture) -> None:
         visible = manager.get_current_process_visible_accelerator_ids()
         found = manager.get_current_node_num_accelerators() if visible is None else len(visible)
         law = f"num_workers <= {found}, the number of this machine's GPUs, with gpus_per_worker = 1"
-        require(execution.num_workers <= found, law, execution.num_workers, "Execution")
+        require(execution.min_workers <= found, law, execution.num_workers, "Execution")
     shape = shape_of(architecture, masked_lm=False)
-    check_offload(shape, sweep.precision, execution, execution.num_workers, free_host_bytes())
+    check_offload(shape, sweep.precision, execution, execution.min_workers, free_host_bytes())
 
 
 def num_slots(execution: Execution) -> int:
@@ -132,10 +132,10 @@ def concurrent_trials(
     workers = sum(min(int(node.get(key, 0.0) // need) for key, need in each.items()) for node in nodes)
     if maximum is not None:
         workers = max(workers, min(int(maximum.get(key, 0.0) // need) for key, need in each.items()))
-    fits = workers // execution.num_workers
-    if fits == 0:
+    fits = workers // execution.max_workers
+    if workers < execution.min_workers:
         raise InputError(
-            f"execution: `{execution.num_workers} x {each} fits on the cluster` must hold, but it has room for "
+            f"execution: `{execution.min_workers} x {each} fits on the cluster` must hold, but it has room for "
             f"{workers} such worker{'' if workers == 1 else 's'}."
         )
     drivers = sum(int(node.get("trial_driver", 0.0)) for node in nodes)

@@ -34,10 +34,10 @@ def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
         if not dataclasses.is_dataclass(current):
             raise InputError(f"--set {path}: {keys[0]!r} has no fields.")
         return dataclasses.replace(value, **{keys[0]: _replace_path(current, keys[1:], text, path)})
-    return dataclasses.replace(value, **{keys[0]: _parse(text, current, path, "auto" in types[keys[0]])})
+    return dataclasses.replace(value, **{keys[0]: _parse(text, current, path, types[keys[0]])})
 
 
-def _parse(text: str, current: Any, path: str, has_auto: bool) -> Any:
+def _parse(text: str, current: Any, path: str, declared: str) -> Any:
     if isinstance(current, (Encoder, Pretraining)):
         name, _, revision = text.partition("@")
         return Encoder(name, revision or None)
@@ -45,6 +45,8 @@ def _parse(text: str, current: Any, path: str, has_auto: bool) -> Any:
         parsed = json.loads(text)
     except json.JSONDecodeError:
         parsed = text
+    if declared == "int | tuple[int, int]":
+        return tuple(parsed) if isinstance(parsed, list) else parsed  # the class checks both
     if isinstance(current, tuple) and not isinstance(parsed, list):
         parsed = [parsed]
     if isinstance(parsed, list):
@@ -54,7 +56,7 @@ def _parse(text: str, current: Any, path: str, has_auto: bool) -> Any:
     wanted = float if isinstance(current, float) else type(current)
     if isinstance(current, float) and type(parsed) is int:
         parsed = float(parsed)
-    if has_auto and "auto" in (parsed, current):
+    if "auto" in declared and "auto" in (parsed, current):
         return parsed  # the class checks what may stand beside "auto"
     if current is not None and type(parsed) is not wanted:
         raise InputError(f"--set {path}: a value of type {wanted.__name__} must be given, but got {text!r}.")

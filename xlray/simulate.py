@@ -157,10 +157,10 @@ def play(
     Args:
         costs: of each phase, by hash.
         seconds: device-seconds of each phase, by hash.
-        devices: of the cluster; a trial takes `execution.num_workers` of them at a time.
+        devices: of the cluster; a trial takes `execution.max_workers` of them at a time.
         stored: phases that need not be computed.
     """
-    workers = plan.sweep.execution.num_workers
+    workers = plan.sweep.execution.max_workers
     num_slots = max(1, devices // workers)
     if plan.sweep.execution.max_concurrent_trials is not None:
         num_slots = min(num_slots, plan.sweep.execution.max_concurrent_trials)

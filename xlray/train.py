@@ -362,6 +362,7 @@ def _run_phases(
     store = Store(job.storage)
     pending = _agree([not store.has(p.spec) for p in job.phases] if _rank() == 0 else None)
     ahead = replace(job, phases=tuple(itertools.compress(job.phases, pending)))
+    ahead = replace(ahead, execution=replace(job.execution, num_workers=_world()))  # of an elastic run, those there are
     job = replace(job, execution=tuning.settle(ahead, tuning.device_of(job.execution)))
     for i, planned in enumerate(job.phases):
         if stop.stops_now():

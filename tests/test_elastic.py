@@ -14,8 +14,10 @@ import pytest
 from test_sweep import finish, scores
 
 from xlray.journal import read_journal
+from xlray.session import _free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_200)]
+# So many steps since a group is looked at for growth once a minute; so small ones since rounding grows with what is learned.
 SWEEP = """
 from xlray import Architecture, Execution, Intermediate, Pretraining, Subset, Sweep, Target
 
@@ -26,7 +28,7 @@ sweep = Sweep(
     ),
     measure=(Subset(("mini_topic_en",)),),
     intermediate=Intermediate(
-        rungs=(96_000,), batch_size=16, learning_rate=1e-3, warmup_examples=32, max_length=64, stride=32
+        rungs=(256_000,), batch_size=32, learning_rate=1e-6, warmup_examples=32, max_length=64, stride=32
     ),
     targets=(Target("mini_udpos", num_examples=256, batch_size=16, learning_rate=1e-3), Target("mini_tatoeba")),
     execution=Execution(num_workers=WORKERS, micro_batch_tokens=1024, checkpoint_every_steps=100),
@@ -40,7 +42,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     found = Cluster()
-    found.add_node(num_cpus=0, resources={"trial_driver": 4}, include_dashboard=True)
+    found.add_node(num_cpus=0, resources={"trial_driver": 4}, include_dashboard=True, dashboard_port=_free_port())
     yield found
     found.shutdown()
 
@@ -67,12 +69,12 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str]) -> Non
         time.sleep(0.2)
 
 
-def training_workers() -> int:
+def training_workers(address: str) -> int:
     """Train's workers that live, by Ray's own state."""
     from ray.util.state import list_actors
 
-    living = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], limit=100)
-    return len(living)
+    filters = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
+    return len(list_actors(address, filters=filters, limit=100))
 
 
 def test_a_trial_shrinks_and_grows_with_its_cluster_and_its_scores_stay(cluster: Any, tmp_path: Path) -> None:
@@ -84,13 +86,13 @@ def test_a_trial_shrinks_and_grows_with_its_cluster_and_its_scores_stay(cluster:
     try:
         wait_until(lambda: trunk_steps(tmp_path / "elastic") > 150, process)
         ray.init(address=cluster.address, log_to_driver=False)
-        assert training_workers() == 2
+        assert training_workers(cluster.address) == 2
         cluster.remove_node(leaves, allow_graceful=False)
         before = trunk_steps(tmp_path / "elastic")
         wait_until(lambda: trunk_steps(tmp_path / "elastic") > before + 150, process)
-        assert training_workers() == 1
+        assert training_workers(cluster.address) == 1
         cluster.add_node(num_cpus=1)
-        wait_until(lambda: training_workers() == 2, process)
+        wait_until(lambda: training_workers(cluster.address) == 2, process)
     finally:
         code, output = finish(process)
         ray.shutdown()
@@ -107,4 +109,5 @@ def test_a_trial_shrinks_and_grows_with_its_cluster_and_its_scores_stay(cluster:
     assert code == 0, output
     elastic, fixed = scores(tmp_path / "elastic"), scores(tmp_path / "fixed")
     assert elastic.keys() == fixed.keys() and fixed
-    assert all(abs(elastic[key] - fixed[key]) < 2.0 for key in fixed)  # rounding may turn an answer or two over
+    different = {key: (elastic[key], fixed[key]) for key in fixed if abs(elastic[key] - fixed[key]) > 0.5}
+    assert not different  # rounding may turn an answer or two over

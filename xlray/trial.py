@@ -29,7 +29,7 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config import Execution
-from xlray.failures import MAX_RETRIES
+from xlray.failures import MAX_RETRIES, classify
 from xlray.files import write_atomically
 from xlray.jobs import Job, read_job
 from xlray.rungs import rung_line
@@ -59,6 +59,7 @@ WORKER_ENVIRONMENT = {
 KV_NAMESPACE = b"xlray"
 LOOK_EVERY_S = 1.0
 LAST_SAVE_BEFORE_S = 5.0  # the node is due, beside the time that saving takes
+NODE_LOST_WITHIN_S = 20.0  # a node whose processes end is known to be gone at once to after some seconds
 LEAVE_WITHIN_S = 30.0  # as Ray's own backend waits for the process group's end
 
 
@@ -330,5 +331,28 @@ def run_trial(config: dict[str, Any]) -> None:
         config: `trial_id`, `run`, `stop`, and `jobs`, the address of the folder of the sweep's job documents.
     """
     path = arrive(f"{config['jobs']}/{config['trial_id']}.json")
-    job, run = read_job(path), config["run"]
-    fit(path, job.execution, run, config["stop"], [ReportToTune(), Places(job, run)])
+    job, run, before = read_job(path), config["run"], nodes_up()
+    try:
+        fit(path, job.execution, run, config["stop"], [ReportToTune(), Places(job, run)])
+    except ray.train.TrainingFailedError as error:
+        lost = nodes_lost(before) if classify(str(error)) == "process" else set()
+        if lost:
+            raise RuntimeError(f"a node was lost: {', '.join(sorted(lost))}") from error
+        raise
+
+
+def nodes_up() -> set[str]:
+    """Ids of the nodes that are up."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def nodes_lost(before: set[str], within_s: float = NODE_LOST_WITHIN_S) -> set[str]:
+    """Which of these nodes are gone, waiting for the first one for a while.
+
+    The peers of a worker whose node dies see a broken connection before Ray knows of the node. Nobody waits where there
+    is no node but this one.
+    """
+    end = time.monotonic() + within_s
+    while len(before) > 1 and not before - nodes_up() and time.monotonic() < end:
+        time.sleep(LOOK_EVERY_S)
+    return before - nodes_up()

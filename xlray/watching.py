@@ -209,7 +209,8 @@ class SweepPage:
         definition, running = self._definition, self._is_held()
         execution = definition.get("execution", {})
         seconds = followed.job_seconds(now if running else followed.changed)
-        hours = seconds * execution.get("num_workers", 1) / 3600
+        workers = execution.get("num_workers", 1)  # or the least and the most
+        hours = seconds * (workers[1] if isinstance(workers, list) else workers) / 3600
         return {
             "name": self.directory.name,
             "question": definition.get("question", ""),

@@ -17,7 +17,7 @@ LAYERS = [
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
-    "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
+    "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "sibling", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
     "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
     "loading", "progress", "watching", "ray_state", "dashboard", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
     "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "dashboard_commands", "bench_commands", "cli", "__main__", "__init__",

@@ -32,6 +32,7 @@ from xlray.analysis import (
 )
 from xlray.evidence import Evidence, target_names
 from xlray.registry import ALL_TASKS
+from xlray.sibling import with_other_overlap
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Findings:
         task_curves: over the number of tasks: every outcome, every source.
         example_curves: over the examples: every outcome, every cell.
         powers: of every outcome.
+        overlap: differences of the same sweep with overlapping examples kept, or left out, where it was run beside this.
     """
 
     effects: Mapping[str, Contributions]
@@ -79,11 +81,12 @@ class Findings:
     task_curves: tuple[Curve, ...]
     example_curves: tuple[Curve, ...]
     powers: tuple[Power, ...]
+    overlap: tuple[Estimate, ...] = ()
 
     def estimates(self) -> list[Estimate]:
         """All of them in one list."""
         found = [estimate for effects in self.effects.values() for estimate in effects.estimates]
-        found += self.sparse.estimates
+        found += [*self.sparse.estimates, *self.overlap]
         found += [estimate for chains in self.chains for estimate in chains.estimates]
         found += [*self.pairs.estimates, *(estimate for group in self.groups.values() for estimate in group)]
         for curve in (*self.task_curves, *self.example_curves):
@@ -109,6 +112,7 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
         task_curves=tuple(curve for outcome in outcomes for curve in task_curves(here, outcome, sampling)),
         example_curves=tuple(curve for outcome in outcomes for curve in example_curves(reached, outcome, sampling)),
         powers=tuple(power_of(here, outcome, sampling.level) for outcome in outcomes),
+        overlap=with_other_overlap(evidence, sampling),
     )
 
 

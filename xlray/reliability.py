@@ -15,6 +15,8 @@ VARIANTS = {
     "without_tatoeba": "Without Tatoeba",
     "without_degenerate": "Without collapsed trials",
     "without_both": "Without both",
+    "with_overlap": "Overlapping examples kept",
+    "without_overlap": "Overlapping examples left out",
 }
 SIGNALS = {"english-dev": "English dev", "pivot-dev": "pivot dev", "fi_accuracy": "Finnish dev"}
 
@@ -90,10 +92,11 @@ def robustness(estimates: Sequence[Estimate], kept_overlap: bool) -> Table:
     heads = [(key, head) for v in used for key, head in ((v, f"{VARIANTS[v]} (points)"), (f"{v}_interval", "Interval"))]
     note = "Differences in fi_accuracy between cells at the rung of the answer. "
     note += "" if "without_degenerate" in used else "No trial behind them collapsed. "
+    note += f"Training examples that hold Finnish target text were {'kept' if kept_overlap else 'left out'}"
     note += (
-        "Training examples that hold Finnish target text were kept (drop_overlap=False), so there is no variant without."
-        if kept_overlap
-        else "Training examples that hold Finnish target text were left out of all of them (drop_overlap)."
+        "; the last columns are of the same sweep with the other choice (drop_overlap)."
+        if {"with_overlap", "without_overlap"} & set(used)
+        else f". Run the sweep with drop_overlap={kept_overlap} under another name to see the other choice here."
     )
     missing = "" if rows else "two cells at one rung with a common seed"
     return Table("robustness", "Robustness", note, (("pair", "Cells"), *heads), tuple(rows), missing)

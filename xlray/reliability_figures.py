@@ -90,16 +90,22 @@ def robustness(estimates: Sequence[Estimate], pairs: Sequence[tuple[str, str]]) 
         return Drawing(name, title, "", "", missing="two cells at one rung with a common seed")
     rows.reverse()
     shown = [variant for variant in VARIANTS if any(variant == v for _, there in rows for v, _ in there)]
-    looks = dict(
-        zip(VARIANTS, ((COLOURS[0], "o"), (COLOURS[1], "s"), (COLOURS[2], "D"), (COLOURS[4], "^")), strict=True)
+    shapes = (
+        (COLOURS[0], "o"),
+        (COLOURS[1], "s"),
+        (COLOURS[2], "D"),
+        (COLOURS[4], "^"),
+        (COLOURS[3], "v"),
+        (COLOURS[3], "v"),
     )
+    looks = dict(zip(VARIANTS, shapes, strict=True))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axvline(0, color=BLACK, linewidth=1)
         for place, (_, there) in enumerate(rows):
             for variant, e in there:
-                shift = 0.17 * ((len(shown) - 1) / 2 - shown.index(variant))
+                shift = min(0.17, 0.7 / len(shown)) * ((len(shown) - 1) / 2 - shown.index(variant))
                 forest(axes, place + shift, e, *looks[variant])
         for variant in shown:
             colour, marker = looks[variant]

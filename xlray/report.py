@@ -156,7 +156,7 @@ def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[
     return [
         reliability.selection_gap(e.estimates),
         reliability.correlations([*e.estimates, *between]),
-        reliability.robustness(e.estimates, kept_overlap=not e.definition.get("drop_overlap", True)),
+        reliability.robustness([*e.estimates, *f.overlap], kept_overlap=not e.definition.get("drop_overlap", True)),
         reliability.power(f.powers),
     ]
 
@@ -174,7 +174,7 @@ def _figures(e: Evidence, f: Findings, costs: ledger.Costs) -> list[Drawing]:
         task_figures.group_forest(f.groups, ridge.missing if ridge else "", e.rung),
         task_figures.pair_forest(f.pairs, e.rung),
         reliability_figures.orders(e.points, e.here, e.estimates),
-        reliability_figures.robustness(e.estimates, main_pairs(e)),
+        reliability_figures.robustness([*e.estimates, *f.overlap], main_pairs(e)),
         task_figures.cost_bars(costs),
     ]
 

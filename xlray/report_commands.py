@@ -24,7 +24,8 @@ def report(
     directory = find_sweep_folder(name, storage_root(storage))
     from xlray.report import write_report
 
-    document = write_report(directory, unseal=unseal)
+    with open_console(stderr=True).status("reading") as status:
+        document = write_report(directory, unseal=unseal, progress=status.update)
     send_changed(directory / "report")
     if as_json:
         print_json(document)

@@ -15,8 +15,8 @@ from xlray.analysis.regression import MIN_SUBSETS, Membership, folds, membership
 
 NUM_PENALTIES = 9
 SMALLEST = 1e-2  # of the penalties, as a share of the one at which every task gets 0
-MAX_SWEEPS = 1_000
-TOLERANCE = 1e-5  # points: a sweep over the tasks that changes no coefficient by more ends the fit
+MAX_SWEEPS = 500
+TOLERANCE = 1e-4  # points: a sweep over the tasks that changes no coefficient by more ends the fit
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,14 @@ def test_the_words_of_ray_for_a_killed_process_are_known(error):
     assert classify(f"{error} {hint}") == "process"
 
 
+def test_a_port_that_another_process_was_faster_to_take_is_tried_again() -> None:
+    text = "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. port: 1"
+    assert (
+        classify(f"ray.train.WorkerGroupError: {text}, code: -98, name: EADDRINUSE, message: address already in use")
+        == "process"
+    )
+
+
 def test_no_actor_for_ray_data_sets_or_placement_groups_is_started_for_a_trial():
     """Ray Train has no public way to leave them out: this fails when a new version of Ray moves them."""
     from ray.train.torch import TorchTrainer

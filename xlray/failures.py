@@ -16,7 +16,9 @@ KINDS = (
         "process",
         r"[Aa]ctor (?:died|is dead)|worker process has died|health check failed"
         r"|ActorDiedError|RayActorError|WorkerCrashedError|WorkerHealthCheck|StartupTimeoutError|StartupFailedError"
-        r"|[Cc]onnection (?:closed|reset|refused)|Broken pipe|NCCL(?:Hang)?Error|NCCL error|the trial's process died",
+        r"|[Cc]onnection (?:closed|reset|refused)|Broken pipe|NCCL(?:Hang)?Error|NCCL error|the trial's process died"
+        # The port for a process group is found free before it is bound: another Ray on the host may be faster.
+        r"|DistNetworkError|EADDRINUSE|[Aa]ddress already in use",
     ),
 )
 MAX_RETRIES = {"memory": 8, "node": 100, "damage": 8}  # not charged to `max_failures`, yet bounded

@@ -1,11 +1,12 @@
 # make demo   sets everything up and runs the embedded sweep
 # make test   sets everything up and runs the tests
+# make test-cluster   runs a real `ray up` on hosts out of namespaces
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all test-cluster lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/xlray run sweeps/quickstart.py
@@ -15,6 +16,10 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m ""
+
+# Hosts out of namespaces: root, iproute2, openssh-server, rsync. Without them it says so and skips.
+test-cluster: $(INSTALLED)
+	$(BIN)/python -m pytest -m cluster
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -507,7 +507,8 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     execution = Execution(num_workers=4, gpus_per_worker=1, cpus_per_worker=2)
     assert concurrent_trials(execution, [head, gpus, gpus], None, None) == 4
     assert concurrent_trials(execution, [head, gpus, gpus], None, 1.9e9) == 3
-    assert concurrent_trials(execution, [head], {"CPU": 512.0, "GPU": 64.0}, None) == 16
+    eight = [({"CPU": 64.0, "GPU": 8.0}, 8)]
+    assert concurrent_trials(execution, [head], eight, None) == 16
     assert concurrent_trials(dataclasses.replace(execution, max_concurrent_trials=2), [head, gpus], None, None) == 2
     elastic = dataclasses.replace(execution, num_workers=(2, 8))
     assert concurrent_trials(elastic, [head, gpus, gpus], None, None) == 2
@@ -521,6 +522,12 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
         concurrent_trials(elastic, [head, narrow], None, None)
     with pytest.raises(InputError, match="fits on the cluster"):
         concurrent_trials(execution, [head, narrow], None, None)
+    small = [({"CPU": 2.0, "GPU": 1.0}, 100)]
+    assert concurrent_trials(execution, [head], small, None) == 25
+    with pytest.raises(InputError, match="fits on the cluster"):  # the sum would do, no node does
+        concurrent_trials(dataclasses.replace(execution, cpus_per_worker=4), [head], small, None)
+    with pytest.raises(InputError, match="`trial_driver`"):
+        concurrent_trials(Execution(), [{"CPU": 2.0}], None, None)
     assert concurrent_trials(Execution(), [{"CPU": 2.0, "trial_driver": 64.0}], None, None) == 2
 
 

@@ -17,6 +17,7 @@ import typer
 
 from xlray.bench_commands import bench_app
 from xlray.canonical import InputError
+from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
 from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.export_commands import export_predictions
@@ -28,7 +29,7 @@ from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
 from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
-from xlray.task_commands import DataDir, Json, Storage, SweepName, tasks_app
+from xlray.task_commands import DataDir, Json, Storage, tasks_app
 from xlray.trial_commands import export_model, retry
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ app.command()(plan)
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
-for command in (dashboard, report, compare, export_predictions, export_model, retry, why, rerun):
+for command in (dashboard, report, compare, export_predictions, export_model, retry, why, rerun, submit, logs, stop):
     app.command(command.__name__.replace("_", "-"))(command)
 app.command("gc")(collect_garbage)
 
@@ -263,6 +264,9 @@ def prepare(
     """Bring the encoder and the tokenised data of a sweep into the storage, once; `run` then finds them there."""
     from xlray.store import check_writable
 
+    if address is not None and address.startswith(("http://", "https://")):
+        folder = None if data_dir is None else str(data_dir)
+        raise typer.Exit(prepare_there(sweep_file, storage, folder, settings, on_bad_example, address))
     root = storage_root(storage)
     check_writable(root)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
@@ -292,14 +296,21 @@ def _print_stage(console: Console, entry: dict[str, Any]) -> None:
 
 @app.command()
 def status(
-    name: SweepName,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME|DIR]", help="Without --address, must be given.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Until the sweep ends.")] = False,
     storage: Storage = "runs",
+    address: Annotated[
+        str | None, typer.Option(help="Of a cluster's dashboard: ask there, for all jobs without NAME.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show how far a sweep is, from its journal alone."""
     from xlray import progress
 
+    if address is not None:
+        raise typer.Exit(status_there(name, address, as_json))
+    if name is None:
+        raise InputError("status: NAME must be given, the name or folder of a sweep, unless --address is.")
     if watch and as_json:
         raise InputError("--watch and --json: one of them may be given, but got both.")
     directory = find_sweep_folder(name, storage_root(storage))

@@ -56,6 +56,8 @@ def _execute(path: Path) -> dict[str, object]:
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: not a readable Python file: {error}.") from error
     sys.modules[MODULE_NAME] = module  # dataclasses look their module up by name
+    beside = str(path.parent.absolute())
+    sys.path.insert(0, beside)  # as for a script: what lies beside it can be imported
     try:
         with contextlib.redirect_stdout(sys.stderr):
             exec(code, module.__dict__)
@@ -64,12 +66,15 @@ def _execute(path: Path) -> dict[str, object]:
     except (Exception, SystemExit) as error:
         raise InputError(f"{path}:{_line(error, path)}: {_explained(error, module)}") from error
     finally:
+        sys.path.remove(beside)
         sys.modules.pop(MODULE_NAME, None)  # gone already if the file loaded another sweep file
     return dict(vars(module))
 
 
 def _explained(error: BaseException, module: types.ModuleType) -> str:
     """What was raised; for a field that a recipe does not have, with the nearest one that it has."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"what it imports must be installed here or lie beside it, but {error.name!r} does not."
     found = re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'.*", str(error))
     kind = vars(module).get(found[1]) if found else None
     if found is None or not dataclasses.is_dataclass(kind):

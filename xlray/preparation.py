@@ -63,10 +63,10 @@ def _prepare_in_parallel(
     sources: Sources, root: Path, specs: list[DataSpec], vocabulary: Vocabulary, progress: Progress
 ) -> None:
     task = ray.remote(num_cpus=1)(_prepare_there)
-    at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))
     running: list[ray.ObjectRef] = []
     for spec in specs:
-        if len(running) == at_once:  # records wait in memory for their task, so only as many as can run
+        at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))  # nodes may come while this goes on
+        if len(running) >= at_once:  # records wait in memory for their task, so only as many as can run
             done, running = ray.wait(running)
             ray.get(done)
         progress(spec)

@@ -20,6 +20,7 @@ from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
+MANY = 1_000  # nodes of a type that has no limit
 RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
 
 
@@ -108,30 +109,36 @@ def num_slots(execution: Execution) -> int:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     head = next((n for n in nodes if "node:__internal_head__" in n["Resources"]), nodes[0])
     # What the autoscaler may start counts, not what is up now: that may be nothing.
-    maximum = ray._private.state.state.get_max_resources_from_cluster_config()
+    config = ray._private.state.state.get_cluster_config()
+    groups = [] if config is None else config.node_group_configs
+    maximum = [(dict(g.resources), g.max_count if g.max_count >= 0 else MANY) for g in groups] or None
     return concurrent_trials(execution, [n["Resources"] for n in nodes], maximum, head["Resources"].get("memory"))
 
 
 def concurrent_trials(
     execution: Execution,
     nodes: Sequence[Mapping[str, float]],
-    maximum: Mapping[str, float] | None,
+    maximum: Sequence[tuple[Mapping[str, float], int]] | None,
     head_memory_bytes: float | None,
 ) -> int:
     """How many trials run at one time: as many as there are devices for, capped by the head's memory.
 
     Args:
         nodes: resources of the nodes that are up.
-        maximum: resources that the autoscaler may bring the cluster to; None without one.
+        maximum: resources of each type of node that the autoscaler may start, and how many of it; None without one.
         head_memory_bytes: of the node where trials are driven from; None if it is not known.
 
     Raises:
         InputError: one trial's workers need more than there can be.
     """
     each = worker_resources(execution)
-    workers = sum(min(int(node.get(key, 0.0) // need) for key, need in each.items()) for node in nodes)
+
+    def fit(node: Mapping[str, float]) -> int:
+        return min(int(node.get(key, 0.0) // need) for key, need in each.items())
+
+    workers = sum(map(fit, nodes))
     if maximum is not None:
-        workers = max(workers, min(int(maximum.get(key, 0.0) // need) for key, need in each.items()))
+        workers = max(workers, sum(number * fit(one) for one, number in maximum))
     fits = workers // execution.max_workers
     if workers < execution.min_workers:
         raise InputError(
@@ -139,6 +146,11 @@ def concurrent_trials(
             f"{workers} such worker{'' if workers == 1 else 's'}."
         )
     drivers = sum(int(node.get("trial_driver", 0.0)) for node in nodes)
+    if drivers == 0:
+        raise InputError(
+            "the cluster's head must have the resource `trial_driver`, which says how many trials it may drive, but has "
+            "none: `ray start --head --num-cpus=0 --resources='{\"trial_driver\": 16}'`."
+        )
     most = [max(1, int(head_memory_bytes // RUN_BYTES))] if head_memory_bytes else []
     return max(1, min(execution.max_concurrent_trials or fits, drivers, *most))
 

@@ -26,6 +26,7 @@ from xlray.leases import Leases, process_name
 from xlray.phases import DataSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
+from xlray.probe import check_nodes
 from xlray.proposals import pool_specs, propose, with_proposed
 from xlray.queue import both, tune
 from xlray.recipes import Pretraining
@@ -128,6 +129,8 @@ def _compute(driver: Driver, address: str | None) -> None:
         write_atomically(directory / "ray.json", json.dumps(place))  # for the live page
         send(store.root, [directory / "ray.json"])
         driver.num_slots = num_slots(plan.sweep.execution)
+        if address is not None:
+            check_nodes(store.root)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
         stage = ""

@@ -1,0 +1,200 @@
+"""`xlray submit`, `logs`, `stop`, and what `status` and `prepare` do with `--address`: sweeps on a running Ray cluster."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xlray.canonical import InputError
+from xlray.loading import apply_settings, load_sweep
+from xlray.output import fail, open_console, print_json
+from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile
+from xlray.storage import is_remote
+from xlray.task_commands import Json
+
+if TYPE_CHECKING:
+    from xlray.submission import Request
+
+ClusterAddress = Annotated[
+    str | None, typer.Option("--address", help="Of the dashboard; else RAY_ADDRESS, else http://127.0.0.1:8265.")
+]
+ClusterStorage = Annotated[
+    str, typer.Option("--storage", envvar="XLRAY_STORAGE", help="s3://, gs://, or a folder that all nodes see.")
+]
+ClusterData = Annotated[
+    str | None, typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Original data files, as the head sees them.")
+]
+Submitted = Annotated[str, typer.Argument(metavar="NAME", help="Of a sweep that was submitted.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, and do not follow.")]
+INTERRUPTED = 4
+
+
+def submit(
+    sweep_file: SweepFile,
+    storage: ClusterStorage,
+    data_dir: ClusterData = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    address: ClusterAddress = None,
+    budget_hours: BudgetHours = None,
+    new_version: Annotated[bool, typer.Option("--new-version", help="As for `xlray run`.")] = False,
+    no_wait: NoWait = False,
+) -> None:
+    """Run a sweep on a Ray cluster, or go on with it; its driver runs there, whether this command follows or not."""
+    options = {
+        "data_dir": data_dir,
+        "set": settings,
+        "on_bad_example": on_bad_example,
+        "budget_hours": budget_hours,
+        "new_version": new_version,
+    }
+    request = make_request("run", sweep_file, storage, settings, {**options, "address": "auto"})
+    raise typer.Exit(_send(request, address, no_wait))
+
+
+def prepare_there(
+    sweep_file: Path, storage: str, data_dir: str | None, settings: list[str] | None, on_bad: str, address: str
+) -> int:
+    """`xlray prepare` as a job on the cluster; its exit code."""
+    options = {"data_dir": data_dir, "set": settings, "on_bad_example": on_bad, "address": "auto"}
+    return _send(make_request("prepare", sweep_file, storage, settings, options), address, no_wait=False)
+
+
+def make_request(
+    kind: str, sweep_file: Path, storage: str, settings: list[str] | None, options: dict[str, Any]
+) -> Request:
+    """The sweep file with what it imports, and the command that will run on the cluster.
+
+    Raises:
+        InputError: the sweep file is wrong, or the storage is no place that all nodes can mean.
+    """
+    from xlray.submission import Request, arguments_of, imported_files
+
+    if not is_remote(storage) and not Path(storage).is_absolute():
+        raise InputError(
+            f"--storage {storage}: must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or an absolute folder that all nodes "
+            "see."
+        )
+    before = frozenset(sys.modules)
+    sweep = apply_settings(load_sweep(sweep_file), settings or [])
+    files = imported_files(sweep_file, before)
+    arguments = arguments_of((kind, sweep_file.name), {"storage": storage, **options})
+    return Request(kind, sweep.name, arguments, files, storage)
+
+
+def _send(request: Request, address: str | None, no_wait: bool) -> int:
+    from xlray import submission
+
+    client, place = submission.connect(address)
+    job = submission.find_job(client, request.name, request.kind)
+    if job is not None and not submission.is_over(job.status):
+        job_id = str(job.submission_id)
+        print(f"{request.name} runs already, as job {job_id}", flush=True)
+    else:
+        job_id = submission.submit(client, request)
+        print(f"{request.name} is job {job_id} at {place}", flush=True)
+    if no_wait:
+        return 0
+    resubmit = functools.partial(submission.submit, request=request)
+    return _follow(request.name, job_id, place, resubmit)
+
+
+def _follow(name: str, job_id: str, place: str, resubmit: Any = None) -> int:
+    from xlray import submission
+
+    output = Output()
+    try:
+        job = submission.follow(lambda: submission.connect(place)[0], job_id, output, resubmit)
+    except KeyboardInterrupt:
+        return fail(
+            f"not followed any more; the job goes on. `xlray logs {name}` follows again, `xlray stop {name}` stops it.",
+            INTERRUPTED,
+        )
+    output.end()
+    code = submission.exit_code(job)
+    if code and not output.has_said_why:
+        return fail(f"job {job_id} ended as {job.status}: {(job.message or '').splitlines()[0:1]}", code)
+    return code
+
+
+class Output:
+    """Prints a log as it comes; lines of failure go to stderr, as where the command runs here."""
+
+    def __init__(self) -> None:
+        self.rest = ""
+        self.has_said_why = False
+
+    def __call__(self, piece: str) -> None:
+        *lines, self.rest = (self.rest + piece).split("\n")
+        for line in lines:
+            self._print(line)
+
+    def end(self) -> None:
+        """Print a last line that had no end."""
+        if self.rest:
+            self._print(self.rest)
+        self.rest = ""
+
+    def _print(self, line: str) -> None:
+        is_failure = line.startswith("xlray: ")
+        self.has_said_why = self.has_said_why or is_failure
+        print(line, file=sys.stderr if is_failure else sys.stdout, flush=True)
+
+
+def logs(
+    name: Submitted,
+    address: ClusterAddress = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="What there is, without following.")] = False,
+) -> None:
+    """Show what a submitted sweep prints, until it ends."""
+    from xlray import submission
+
+    client, place = submission.connect(address)
+    job = submission.need_job(client, name)
+    if no_wait:
+        print(client.get_job_logs(job.submission_id), end="")
+        raise typer.Exit(0)
+    raise typer.Exit(_follow(name, str(job.submission_id), place))
+
+
+def stop(name: Submitted, address: ClusterAddress = None, no_wait: NoWait = False) -> None:
+    """Stop a submitted sweep gently: open phases save their state, and submitting it again goes on from there."""
+    from xlray import submission
+
+    client, _ = submission.connect(address)
+    job = submission.need_job(client, name)
+    if submission.is_over(job.status):
+        print(f"{name}: job {job.submission_id} has ended already: {submission.describe(job)['status']}")
+        return
+    client.stop_job(job.submission_id)
+    while not no_wait and not submission.is_over(client.get_job_info(job.submission_id).status):
+        time.sleep(1.0)
+    print(f"{name}: job {job.submission_id} {'is being stopped' if no_wait else 'is stopped'}")
+
+
+def status_there(name: str | None, address: str, as_json: Json) -> int:
+    """The jobs of a cluster, or how far one sweep is, as `xlray status` says it there."""
+    from xlray import submission
+
+    client, _ = submission.connect(address)
+    if name is None:
+        found = [submission.describe(job) for job in submission.list_jobs(client)]
+        if as_json:
+            print_json(found)
+            return 0
+        from xlray.screens import make_table
+
+        columns = ("sweep", "command", "status", "job", "storage")
+        open_console().print(make_table(columns, [tuple(str(job[c]) for c in columns) for job in found]))
+        return 0
+    job = submission.need_job(client, name)
+    storage = str((job.metadata or {})["storage"])
+    words = submission.arguments_of(("status", name), {"storage": storage, "json": as_json})
+    code, text = submission.run_there(client, submission.Request("status", name, words, {}, storage))
+    print(text, end="", file=sys.stderr if code else sys.stdout)
+    return code

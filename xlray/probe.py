@@ -1,0 +1,88 @@
+"""Looks at every node of a cluster before the first trial: can it write the storage, does it run the same versions."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from xlray.canonical import InputError, fingerprint
+from xlray.phases import METHOD_VERSIONS
+from xlray.remote import RemoteError
+from xlray.storage import is_remote, remote_of, uri_of, working_folder
+
+WITHIN_S = 120.0  # a node that is up answers within a second; one that just came starts a process first
+
+
+def versions() -> dict[str, str]:
+    """What must be the same everywhere: xlray, the versions of its methods as one hash, and Ray."""
+    return {"xlray": version("xlray"), "xlray's methods": fingerprint(METHOD_VERSIONS)[:8], "ray": ray.__version__}
+
+
+def differences(ours: dict[str, str], theirs: dict[str, str], here: str, there: str) -> str:
+    """Every version that differs, with both; "" if none does."""
+    pairs = ((name, ours.get(name), theirs.get(name)) for name in sorted(ours.keys() | theirs.keys()))
+    return "; ".join(f"{name} is {a} {here} and {b} {there}" for name, a, b in pairs if a != b)
+
+
+def check_nodes(root: Path) -> None:
+    """Write into the storage from every node that is up, and compare versions.
+
+    Raises:
+        InputError: a node cannot, or runs other versions; names the node and why.
+    """
+    probe = f".probe-{secrets.token_hex(4)}"
+    if remote_of(root) is None:
+        (root / probe).mkdir()
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        look = ray.remote(num_cpus=0, max_retries=0)(look_around)
+        asked = [
+            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+                uri_of(root), probe, node["NodeID"]
+            )
+            for node in nodes
+        ]
+        for node, answer in zip(nodes, asked, strict=True):
+            _judge(root, f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", answer)
+    finally:
+        if remote_of(root) is None:
+            shutil.rmtree(root / probe, ignore_errors=True)
+
+
+def _judge(root: Path, where: str, answer: Any) -> None:
+    try:
+        trouble, found = ray.get(answer, timeout=WITHIN_S)
+    except (ray.exceptions.RayError, ModuleNotFoundError) as error:
+        line = next(line for line in reversed(str(error).splitlines()) if line.strip())
+        raise InputError(f"{where} must be able to run xlray, but: {line.strip()}") from error
+    if trouble:
+        raise InputError(f"--storage {uri_of(root)}: must be writable from every node, but {where} cannot: {trouble}")
+    if unlike := differences(versions(), found, "on the head", f"on {where}"):
+        raise InputError(f"all nodes must run the same versions, but {unlike}.")
+
+
+def look_around(storage: str, probe: str, node: str) -> tuple[str, dict[str, str]]:
+    """On a node: what keeps it from writing the storage, or "", and its versions.
+
+    Args:
+        probe: name of a folder that the driver has made in a local storage: what is not there is another storage.
+        node: its id.
+    """
+    try:
+        root = working_folder(storage)
+        remote = remote_of(root)
+        if remote is not None:
+            remote.check(write=True)
+        elif not is_remote(storage):
+            (root / probe / node).write_bytes(b"")
+    except FileNotFoundError:
+        return "it does not see what the head wrote there; is the folder shared?", versions()
+    except (OSError, RemoteError) as error:
+        return str(error), versions()
+    return "", versions()

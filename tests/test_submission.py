@@ -191,7 +191,7 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(head: Head, tmp_path: Path) -
             xlray(head, "submit", str(file), *storage, "--set", "execution.gpus_per_worker=1"),
             "'GPU': 1} fits on the cluster` must hold",
         ),
-        (xlray(head, "submit", str(file), "--storage", "/proc/no"), "--storage"),
+        (xlray(head, "submit", str(file), "--storage", "/proc/no"), "must be a folder that can be written"),
         (xlray(head, "logs", "smal"), "must be a sweep that was submitted"),
     ]
     for (code, _, said), law in cases:

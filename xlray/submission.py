@@ -60,14 +60,13 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
     place = address or os.environ.get("RAY_ADDRESS") or DEFAULT_ADDRESS
     if not place.startswith(("http://", "https://")):
         raise InputError(f"--address {place}: must be that of the dashboard, such as {DEFAULT_ADDRESS}.")
-    if _has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    token = _token()
     os.environ["RAY_ADDRESS"] = place  # which Ray would prefer to what it is given
     logging.getLogger("ray.dashboard.modules").setLevel(logging.ERROR)
     try:
-        client = JobSubmissionClient(place)
+        client = JobSubmissionClient(place, headers={"Authorization": f"Bearer {token}"} if token else None)
     except AuthenticationError as error:
-        said = "refuses the token" if _has_token() else "asks for a token, and there is none"
+        said = "refuses the token" if token else "asks for a token, and there is none"
         raise InputError(
             f"{place}: the cluster {said}; it must be that of the head's {TOKEN_FILE}, in RAY_AUTH_TOKEN, in the file "
             f"RAY_AUTH_TOKEN_PATH or in {TOKEN_FILE} here."
@@ -82,9 +81,12 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
     return client, place
 
 
-def _has_token() -> bool:
-    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(named) or Path(TOKEN_FILE).expanduser().exists()
+def _token() -> str | None:
+    """Where Ray looks for it; Ray itself sends it only if RAY_AUTH_MODE was set before it was loaded."""
+    if text := os.environ.get("RAY_AUTH_TOKEN"):
+        return text
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN_FILE).expanduser()
+    return file.read_text().strip() if file.is_file() else None
 
 
 def imported_files(path: Path, before: frozenset[str]) -> dict[str, Path]:

@@ -135,14 +135,28 @@ class Hosts:
         plain = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "TERM": "dumb", "LANG": "C.UTF-8"}
         path = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         known = {**plain, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", **environment}
-        enter = ["nsenter", "-t", self._first(name), "-m", "-p", "-n", "-u", "-i", "--", "env", "-i"]
+        enter = [
+            "nsenter",
+            "-t",
+            self._first(name),
+            "-m",
+            "-p",
+            "-n",
+            "-u",
+            "-i",
+            "--",
+            "env",
+            "-i",
+            "-C",
+            str(TOP) if name == "laptop" else "/root",
+        ]
         return [*enter, *(f"{key}={value}" for key, value in known.items()), *command]
 
     def run(self, name: str, *command: str, timeout_s: float = 300, **environment: str) -> tuple[int, str]:
         """Run a command on a host; its exit code, and what it printed."""
         done = subprocess.run(
             self.on(name, *command, **environment),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout_s, cwd=TOP,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=timeout_s,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 

@@ -83,6 +83,12 @@ def command_faults(config: dict[str, Any]) -> list[str]:
             ]
             found += [f"not pinned: {name}" for name in unpinned if name != "boto3" or "--constraint" not in command]
             found += [f"no constraints: {command}"] if "~/xlray" in command and "constraints.txt" not in command else []
+    unreadable = [
+        c for c in commands(config) if subprocess.run(["bash", "-nc", c], check=False, capture_output=True).returncode
+    ]
+    found += [
+        f"no shell command: {c}" for c in unreadable
+    ]  # a ` #` ends a plain value of YAML, quotes around it or not
     return found + ([] if any("constraints.txt" in c for c in config["setup_commands"]) else ["no constraints"])
 
 
@@ -161,6 +167,7 @@ PLANTED = {
     ),
     "no metrics": lambda c: replace(c, "--metrics-export-port=8080", ""),
     "no watcher": lambda c: c["worker_start_ray_commands"].pop(),
+    "half a command": lambda c: c["setup_commands"].append("echo 'export A=1"),
     "not pinned": lambda c: c["setup_commands"].append("~/venv/bin/pip install -q wandb"),
     "no constraints": lambda c: replace(c, "--constraint ~/xlray/constraints.txt", ""),
 }

@@ -214,7 +214,8 @@ def _answer(rows: Sequence[Row], names: Sequence[str]) -> str:
     if gap.low is None or gap.high is None:
         return f"{text}, {count(row.num_pairs, 'pair')}, no interval ({gap.missing})."
     ends = f"[{number(gap.low, signed=True)}, {number(gap.high, signed=True)}]"
-    return f"{text}, {100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
+    rough = "unreliable " if gap.caution else ""
+    return f"{text}, {rough}{100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
 
 
 def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:

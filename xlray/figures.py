@@ -41,15 +41,12 @@ def _line_of(points: Sequence[Point], source: str) -> dict[int, str]:
 
 
 def _means_with_band(axes: Any, sizes: Sequence[int], found: Sequence[Estimate], colour: str, label: str) -> None:
-    """Means joined by a line; their intervals as bars, and as a band where there are several."""
+    """Means joined by a line; their intervals as bars, and as a band between neighbours that both have one."""
     axes.plot(sizes, [e.value for e in found], color=colour, label=label, marker="o", markersize=5, zorder=4)
-    ends = [
-        (size, e.low, e.high) for size, e in zip(sizes, found, strict=True) if e.low is not None and e.high is not None
-    ]
-    if ends:
-        x, low, high = zip(*ends, strict=True)
-        axes.vlines(x, low, high, color=colour, linewidth=2, alpha=0.8, zorder=3)
-        axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+    low = np.array([np.nan if e.low is None else e.low for e in found])
+    high = np.array([np.nan if e.high is None else e.high for e in found])
+    axes.vlines(sizes, low, high, color=colour, linewidth=2, alpha=0.8, zorder=3)
+    axes.fill_between(sizes, low, high, color=colour, alpha=0.12, linewidth=0)  # NaN leaves a gap
 
 
 def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate], rung_index: int | None) -> Drawing:

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -56,7 +57,10 @@ def cluster(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     found = Cluster()
-    found.add_node(num_cpus=0, resources={"trial_driver": 4}, include_dashboard=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    found.add_node(num_cpus=0, resources={"trial_driver": 4}, include_dashboard=True, dashboard_port=port)
     workers = [found.add_node(num_cpus=1) for _ in range(3)]
     yield found, workers
     found.shutdown()

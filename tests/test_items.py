@@ -123,3 +123,12 @@ def test_trials_with_different_items_are_refused_and_no_file_is_no_variance(tmp_
         analysis.item_variances(found, points)
     (found.directory / "results" / "items.parquet").unlink()
     assert analysis.item_variances(found, points) == {}
+
+
+def test_a_sweep_that_has_evaluated_nothing_yet_has_no_items(tmp_path):
+    path = tmp_path / "items.parquet"
+    pq.write_table(ITEMS.empty_table(), path)
+    assert list(items.read_items(path, {"udpos": "fi"})) == []
+    row = {"trial_id": "t", "rung": 64, "task": "udpos", "language": "fi", "split": "test", "item": 0, "value": 1.0}
+    pq.write_table(pa.Table.from_pylist([{**row, "sweep": "s", "statistic": "correct"}], schema=ITEMS), path)
+    assert list(items.read_items(path, {"udpos": "fi"})) == []  # sealed ones alone

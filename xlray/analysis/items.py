@@ -194,6 +194,8 @@ def read_items(path: Path, languages: Mapping[str, str]) -> Iterator[tuple[str, 
     held: dict[str, list[Array]] = {}
     for batch in table.to_batches(columns=columns, filter=wanted, batch_readahead=1, fragment_readahead=1):
         values = batch["value"].to_numpy(zero_copy_only=False)
+        if not len(values):  # nothing of it is dev, or a sweep has evaluated nothing yet
+            continue
         names = [batch[name].dictionary_encode() if name != "statistic" else batch[name] for name in columns[:5]]
         codes = np.stack([np.asarray(column.indices) for column in names])
         starts = np.flatnonzero(np.any(np.diff(codes, axis=1, prepend=-1) != 0, axis=0)).tolist()

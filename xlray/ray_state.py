@@ -130,7 +130,11 @@ def log_page(url: str, node: str, job: str, pid: int) -> str:
         RayUnreachableError: see `ask`; or the file is gone.
     """
     wanted = urllib.parse.urlencode({"node_id": node, "glob": f"worker-*-{job}-{pid}.out"})
-    found = ask(url, f"/api/v0/logs?{wanted}")["data"]["result"]
+    try:
+        found = ask(url, f"/api/v0/logs?{wanted}")["data"]["result"]
+    except RayUnreachableError as error:
+        why = "Ray's agent on that machine hands out no logs; of several Rays on one machine only the first one's does."
+        raise RayUnreachableError(f"{error} {why}") from error
     names = [name for names in found.values() for name in names]
     if not names:
         raise RayUnreachableError(f"{url}: the log of process {pid} on node {node[:8]} is not there (any more).")

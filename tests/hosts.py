@@ -30,7 +30,8 @@ mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/old-tmp /mnt/old-root /mnt/shared
 mount --rbind /tmp /mnt/old-tmp; mount --bind /root /mnt/old-root; mount --bind "$WORK/shared" /mnt/shared
 mount -t tmpfs -o mode=1777 tmpfs /tmp; mount -t tmpfs -o mode=1777 tmpfs /dev/shm
-mount -t tmpfs -o mode=755 tmpfs /run; mount -t tmpfs -o mode=700 tmpfs /root
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p "/mnt/old-tmp${WORK#/tmp}/disk/$HOST"; mount --bind "/mnt/old-tmp${WORK#/tmp}/disk/$HOST" /root; chmod 700 /root
 for path in $VISIBLE; do
   case $path in
     /tmp/*) mkdir -p "$path"; mount --bind "/mnt/old-tmp${path#/tmp}" "$path";;
@@ -43,8 +44,8 @@ printf '127.0.0.1 localhost\n%b' "$NAMES" > /run/hosts; mount --bind /run/hosts 
 sed 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf > /run/nsswitch.conf; mount --bind /run/nsswitch.conf /etc/nsswitch.conf
 mkdir -p /root/.ssh /run/sshd; chmod 700 /root/.ssh
 cp /mnt/shared/.key.pub /root/.ssh/authorized_keys; chmod 600 /root/.ssh/authorized_keys
-ln -s "$VENV" /root/venv
-printf 'export PYTHONPATH=/root/xlray OMP_NUM_THREADS=1\n' > /root/.bashrc
+ln -sfn "$VENV" /root/venv
+[ -e /root/.bashrc ] || printf 'export PYTHONPATH=/root/xlray OMP_NUM_THREADS=1\n' > /root/.bashrc
 ssh-keygen -q -t ed25519 -N '' -f /run/hostkey
 /usr/sbin/sshd -D -e -f /dev/null -h /run/hostkey -o PidFile=none -o UsePAM=no -o UseDNS=no -o PasswordAuthentication=no \
   -o PermitRootLogin=prohibit-password -o MaxSessions=50 -o ListenAddress="$ADDRESS" </dev/null &
@@ -173,7 +174,7 @@ class Hosts:
         self.started.pop(name).wait(timeout=60)
 
     def power_on(self, name: str) -> None:
-        """Boot it again, with an empty disk."""
+        """Boot it again: what was below /root is there, /tmp is empty. Ray only starts itself on a worker that is back."""
         self.start(name)
         number = list(self.addresses).index(name)
         sh("ip", "-n", f"{self.prefix}-switch", "link", "set", f"v{number}", "up")

@@ -192,6 +192,12 @@ def follow(
         resubmit: called where the cluster does not know the job any more, because its head was started anew.
     """
     shown, lost = 0, False
+
+    def show_once(new: str) -> None:
+        nonlocal shown
+        shown += len(new)  # counted here, since a connection may break in the middle of a log
+        show(new)
+
     while True:
         try:
             client = connect_again()
@@ -200,7 +206,7 @@ def follow(
                 show("\nthe cluster was started anew: submitted again\n")
                 job_id, shown = resubmit(client), 0
                 continue
-            shown = asyncio.run(_tail(client, job_id, shown, show))
+            asyncio.run(_tail(client, job_id, shown, show_once))
             job = client.get_job_info(job_id)
             if is_over(job.status):
                 return job
@@ -213,8 +219,8 @@ def follow(
         time.sleep(RETRY_S)
 
 
-async def _tail(client: JobSubmissionClient, job_id: str, shown: int, show: Callable[[str], None]) -> int:
-    """Show what comes after the first `shown` characters of a log; how many were shown when it ended."""
+async def _tail(client: JobSubmissionClient, job_id: str, shown: int, show: Callable[[str], None]) -> None:
+    """Show what comes after the first `shown` characters of a log."""
     seen = 0
     pieces: AsyncIterator[str] = client.tail_job_logs(job_id)
     async with aclosing(pieces) as stream:  # type: ignore[type-var]
@@ -223,7 +229,6 @@ async def _tail(client: JobSubmissionClient, job_id: str, shown: int, show: Call
             seen += len(piece)
             if new:
                 show(new)
-    return max(seen, shown)
 
 
 def run_there(client: JobSubmissionClient, request: Request) -> tuple[int, str]:
@@ -231,7 +236,9 @@ def run_there(client: JobSubmissionClient, request: Request) -> tuple[int, str]:
     job_id = submit(client, request)
     while not is_over((job := client.get_job_info(job_id)).status):
         time.sleep(0.5)
-    return exit_code(job), str(client.get_job_logs(job_id))
+    log = str(client.get_job_logs(job_id))
+    _, found, rest = log.partition(f"Running entrypoint for job {job_id}")  # the last line that Ray writes before it
+    return exit_code(job), rest.partition("\n")[2] if found else log
 
 
 def describe(job: JobDetails) -> dict[str, Any]:

@@ -531,7 +531,8 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     assert concurrent_trials(Execution(), [{"CPU": 2.0, "trial_driver": 64.0}], None, None) == 2
 
 
-def test_interrupts_ask_once_and_break_off_the_second_time():
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupts_ask_once_and_break_off_the_second_time(name):
     import os
     import signal
 
@@ -539,9 +540,9 @@ def test_interrupts_ask_once_and_break_off_the_second_time():
 
     driver = SimpleNamespace(asked_to_stop=False)
     with pytest.raises(KeyboardInterrupt), gentle_interrupts(driver):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.Signals[name])
         assert driver.asked_to_stop
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.Signals[name])
 
 
 def test_the_runs_of_a_killed_driver_are_known(tmp_path):

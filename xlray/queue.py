@@ -251,7 +251,10 @@ def stop_key(driver: Driver) -> str:
 
 @contextlib.contextmanager
 def gentle_interrupts(driver: Driver) -> Iterator[None]:
-    """The first SIGINT asks the driver to stop, the second is a KeyboardInterrupt."""
+    """The first SIGINT or SIGTERM asks the driver to stop, the second is a KeyboardInterrupt.
+
+    SIGTERM is what stopping a submitted job sends, and Ray, once connected, would end the process at once for it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -261,8 +264,9 @@ def gentle_interrupts(driver: Driver) -> Iterator[None]:
             raise KeyboardInterrupt
         driver.asked_to_stop = True
 
-    before = signal.signal(signal.SIGINT, handler)
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, known in before.items():
+            signal.signal(number, known)

@@ -184,6 +184,7 @@ def status_there(name: str | None, address: str, as_json: Json) -> int:
     client, _ = submission.connect(address)
     if name is None:
         found = [submission.describe(job) for job in submission.list_jobs(client)]
+        found = [job for job in found if job["command"] != "status"]  # questions such as this one
         if as_json:
             print_json(found)
             return 0

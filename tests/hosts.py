@@ -20,32 +20,34 @@ from pathlib import Path
 
 TOP = Path(__file__).parent.parent
 PROGRAMS = ("ip", "unshare", "nsenter", "ssh", "ssh-keygen", "rsync", "/usr/sbin/sshd", "mount")
+HOME = os.path.expanduser("~root")  # noqa: PTH111  of another user
 SHARED = Path("/mnt/shared")  # on every host the same folder
 # A host's first process: mounts what is its own, starts sshd, and reaps what has lost its parent.
 BOOT = r"""
 set -e
+home=~root
 mount --make-rprivate /
 hostname "$HOST"
 mount -t tmpfs -o mode=755 tmpfs /mnt
 mkdir /mnt/old-tmp /mnt/old-root /mnt/shared
-mount --rbind /tmp /mnt/old-tmp; mount --bind /root /mnt/old-root; mount --bind "$WORK/shared" /mnt/shared
+mount --rbind /tmp /mnt/old-tmp; mount --bind "$home" /mnt/old-root; mount --bind "$WORK/shared" /mnt/shared
 mount -t tmpfs -o mode=1777 tmpfs /tmp; mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p "/mnt/old-tmp${WORK#/tmp}/disk/$HOST"; mount --bind "/mnt/old-tmp${WORK#/tmp}/disk/$HOST" /root; chmod 700 /root
+mkdir -p "/mnt/old-tmp${WORK#/tmp}/disk/$HOST"; mount --bind "/mnt/old-tmp${WORK#/tmp}/disk/$HOST" "$home"; chmod 700 "$home"
 for path in $VISIBLE; do
   case $path in
     /tmp/*) mkdir -p "$path"; mount --bind "/mnt/old-tmp${path#/tmp}" "$path";;
-    /root/*) mkdir -p "$path"; mount --bind "/mnt/old-root${path#/root}" "$path";;
+    "$home"/*) mkdir -p "$path"; mount --bind "/mnt/old-root${path#"$home"}" "$path";;
   esac
 done
 umount /mnt/old-root; umount -l /mnt/old-tmp
 mount -t proc proc /proc
 printf '127.0.0.1 localhost\n%b' "$NAMES" > /run/hosts; mount --bind /run/hosts /etc/hosts
 sed 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf > /run/nsswitch.conf; mount --bind /run/nsswitch.conf /etc/nsswitch.conf
-mkdir -p /root/.ssh /run/sshd; chmod 700 /root/.ssh
-cp /mnt/shared/.key.pub /root/.ssh/authorized_keys; chmod 600 /root/.ssh/authorized_keys
-ln -sfn "$VENV" /root/venv
-[ -e /root/.bashrc ] || printf 'export PYTHONPATH=/root/xlray OMP_NUM_THREADS=1\n' > /root/.bashrc
+mkdir -p "$home/.ssh" /run/sshd; chmod 700 "$home/.ssh"
+cp /mnt/shared/.key.pub "$home/.ssh/authorized_keys"; chmod 600 "$home/.ssh/authorized_keys"
+ln -sfn "$VENV" "$home/venv"
+[ -e "$home/.bashrc" ] || printf 'export PYTHONPATH=%s/xlray OMP_NUM_THREADS=1\n' "$home" > "$home/.bashrc"
 ssh-keygen -q -t ed25519 -N '' -f /run/hostkey
 /usr/sbin/sshd -D -e -f /dev/null -h /run/hostkey -o PidFile=none -o UsePAM=no -o UseDNS=no -o PasswordAuthentication=no \
   -o PermitRootLogin=prohibit-password -o MaxSessions=50 -o ListenAddress="$ADDRESS" </dev/null &
@@ -133,7 +135,7 @@ class Hosts:
 
     def on(self, name: str, *command: str, **environment: str) -> list[str]:
         """A command line that runs on a host."""
-        plain = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "TERM": "dumb", "LANG": "C.UTF-8"}
+        plain = {"HOME": HOME, "USER": "root", "LOGNAME": "root", "TERM": "dumb", "LANG": "C.UTF-8"}
         path = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         known = {**plain, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", **environment}
         enter = [
@@ -149,7 +151,7 @@ class Hosts:
             "env",
             "-i",
             "-C",
-            str(TOP) if name == "laptop" else "/root",
+            str(TOP) if name == "laptop" else HOME,
         ]
         return [*enter, *(f"{key}={value}" for key, value in known.items()), *command]
 
@@ -174,7 +176,7 @@ class Hosts:
         self.started.pop(name).wait(timeout=60)
 
     def power_on(self, name: str) -> None:
-        """Boot it again: what was below /root is there, /tmp is empty. Ray only starts itself on a worker that is back."""
+        """Boot it again: what was below its home is there, /tmp is empty. Ray only starts itself on a worker that is back."""
         self.start(name)
         number = list(self.addresses).index(name)
         sh("ip", "-n", f"{self.prefix}-switch", "link", "set", f"v{number}", "up")

@@ -119,9 +119,9 @@ def test_the_dashboard_is_reached_by_the_tunnel_with_the_token_alone(made: Hosts
 def test_a_storage_that_a_worker_does_not_share_is_refused_before_the_first_trial(made: Hosts, cluster: Path) -> None:
     file = made.work / "small.py"
     file.write_text(TWO_HOSTS)
-    code, said = xlray(made, "submit", str(file), "--storage", "/root/alone")
+    code, said = xlray(made, "submit", str(file), "--storage", "/mnt/alone")
     assert code == 2
-    assert "--storage /root/alone: must be writable from every node, but node w" in said and "shared?" in said
+    assert "--storage /mnt/alone: must be writable from every node, but node w" in said and "shared?" in said
 
 
 def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, cluster: Path, tmp_path: Path) -> None:

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from xlray.analysis.bootstrap import resample
-from xlray.analysis.effects import ONE_SEED
-from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few
-from xlray.analysis.regression import MIN_SUBSETS, Membership, folds, membership, normal_equations, subset_sums
+from xlray.analysis.points import Array, Estimate, Point, Sampling, scored
+from xlray.analysis.regression import (
+    MIN_SUBSETS,
+    Membership,
+    coefficient_estimates,
+    folds,
+    membership,
+    normal_equations,
+    subset_sums,
+)
 
 NUM_PENALTIES = 9
 SMALLEST = 1e-2  # of the penalties, as a share of the one at which every task gets 0
@@ -56,28 +62,7 @@ def sparse_contributions(points: Sequence[Point], outcome: str, sampling: Sampli
     counts, sums = (drawn.sums(held.weights * part, held.subset_of) for part in (np.ones(len(points)), held.values))
     draws = lasso(held.rows, counts, sums, (penalty,), value)[0]
     draws = draws[np.isfinite(draws).all(axis=1)]
-    errors = draws.std(axis=0, ddof=1)
-    num_seeds, freedom = len({point.seed for point in points}), max(len(np.unique(held.clusters)) - 1, 1)
-    half = float(stats.t.ppf((1 + sampling.level) / 2, freedom)) * errors
-    one_seed = num_seeds < 2
-    estimates = tuple(
-        Estimate(
-            name=f"lasso/{outcome}/{task}",
-            value=float(value[number]),
-            low=None if one_seed else float(value[number] - half[number]),
-            high=None if one_seed else float(value[number] + half[number]),
-            level=sampling.level,
-            num_seeds=num_seeds,
-            num_subsets=len(subsets),
-            rung=max(point.rung for point in points),
-            num_trials=len(points),
-            standard_error=None if one_seed else float(errors[number]),
-            degrees_of_freedom=float(freedom),
-            missing=ONE_SEED if one_seed else "",
-            caution=too_few(num_seeds, freedom + 1, sampling.level),
-        )
-        for number, task in enumerate(held.tasks)
-    )
+    estimates = coefficient_estimates(f"lasso/{outcome}", points, held, value, draws, sampling)
     shares = (draws != 0).mean(axis=0).tolist()
     return SparseContributions(estimates, dict(zip(held.tasks, shares, strict=True)), penalty, error)
 

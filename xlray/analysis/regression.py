@@ -112,34 +112,43 @@ def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> 
     counts, sums = (drawn.sums(held.weights * part, held.subset_of) for part in (np.ones(len(points)), held.values))
     draws = ridge(held.rows, counts, sums, penalty)
     draws = draws[np.isfinite(draws).all(axis=1)]
-    num_seeds, num_clusters = len({point.seed for point in points}), len(set(held.clusters.tolist()))
-    errors = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(len(value), np.nan)
-    quantile = float(stats.t.ppf((1 + sampling.level) / 2, max(num_clusters - 1, 1)))
-    half = quantile * errors
-    one_seed = num_seeds < 2
-    estimates = tuple(
-        Estimate(
-            name=f"contribution/{outcome}/{task}",
-            value=float(value[number]),
-            low=None if one_seed else float(value[number] - half[number]),
-            high=None if one_seed else float(value[number] + half[number]),
-            level=sampling.level,
-            num_seeds=num_seeds,
-            num_subsets=len(subsets),
-            rung=max(point.rung for point in points),
-            num_trials=len(points),
-            standard_error=None if one_seed else float(errors[number]),
-            degrees_of_freedom=float(max(num_clusters - 1, 1)),
-            missing=ONE_SEED if one_seed else "",
-            caution=too_few(num_seeds, num_clusters, sampling.level),
-        )
-        for number, task in enumerate(held.tasks)
-    )
+    estimates = coefficient_estimates(f"contribution/{outcome}", points, held, value, draws, sampling)
     together: dict[bytes, list[str]] = {}
     for number, task in enumerate(held.tasks):
         together.setdefault(held.rows[:, number].tobytes(), []).append(task)
     inseparable = tuple(tuple(group) for group in together.values() if len(group) > 1)
     return Contributions(estimates, penalty, error, null, inseparable, "", draws)
+
+
+def coefficient_estimates(
+    name: str, points: Sequence[Point], held: Membership, value: Array, draws: Array, sampling: Sampling
+) -> tuple[Estimate, ...]:
+    """Coefficients [tasks] with t intervals, from [draws, tasks] the same under the bootstrap; named `<name>/<task>`.
+
+    They have one degree of freedom less than there are subsets or chains.
+    """
+    num_seeds, num_clusters = len({point.seed for point in points}), len(set(held.clusters.tolist()))
+    freedom, one_seed = max(num_clusters - 1, 1), num_seeds < 2
+    errors = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(len(value), np.nan)
+    half = float(stats.t.ppf((1 + sampling.level) / 2, freedom)) * errors
+    return tuple(
+        Estimate(
+            name=f"{name}/{task}",
+            value=float(value[number]),
+            low=None if one_seed else float(value[number] - half[number]),
+            high=None if one_seed else float(value[number] + half[number]),
+            level=sampling.level,
+            num_seeds=num_seeds,
+            num_subsets=len({point.tasks for point in points}),
+            rung=max(point.rung for point in points),
+            num_trials=len(points),
+            standard_error=None if one_seed else float(errors[number]),
+            degrees_of_freedom=float(freedom),
+            missing=ONE_SEED if one_seed else "",
+            caution=too_few(num_seeds, num_clusters, sampling.level),
+        )
+        for number, task in enumerate(held.tasks)
+    )
 
 
 def subset_sums(held: Membership, weights: Array) -> tuple[Array, Array]:

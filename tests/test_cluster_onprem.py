@@ -102,8 +102,9 @@ def entries(made: Hosts) -> list[dict[str, Any]]:
 
 def driver(made: Hosts) -> str:
     """Process id, on the head, of the sweep's driver."""
-    _, listed = made.run("head", "pgrep", "-f", "-- -m xlray run")
-    return listed.split()[-1] if listed.split() else ""
+    code, listed = made.run("head", "pgrep", "--oldest", "--full", "--", "-m xlray run")
+    assert code == 0, listed
+    return listed.strip()
 
 
 def test_the_dashboard_is_reached_by_the_tunnel_with_the_token_alone(made: Hosts, cluster: Path) -> None:

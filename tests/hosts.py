@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,7 @@ sed 's/^hosts:.*/hosts: files/' /etc/nsswitch.conf > /run/nsswitch.conf; mount -
 mkdir -p "$home/.ssh" /run/sshd; chmod 700 "$home/.ssh"
 cp /mnt/shared/.key.pub "$home/.ssh/authorized_keys"; chmod 600 "$home/.ssh/authorized_keys"
 ln -sfn "$VENV" "$home/venv"
-[ -e "$home/.bashrc" ] || printf 'export PYTHONPATH=%s/xlray OMP_NUM_THREADS=1\n' "$home" > "$home/.bashrc"
+[ -e "$home/.bashrc" ] || printf 'export PYTHONPATH=%s/xlray OMP_NUM_THREADS=1 %s\n' "$home" "$SETTINGS" > "$home/.bashrc"
 ssh-keygen -q -t ed25519 -N '' -f /run/hostkey
 /usr/sbin/sshd -D -e -f /dev/null -h /run/hostkey -o PidFile=none -o UsePAM=no -o UseDNS=no -o PasswordAuthentication=no \
   -o PermitRootLogin=prohibit-password -o MaxSessions=50 -o ListenAddress="$ADDRESS" </dev/null &
@@ -75,16 +75,22 @@ class Hosts:
     Attributes:
         work: folder for keys and logs; `work/shared` is what all hosts see as `SHARED`.
         prefix: of the namespaces' names.
-        addresses: of the hosts by name.
+        mask: bits of the network's address.
+        settings: variables that shells on the hosts set, as `NAME=VALUE ...`.
+        addresses: of the hosts that are known, by name: each knows those that were there before it.
     """
 
     work: Path
     prefix: str
-    addresses: dict[str, str]
+    mask: int = 24
+    settings: str = ""
+    addresses: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def create(self) -> None:
-        """Make the switch and every host."""
+        """Make keys and the switch."""
         (self.work / "shared").mkdir()
         (self.work / "log").mkdir()
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.work / "key"))
@@ -93,24 +99,27 @@ class Hosts:
         sh("ip", "netns", "add", switch)
         sh("ip", "-n", switch, "link", "add", "br0", "type", "bridge")
         sh("ip", "-n", switch, "link", "set", "br0", "up")
-        for number, (name, address) in enumerate(self.addresses.items()):
-            own, link = f"{self.prefix}-{name}", f"v{number}"
-            sh("ip", "netns", "add", own)
-            sh("ip", "-n", switch, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", own)
-            sh("ip", "-n", switch, "link", "set", link, "master", "br0", "up")
-            sh("ip", "-n", own, "link", "set", "lo", "up")
-            sh("ip", "-n", own, "addr", "add", f"{address}/24", "dev", "eth0")
-            sh("ip", "-n", own, "link", "set", "eth0", "up")
-            # Leads nowhere: Ray asks which address it would leave by.
-            sh("ip", "-n", own, "route", "add", "default", "via", address.rsplit(".", 1)[0] + ".1")
-            self.start(name)
+
+    def add(self, name: str, address: str) -> None:
+        """Make a host and boot it."""
+        switch, own, link = f"{self.prefix}-switch", f"{self.prefix}-{name}", f"v{len(self.links)}"
+        self.addresses[name], self.links[name] = address, link
+        sh("ip", "netns", "add", own)
+        sh("ip", "-n", switch, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", own)
+        sh("ip", "-n", switch, "link", "set", link, "master", "br0", "up")
+        sh("ip", "-n", own, "link", "set", "lo", "up")
+        sh("ip", "-n", own, "addr", "add", f"{address}/{self.mask}", "dev", "eth0")
+        sh("ip", "-n", own, "link", "set", "eth0", "up")
+        # Leads nowhere: Ray asks which address it would leave by.
+        sh("ip", "-n", own, "route", "add", "default", "via", ".".join([*address.split(".")[:3], "250"]))
+        self.start(name)
 
     def start(self, name: str) -> None:
         """Boot a host, and wait until its sshd answers."""
         visible = [sys.prefix, sys.base_prefix, *([str(TOP), str(self.work)] if name == "laptop" else [])]
         environment = {
             **{"HOST": name, "WORK": str(self.work), "VISIBLE": " ".join(visible), "VENV": sys.prefix},
-            **{"ADDRESS": self.addresses[name], "PATH": os.environ["PATH"]},
+            **{"ADDRESS": self.addresses[name], "PATH": os.environ["PATH"], "SETTINGS": self.settings},
             "NAMES": "".join(f"{address} {host}\\n" for host, address in self.addresses.items()),
         }
         command = ["ip", "netns", "exec", f"{self.prefix}-{name}", "unshare", "--mount", "--pid", "--uts", "--ipc"]
@@ -163,6 +172,12 @@ class Hosts:
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
+    def background(self, name: str, *command: str, **environment: str) -> None:
+        """Start a command that ends with its host."""
+        with (self.work / "log" / f"{name}.log").open("ab") as log:
+            words = self.on(name, *command, **environment)
+            self.others.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
     def processes(self, name: str) -> list[str]:
         """Command lines on a host."""
         _, listed = self.run(name, "ps", "-eo", "args", "--no-headers")
@@ -170,20 +185,24 @@ class Hosts:
 
     def power_off(self, name: str) -> None:
         """The cable first, so that nobody hears of it, then every process."""
-        number = list(self.addresses).index(name)
-        sh("ip", "-n", f"{self.prefix}-switch", "link", "set", f"v{number}", "down")
+        sh("ip", "-n", f"{self.prefix}-switch", "link", "set", self.links[name], "down")
         os.kill(int(self._first(name)), signal.SIGKILL)
         self.started.pop(name).wait(timeout=60)
 
     def power_on(self, name: str) -> None:
         """Boot it again: what was below its home is there, /tmp is empty. Ray only starts itself on a worker that is back."""
         self.start(name)
-        number = list(self.addresses).index(name)
-        sh("ip", "-n", f"{self.prefix}-switch", "link", "set", f"v{number}", "up")
+        sh("ip", "-n", f"{self.prefix}-switch", "link", "set", self.links[name], "up")
+
+    def drop(self, name: str) -> None:
+        """A host that never comes back."""
+        if name in self.started:
+            self.power_off(name)
+        sh("ip", "netns", "del", f"{self.prefix}-{name}")
 
     def remove(self) -> None:
         """End everything: processes with their hosts, then the namespaces."""
-        for process in self.started.values():
+        for process in [*self.started.values(), *self.others]:
             process.kill()
             process.wait(timeout=60)
         for namespace in namespaces(self.prefix):
@@ -197,13 +216,14 @@ def namespaces(prefix: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def hosts(names: Sequence[str], network: str = "10.77.0") -> Iterator[Hosts]:
-    """Hosts of these names, "laptop" among them; gone at the end."""
+def hosts(addresses: Mapping[str, str], mask: int = 24, settings: str = "") -> Iterator[Hosts]:
+    """Hosts of these names and addresses, "laptop" among them; gone at the end."""
     work = Path(tempfile.mkdtemp(prefix="xlray-hosts-", dir="/tmp"))
-    prefix = f"xlray{os.getpid()}"
-    made = Hosts(work, prefix, {name: f"{network}.{10 + number}" for number, name in enumerate(names)})
+    made = Hosts(work, f"xlray{os.getpid()}", mask, settings, dict(addresses))
     try:
         made.create()
+        for name, address in addresses.items():
+            made.add(name, address)
         yield made
     finally:
         made.remove()

@@ -45,8 +45,12 @@ def free_ports(number: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def ray_head(cpus: int = 2, drivers: int = 8) -> Iterator[Head]:
-    """Start it, and end it with all that it has started."""
+def ray_head(cpus: int = 2, drivers: int = 8, home: Path | None = None) -> Iterator[Head]:
+    """Start it, and end it with all that it has started.
+
+    Args:
+        home: of its processes; by default a folder that goes with it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="xh-", dir="/tmp"))
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
@@ -60,7 +64,8 @@ def ray_head(cpus: int = 2, drivers: int = 8) -> Iterator[Head]:
     ]  # fmt: skip
     mine = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env = {**mine, "PYTHONPATH": str(TOP), "PATH": f"{BIN}:{os.environ['PATH']}"}
-    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    # Notes of jobs are left below the home folder.
+    env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "HOME": str(folder if home is None else home)}
     with (folder / "head.log").open("wb") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     head = Head(f"http://127.0.0.1:{dashboard}", token, folder, process)

@@ -1,4 +1,4 @@
-"""A real S3 server on the loopback: moto's, one request at a time, with faults on demand."""
+"""A real S3 server, on the loopback or a test's own network: moto's, one request at a time, with faults on demand."""
 
 import logging
 import os
@@ -24,8 +24,8 @@ class S3Server:
     requests: list[tuple[str, str]] = field(default_factory=list)
 
 
-def start_server() -> tuple[S3Server, Callable[[], None]]:
-    """Start it and make a bucket; returns it and how to stop it."""
+def start_server(host: str = "127.0.0.1", port: int = 0) -> tuple[S3Server, Callable[[], None]]:
+    """Start it and make a bucket; returns it and how to stop it. It speaks for the rest of AWS, too."""
     import boto3
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
@@ -50,9 +50,9 @@ def start_server() -> tuple[S3Server, Callable[[], None]]:
             pass
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    http = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
+    http = make_server(host, port, application, threaded=True, request_handler=Quiet)
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    server.endpoint = f"http://127.0.0.1:{http.server_port}"
+    server.endpoint = f"http://{host}:{http.server_port}"
     os.environ.update(
         AWS_ENDPOINT_URL=server.endpoint,
         AWS_ACCESS_KEY_ID="key",

@@ -16,11 +16,11 @@ LAYERS = [
     "canonical", "spot", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
-    "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "submission", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
+    "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
     "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "sibling", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
     "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
-    "loading", "progress", "watching", "ray_state", "dashboard", "output", "live", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "dashboard_commands", "cluster_job", "cluster_commands", "bench_commands", "cli", "__main__", "__init__",
+    "loading", "progress", "watching", "dashboard", "output", "snapshot", "live", "following", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
+    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "dashboard_commands", "resume", "cluster_job", "cluster_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
@@ -32,7 +32,7 @@ DOORS = {
     "triton": "dropout_kernel",
     "transformers": "model bench_trainer",
     "typer": "cli cluster_commands storage_commands dashboard_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
-    "rich": "live screens task_screens output cli",
+    "rich": "snapshot live following screens task_screens output cli",
     "matplotlib": "drawing figures task_figures curve_figures reliability_figures compare",
     "jinja2": "templates",
     "tokenizers": "data tokenizer",

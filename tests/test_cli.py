@@ -554,7 +554,7 @@ def test_a_clock_shows_hours_only_where_there_are_some():
 
 
 def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
-    from xlray.live import shown_first
+    from xlray.snapshot import shown_first
 
     work, journal = progress.read_work(runs / "sweeps" / "demo")
     states = Watch(work).states(journal)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import yaml
+from cluster_checks import DASHBOARD, NODES, SPREAD, check_ledger, check_scores, kill_driver, on_head, wait_until, xlray
 from hosts import SHARED, TOP, Hosts, hosts, missing, namespaces
 from test_sweep import SWEEP, TASKS, finish, start
 
@@ -26,24 +24,8 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=missing() or "hosts can be made"),
 ]
 
-NAMES = ("laptop", "head", "w1", "w2")
-DASHBOARD = "http://127.0.0.1:8265"
+ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", "w1": "10.77.0.12", "w2": "10.77.0.13"}
 TWO_HOSTS = SWEEP.replace("{tasks!r}", repr(TASKS[:1])).replace("zero_stage=1", "zero_stage=2")
-NODES = (
-    "import ray; ray.init(address='auto', log_to_driver=False); print('NODES', sum(n['Alive'] for n in ray.nodes()))"
-)
-SPREAD = """
-from ray.util.state import list_actors
-found = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], detail=True, limit=100)
-print("SPREAD", len({actor.node_id for actor in found}), len(found))
-"""
-
-
-def wait_until(is_true: Callable[[], bool], what: str, seconds: float = 600.0) -> None:
-    until = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < until, what
-        time.sleep(1.0)
 
 
 def launcher_file(made: Hosts) -> Path:
@@ -64,7 +46,7 @@ def launcher_file(made: Hosts) -> Path:
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Hosts]:
-    with hosts(NAMES) as found:
+    with hosts(ADDRESSES) as found:
         yield found
     assert namespaces(found.prefix) == [] and not found.work.exists()
     mounts = Path("/proc/mounts").read_text()
@@ -72,7 +54,7 @@ def made() -> Iterator[Hosts]:
 
 
 @pytest.fixture(scope="module")
-def cluster(made: Hosts) -> Iterator[Path]:
+def cluster(made: Hosts) -> Path:
     """A cluster that `ray up` has formed, with the tunnel to its dashboard open; `ray down` at the end."""
     code, said = made.run("laptop", "ray", "get-auth-token", "--generate")
     assert code == 0, said
@@ -80,31 +62,15 @@ def cluster(made: Hosts) -> Iterator[Path]:
     up = {"RAY_UP_enable_autoscaler_v2": "0"}
     code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **up)
     assert code == 0, said
-    wait_until(lambda: "NODES 3" in made.run("head", "bash", "-ic", f'python -c "{NODES}"')[1], "three nodes")
-    command = made.on("laptop", "ray", "dashboard", str(path))
-    tunnel = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: "NODES 3" in on_head(made, "head", NODES), "three nodes")
+    made.background("laptop", "ray", "dashboard", str(path))
     wait_until(lambda: xlray(made, "status")[0] == 0, "the tunnel", 120)
-    yield path
-    tunnel.kill()
-    tunnel.wait()
-
-
-def xlray(made: Hosts, command: str, *words: str, **environment: str) -> tuple[int, str]:
-    known = {"PYTHONPATH": str(TOP), **environment}
-    words = ("python", "-m", "xlray", command, *words, "--address", DASHBOARD)
-    return made.run("laptop", *words, timeout_s=1_800, **known)
+    return path
 
 
 def entries(made: Hosts) -> list[dict[str, Any]]:
     journal = sweep_folder(made.work / "shared" / "runs", "small") / "journal"
     return read_journal(journal) if journal.exists() else []
-
-
-def driver(made: Hosts) -> str:
-    """Process id, on the head, of the sweep's driver."""
-    code, listed = made.run("head", "pgrep", "--oldest", "--full", "--", "-m xlray run")
-    assert code == 0, listed
-    return listed.strip()
 
 
 def test_the_dashboard_is_reached_by_the_tunnel_with_the_token_alone(made: Hosts, cluster: Path) -> None:
@@ -132,8 +98,7 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     assert code == 0, said
     phases = made.work / "shared" / "runs" / "phases"
     wait_until(lambda: any(phases.glob("trunk-*/attempt/state-*")), "a trial that trains")
-    code, said = made.run("head", "bash", "-ic", f"python -c '{SPREAD}'")
-    assert "SPREAD 2 2" in said, said
+    assert "SPREAD 2 2" in on_head(made, "head", SPREAD)
     made.power_off("w1")
     time.sleep(5)
     made.power_on("w1")
@@ -141,45 +106,15 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     assert [e["kind"] for e in entries(made) if e["event"] == "retried"][:1] == ["node"]
     retried_at = max(i for i, e in enumerate(entries(made)) if e["event"] == "retried")
     wait_until(lambda: any(e["event"] == "phase" for e in entries(made)[retried_at:]), "a phase after the loss")
-    code, said = made.run("head", "kill", "-KILL", driver(made))
-    assert code == 0, said
+    kill_driver(made, "head")
     code, said = xlray(made, "submit", str(file), *storage)  # joins the job, whose driver was started again
     assert code == 0, said
-    check_ledger(made)
-    check_scores(made, tmp_path)
-
-
-def check_ledger(made: Hosts) -> None:
+    done = {p.parent.name for p in phases.glob("*/DONE")}
     results = sweep_folder(made.work / "shared" / "runs", "small") / "results"
-    rows = pq.read_table(results / "phases.parquet").to_pylist()
-    computed = [row["phase"] for row in rows if row["status"] == "computed"]
-    assert computed and len(computed) == len(set(computed)), "a phase was computed twice"
-    planned = {row["phase"] for row in rows}
-    assert planned == {p.parent.name for p in (made.work / "shared" / "runs" / "phases").glob("*/DONE")}
-    assert all(
-        row["num_executed_steps"] == row["num_steps"] + row["num_repeated_steps"]
-        for row in rows
-        if row["status"] == "computed"
-    )
-    assert sum(e["event"] == "opened" for e in entries(made)) == 2
-    assert {t["status"] for t in pq.read_table(results / "trials.parquet").to_pylist()} <= {"finished", "stopped"}
-
-
-def check_scores(made: Hosts, folder: Path) -> None:
-    """Against the same sweep on one host, undisturbed: equal but for the order of additions."""
-    code, said = finish(start(folder, "--set", "execution.zero_stage=2", tasks=TASKS[:1]))
+    check_ledger(entries(made), results, done, drivers=2)
+    code, said = finish(start(tmp_path, "--set", "execution.zero_stage=2", tasks=TASKS[:1]))
     assert code == 0, said
-    key = ("trial_id", "rung", "task", "language", "split", "metric")
-    tables = [
-        {
-            tuple(row[k] for k in key): row["value"]
-            for row in pq.read_table(sweep_folder(f, "small") / "results" / "scores.parquet").to_pylist()
-        }
-        for f in (made.work / "shared" / "runs", folder / "runs")
-    ]
-    assert tables[0].keys() == tables[1].keys()
-    differing = {k: (v, tables[1][k]) for k, v in tables[0].items() if abs(v - tables[1][k]) > 1.0}
-    assert not differing, json.dumps([(*map(str, k), v) for k, v in differing.items()])
+    check_scores(results, tmp_path / "runs")
 
 
 def test_ray_down_ends_the_head_and_the_workers_follow(made: Hosts, cluster: Path) -> None:

@@ -42,7 +42,7 @@ def test_nothing_is_there_until_a_notice_is(service):
 def test_a_token_that_ran_out_is_renewed_and_none_at_all_refused(service):
     metadata = spot.Metadata(service.url)
     assert metadata.notice(False) is None and service.num_tokens == 1  # it had none
-    service.token = "another"
+    service.tokens.clear()
     assert metadata.notice(False) is None and service.num_tokens == 2
 
 

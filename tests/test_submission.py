@@ -20,9 +20,9 @@ from test_sweep import SWEEP, TASKS, finish, start, table
 
 from xlray.canonical import InputError
 from xlray.cli import main
-from xlray.cluster_commands import Output
 from xlray.cluster_job import keep_running
 from xlray.collect import sweep_folder
+from xlray.following import Screen
 from xlray.journal import read_journal
 from xlray.loading import load_sweep
 from xlray.probe import differences, versions
@@ -108,11 +108,10 @@ def test_options_become_a_command_line() -> None:
 
 
 def test_failures_of_a_followed_log_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    output = Output()
-    for piece in ("one\ntw", "o\nxlray: bad", " thing\n", "three"):
-        output(piece)
-    output.end()
-    assert capsys.readouterr() == ("one\ntwo\nthree\n", "xlray: bad thing\n") and output.has_said_why
+    with Screen("job", lambda _: None) as screen:
+        for piece in ("one\ntw", "o\nxlray: bad", " thing\n", "three"):
+            screen(piece)
+    assert capsys.readouterr() == ("one\ntwo\nthree\n", "xlray: bad thing\n") and screen.has_said_why
 
 
 def test_nobody_at_the_address_is_one_line(
@@ -309,7 +308,7 @@ def test_a_connection_that_is_lost_is_made_again_and_nothing_is_shown_twice(
             await real_tail(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(submission, "_tail", cut_off)
-    ended = submission.follow(lambda: submission.connect(place)[0], job, shown.append)
+    ended = submission.follow(lambda: submission.connect(place)[0], job, shown.append, lambda _: job)
     assert submission.exit_code(ended) == 0
     numbers = [word for word in "".join(shown).split() if word.isdigit()]
     assert numbers == [str(n) for n in range(12)]

@@ -198,7 +198,8 @@ def _run(
         print_plan(console, sweep.name, sweep.question, summary(planned, store))
         watch = Watch(work)
         try:
-            with LiveView(console, watch, journal, started) as live:
+            shown = os.environ.get("XLRAY_SNAPSHOT")  # of a job on a cluster, to the clients that follow it
+            with LiveView(console, watch, journal, started, Path(shown) if shown else None) as live:
                 from xlray.sweep import run as run_sweep  # loads Ray: seconds
 
                 results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
@@ -324,10 +325,11 @@ def status(
     if as_json:
         print_json(progress.status_document(work, states, state))
         return
-    from xlray import live, screens
+    from xlray import screens
+    from xlray.snapshot import summary_line
 
     console = open_console()
-    console.print(f"{work.name}: {state}; {live.summary_line(states)}", style="bold", highlight=False)
+    console.print(f"{work.name}: {state}; {summary_line(states)}", style="bold", highlight=False)
     if work.question:
         console.print(work.question, style="italic", highlight=False, markup=False)
     console.print(screens.final_table(states, work, {}, running=state == "running"))
@@ -340,6 +342,7 @@ def status(
 
 def _watch(directory: Path) -> None:
     from xlray import live, progress
+    from xlray.snapshot import summary_line
 
     work, journal = progress.read_work(directory)
     view = live.LiveView(open_console(), progress.Watch(work), journal, progress.opened_at(journal))
@@ -351,7 +354,7 @@ def _watch(directory: Path) -> None:
             work, journal = progress.read_work(directory)
             view.follow(work, journal)
     state = progress.sweep_state(view.states(), running=False)
-    print(f"{work.name}: {state}; {live.summary_line(view.states())}")
+    print(f"{work.name}: {state}; {summary_line(view.states())}")
 
 
 @app.command()

@@ -91,59 +91,45 @@ def _send(request: Request, address: str | None, no_wait: bool) -> int:
     from xlray import submission
 
     client, place = submission.connect(address)
-    job = submission.find_job(client, request.name, request.kind)
-    if job is not None and not submission.is_over(job.status):
-        job_id = str(job.submission_id)
-        print(f"{request.name} runs already, as job {job_id}", flush=True)
-    else:
-        job_id = submission.submit(client, request)
-        print(f"{request.name} is job {job_id} at {place}", flush=True)
-    if no_wait:
-        return 0
-    resubmit = functools.partial(submission.submit, request=request)
-    return _follow(request.name, job_id, place, resubmit)
+    job_id, was_there = submission.join_or_submit(client, request)
+    print(
+        f"{request.name} runs already, as job {job_id}" if was_there else f"{request.name} is job {job_id} at {place}"
+    )
+    sys.stdout.flush()
+    return 0 if no_wait else _follow(request.name, job_id, place, request)
 
 
-def _follow(name: str, job_id: str, place: str, resubmit: Any = None) -> int:
+def _follow(name: str, job_id: str, place: str, request: Request | None = None) -> int:
+    """Show a job until it ends; its exit code.
+
+    Args:
+        request: what is submitted again where the cluster has lost it.
+    """
     from xlray import submission
+    from xlray.following import Screen, fetch_snapshot
 
-    output = Output()
+    screen = Screen(job_id, functools.partial(fetch_snapshot, place))
+
+    def find_again(client: Any) -> str:
+        if request is None:
+            screen.job_id = str(submission.need_job(client, name).submission_id)
+        else:
+            screen.job_id, _ = submission.join_or_submit(client, request)
+        screen(f"\nthe cluster was started anew; {name} goes on as job {screen.job_id}\n")
+        return screen.job_id
+
     try:
-        job = submission.follow(lambda: submission.connect(place)[0], job_id, output, resubmit)
+        with screen:
+            job = submission.follow(lambda: submission.connect(place)[0], job_id, screen, find_again)
     except KeyboardInterrupt:
         return fail(
             f"not followed any more; the job goes on. `xlray logs {name}` follows again, `xlray stop {name}` stops it.",
             INTERRUPTED,
         )
-    output.end()
     code = submission.exit_code(job)
-    if code and not output.has_said_why:
-        return fail(f"job {job_id} ended as {job.status}: {(job.message or '').splitlines()[0:1]}", code)
+    if code and not screen.has_said_why:
+        return fail(f"job {screen.job_id} ended as {job.status}: {(job.message or '').splitlines()[0:1]}", code)
     return code
-
-
-class Output:
-    """Prints a log as it comes; lines of failure go to stderr, as where the command runs here."""
-
-    def __init__(self) -> None:
-        self.rest = ""
-        self.has_said_why = False
-
-    def __call__(self, piece: str) -> None:
-        *lines, self.rest = (self.rest + piece).split("\n")
-        for line in lines:
-            self._print(line)
-
-    def end(self) -> None:
-        """Print a last line that had no end."""
-        if self.rest:
-            self._print(self.rest)
-        self.rest = ""
-
-    def _print(self, line: str) -> None:
-        is_failure = line.startswith("xlray: ")
-        self.has_said_why = self.has_said_why or is_failure
-        print(line, file=sys.stderr if is_failure else sys.stdout, flush=True)
 
 
 def logs(

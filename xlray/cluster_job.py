@@ -1,21 +1,26 @@
 """What a submitted job runs on the cluster: one command of xlray, which is started again if it is killed.
 
-    python -m xlray.cluster_job VERSIONS COMMAND...
+    python -m xlray.cluster_job DESCRIPTION COMMAND...
 
-VERSIONS is a JSON object of what the client runs. The driver of a sweep goes on from what is stored.
+DESCRIPTION is a JSON object: sweep, storage, settings and versions of `submission.Request`. The driver of a sweep goes on
+from what is stored.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from xlray.output import fail
 from xlray.probe import differences, versions
+from xlray.resume import forget, remember
+from xlray.submission import QUESTIONS, SNAPSHOT_SUFFIX, SNAPSHOT_VARIABLE, Request
 
 WRONG_USE = 2
 MAX_RESTARTS = 5  # in a row
@@ -24,14 +29,31 @@ LONG_S = 300.0  # a command that ran for so long was no loop of failures
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point: checks the versions, runs the command, returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    theirs = json.loads(given[0])
-    if unlike := differences(theirs, versions(), "on the client", "on the cluster"):
-        return fail(f"client and cluster must run the same versions, but {unlike}.", WRONG_USE)
-    return keep_running([sys.executable, "-m", "xlray", *given[1:]])
+    described, *command = sys.argv[1:] if arguments is None else arguments
+    known = json.loads(described)
+    kind, sweep = command[0], known.pop("sweep")
+    request = Request(kind=kind, name=sweep, arguments=tuple(command), files={}, **known)
+    note = None if kind in QUESTIONS else remember(request, Path.cwd())
+    try:
+        if unlike := differences(request.versions, versions(), "on the client", "on the cluster"):
+            return fail(f"client and cluster must run the same versions, but {unlike}.", WRONG_USE)
+        return keep_running([sys.executable, "-m", "xlray", *command], environment())
+    finally:
+        if note is not None:
+            forget(note)
 
 
-def keep_running(command: Sequence[str], max_restarts: int = MAX_RESTARTS) -> int:
+def environment() -> dict[str, str]:
+    """What the command gets beside what this process has."""
+    # The driver tells its workers what the job was told; for Ray, that is a conflict.
+    known = {**os.environ, "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}
+    log = Path("/proc/self/fd/1")  # a file of Ray's logs, which its log API hands out
+    if log.is_symlink() and (file := log.readlink()).suffix == ".log":
+        known[SNAPSHOT_VARIABLE] = str(file.with_suffix(SNAPSHOT_SUFFIX))
+    return known
+
+
+def keep_running(command: Sequence[str], env: Mapping[str, str] | None = None, max_restarts: int = MAX_RESTARTS) -> int:
     """Run a command, again whenever a signal has killed it; its exit code.
 
     `ray job stop` sends SIGTERM to every process of the job, so the command has it already: here it is only remembered.
@@ -42,7 +64,7 @@ def keep_running(command: Sequence[str], max_restarts: int = MAX_RESTARTS) -> in
         restarts = 0
         while True:
             started = time.monotonic()
-            code = subprocess.call(command)
+            code = subprocess.call(command, env=env)
             restarts = 0 if time.monotonic() - started > LONG_S else restarts
             if code >= 0 or asked or restarts == max_restarts:
                 return code if code >= 0 else 128 - code

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import dataclasses
+import json
 import os
+import re
 import sys
 import threading
 import time
@@ -12,27 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
+from xlray.files import write_atomically
 from xlray.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
+from xlray.snapshot import Snapshot, draw, percent, rows_of, short_names, summary_line
 
 PLAIN_EVERY_S = 20.0
 REFRESH_PER_S = 2.0
-HEADER_LINES = 7  # name, question, bar, head and rules of the table, a line below
-STYLES = {
-    "running": "bold cyan",
-    "finished": "green",
-    "stopped": "yellow",
-    "failed": "bold red",
-    "paused": "dim cyan",
-    "interrupted": "dim",
-    "created": "dim",
-}
-ORDER = {"running": 0, "failed": 1, "finished": 1, "stopped": 1, "paused": 2, "interrupted": 2, "created": 2}
+SHOWN_EVERY_S = 2.0  # to clients that look on, through a file
+TICK = re.compile(r"\[[\d:]+\] [\d,]+ of [\d,]+ steps, left ")
 STAGES = {
     "planned": "starting",
     "tokenizer": "training the tokenizer",
@@ -41,78 +33,6 @@ STAGES = {
     "pretrain": "pre-training the encoder",
     "trials": "running trials",
 }
-
-
-def short_names(tasks: Sequence[str]) -> dict[str, str]:
-    """Names without the beginning up to `_` that all of them share, for heads of columns."""
-    start = tasks[0].rpartition("_")[0] + "_" if len(tasks) > 1 else ""
-    cut = len(start) if all(task.startswith(start) for task in tasks) else 0
-    return {task: task[cut:] for task in tasks}
-
-
-def percent(value: float | None) -> str:
-    """One decimal, or nothing."""
-    return "" if value is None or math.isnan(value) else f"{value:.1f}"
-
-
-def shown_first(states: Sequence[TrialState], most: int) -> list[TrialState]:
-    """The trials that fit: those that run, then those that ended last, then those that wait."""
-    ranked = sorted(states, key=lambda s: (ORDER.get(s.status, 2), -s.changed if s.status != "created" else 0.0))
-    return ranked[: max(1, most)]
-
-
-def trial_table(states: Sequence[TrialState], work: Work, width: int, most: int) -> Table:
-    """The trials as they stand; columns that a narrow terminal has no room for are left out.
-
-    Args:
-        width: of the terminal, in characters.
-        most: rows that fit.
-    """
-    places, steps, phases = width >= 140, width >= 112, width >= 92
-    table = Table(box=None, padding=(0, 1), header_style="bold", show_edge=False)
-    table.add_column("trial", no_wrap=True, min_width=21)
-    for name in ("role", "cell") if places else ():
-        table.add_column(name, no_wrap=True)
-    table.add_column("state", no_wrap=True, min_width=8)
-    if phases:
-        table.add_column("phase", no_wrap=True, min_width=22 if steps else 12)
-    if steps:
-        table.add_column("step", justify="right", no_wrap=True, min_width=7)
-    names = short_names(work.targets)
-    for name in ("rung", "Finnish", *(names[task] for task in work.targets)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=4, style="bold" if name == "Finnish" else "")
-    for s in shown_first(states, most):
-        place = [s.trial.role, s.trial.cell] if places else []
-        status = "waiting" if s.status == "created" else s.status
-        trained = s.steps > 0 and s.done == s.steps
-        phase = [s.phase.replace("target", "evaluate", 1) if trained else s.phase] if phases else []
-        step = [f"{s.done}/{s.steps}" if s.steps else ""] if steps else []
-        table.add_row(
-            s.trial.title,
-            *place,
-            Text(status, STYLES.get(s.status, "")),
-            *phase,
-            *step,
-            f"{s.rungs}/{work.num_rungs}",
-            percent(s.fi_accuracy),
-            *(percent(s.scores.get(t)) for t in work.targets),
-        )
-    return table
-
-
-def summary_line(states: Sequence[TrialState]) -> str:
-    """`2 running, 5 finished, 1 stopped, 4 waiting`."""
-    counts = {status: sum(s.status == status for s in states) for status in ORDER}
-    words = {
-        "running": "running",
-        "finished": "finished",
-        "stopped": "stopped",
-        "failed": "failed",
-        "paused": "paused",
-        "interrupted": "interrupted",
-        "created": "waiting",
-    }
-    return ", ".join(f"{counts[k]} {word}" for k, word in words.items() if counts[k]) or "no trials yet"
 
 
 def _nobody() -> Callable[..., None]:
@@ -124,13 +44,22 @@ class LiveView:
 
     Attributes:
         journal: entries of earlier runs, then those of this one.
+        file: where clients that look on find a `Snapshot`, kept up to date; or None.
     """
 
-    def __init__(self, console: Console, watch: Watch, journal: Sequence[Mapping[str, Any]], started: float) -> None:
+    def __init__(
+        self,
+        console: Console,
+        watch: Watch,
+        journal: Sequence[Mapping[str, Any]],
+        started: float,
+        file: Path | None = None,
+    ) -> None:
         self.console = console
         self.watch = watch
         self.journal: list[Mapping[str, Any]] = list(journal)
         self.started = started
+        self.file = file
         self.stage = "planned"
         self.detail = ""
         self.rate_from = started  # time and steps from which the rate is measured: those of the stage
@@ -226,47 +155,52 @@ class LiveView:
             return f"{title}: promoted beyond rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs}"
         return "" if entry["event"] in ("created", "opened", "closed", "phase") else f"{title}: {entry['event']}"
 
-    def renderable(self) -> RenderableType:
-        """The whole view, as wide and high as the terminal."""
+    def snapshot(self) -> Snapshot:
+        """The sweep as it stands."""
         work, states = self.watch.work, self.states()
         done, total = self.watch.steps(states)
-        width, height = self.console.size
-        more = any(
-            not trial.phases for trial in work.trials
-        )  # to an onlooker the phases of a trial that waits are unknown
-        ends = total > 0 and done == total and not more  # the last evaluation and the report are left
-        time_left = None if more else self.time_left(done, total)
-        left = ("  ", "finishing") if ends else ("  left ", clock(time_left))
-        head = Text.assemble((f"{work.name}  ", "bold"), (f"{STAGES.get(self.stage, self.stage)}{self.detail}", "cyan"))
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(total=max(total, 1), completed=done, width=max(10, min(40, width - 62))),
-            f"{done:,} of {f'at least {total:,}' if more else f'{total:,}'} steps",
-            Text.assemble("elapsed ", (clock(time.time() - self.started), "bold"), left[0], (left[1], "bold")),
+        return Snapshot(
+            name=work.name,
+            question=work.question,
+            stage=f"{STAGES.get(self.stage, self.stage)}{self.detail}",
+            targets=work.targets,
+            num_rungs=work.num_rungs,
+            done=done,
+            total=total,
+            has_more=any(not trial.phases for trial in work.trials),  # to an onlooker those of a trial that waits
+            elapsed_s=time.time() - self.started,
+            left_s=self.time_left(done, total),
+            counts=summary_line(states),
+            num_trials=len(states),
+            states=rows_of(states),
         )
-        parts: list[RenderableType] = [head]
-        if work.question:
-            parts.append(Text(work.question, style="italic", overflow="ellipsis", no_wrap=True))
-        most = height - HEADER_LINES
-        parts += [bar, "", trial_table(states, work, width, most)]
-        hidden = len(states) - most
-        not_shown = f"  ({hidden} not shown)" if hidden > 0 else ""
-        parts.append(Text(f"{summary_line(states)}{not_shown}", style="dim"))
-        return Group(*parts)
+
+    def renderable(self) -> RenderableType:
+        """The whole view, as wide and high as the terminal."""
+        return draw(self.snapshot(), *self.console.size)
 
     def _tick(self) -> None:
-        while not self._ended.wait(PLAIN_EVERY_S):
-            states = self.states()
-            done, total = self.watch.steps(states)
-            elapsed, left = clock(time.time() - self.started), clock(self.time_left(done, total))
-            running = "; ".join(f"{s.trial.title} {s.phase}".strip() for s in states if s.status == "running")
-            self.console.print(
-                f"[{elapsed}] {done:,} of {total:,} steps, left {left}; "
-                f"{summary_line(states)}{'; ' + running if running else ''}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+        printed = time.monotonic()
+        while not self._ended.wait(PLAIN_EVERY_S if self.file is None else SHOWN_EVERY_S):
+            shot = self.snapshot()
+            if self.file is not None:
+                self._show(shot)
+            if time.monotonic() - printed >= PLAIN_EVERY_S - SHOWN_EVERY_S:
+                printed = time.monotonic()
+                running = "; ".join(f"{s.trial.title} {s.phase}".strip() for s in shot.states if s.status == "running")
+                line = f"[{clock(shot.elapsed_s)}] {shot.done:,} of {shot.total:,} steps, left {clock(shot.left_s)}; "
+                line += f"{shot.counts}{'; ' + running if running else ''}"
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _show(self, shot: Snapshot) -> None:
+        assert self.file is not None
+        with contextlib.suppress(OSError):  # a convenience, on the disk of Ray's own logs
+            write_atomically(self.file, json.dumps(dataclasses.asdict(shot)))
+
+
+def is_tick(line: str) -> bool:
+    """Whether a line of plain progress says only what a table says, too."""
+    return TICK.match(line) is not None
 
 
 @contextlib.contextmanager

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from xlray.forecast import steps_of
-from xlray.live import percent, short_names
 from xlray.memory import GIB
 from xlray.phases import TrainSpec, phase_name
 from xlray.plan import SweepPlan
 from xlray.progress import TrialState, Work
 from xlray.results import MAJORITY, Results
+from xlray.snapshot import percent, short_names
 
 LONG_TEXT = 60
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import shlex
 import shutil
 import sys
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,16 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from xlray.canonical import InputError, nearest
 from xlray.probe import differences, versions
+from xlray.ray_state import token
 from xlray.remote import ENVIRONMENT
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` brings the head's
 TOKEN_FILE = "~/.ray/auth_token"
 STOP_WITHIN_S = 600  # a driver that is asked to stop waits for its workers to save their state
 RETRY_S = 3.0
+QUESTIONS = ("status",)  # kinds of jobs that only look
+SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is
+SNAPSHOT_SUFFIX = ".live.json"  # which lies beside the job's log
 KIND = "xlray"  # key of the jobs' metadata that says what they do
 LOST = (OSError, RuntimeError)  # what aiohttp, requests and Ray raise when nobody answers
 
@@ -42,6 +47,8 @@ class Request:
         name: of the sweep.
         files: what its sweep file is made of: name below the job's working folder -> file here.
         storage: a folder that all nodes see, or a URI.
+        settings: variables that its process has there.
+        versions: of the client; see `probe.versions`.
     """
 
     kind: str
@@ -49,6 +56,8 @@ class Request:
     arguments: tuple[str, ...]
     files: dict[str, Path]
     storage: str
+    settings: dict[str, str] = field(default_factory=lambda: {n: os.environ[n] for n in ENVIRONMENT if n in os.environ})
+    versions: dict[str, str] = field(default_factory=versions)
 
 
 def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
@@ -60,13 +69,13 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
     place = address or os.environ.get("RAY_ADDRESS") or DEFAULT_ADDRESS
     if not place.startswith(("http://", "https://")):
         raise InputError(f"--address {place}: must be that of the dashboard, such as {DEFAULT_ADDRESS}.")
-    token = _token()
+    known = token()
     os.environ["RAY_ADDRESS"] = place  # which Ray would prefer to what it is given
     logging.getLogger("ray.dashboard.modules").setLevel(logging.ERROR)
     try:
-        client = JobSubmissionClient(place, headers={"Authorization": f"Bearer {token}"} if token else None)
+        client = JobSubmissionClient(place, headers={"Authorization": f"Bearer {known}"} if known else None)
     except AuthenticationError as error:
-        said = "refuses the token" if token else "asks for a token, and there is none"
+        said = "refuses the token" if known else "asks for a token, and there is none"
         raise InputError(
             f"{place}: the cluster {said}; it must be that of the head's {TOKEN_FILE}, in RAY_AUTH_TOKEN, in the file "
             f"RAY_AUTH_TOKEN_PATH or in {TOKEN_FILE} here."
@@ -79,14 +88,6 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
     if unlike := differences(versions(), theirs, "on the client", "on the cluster"):
         raise InputError(f"{place}: client and cluster must run the same versions, but {unlike}.")
     return client, place
-
-
-def _token() -> str | None:
-    """Where Ray looks for it; Ray itself sends it only if RAY_AUTH_MODE was set before it was loaded."""
-    if text := os.environ.get("RAY_AUTH_TOKEN"):
-        return text
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN_FILE).expanduser()
-    return file.read_text().strip() if file.is_file() else None
 
 
 def imported_files(path: Path, before: frozenset[str]) -> dict[str, Path]:
@@ -139,28 +140,42 @@ def need_job(client: JobSubmissionClient, name: str) -> JobDetails:
     return job
 
 
-def submit(client: JobSubmissionClient, request: Request) -> str:
-    """Submit a job; its id. The same sweep may be submitted again, and goes on."""
+def join_or_submit(client: JobSubmissionClient, request: Request) -> tuple[str, bool]:
+    """The id of the job that runs a sweep's command, and whether it was there; it is submitted where there is none."""
     taken = {job.submission_id for job in client.list_jobs()}
+    job = find_job(client, request.name, request.kind)
+    if job is not None and not is_over(job.status):
+        return str(job.submission_id), True
     stem = f"xlray-{request.kind}-{request.name}"
-    number = next(n for n in range(1, len(taken) + 2) if f"{stem}-{n}" not in taken)
-    words = ["python", "-m", "xlray.cluster_job", json.dumps(versions()), *request.arguments]
-    known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    job_id = next(f"{stem}-{n}" for n in range(1, len(taken) + 2) if f"{stem}-{n}" not in taken)
+    try:
+        submit(client, request, job_id)
+    except RuntimeError:
+        # Another client may have been the first, whose job has the same id.
+        if all(job.submission_id != job_id for job in client.list_jobs()):
+            raise
+        return job_id, True
+    return job_id, False
+
+
+def submit(client: JobSubmissionClient, request: Request, job_id: str) -> None:
+    """Submit a job."""
+    known = {"sweep": request.name, "storage": request.storage, "settings": request.settings}
+    head = json.dumps({"versions": request.versions, **known})
+    words = ["python", "-m", "xlray.cluster_job", head, *request.arguments]
     with tempfile.TemporaryDirectory(prefix="xlray-submit-") as folder:
         for name, file in request.files.items():
             target = Path(folder) / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-        return str(
-            client.submit_job(
-                entrypoint=shlex.join(words),
-                submission_id=f"{stem}-{number}",
-                runtime_env={
-                    **({"working_dir": folder} if request.files else {}),
-                    "env_vars": {**known, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WITHIN_S)},
-                },
-                metadata={KIND: request.kind, "sweep": request.name, "storage": request.storage},
-            )
+        client.submit_job(
+            entrypoint=shlex.join(words),
+            submission_id=job_id,
+            runtime_env={
+                **({"working_dir": folder} if request.files else {}),
+                "env_vars": {**request.settings, "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WITHIN_S)},
+            },
+            metadata={KIND: request.kind, "sweep": request.name, "storage": request.storage},
         )
 
 
@@ -183,15 +198,16 @@ def follow(
     connect_again: Callable[[], JobSubmissionClient],
     job_id: str,
     show: Callable[[str], None],
-    resubmit: Callable[[JobSubmissionClient], str] | None = None,
+    find_again: Callable[[JobSubmissionClient], str],
 ) -> JobDetails:
     """Show a job's log until it ends. A connection that is lost is made again; nothing is shown twice.
 
     Args:
         show: gets the log in pieces.
-        resubmit: called where the cluster does not know the job any more, because its head was started anew.
+        find_again: called where the cluster does not know the job any more, because its head was started anew; the id of
+            the job that took its place.
     """
-    shown, lost = 0, False
+    shown, started, lost = 0, None, False
 
     def show_once(new: str) -> None:
         nonlocal shown
@@ -201,22 +217,32 @@ def follow(
     while True:
         try:
             client = connect_again()
-            known = {job.submission_id: job for job in client.list_jobs()}
-            if job_id not in known and resubmit is not None:
-                show("\nthe cluster was started anew: submitted again\n")
-                job_id, shown = resubmit(client), 0
-                continue
+            known = {job.submission_id for job in client.list_jobs()}
+        except (*LOST, InputError) as error:
+            if isinstance(error, InputError) and not lost and "none does" not in str(error):
+                raise
+            lost = _say_lost(error, lost, show)
+            time.sleep(RETRY_S)
+            continue
+        if job_id not in known:
+            job_id = find_again(client)
+        try:
+            job = client.get_job_info(job_id)
+            if started != job.start_time:  # another head's job may have the same id
+                shown, started = 0, job.start_time
             asyncio.run(_tail(client, job_id, shown, show_once))
             job = client.get_job_info(job_id)
             if is_over(job.status):
                 return job
-        except (*LOST, InputError) as error:
-            if isinstance(error, InputError) and not lost and "none does" not in str(error):
-                raise
-            if not lost:
-                show(f"\n(no connection: {type(error).__name__}; the job goes on, trying again)\n")
-            lost = True
+        except LOST as error:
+            lost = _say_lost(error, lost, show)
         time.sleep(RETRY_S)
+
+
+def _say_lost(error: Exception, lost: bool, show: Callable[[str], None]) -> bool:
+    if not lost:
+        show(f"\n(no connection: {type(error).__name__}; the job goes on, trying again)\n")
+    return True
 
 
 async def _tail(client: JobSubmissionClient, job_id: str, shown: int, show: Callable[[str], None]) -> None:
@@ -233,7 +259,8 @@ async def _tail(client: JobSubmissionClient, job_id: str, shown: int, show: Call
 
 def run_there(client: JobSubmissionClient, request: Request) -> tuple[int, str]:
     """Run a short command on the cluster; its exit code and what it printed."""
-    job_id = submit(client, request)
+    job_id = f"xlray-{request.kind}-{request.name}-{secrets.token_hex(4)}"
+    submit(client, request, job_id)
     while not is_over((job := client.get_job_info(job_id)).status):
         time.sleep(0.5)
     log = str(client.get_job_logs(job_id))

@@ -1,0 +1,83 @@
+"""What the tests of real clusters have in common: commands of a user on the laptop, and what must be true at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from hosts import TOP, Hosts
+
+from xlray.collect import sweep_folder
+
+DASHBOARD = "http://127.0.0.1:8265"
+NODES = """
+import ray
+ray.init(address="auto", log_to_driver=False)
+print("NODES", sum(node["Alive"] for node in ray.nodes()))
+"""
+SPREAD = """
+from ray.util.state import list_actors
+found = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], detail=True, limit=100)
+print("SPREAD", len({actor.node_id for actor in found}), len(found))
+"""
+
+
+def wait_until(is_true: Callable[[], bool], what: str, seconds: float = 600.0) -> None:
+    """A bound on hanging, not a measurement."""
+    until = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < until, what
+        time.sleep(1.0)
+
+
+def xlray(made: Hosts, command: str, *words: str, **environment: str) -> tuple[int, str]:
+    """A command of xlray on the laptop that asks the cluster, through the tunnel; its exit code and output."""
+    known = {"PYTHONPATH": str(TOP), **environment}
+    words = ("python", "-m", "xlray", command, *words, "--address", DASHBOARD)
+    return made.run("laptop", *words, timeout_s=1_800, **known)
+
+
+def on_head(made: Hosts, head: str, program: str) -> str:
+    """What a Python program prints on the head, in a login shell as Ray's commands have it."""
+    return made.run(head, "bash", "-ic", f"python -c '{program}'")[1]
+
+
+def kill_driver(made: Hosts, head: str) -> None:
+    """SIGKILL for the sweep's driver."""
+    code, listed = made.run(head, "pgrep", "--oldest", "--full", "--", "-m xlray run")
+    assert code == 0, listed
+    code, said = made.run(head, "kill", "-KILL", listed.strip())
+    assert code == 0, said
+
+
+def check_ledger(entries: Sequence[dict[str, Any]], results: Path, done: set[str], drivers: int) -> None:
+    """Every phase finished, and none twice.
+
+    Args:
+        done: phases that the storage holds.
+        drivers: how often one was started.
+    """
+    rows = pq.read_table(results / "phases.parquet").to_pylist()
+    computed = [row for row in rows if row["status"] == "computed"]
+    names = [row["phase"] for row in computed]
+    assert names and len(names) == len(set(names)), "a phase was computed twice"
+    assert {row["phase"] for row in rows} == done
+    assert all(row["num_executed_steps"] == row["num_steps"] + row["num_repeated_steps"] for row in computed)
+    assert sum(e["event"] == "opened" for e in entries) == drivers
+    assert {t["status"] for t in pq.read_table(results / "trials.parquet").to_pylist()} <= {"finished", "stopped"}
+
+
+def check_scores(results: Path, storage: Path) -> None:
+    """Against the same sweep on one host, undisturbed, in `storage`: equal but for the order of additions."""
+    key = ("trial_id", "rung", "task", "language", "split", "metric")
+    ours, others = (
+        {tuple(row[k] for k in key): row["value"] for row in pq.read_table(f / "scores.parquet").to_pylist()}
+        for f in (results, sweep_folder(storage, "small") / "results")
+    )
+    assert ours.keys() == others.keys()
+    differing = {k: (v, others[k]) for k, v in ours.items() if abs(v - others[k]) > 1.0}
+    assert not differing, json.dumps([(*map(str, k), v) for k, v in differing.items()])

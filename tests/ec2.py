@@ -132,9 +132,9 @@ def cloud(made: Hosts) -> Iterator[Cloud]:
     try:
         yield found
     finally:
-        server.kill()
-        server.wait()
-        thread.join()
+        made.drop("cloud")  # with it the server, whose end the thread waits for
+        thread.join(timeout=60)
+        server.wait(timeout=60)
         log.close()
 
 

@@ -16,7 +16,7 @@ LAYERS = [
     "canonical", "spot", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
-    "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
+    "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "node_types", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
     "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "sibling", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
     "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
     "loading", "progress", "watching", "dashboard", "output", "snapshot", "live", "following", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
@@ -25,7 +25,7 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "search spot telemetry sweep_telemetry trial preparation probe submission session tracking queue sweep bench_overhead bench_queue",
+    "ray": "search spot node_types telemetry sweep_telemetry trial preparation probe submission session tracking queue sweep bench_overhead bench_queue",
     "datasets": "tasks online bench_data",
     "torch": "batches dropout dropout_kernel model engine states checkpoints evaluate tuning interrupt train rerun bench_workload bench_trainer bench_training bench_overhead",
     "deepspeed": "engine",

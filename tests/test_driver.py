@@ -500,6 +500,7 @@ def test_one_more_trial_may_be_proposed_once_all_others_were_started(tmp_path):
 
 def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     from xlray.canonical import InputError
+    from xlray.node_types import NodeTypes
     from xlray.session import concurrent_trials
 
     head = {"CPU": 0.0, "trial_driver": 64.0}
@@ -507,7 +508,7 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     execution = Execution(num_workers=4, gpus_per_worker=1, cpus_per_worker=2)
     assert concurrent_trials(execution, [head, gpus, gpus], None, None) == 4
     assert concurrent_trials(execution, [head, gpus, gpus], None, 1.9e9) == 3
-    eight = [({"CPU": 64.0, "GPU": 8.0}, 8)]
+    eight = NodeTypes((({"CPU": 64.0, "GPU": 8.0}, 8),), 20)
     assert concurrent_trials(execution, [head], eight, None) == 16
     assert concurrent_trials(dataclasses.replace(execution, max_concurrent_trials=2), [head, gpus], None, None) == 2
     elastic = dataclasses.replace(execution, num_workers=(2, 8))
@@ -522,7 +523,8 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
         concurrent_trials(elastic, [head, narrow], None, None)
     with pytest.raises(InputError, match="fits on the cluster"):
         concurrent_trials(execution, [head, narrow], None, None)
-    small = [({"CPU": 2.0, "GPU": 1.0}, 100)]
+    assert concurrent_trials(execution, [head], dataclasses.replace(eight, most=3), None) == 6
+    small = NodeTypes((({"CPU": 2.0, "GPU": 1.0}, 100),), 100)
     assert concurrent_trials(execution, [head], small, None) == 25
     with pytest.raises(InputError, match="fits on the cluster"):  # the sum would do, no node does
         concurrent_trials(dataclasses.replace(execution, cpus_per_worker=4), [head], small, None)

@@ -72,8 +72,7 @@ class Screen:
         self._ended.set()
         if self._rest:
             self._print(self._rest)
-        if self._live is not None:
-            self._live.stop()
+        self._stop()
 
     def __call__(self, piece: str) -> None:
         """Take a piece of the log."""
@@ -97,6 +96,12 @@ class Screen:
             if shot is not None:
                 self._shot = (time.monotonic(), shot)
 
+    def _stop(self) -> None:
+        self._shot = None  # what is erased at the end must be as high as what is drawn last
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
     def _print(self, line: str) -> None:
         is_failure = line.startswith("xlray: ")
         self.has_said_why = self.has_said_why or is_failure
@@ -104,7 +109,5 @@ class Screen:
             if self._shot is None or not is_tick(line):
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
             return
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._stop()
         print(line, file=sys.stderr if is_failure else sys.stdout, flush=True)

@@ -16,11 +16,11 @@ from ray.job_config import JobConfig
 from xlray.canonical import InputError, require
 from xlray.config import Execution, Sweep
 from xlray.memory import check_offload, free_host_bytes, shape_of
+from xlray.node_types import NodeTypes, fit, node_types
 from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
-MANY = 1_000  # nodes of a type that has no limit
 RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
 
 
@@ -109,36 +109,30 @@ def num_slots(execution: Execution) -> int:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     head = next((n for n in nodes if "node:__internal_head__" in n["Resources"]), nodes[0])
     # What the autoscaler may start counts, not what is up now: that may be nothing.
-    config = ray._private.state.state.get_cluster_config()
-    groups = [] if config is None else config.node_group_configs
-    maximum = [(dict(g.resources), g.max_count if g.max_count >= 0 else MANY) for g in groups] or None
-    return concurrent_trials(execution, [n["Resources"] for n in nodes], maximum, head["Resources"].get("memory"))
+    startable = node_types(ray.get_runtime_context().gcs_address)
+    return concurrent_trials(execution, [n["Resources"] for n in nodes], startable, head["Resources"].get("memory"))
 
 
 def concurrent_trials(
     execution: Execution,
     nodes: Sequence[Mapping[str, float]],
-    maximum: Sequence[tuple[Mapping[str, float], int]] | None,
+    startable: NodeTypes | None,
     head_memory_bytes: float | None,
 ) -> int:
     """How many trials run at one time: as many as there are devices for, capped by the head's memory.
 
     Args:
         nodes: resources of the nodes that are up.
-        maximum: resources of each type of node that the autoscaler may start, and how many of it; None without one.
+        startable: what the autoscaler may start; None without one.
         head_memory_bytes: of the node where trials are driven from; None if it is not known.
 
     Raises:
         InputError: one trial's workers need more than there can be.
     """
     each = worker_resources(execution)
-
-    def fit(node: Mapping[str, float]) -> int:
-        return min(int(node.get(key, 0.0) // need) for key, need in each.items())
-
-    workers = sum(map(fit, nodes))
-    if maximum is not None:
-        workers = max(workers, sum(number * fit(one) for one, number in maximum))
+    workers = sum(fit(node, each) for node in nodes)
+    if startable is not None:
+        workers = max(workers, startable.workers(each))
     fits = workers // execution.max_workers
     if workers < execution.min_workers:
         raise InputError(

@@ -71,7 +71,8 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
         raise InputError(f"--address {place}: must be that of the dashboard, such as {DEFAULT_ADDRESS}.")
     known = token()
     os.environ["RAY_ADDRESS"] = place  # which Ray would prefer to what it is given
-    logging.getLogger("ray.dashboard.modules").setLevel(logging.ERROR)
+    for noisy in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         client = JobSubmissionClient(place, headers={"Authorization": f"Bearer {known}"} if known else None)
     except AuthenticationError as error:

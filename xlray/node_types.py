@@ -1,0 +1,90 @@
+"""The kinds of machines that a cluster's autoscaler may start: what it was told, since it tells nobody.
+
+Ray's own question for this (`get_cluster_config`) is answered nowhere but in Anyscale's clusters (Ray 2.60).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MONITOR = "ray/autoscaler/"  # in the command line of the autoscaler's process
+OPTION = "--autoscaling-config="
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True)
+class NodeTypes:
+    """What an autoscaler may start.
+
+    Attributes:
+        types: resources of a machine, and how many of that type there may be.
+        most: machines of all types together.
+    """
+
+    types: tuple[tuple[Mapping[str, float], int], ...]
+    most: int
+
+    def workers(self, each: Mapping[str, float]) -> int:
+        """How many workers fit at one time that need `each`."""
+        left, found = self.most, 0
+        for fits, number in sorted(((fit(node, each), number) for node, number in self.types), reverse=True):
+            taken = min(number, left)
+            left, found = left - taken, found + taken * fits
+        return found
+
+
+def fit(node: Mapping[str, float], each: Mapping[str, float]) -> int:
+    """How many workers that need `each` fit on a machine."""
+    return min(int(node.get(key, 0.0) // need) for key, need in each.items())
+
+
+def node_types(gcs_address: str) -> NodeTypes | None:
+    """What the autoscaler of the Ray at an address may start, asked on its head; None where none is known of."""
+    config = _of_launcher(gcs_address) or _of_kubernetes()
+    if config is None:
+        return None
+    head = config.get("head_node_type")
+    types = {name: kind for name, kind in config["available_node_types"].items() if name != head}
+    each = tuple(
+        (kind.get("resources") or {}, int(kind.get("max_workers", config["max_workers"]))) for kind in types.values()
+    )
+    return NodeTypes(each, int(config["max_workers"]))
+
+
+def _of_launcher(gcs_address: str) -> dict[str, Any] | None:
+    """Of `ray up`: the file that the autoscaler's process on this machine was given."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().decode(errors="replace").split("\0")
+            if any(MONITOR in word for word in words) and f"--gcs-address={gcs_address}" in words:
+                path = next(word.removeprefix(OPTION) for word in words if word.startswith(OPTION))
+                found = yaml.safe_load(Path(path).expanduser().read_text())
+                return found if isinstance(found, dict) else None
+        except (OSError, StopIteration):
+            continue
+    return None
+
+
+def _of_kubernetes() -> dict[str, Any] | None:
+    """Of KubeRay: from the custom resource, as Ray's autoscaler derives it, with the head pod's own rights."""
+    name = os.environ.get("RAY_CLUSTER_NAME")
+    if not name or not NAMESPACE_FILE.is_file():
+        return None
+    import requests
+    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+    from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
+
+    try:
+        resource = KubernetesHttpApiClient(NAMESPACE_FILE.read_text().strip()).get(f"rayclusters/{name}")
+    except (OSError, requests.RequestException):  # without an autoscaler the pod may not ask
+        return None
+    if not resource["spec"].get("enableInTreeAutoscaling"):
+        return None
+    found: dict[str, Any] = _derive_autoscaling_config_from_ray_cr(resource)
+    return found

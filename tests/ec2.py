@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hosts import SHARED, Hosts, sh
+from hosts import SHARED, TOP, Hosts, sh
 
 CLOUD, PORT, REGION = "172.31.255.1", 5000, "us-west-2"
 ENDPOINT = f"http://{CLOUD}:{PORT}"
@@ -110,7 +110,7 @@ class Cloud:
 
 LAPTOP = {
     "AWS_ENDPOINT_URL": ENDPOINT, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_ACCESS_KEY_ID": "AKIAXLRAY", "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_ACCESS_KEY_ID": "AKIAXLRAY", "AWS_SECRET_ACCESS_KEY": "secret", "PYTHONPATH": str(TOP),
 }  # fmt: skip
 
 

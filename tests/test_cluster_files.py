@@ -12,15 +12,27 @@ from typing import Any
 import botocore.session
 import pytest
 import yaml
+from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
+from ray.autoscaler._private.providers import _get_node_provider_cls
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.node_launch_exception import NodeLaunchException
 
+from xlray.aws import SpotOrOnDemand
 from xlray.config import Execution
 
 TOP = Path(__file__).parent.parent
 LAUNCHED = ("cluster.yaml", "deploy/onprem.yaml", "deploy/gcp.yaml")
 PROVIDER_KEYS = {
-    "aws": {"type", "region", "availability_zone", "cache_stopped_nodes", "security_group", "use_internal_ips"},
+    "external": {
+        "type",
+        "module",
+        "region",
+        "availability_zone",
+        "cache_stopped_nodes",
+        "security_group",
+        "use_internal_ips",
+    },
     "gcp": {"type", "region", "availability_zone", "project_id", "cache_stopped_nodes", "use_internal_ips"},
     "local": {"type", "head_ip", "worker_ips", "coordinator_address"},
 }
@@ -52,6 +64,7 @@ def faults(config: dict[str, Any]) -> list[str]:
         for kind in prepared["available_node_types"].values():
             kind.setdefault("resources", {})  # AWS fills these in from the type of instance
         validate_config(prepared)
+        _get_node_provider_cls(config["provider"])
     except Exception as error:  # noqa: BLE001  Ray raises many kinds
         return [*found, f"{type(error).__name__}: {str(error).splitlines()[0]}"]
     found += [
@@ -59,7 +72,7 @@ def faults(config: dict[str, Any]) -> list[str]:
         for path in config["file_mounts"].values()
         if path != "~/.ray/auth_token" and not (TOP / path).exists()
     ]
-    return found + command_faults(config) + (aws_faults(config) if config["provider"]["type"] == "aws" else [])
+    return found + command_faults(config) + (aws_faults(config) if config["provider"]["type"] == "external" else [])
 
 
 def command_faults(config: dict[str, Any]) -> list[str]:
@@ -70,7 +83,10 @@ def command_faults(config: dict[str, Any]) -> list[str]:
         "token": all("RAY_AUTH_MODE=token" in c for c in (head, worker))
         and "~/.ray/auth_token" in config["file_mounts"],
         "metrics": all("--metrics-export-port=8080" in c for c in (head, worker)),
-        "spot": config["provider"]["type"] != "aws"
+        "resume": config["provider"]["type"] == "gcp" or "python -m xlray.resume" in config["head_start_ray_commands"],
+        "region": config["provider"]["type"] != "external"
+        or any(f"AWS_REGION={config['provider']['region']}'" in c for c in config["setup_commands"]),
+        "spot": config["provider"]["type"] != "external"
         or any("xlray.spot" in c for c in config["worker_start_ray_commands"]),
     }
     found += [name for name, is_there in wanted.items() if not is_there]
@@ -142,10 +158,10 @@ PLANTED = {
     "unknown key of node_config": lambda c: c["available_node_types"]["head"]["node_config"].__setitem__(
         "InstnceType", "x"
     ),
-    "unknown key further down": lambda c: c["available_node_types"]["gpu-spot"]["node_config"]["BlockDeviceMappings"][
-        0
-    ]["Ebs"].__setitem__("Size", 1),
-    "a market that is none": lambda c: c["available_node_types"]["gpu-spot"]["node_config"][
+    "unknown key further down": lambda c: c["available_node_types"]["gpu"]["node_config"]["BlockDeviceMappings"][0][
+        "Ebs"
+    ].__setitem__("Size", 1),
+    "a market that is none": lambda c: c["available_node_types"]["gpu"]["node_config"][
         "InstanceMarketOptions"
     ].__setitem__("MarketType", "spto"),
     "a size in words": lambda c: c["available_node_types"]["head"]["node_config"]["BlockDeviceMappings"][0][
@@ -156,7 +172,7 @@ PLANTED = {
     ),
     "no image": lambda c: c["available_node_types"]["cpu"]["node_config"].pop("ImageId"),
     "no such head type": lambda c: c.__setitem__("head_node_type", "nope"),
-    "min above max": lambda c: c["available_node_types"]["gpu-spot"].__setitem__("min_workers", 9),
+    "min above max": lambda c: c["available_node_types"]["gpu"].__setitem__("min_workers", 9),
     "half a resource": lambda c: c["available_node_types"]["head"]["resources"].__setitem__("trial_driver", 0.5),
     "nothing to copy": lambda c: c["file_mounts"].__setitem__("/x", "no/such/folder"),
     "no autoscaler": lambda c: c.__setitem__("head_start_ray_commands", ["ray start --head"]),
@@ -166,6 +182,9 @@ PLANTED = {
         "worker_start_ray_commands", [x.replace("RAY_AUTH_MODE=token", "") for x in c["worker_start_ray_commands"]]
     ),
     "no metrics": lambda c: replace(c, "--metrics-export-port=8080", ""),
+    "another region": lambda c: c["provider"].__setitem__("region", "eu-north-1"),
+    "no such provider": lambda c: c["provider"].__setitem__("module", "xlray.aws.Spot"),
+    "sweeps that do not go on": lambda c: c["head_start_ray_commands"].pop(),
     "no watcher": lambda c: c["worker_start_ray_commands"].pop(),
     "half a command": lambda c: c["setup_commands"].append("echo 'export A=1"),
     "not pinned": lambda c: c["setup_commands"].append("~/venv/bin/pip install -q wandb"),
@@ -205,10 +224,50 @@ def test_the_head_drives_trials_and_computes_nothing() -> None:
 
 def test_as_many_trials_may_be_driven_as_there_can_be_gpus_and_spot_comes_first() -> None:
     types = load("cluster.yaml")["available_node_types"]
-    gpus = 8 * types["gpu-spot"]["max_workers"]
+    gpus = 8 * types["gpu"]["max_workers"]
     assert types["head"]["resources"]["trial_driver"] >= gpus // Execution().num_workers
-    assert types["gpu-spot"]["priority"] > types["gpu-on-demand"]["priority"]
+    assert types["gpu"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert all(kind.get("min_workers", 0) == 0 for kind in types.values())
+
+
+def provider(
+    spot_refusal: str | None, monkeypatch: pytest.MonkeyPatch, has: int = 0
+) -> tuple[Any, list[tuple[str, int]]]:
+    """Of EC2 with this many spot machines, which refuses further ones like this; and what it was asked for."""
+    asked: list[tuple[str, int]] = []
+
+    def create(_: Any, node_config: dict[str, Any], tags: dict[str, str], count: int) -> dict[str, Any]:
+        market = node_config.get("InstanceMarketOptions", {}).get("MarketType", "on-demand")
+        asked.append((market, count))
+        given = min(has, count) if market == "spot" else count
+        if given == 0:
+            raise NodeLaunchException(str(spot_refusal), "said EC2", None)
+        return {f"{market}-{n}": tags for n in range(given)}
+
+    monkeypatch.setattr(AWSNodeProvider, "create_node", create)
+    return object.__new__(SpotOrOnDemand), asked
+
+
+SPOT = {"InstanceType": "x", "InstanceMarketOptions": {"MarketType": "spot"}}
+
+
+@pytest.mark.parametrize(("has", "wanted"), [
+    (3, [("spot", 2)]), (1, [("spot", 2), ("on-demand", 1)]), (0, [("spot", 2), ("on-demand", 2)]),
+])  # fmt: skip
+def test_machines_that_have_no_spot_capacity_are_taken_on_demand(
+    has: int, wanted: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ec2, asked = provider("InsufficientInstanceCapacity", monkeypatch, has)
+    assert len(ec2.create_node(SPOT, {}, 2)) == 2 and asked == wanted
+    assert SPOT["InstanceMarketOptions"] == {"MarketType": "spot"}
+
+
+def test_a_refusal_that_is_not_for_want_of_spot_machines_is_rays_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    ec2, asked = provider("UnauthorizedOperation", monkeypatch)
+    with pytest.raises(NodeLaunchException, match="UnauthorizedOperation"):
+        ec2.create_node(SPOT, {}, 2)
+    assert asked == [("spot", 2)]
+    assert ec2.create_node({"InstanceType": "x"}, {}, 1) and asked[1:] == [("on-demand", 1)]
 
 
 def test_versions_in_the_files_are_those_of_the_constraints() -> None:

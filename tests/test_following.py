@@ -230,8 +230,9 @@ def test_a_job_that_ended_is_followed_by_another(home: Path) -> None:
 
 def test_what_ray_up_gave_to_the_autoscaler_is_known_and_no_other_rays(tmp_path: Path) -> None:
     config = yaml.safe_load((TOP / "cluster.yaml").read_text())
-    for name in ("gpu-spot", "gpu-on-demand"):  # as `ray up` fills it in from the instance type
-        config["available_node_types"][name]["resources"] = {"CPU": 96, "GPU": 8}
+    # As `ray up` fills them in from the type of instance.
+    config["available_node_types"]["gpu"]["resources"] = {"CPU": 96, "GPU": 8}
+    config["available_node_types"]["cpu"]["resources"] = {"CPU": 32}
     file = tmp_path / "ray_bootstrap_config.yaml"
     file.write_text(json.dumps(config))
     words = ["/x/ray/autoscaler/v2/monitor.py", "--gcs-address=10.9.8.7:6379", f"--autoscaling-config={file}"]
@@ -242,7 +243,8 @@ def test_what_ray_up_gave_to_the_autoscaler_is_known_and_no_other_rays(tmp_path:
             process.kill()
     assert found is not None and other is None
     assert found.most == 6 and {number for _, number in found.types} == {2, 4}  # without the head
-    assert found.workers({"CPU": 2.0, "GPU": 1.0}) == 48  # six machines, not four of each type
+    assert found.workers({"CPU": 2.0, "GPU": 1.0}) == 32
+    assert dataclasses.replace(found, most=3).workers({"CPU": 32.0}) == 9  # the machines with most room count
     assert found.workers({"CPU": 1.0, "TPU": 1.0}) == 0
 
 

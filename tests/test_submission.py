@@ -15,17 +15,18 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from ray_head import Head, free_ports, ray_head
+from ray_head import Head, end_all_of, free_ports, ray_head
 from test_sweep import SWEEP, TASKS, finish, start, table
 
 from xlray.canonical import InputError
 from xlray.cli import main
 from xlray.cluster_job import keep_running
 from xlray.collect import sweep_folder
-from xlray.following import Screen
+from xlray.following import Screen, fetch_snapshot
 from xlray.journal import read_journal
 from xlray.loading import load_sweep
 from xlray.probe import differences, versions
+from xlray.snapshot import Snapshot
 from xlray.submission import arguments_of, imported_files
 
 SIMPLE = SWEEP.replace("{tasks!r}", repr(TASKS[:1]))
@@ -263,6 +264,52 @@ def test_a_submitted_sweep_survives_its_driver_a_stop_and_a_client_that_goes_awa
     computed = [row["phase"] for row in phases if row["status"] == "computed"]
     assert len(computed) == len(set(computed)) > 0
     assert table(tmp_path / "there", "scores").sort_by(KEYS).equals(table(alone, "scores").sort_by(KEYS))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> None:
+    file, runs, home = parted(tmp_path / "there"), tmp_path / "there" / "runs", tmp_path / "home"
+    journal = sweep_folder(runs, "small") / "journal"
+    home.mkdir()
+    with ray_head(home=home) as first:
+        code, printed, said = xlray(
+            first, "submit", str(file), "--storage", str(runs), "--no-wait", AWS_REGION="eu-north-1"
+        )
+        assert code == 0, printed + said
+        wait_until(lambda: any(e["event"] == "running" and "trial_id" in e for e in read(journal)))
+        assert (live := json.loads(xlray(first, "status", "small", "--json")[1]))["state"] == "running", live
+        wait_until(lambda: shown(first, "xlray-run-small-1") is not None)
+        first.process.kill()
+        end_all_of(first.folder)
+    assert not any(e["event"] == "halted" for e in read(journal))
+    with ray_head(home=home) as second:
+        command = [sys.executable, "-m", "xlray.resume", second.address]
+        done = subprocess.run(
+            command, env=second.environment(HOME=str(home)), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, "small: goes on as job xlray-run-small-1\n"), done.stderr
+        code, printed, said = xlray(second, "logs", "small")
+        assert code == 0, printed + said
+        assert list((home / ".xlray" / "jobs").rglob("request.json")) == []
+    phases = pq.read_table(sweep_folder(runs, "small") / "results" / "phases.parquet").to_pylist()
+    computed = [row["phase"] for row in phases if row["status"] == "computed"]
+    assert len(computed) == len(set(computed)) > 0 and sum(e["event"] == "opened" for e in read(journal)) == 2
+
+
+def shown(head: Head, job_id: str) -> Snapshot | None:
+    """What a client's table is drawn from."""
+    before = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(head.token_file)
+    try:
+        found = fetch_snapshot(head.address, job_id)
+    finally:
+        os.environ.pop("RAY_AUTH_TOKEN_PATH")
+        if before is not None:
+            os.environ["RAY_AUTH_TOKEN_PATH"] = before
+    assert found is None or (found.name, found.num_trials) == ("small", 2)
+    return found
 
 
 KEYS = [(name, "ascending") for name in ("trial_id", "rung", "task", "language", "split", "metric")]

@@ -64,7 +64,8 @@ def faults(config: dict[str, Any]) -> list[str]:
         for kind in prepared["available_node_types"].values():
             kind.setdefault("resources", {})  # AWS fills these in from the type of instance
         validate_config(prepared)
-        _get_node_provider_cls(config["provider"])
+        if config["provider"]["type"] == "external":
+            _get_node_provider_cls(config["provider"])
     except Exception as error:  # noqa: BLE001  Ray raises many kinds
         return [*found, f"{type(error).__name__}: {str(error).splitlines()[0]}"]
     found += [

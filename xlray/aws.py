@@ -6,6 +6,7 @@ type whose machines do not come in time (ALLOCATION_TIMEOUT), but EC2 refuses at
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
@@ -19,6 +20,9 @@ NO_SPOT = (
     "SpotMaxPriceTooLow",
     "UnfulfillableCapacity",
 )
+
+# Said of every provider that is not Ray's own, every five seconds.
+logging.getLogger("ray.autoscaler._private.util").addFilter(lambda record: "empty legacy field" not in str(record.msg))
 
 
 class SpotOrOnDemand(AWSNodeProvider):  # type: ignore[misc]

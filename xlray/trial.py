@@ -321,7 +321,19 @@ def fit(
         )
         # The driver must know the id to withdraw the request of a run that was killed. It is no public field.
         object.__setattr__(trainer.train_run_context, "run_id", name)
-        trainer.fit()
+        try:
+            trainer.fit()
+        finally:  # or, beside that of the next attempt, it would have machines started for two
+            withdraw_request(name)
+
+
+def withdraw_request(run: str) -> None:
+    """Withdraw what a Train run that ended had asked of the autoscaler, which would keep or boot nodes for it for 180 s."""
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
+
+    get_or_create_autoscaling_coordinator().cancel_request.remote(requester_id=f"train-{run}")
 
 
 def run_trial(config: dict[str, Any]) -> None:

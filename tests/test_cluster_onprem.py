@@ -28,6 +28,9 @@ ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", "w1": "10.77.0.12", "
 TWO_HOSTS = SWEEP.replace("{tasks!r}", repr(TASKS[:1])).replace("zero_stage=1", "zero_stage=2")
 
 
+UP = {"RAY_UP_enable_autoscaler_v2": "0"}
+
+
 def launcher_file(made: Hosts) -> Path:
     """The project's own file with this test's addresses and key; what pip would bring is on the hosts already."""
     config: dict[str, Any] = yaml.safe_load((TOP / "deploy" / "onprem.yaml").read_text())
@@ -38,7 +41,8 @@ def launcher_file(made: Hosts) -> Path:
     # One core each, so that a trial of two workers needs both; a little memory, since all hosts share one machine's.
     for kind, more in (("head", f" --node-ip-address={made.addresses['head']}"), ("worker", " --num-cpus=1")):
         commands = config[f"{kind}_start_ray_commands"]
-        commands[-1] += f"{more} --object-store-memory=120000000"
+        number = next(i for i, command in enumerate(commands) if "ray start" in command)
+        commands[number] += f"{more} --object-store-memory=120000000"
     path = made.work / "onprem.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -59,17 +63,22 @@ def cluster(made: Hosts) -> Path:
     code, said = made.run("laptop", "ray", "get-auth-token", "--generate")
     assert code == 0, said
     path = launcher_file(made)
-    up = {"RAY_UP_enable_autoscaler_v2": "0"}
-    code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **up)
+    ray_up(made, path)
+    return path
+
+
+def ray_up(made: Hosts, path: Path) -> str:
+    """`ray up` and the tunnel; what `ray up` says."""
+    code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **UP)
     assert code == 0, said
     wait_until(lambda: "NODES 3" in on_head(made, "head", NODES), "three nodes")
     made.background("laptop", "ray", "dashboard", str(path))
     wait_until(lambda: xlray(made, "status")[0] == 0, "the tunnel", 120)
-    return path
+    return said
 
 
-def entries(made: Hosts) -> list[dict[str, Any]]:
-    journal = sweep_folder(made.work / "shared" / "runs", "small") / "journal"
+def entries(made: Hosts, runs: str = "runs") -> list[dict[str, Any]]:
+    journal = sweep_folder(made.work / "shared" / runs, "small") / "journal"
     return read_journal(journal) if journal.exists() else []
 
 
@@ -115,6 +124,22 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     code, said = finish(start(tmp_path, "--set", "execution.zero_stage=2", tasks=TASKS[:1]))
     assert code == 0, said
     check_scores(results, tmp_path / "runs")
+
+
+def test_a_sweep_goes_on_by_itself_after_the_head_was_lost(made: Hosts, cluster: Path) -> None:
+    file, runs = made.work / "small.py", made.work / "shared" / "again"
+    code, said = xlray(made, "submit", str(file), "--storage", str(SHARED / "again"), "--no-wait")
+    assert code == 0, said
+    wait_until(lambda: any((runs / "phases").glob("trunk-*/attempt/state-*")), "a trial that trains")
+    made.power_off("head")
+    time.sleep(5)
+    made.power_on("head")
+    said = ray_up(made, cluster)
+    assert "small: goes on as job xlray-run-small-1" in said
+    code, said = xlray(made, "logs", "small")
+    assert code == 0, said
+    done = {p.parent.name for p in (runs / "phases").glob("*/DONE")}
+    check_ledger(entries(made, "again"), sweep_folder(runs, "small") / "results", done, drivers=2)
 
 
 def test_ray_down_ends_the_head_and_the_workers_follow(made: Hosts, cluster: Path) -> None:

@@ -76,3 +76,25 @@ def test_no_actor_for_ray_data_sets_or_placement_groups_is_started_for_a_trial()
     unwanted = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
     assert unwanted < set(names[0])
     assert names[1] == [name for name in names[0] if name not in unwanted]
+
+
+def test_a_run_that_fails_has_withdrawn_what_it_asked_of_the_autoscaler(monkeypatch, tmp_path):
+    """Before the next attempt asks, or machines would be started for both."""
+    from types import SimpleNamespace
+
+    from xlray import trial
+    from xlray.config import Execution
+
+    class Trainer:
+        def __init__(self, *given, **named):
+            self.train_run_context = SimpleNamespace()
+
+        def fit(self):
+            raise RuntimeError("a worker failed")
+
+    withdrawn = []
+    monkeypatch.setattr(trial, "_Trainer", Trainer)
+    monkeypatch.setattr(trial, "withdraw_request", withdrawn.append)
+    with pytest.raises(RuntimeError, match="a worker failed"):
+        trial.fit(tmp_path / "job.json", Execution(), "run-1", "stop")
+    assert withdrawn == ["run-1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -147,10 +148,21 @@ def test_a_note_that_was_cut_off_is_said_and_passed_over(
     assert "must be the note of a job" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_a_job_that_ends_takes_its_note_away(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, code: int
+@pytest.mark.parametrize(("code", "is_up", "left"), [(0, True, 0), (0, False, 0), (4, True, 0), (4, False, 1)])
+def test_a_job_that_ends_takes_its_note_away_unless_ray_is_gone(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_up: bool, left: int
 ) -> None:
+    with socket.socket() as gcs:
+        gcs.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{gcs.getsockname()[1]}")
+        if is_up:
+            gcs.listen()
+        end_a_job(tmp_path, monkeypatch, code)
+    assert len(list(resume.left_over())) == left
+
+
+def end_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """And a question, which leaves no note."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     seen: list[int] = []
@@ -162,9 +174,9 @@ def test_a_job_that_ends_takes_its_note_away(
 
     monkeypatch.setattr("xlray.cluster_job.keep_running", command)
     described = {"versions": versions(), "sweep": "small", "storage": "/x", "settings": {}}
-    assert cluster_job([json.dumps(described), "run", "x"]) == code
     assert cluster_job([json.dumps(described), "status", "x"]) == code
-    assert seen == [1, 0] and list(resume.left_over()) == []  # a question leaves none
+    assert cluster_job([json.dumps(described), "run", "x"]) == code
+    assert seen == [0, 1]
 
 
 class Server:

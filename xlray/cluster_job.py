@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,13 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind, sweep = command[0], known.pop("sweep")
     request = Request(kind=kind, name=sweep, arguments=tuple(command), files={}, **known)
     note = None if kind in QUESTIONS else remember(request, Path.cwd())
+    if unlike := differences(request.versions, versions(), "on the client", "on the cluster"):
+        code = fail(f"client and cluster must run the same versions, but {unlike}.", WRONG_USE)
+    else:
+        code = keep_running([sys.executable, "-m", "xlray", *command], environment())
+    # A machine that shuts down in good order asks everything on it to stop, Ray too: that is not `xlray stop`.
+    if note is not None and (code == 0 or answers(os.environ.get("RAY_ADDRESS", ""))):
+        forget(note)
+    return code
+
+
+def answers(gcs_address: str) -> bool:
+    """Whether Ray is there; an address that is no HOST:PORT is not asked."""
+    host, _, port = gcs_address.rpartition(":")
     try:
-        if unlike := differences(request.versions, versions(), "on the client", "on the cluster"):
-            return fail(f"client and cluster must run the same versions, but {unlike}.", WRONG_USE)
-        return keep_running([sys.executable, "-m", "xlray", *command], environment())
-    finally:
-        if note is not None:
-            forget(note)
+        socket.create_connection((host, int(port)), timeout=2.0).close()
+    except ValueError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def environment() -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from hosts import TOP, Hosts
+from test_sweep import finish
 
 from xlray.collect import sweep_folder
 
@@ -71,8 +74,13 @@ def check_ledger(entries: Sequence[dict[str, Any]], results: Path, done: set[str
     assert {t["status"] for t in pq.read_table(results / "trials.parquet").to_pylist()} <= {"finished", "stopped"}
 
 
-def check_scores(results: Path, storage: Path) -> None:
-    """Against the same sweep on one host, undisturbed, in `storage`: equal but for the order of additions."""
+def check_scores(results: Path, text: str, folder: Path) -> None:
+    """Against the same sweep on one host, undisturbed, in a new folder: equal but for the order of additions."""
+    (folder / "small.py").write_text(text)
+    storage = folder / "runs"
+    command = [sys.executable, "-m", "xlray", "run", str(folder / "small.py"), "--storage", str(storage)]
+    code, said = finish(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+    assert code == 0, said
     key = ("trial_id", "rung", "task", "language", "split", "metric")
     ours, others = (
         {tuple(row[k] for k in key): row["value"] for row in pq.read_table(f / "scores.parquet").to_pylist()}

@@ -194,6 +194,12 @@ class Hosts:
         self.start(name)
         sh("ip", "-n", f"{self.prefix}-switch", "link", "set", self.links[name], "up")
 
+    def freeze(self, name: str, seconds: float) -> None:
+        """A host that answers nobody for a while, as one that swaps or whose disk hangs."""
+        assert self.run(name, "bash", "-c", "kill -STOP -1")[0] == 0
+        time.sleep(seconds)
+        assert self.run(name, "bash", "-c", "kill -CONT -1")[0] == 0
+
     def drop(self, name: str) -> None:
         """A host that never comes back."""
         if name in self.started:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ import yaml
 from cluster_checks import NODES, SPREAD, check_ledger, check_scores, kill_driver, on_head, wait_until, xlray
 from ec2 import ADDRESSES, ENDPOINT, LAPTOP, NO_SPOT, Cloud, Instance, cloud
 from hosts import TOP, Hosts, hosts, missing, namespaces
-from test_sweep import SWEEP, TASKS, finish
+from test_sweep import SWEEP, TASKS
 
 pytestmark = [
     pytest.mark.cluster,
@@ -171,7 +169,7 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     statuses = [e["event"] for e in entries(made)[1]]
     assert "stopped" in statuses, "a trial that was stopped early is what could leave a request behind"
     check_bucket(made, aws)
-    check_against_one_host(made, tmp_path)
+    check_scores(entries(made)[0] / "results", ONE_BY_ONE, tmp_path)
 
     # Nobody asks for machines any more, stopped trials neither: all go, and none was started for nothing.
     wait_until(lambda: not running(aws), "idle machines to be gone", 300)
@@ -187,15 +185,6 @@ def check_bucket(made: Hosts, aws: Cloud) -> None:
     folder, journal = entries(made)
     done = {key.split("/")[-2] for key in keys(aws) if "/phases/" in key and key.endswith("/DONE")}
     check_ledger(journal, folder / "results", done, drivers=2)
-
-
-def check_against_one_host(made: Hosts, folder: Path) -> None:
-    file = folder / "small.py"
-    file.write_text(ONE_BY_ONE)
-    command = [sys.executable, "-m", "xlray", "run", str(file), "--storage", str(folder / "runs")]
-    code, said = finish(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-    assert code == 0, said
-    check_scores(entries(made)[0] / "results", folder / "runs")
 
 
 def test_ray_down_leaves_no_machine(made: Hosts, aws: Cloud, cluster: Path) -> None:

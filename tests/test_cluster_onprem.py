@@ -12,7 +12,7 @@ import pytest
 import yaml
 from cluster_checks import DASHBOARD, NODES, SPREAD, check_ledger, check_scores, kill_driver, on_head, wait_until, xlray
 from hosts import SHARED, TOP, Hosts, hosts, missing, namespaces
-from test_sweep import SWEEP, TASKS, finish, start
+from test_sweep import SWEEP, TASKS
 
 from xlray.collect import sweep_folder
 from xlray.journal import read_journal
@@ -25,7 +25,12 @@ pytestmark = [
 ]
 
 ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", "w1": "10.77.0.12", "w2": "10.77.0.13"}
-TWO_HOSTS = SWEEP.replace("{tasks!r}", repr(TASKS[:1])).replace("zero_stage=1", "zero_stage=2")
+# Trained for long enough that what happens to a host happens in the middle.
+TWO_HOSTS = (
+    SWEEP.replace("{tasks!r}", repr(TASKS[:1]))
+    .replace("zero_stage=1", "zero_stage=2")
+    .replace("rungs=(256, 512)", "rungs=(2048, 4096)")
+)
 
 
 UP = {"RAY_UP_enable_autoscaler_v2": "0"}
@@ -121,16 +126,18 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     done = {p.parent.name for p in phases.glob("*/DONE")}
     results = sweep_folder(made.work / "shared" / "runs", "small") / "results"
     check_ledger(entries(made), results, done, drivers=2)
-    code, said = finish(start(tmp_path, "--set", "execution.zero_stage=2", tasks=TASKS[:1]))
-    assert code == 0, said
-    check_scores(results, tmp_path / "runs")
+    check_scores(results, TWO_HOSTS, tmp_path)
 
 
-def test_a_sweep_goes_on_by_itself_after_the_head_was_lost(made: Hosts, cluster: Path) -> None:
+def test_a_sweep_waits_for_a_slow_host_and_goes_on_by_itself_after_the_head_was_lost(
+    made: Hosts, cluster: Path
+) -> None:
     file, runs = made.work / "small.py", made.work / "shared" / "again"
     code, said = xlray(made, "submit", str(file), "--storage", str(SHARED / "again"), "--no-wait")
     assert code == 0, said
     wait_until(lambda: any((runs / "phases").glob("trunk-*/attempt/state-*")), "a trial that trains")
+    made.freeze("w1", 10.0)  # less than what a silent host is given up after
+    assert [e for e in entries(made, "again") if e["event"] == "retried"] == []
     made.power_off("head")
     time.sleep(5)
     made.power_on("head")
@@ -140,6 +147,7 @@ def test_a_sweep_goes_on_by_itself_after_the_head_was_lost(made: Hosts, cluster:
     assert code == 0, said
     done = {p.parent.name for p in (runs / "phases").glob("*/DONE")}
     check_ledger(entries(made, "again"), sweep_folder(runs, "small") / "results", done, drivers=2)
+    assert [e for e in entries(made, "again") if e["event"] == "retried"] == []
 
 
 def test_ray_down_ends_the_head_and_the_workers_follow(made: Hosts, cluster: Path) -> None:

@@ -96,11 +96,19 @@ def head(aws: Cloud) -> str:
 
 def entries(made: Hosts) -> tuple[Path, list[dict[str, Any]]]:
     """The sweep's folder on the laptop, and its journal as the bucket has it."""
-    known = {"PYTHONPATH": str(TOP), "XLRAY_CACHE": str(made.work / "cache"), **LAPTOP}
+    known = {**LAPTOP, "XLRAY_CACHE": str(made.work / "cache")}
     code, said = made.run("laptop", "python", "-c", LEDGER, **known)
     assert code == 0, said
     folder, found = json.loads(said)
     return Path(folder), found
+
+
+def page(made: Hosts) -> dict[str, Any]:
+    """The live page's data, or what it is before there is any."""
+    program = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8300/small/data').read().decode())"
+    code, said = made.run("laptop", "python", "-c", program)
+    found: dict[str, Any] = json.loads(said) if code == 0 else {"running": [], "ray": {}, "state": "", "counts": {}}
+    return found
 
 
 def keys(aws: Cloud) -> list[str]:
@@ -135,12 +143,21 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
 ) -> None:
     file, storage = made.work / "small.py", ("--storage", STORAGE)
     file.write_text(ONE_BY_ONE)
+    code, said = xlray(made, "submit", str(file), *storage, "--set", "execution.gpus_per_worker=1")
+    assert code == 2 and "fits on the cluster` must hold, but it has room for 0 such workers" in said
     code, said = xlray(made, "submit", str(file), *storage, "--no-wait")
     assert code == 0, said
 
     # Machines come with the work: two spot ones, for the two workers of the one trial that runs.
     wait_until(lambda: training(made, aws), "a trial that trains")
     assert [(w.kind, w.lifecycle) for w in aws.workers()] == [("p4d.24xlarge", "spot")] * 2
+
+    # The live page reads the bucket, and finds its way from the sweep to Ray's pages.
+    made.background("laptop", "python", "-m", "xlray", "dashboard", "small", "--storage", STORAGE, **LAPTOP)
+    wait_until(lambda: bool(page(made)["running"]), "the page to show what runs", 120)
+    wait_until(lambda: page(made)["ray"].get("num_nodes") == 3, "the page to show three machines", 60)
+    place = page(made)["running"][0]["place"]
+    assert len(place["workers"]) == 2 and {worker["rank"] for worker in place["workers"]} == {0, 1}
 
     # A notice, then the machine is gone: its replacement comes at once, and no failure is counted.
     first = aws.workers()[0]
@@ -169,6 +186,8 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     statuses = [e["event"] for e in entries(made)[1]]
     assert "stopped" in statuses, "a trial that was stopped early is what could leave a request behind"
     check_bucket(made, aws)
+    wait_until(lambda: page(made)["state"] == "finished", "the page to show the end", 60)
+    assert sum(page(made)["counts"].values()) == 4
     check_scores(entries(made)[0] / "results", ONE_BY_ONE, tmp_path)
 
     # Nobody asks for machines any more, stopped trials neither: all go, and none was started for nothing.
@@ -179,7 +198,7 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
 
 def check_bucket(made: Hosts, aws: Cloud) -> None:
     """Results are read from the bucket by another machine."""
-    known = {"PYTHONPATH": str(TOP), "XLRAY_CACHE": str(made.work / "cache"), **LAPTOP}
+    known = {**LAPTOP, "XLRAY_CACHE": str(made.work / "cache")}
     code, said = made.run("laptop", "python", "-m", "xlray", "report", "small", "--storage", STORAGE, **known)
     assert code == 0, said
     folder, journal = entries(made)

@@ -29,6 +29,7 @@ def start_cluster(made: Hosts) -> None:
     """A head and four workers of a core each, from the project's own file."""
     config: dict[str, Any] = yaml.safe_load((TOP / "deploy" / "onprem.yaml").read_text())
     config["provider"]["head_ip"] = made.addresses["head"]
+    config["min_workers"] = config["max_workers"] = 4
     config["provider"]["worker_ips"] = [made.addresses[f"w{n}"] for n in range(1, 5)]
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(made.work / "key")}
     config["setup_commands"] = [c for c in config["setup_commands"] if "pip install" not in c]

@@ -22,7 +22,7 @@ from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
-from xlray.output import fail, open_console, print_json
+from xlray.output import SNAPSHOT_VARIABLE, fail, open_console, print_json
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.remote import storage_trouble
@@ -198,7 +198,7 @@ def _run(
         print_plan(console, sweep.name, sweep.question, summary(planned, store))
         watch = Watch(work)
         try:
-            shown = os.environ.get("XLRAY_SNAPSHOT")  # of a job on a cluster, to the clients that follow it
+            shown = os.environ.get(SNAPSHOT_VARIABLE)
             with LiveView(console, watch, journal, started, Path(shown) if shown else None) as live:
                 from xlray.sweep import run as run_sweep  # loads Ray: seconds
 

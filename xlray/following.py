@@ -93,7 +93,7 @@ class Screen:
                 shot = self._fetch(self.job_id)
             except RayUnreachableError:
                 continue
-            if shot is not None:
+            if shot is not None and (self._shot is None or shot != self._shot[1]):  # that of a driver that died stays
                 self._shot = (time.monotonic(), shot)
 
     def _stop(self) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH_OF_FILES = 160
+SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it
 
 
 def fail(message: str, code: int) -> int:

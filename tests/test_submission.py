@@ -206,15 +206,15 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(head: Head, tmp_path: Path) -
 @pytest.mark.timeout(1_800)
 def test_other_versions_and_missing_modules_are_said_by_the_cluster(head: Head, tmp_path: Path) -> None:
     program = """
-import sys
+import dataclasses, sys
 from xlray import probe, submission
 from xlray.submission import Request
 client, _ = submission.connect(sys.argv[1])
 file = __import__("pathlib").Path(sys.argv[2])
 request = Request("run", "x", ("run", file.name, "--storage", "/x", "--address", "auto"), {file.name: file}, "/x")
 print(submission.run_there(client, request))
-submission.versions = lambda: {**probe.versions(), "xlray": "0.0.9"}
-print(submission.run_there(client, request))
+older = dataclasses.replace(request, versions={**probe.versions(), "xlray": "0.0.9"})
+print(submission.run_there(client, older))
 """
     file = tmp_path / "lacking.py"
     file.write_text("import of_the_client_alone\n")

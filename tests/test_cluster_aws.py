@@ -163,8 +163,8 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     first = aws.workers()[0]
     aws.give_notice(first, NOTICE_S)
     due = time.monotonic() + NOTICE_S
+    wait_until(lambda: is_drained(made, first), "the watcher to drain its node", NOTICE_S)
     wait_until(lambda: len(aws.workers()) == 3, "another machine", NOTICE_S)
-    assert "is being drained" in made.run(first.host, "cat", "/tmp/xlray-spot.log")[1]
     wait_until(lambda: time.monotonic() > due, "the deadline")
     aws.take_away(first)
     wait_until(lambda: not first.running and training(made, aws), "a trial that trains elsewhere")
@@ -194,6 +194,11 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     wait_until(lambda: not running(aws), "idle machines to be gone", 300)
     wait_until(lambda: time.monotonic() > ended + 200, "the time after which Ray forgets a request", 200)
     assert len(aws.workers()) == 4, "a machine was started for nobody"
+
+
+def is_drained(made: Hosts, instance: Instance) -> bool:
+    """What the watcher on an instance says; once drained, it is soon gone."""
+    return "is being drained" in made.run(instance.host, "cat", "/tmp/xlray-spot.log")[1]
 
 
 def check_bucket(made: Hosts, aws: Cloud) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import yaml
 from hosts import TOP, Hosts
 from test_sweep import finish
 
@@ -27,6 +28,37 @@ from ray.util.state import list_actors
 found = list_actors(filters=[("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")], detail=True, limit=100)
 print("SPREAD", len({actor.node_id for actor in found}), len(found))
 """
+
+
+UP = {"RAY_UP_enable_autoscaler_v2": "0"}
+
+
+def onprem_file(made: Hosts, workers: Sequence[str]) -> Path:
+    """The project's own file with these hosts' addresses and key; what pip would bring is on the hosts already."""
+    config: dict[str, Any] = yaml.safe_load((TOP / "deploy" / "onprem.yaml").read_text())
+    config["min_workers"] = config["max_workers"] = len(workers)
+    config["provider"]["head_ip"] = made.addresses["head"]
+    config["provider"]["worker_ips"] = [made.addresses[name] for name in workers]
+    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(made.work / "key")}
+    config["setup_commands"] = [c for c in config["setup_commands"] if "pip install" not in c]
+    # One core each, so that a trial of two workers needs both; a little memory, since all hosts share one machine's.
+    for kind, more in (("head", f" --node-ip-address={made.addresses['head']}"), ("worker", " --num-cpus=1")):
+        commands = config[f"{kind}_start_ray_commands"]
+        number = next(i for i, command in enumerate(commands) if "ray start" in command)
+        commands[number] += f"{more} --object-store-memory=120000000"
+    path = made.work / "onprem.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def ray_up(made: Hosts, path: Path, num_nodes: int) -> str:
+    """`ray up` of own machines, and the tunnel; what `ray up` says."""
+    code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **UP)
+    assert code == 0, said
+    wait_until(lambda: f"NODES {num_nodes}" in on_head(made, "head", NODES), f"{num_nodes} nodes")
+    made.background("laptop", "ray", "dashboard", str(path))
+    wait_until(lambda: xlray(made, "status")[0] == 0, "the tunnel", 120)
+    return said
 
 
 def wait_until(is_true: Callable[[], bool], what: str, seconds: float = 600.0) -> None:

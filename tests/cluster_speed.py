@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
-from cluster_checks import NODES, on_head, wait_until, xlray
-from hosts import SHARED, TOP, Hosts, hosts
+from cluster_checks import onprem_file, ray_up, xlray
+from hosts import SHARED, hosts
 from test_sweep import SWEEP, TASKS
 
 from xlray.collect import sweep_folder
@@ -23,29 +22,6 @@ from xlray.journal import read_journal
 WORKERS = (1, 2, 4)
 ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", **{f"w{n}": f"10.77.0.{11 + n}" for n in WORKERS[:2]}}
 ADDRESSES |= {"w3": "10.77.0.14", "w4": "10.77.0.15"}
-
-
-def start_cluster(made: Hosts) -> None:
-    """A head and four workers of a core each, from the project's own file."""
-    config: dict[str, Any] = yaml.safe_load((TOP / "deploy" / "onprem.yaml").read_text())
-    config["provider"]["head_ip"] = made.addresses["head"]
-    config["min_workers"] = config["max_workers"] = 4
-    config["provider"]["worker_ips"] = [made.addresses[f"w{n}"] for n in range(1, 5)]
-    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(made.work / "key")}
-    config["setup_commands"] = [c for c in config["setup_commands"] if "pip install" not in c]
-    for kind, more in (("head", f" --node-ip-address={made.addresses['head']}"), ("worker", " --num-cpus=1")):
-        commands = config[f"{kind}_start_ray_commands"]
-        number = next(i for i, command in enumerate(commands) if "ray start" in command)
-        commands[number] += f"{more} --object-store-memory=100000000"
-    path = made.work / "onprem.yaml"
-    path.write_text(yaml.safe_dump(config))
-    made.run("laptop", "ray", "get-auth-token", "--generate")
-    up = {"RAY_UP_enable_autoscaler_v2": "0"}
-    code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **up)
-    assert code == 0, said
-    wait_until(lambda: "NODES 5" in on_head(made, "head", NODES), "five nodes")
-    made.background("laptop", "ray", "dashboard", str(path))
-    wait_until(lambda: xlray(made, "status")[0] == 0, "the tunnel", 120)
 
 
 def measure(storage: Path, num_workers: int) -> dict[str, float]:
@@ -85,7 +61,8 @@ def main() -> None:
     """Run the same sweep with each number of workers, one trial at a time."""
     text = SWEEP.replace("{tasks!r}", repr(TASKS))
     with hosts(ADDRESSES) as made:
-        start_cluster(made)
+        made.run("laptop", "ray", "get-auth-token", "--generate")
+        ray_up(made, onprem_file(made, ("w1", "w2", "w3", "w4")), num_nodes=5)
         for num_workers in WORKERS:
             file = made.work / "small.py"
             options = f"num_workers={num_workers}, max_concurrent_trials=1"

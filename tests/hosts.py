@@ -139,7 +139,7 @@ class Hosts:
 
     def _is_up(self, name: str) -> bool:
         with contextlib.suppress(OSError):
-            return bool(first := self._first(name)) and Path(f"/proc/{first}/root/run/ready").exists()
+            return bool(first := self._first(name)) and (Path("/proc") / first / "root" / "run" / "ready").exists()
         return False
 
     def on(self, name: str, *command: str, **environment: str) -> list[str]:

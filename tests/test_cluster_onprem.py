@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from cluster_checks import DASHBOARD, NODES, SPREAD, check_ledger, check_scores, kill_driver, on_head, wait_until, xlray
-from hosts import SHARED, TOP, Hosts, hosts, missing, namespaces
+from cluster_checks import (
+    DASHBOARD,
+    SPREAD,
+    check_ledger,
+    check_scores,
+    kill_driver,
+    on_head,
+    onprem_file,
+    ray_up,
+    wait_until,
+    xlray,
+)
+from hosts import SHARED, Hosts, hosts, missing, namespaces
 from test_sweep import SWEEP, TASKS
 
 from xlray.collect import sweep_folder
@@ -33,26 +43,6 @@ TWO_HOSTS = (
 )
 
 
-UP = {"RAY_UP_enable_autoscaler_v2": "0"}
-
-
-def launcher_file(made: Hosts) -> Path:
-    """The project's own file with this test's addresses and key; what pip would bring is on the hosts already."""
-    config: dict[str, Any] = yaml.safe_load((TOP / "deploy" / "onprem.yaml").read_text())
-    config["provider"]["head_ip"] = made.addresses["head"]
-    config["provider"]["worker_ips"] = [made.addresses["w1"], made.addresses["w2"]]
-    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(made.work / "key")}
-    config["setup_commands"] = [c for c in config["setup_commands"] if "pip install" not in c]
-    # One core each, so that a trial of two workers needs both; a little memory, since all hosts share one machine's.
-    for kind, more in (("head", f" --node-ip-address={made.addresses['head']}"), ("worker", " --num-cpus=1")):
-        commands = config[f"{kind}_start_ray_commands"]
-        number = next(i for i, command in enumerate(commands) if "ray start" in command)
-        commands[number] += f"{more} --object-store-memory=120000000"
-    path = made.work / "onprem.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
-
-
 @pytest.fixture(scope="module")
 def made() -> Iterator[Hosts]:
     with hosts(ADDRESSES) as found:
@@ -67,19 +57,9 @@ def cluster(made: Hosts) -> Path:
     """A cluster that `ray up` has formed, with the tunnel to its dashboard open; `ray down` at the end."""
     code, said = made.run("laptop", "ray", "get-auth-token", "--generate")
     assert code == 0, said
-    path = launcher_file(made)
-    ray_up(made, path)
+    path = onprem_file(made, ("w1", "w2"))
+    ray_up(made, path, num_nodes=3)
     return path
-
-
-def ray_up(made: Hosts, path: Path) -> str:
-    """`ray up` and the tunnel; what `ray up` says."""
-    code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **UP)
-    assert code == 0, said
-    wait_until(lambda: "NODES 3" in on_head(made, "head", NODES), "three nodes")
-    made.background("laptop", "ray", "dashboard", str(path))
-    wait_until(lambda: xlray(made, "status")[0] == 0, "the tunnel", 120)
-    return said
 
 
 def entries(made: Hosts, runs: str = "runs") -> list[dict[str, Any]]:
@@ -141,7 +121,7 @@ def test_a_sweep_waits_for_a_slow_host_and_goes_on_by_itself_after_the_head_was_
     made.power_off("head")
     time.sleep(5)
     made.power_on("head")
-    said = ray_up(made, cluster)
+    said = ray_up(made, cluster, num_nodes=3)
     assert "small: goes on as job xlray-run-small-1" in said
     code, said = xlray(made, "logs", "small")
     assert code == 0, said

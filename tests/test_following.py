@@ -19,6 +19,7 @@ from rich.console import Console
 
 from xlray import node_types as node_types_module
 from xlray import resume, submission
+from xlray.canonical import InputError
 from xlray.cluster_job import main as cluster_job
 from xlray.following import Screen
 from xlray.live import LiveView, is_tick
@@ -277,3 +278,26 @@ def test_on_kubernetes_the_custom_resource_says_what_may_be_started(
     found = node_types("10.9.8.7:6379")
     assert asked == ["rayclusters/xlray"] and (found is not None) is autoscaling
     assert found is None or found.workers({"CPU": 2.0, "GPU": 1.0}) == 64
+
+
+@pytest.mark.parametrize(("status", "refused"), [(403, False), (500, True), (None, True)])
+def test_a_kubernetes_that_does_not_answer_is_one_line_and_one_that_forbids_has_no_autoscaler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int | None, refused: bool
+) -> None:
+    import requests
+    from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
+
+    def get(_: object, path: str) -> None:
+        if status is None:
+            raise requests.ConnectionError("nobody there")
+        raise requests.HTTPError(f"{status} for {path}", response=SimpleNamespace(status_code=status))
+
+    (tmp_path / "namespace").write_text("ours")
+    monkeypatch.setattr(KubernetesHttpApiClient, "get", get)
+    monkeypatch.setattr(node_types_module, "NAMESPACE_FILE", tmp_path / "namespace")
+    monkeypatch.setenv("RAY_CLUSTER_NAME", "xlray")
+    if refused:
+        with pytest.raises(InputError, match="raycluster xlray: Kubernetes must say"):
+            node_types("10.9.8.7:6379")
+    else:
+        assert node_types("10.9.8.7:6379") is None

@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from xlray.live import REFRESH_PER_S, SHOWN_EVERY_S, is_tick
+from xlray.live import SHOWN_EVERY_S, is_tick, moving
 from xlray.ray_state import RayUnreachableError, ask
 from xlray.snapshot import Snapshot, draw, from_document
 from xlray.submission import SNAPSHOT_SUFFIX
@@ -55,15 +55,8 @@ class Screen:
 
     def __enter__(self) -> Screen:
         if self._console.is_terminal:
-            self._live = Live(
-                console=self._console,
-                get_renderable=self.renderable,
-                refresh_per_second=REFRESH_PER_S,
-                transient=True,  # the log ends with the table of results
-                redirect_stdout=False,
-                redirect_stderr=False,
-                vertical_overflow="crop",
-            )
+            # Erased at the end: the log ends with the table of results.
+            self._live = moving(self._console, self.renderable, transient=True)
             self._live.start()
             threading.Thread(target=self._keep_fetching, name="xlray-following", daemon=True).start()
         return self

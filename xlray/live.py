@@ -39,6 +39,19 @@ def _nobody() -> Callable[..., None]:
     return lambda _: None
 
 
+def moving(console: Console, renderable: Callable[[], RenderableType], transient: bool = False) -> Live:
+    """A part of a terminal that is drawn again and again; what is printed goes above it."""
+    return Live(
+        console=console,
+        get_renderable=renderable,
+        refresh_per_second=REFRESH_PER_S,
+        transient=transient,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    )
+
+
 class LiveView:
     """The listener of a run: give it to `sweep.run(listener=...)` and use it as a context.
 
@@ -74,14 +87,7 @@ class LiveView:
 
     def __enter__(self) -> LiveView:
         if self.console.is_terminal:
-            self._live = Live(
-                console=self.console,
-                get_renderable=self.renderable,
-                refresh_per_second=REFRESH_PER_S,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                vertical_overflow="crop",
-            )
+            self._live = moving(self.console, self.renderable)
             self._live.start()
         else:
             self._ticker = threading.Thread(target=self._tick, name="xlray-live", daemon=True)

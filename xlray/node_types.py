@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from xlray.canonical import InputError
+
 MONITOR = "ray/autoscaler/"  # in the command line of the autoscaler's process
 OPTION = "--autoscaling-config="
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -72,7 +74,11 @@ def _of_launcher(gcs_address: str) -> dict[str, Any] | None:
 
 
 def _of_kubernetes() -> dict[str, Any] | None:
-    """Of KubeRay: from the custom resource, as Ray's autoscaler derives it, with the head pod's own rights."""
+    """Of KubeRay: from the custom resource, as Ray's autoscaler derives it, with the head pod's own rights.
+
+    Raises:
+        InputError: the API does not answer.
+    """
     name = os.environ.get("RAY_CLUSTER_NAME")
     if not name or not NAMESPACE_FILE.is_file():
         return None
@@ -82,8 +88,11 @@ def _of_kubernetes() -> dict[str, Any] | None:
 
     try:
         resource = KubernetesHttpApiClient(NAMESPACE_FILE.read_text().strip()).get(f"rayclusters/{name}")
-    except (OSError, requests.RequestException):  # without an autoscaler the pod may not ask
-        return None
+    except (OSError, requests.RequestException) as error:
+        answer = getattr(error, "response", None)
+        if answer is not None and answer.status_code in (401, 403):  # without an autoscaler the pod has no right to ask
+            return None
+        raise InputError(f"raycluster {name}: Kubernetes must say what may be started, but: {error}.") from error
     if not resource["spec"].get("enableInTreeAutoscaling"):
         return None
     found: dict[str, Any] = _derive_autoscaling_config_from_ray_cr(resource)

@@ -23,11 +23,11 @@ from xlray.collect import send_sweep
 from xlray.driver import Driver, Listener
 from xlray.jobs import trial_title
 from xlray.leases import renewing
-from xlray.session import ask_to_stop, free_group, idle_groups
+from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.storage import address
 from xlray.sweep_telemetry import SweepMetrics
 from xlray.tracking import callbacks, parameters
-from xlray.trial import run_trial, withdraw_request
+from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
 IDLE_S = 20.0  # a placement group of a run that starts is without actors for a moment

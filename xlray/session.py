@@ -154,6 +154,15 @@ def ask_to_stop(key: str) -> None:
     ray.experimental.internal_kv._internal_kv_put(key, b"1", namespace=KV_NAMESPACE)
 
 
+def withdraw_request(run: str) -> None:
+    """Withdraw what a killed Train run asked of the autoscaler, which would keep or boot nodes for it for 180 s."""
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
+
+    get_or_create_autoscaling_coordinator().cancel_request.remote(requester_id=f"train-{run}")
+
+
 def idle_groups() -> frozenset[str]:
     """Placement groups of this driver's trials that hold devices although no actor lives in them.
 

@@ -26,6 +26,7 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config import Execution
@@ -219,6 +220,26 @@ def _on_own_device() -> Iterator[None]:
         yield
 
 
+class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
+    """Ray's, but that a group which fails while its workers join each other is ended.
+
+    Ray 2.60 takes it for started by then, and forgets it: its placement group and those of its workers that live hold
+    their devices beside the next group, for which further machines are started.
+    """
+
+    def _start(self) -> None:
+        try:
+            super()._start()
+        except Exception:
+            if self.has_started():
+                self.abort()
+            raise
+
+
+class _Controller(TrainController):  # type: ignore[misc]
+    worker_group_cls = _WorkerGroup
+
+
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]
     """Ray's TorchTrainer, but that it starts no process but its workers: each costs seconds, for every trial anew.
 
@@ -231,7 +252,7 @@ class _Trainer(DataParallelTrainer):  # type: ignore[misc]
         return [one for one in super()._create_default_callbacks() if not isinstance(one, unwanted)]
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
-        controller = TrainController(**parts)
+        controller = _Controller(**parts)
         asyncio.run(controller.run())
         return controller.get_result()
 
@@ -321,19 +342,7 @@ def fit(
         )
         # The driver must know the id to withdraw the request of a run that was killed. It is no public field.
         object.__setattr__(trainer.train_run_context, "run_id", name)
-        try:
-            trainer.fit()
-        finally:  # or, beside that of the next attempt, it would have machines started for two
-            withdraw_request(name)
-
-
-def withdraw_request(run: str) -> None:
-    """Withdraw what a Train run that ended had asked of the autoscaler, which would keep or boot nodes for it for 180 s."""
-    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
-        get_or_create_autoscaling_coordinator,
-    )
-
-    get_or_create_autoscaling_coordinator().cancel_request.remote(requester_id=f"train-{run}")
+        trainer.fit()
 
 
 def run_trial(config: dict[str, Any]) -> None:

@@ -170,12 +170,12 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     wait_until(lambda: not first.running and training(made, aws), "a trial that trains elsewhere")
     assert retried(made) == []
 
-    # A machine dies without a word while EC2 has no spot one to give: an on-demand one takes its place.
+    # A machine dies without a word while EC2 has no spot one to give: an on-demand one takes its place, and no further one,
+    # whether a trial's workers trained on it or were about to join each other (then Ray starts them again by itself).
     (made.work / "shared" / NO_SPOT.name).write_text("")
     made.power_off(running(aws)[0].host)
     wait_until(lambda: len(aws.workers()) == 4, "an on-demand machine")
     assert aws.workers()[3].lifecycle == "on-demand"
-    wait_until(lambda: retried(made) == ["node"], "the loss to be noticed")
     known = len(entries(made)[1])
     wait_until(lambda: any(e["event"] == "phase" for e in entries(made)[1][known:]), "a phase after the loss")
 
@@ -183,6 +183,7 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     code, said = xlray(made, "submit", str(file), *storage)  # joins the job, whose driver was started again
     assert code == 0, said
     ended = time.monotonic()
+    assert retried(made) in ([], ["node"])
     statuses = [e["event"] for e in entries(made)[1]]
     assert "stopped" in statuses, "a trial that was stopped early is what could leave a request behind"
     check_bucket(made, aws)

@@ -147,21 +147,8 @@ class Hosts:
         plain = {"HOME": HOME, "USER": "root", "LOGNAME": "root", "TERM": "dumb", "LANG": "C.UTF-8"}
         path = f"{sys.prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         known = {**plain, "PATH": path, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", **environment}
-        enter = [
-            "nsenter",
-            "-t",
-            self._first(name),
-            "-m",
-            "-p",
-            "-n",
-            "-u",
-            "-i",
-            "--",
-            "env",
-            "-i",
-            "-C",
-            str(TOP) if name == "laptop" else HOME,
-        ]
+        inside = ("-m", "-p", "-n", "-u", "-i", "--", "env", "-i", "-C", str(TOP) if name == "laptop" else HOME)
+        enter = ["nsenter", "-t", self._first(name), *inside]
         return [*enter, *(f"{key}={value}" for key, value in known.items()), *command]
 
     def run(self, name: str, *command: str, timeout_s: float = 300, **environment: str) -> tuple[int, str]:

@@ -84,7 +84,7 @@ def command_faults(config: dict[str, Any]) -> list[str]:
         "token": all("RAY_AUTH_MODE=token" in c for c in (head, worker))
         and "~/.ray/auth_token" in config["file_mounts"],
         "metrics": all("--metrics-export-port=8080" in c for c in (head, worker)),
-        "resume": config["provider"]["type"] == "gcp" or "python -m xlray.resume" in config["head_start_ray_commands"],
+        "resume": "python -m xlray.resume" in config["head_start_ray_commands"],
         "region": config["provider"]["type"] != "external"
         or any(f"AWS_REGION={config['provider']['region']}'" in c for c in config["setup_commands"]),
         "spot": config["provider"]["type"] != "external"

@@ -92,10 +92,8 @@ def _send(request: Request, address: str | None, no_wait: bool) -> int:
 
     client, place = submission.connect(address)
     job_id, was_there = submission.join_or_submit(client, request)
-    print(
-        f"{request.name} runs already, as job {job_id}" if was_there else f"{request.name} is job {job_id} at {place}"
-    )
-    sys.stdout.flush()
+    how = f"runs already, as job {job_id}" if was_there else f"is job {job_id} at {place}"
+    print(f"{request.name} {how}", flush=True)
     return 0 if no_wait else _follow(request.name, job_id, place, request)
 
 

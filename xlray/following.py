@@ -7,7 +7,6 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable
-from types import TracebackType
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -61,7 +60,7 @@ class Screen:
             threading.Thread(target=self._keep_fetching, name="xlray-following", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._rest:
             self._print(self._rest)

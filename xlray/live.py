@@ -28,6 +28,7 @@ TICK = re.compile(r"\[[\d:]+\] [\d,]+ of [\d,]+ steps, left ")
 STAGES = {
     "planned": "starting",
     "tokenizer": "training the tokenizer",
+    "machines": "waiting for the cluster's machines to join",
     "prepare": "preparing the data",
     "tokenise": "tokenising",
     "pretrain": "pre-training the encoder",

@@ -27,10 +27,12 @@ class NodeTypes:
     Attributes:
         types: resources of a machine, and how many of that type there may be.
         most: machines of all types together.
+        own: machines that are there already, of which nothing is known until they have joined.
     """
 
     types: tuple[tuple[Mapping[str, float], int], ...]
     most: int
+    own: int = 0
 
     def workers(self, each: Mapping[str, float]) -> int:
         """How many workers fit at one time that need `each`."""
@@ -56,7 +58,8 @@ def node_types(gcs_address: str) -> NodeTypes | None:
     each = tuple(
         (kind.get("resources") or {}, int(kind.get("max_workers", config["max_workers"]))) for kind in types.values()
     )
-    return NodeTypes(each, int(config["max_workers"]))
+    most = int(config["max_workers"])
+    return NodeTypes(each, most, own=most if config["provider"]["type"] == "local" else 0)
 
 
 def _of_launcher(gcs_address: str) -> dict[str, Any] | None:

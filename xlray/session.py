@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -21,6 +22,7 @@ from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
+JOIN_WITHIN_S = 120.0  # `ray up` installs nothing anew on them; a machine that is off is not waited for any longer
 RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
 
 
@@ -104,9 +106,31 @@ def check_machine(sweep: Sweep, architecture: Architecture) -> None:
     check_offload(shape, sweep.precision, execution, execution.min_workers, free_host_bytes())
 
 
+def await_machines(say: Callable[[], None]) -> None:
+    """Wait until the machines of a cluster of own ones have joined, `JOIN_WITHIN_S` at most.
+
+    A sweep that goes on after the head was lost is there before them, and must neither take them for missing nor leave
+    them out.
+
+    Args:
+        say: called once if there is something to wait for.
+    """
+    startable = node_types(ray.get_runtime_context().gcs_address)
+    until, said = time.monotonic() + JOIN_WITHIN_S, False
+    while startable is not None and len(_nodes_up()) - 1 < startable.own and time.monotonic() < until:
+        if not said:
+            say()
+            said = True
+        time.sleep(1.0)
+
+
+def _nodes_up() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def num_slots(execution: Execution) -> int:
     """Trials that can run at one time on the Ray that is connected; see `concurrent_trials`."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = _nodes_up()
     head = next((n for n in nodes if "node:__internal_head__" in n["Resources"]), nodes[0])
     # What the autoscaler may start counts, not what is up now: that may be nothing.
     startable = node_types(ray.get_runtime_context().gcs_address)

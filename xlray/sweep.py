@@ -32,7 +32,7 @@ from xlray.queue import both, tune
 from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
 from xlray.search import next_trial
-from xlray.session import check_machine, num_slots, ray_session
+from xlray.session import await_machines, check_machine, num_slots, ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable
@@ -128,6 +128,8 @@ def _compute(driver: Driver, address: str | None) -> None:
     with ray_session(plan.sweep.execution, address, plan.sweep.name) as place:
         write_atomically(directory / "ray.json", json.dumps(place))  # for the live page
         send(store.root, [directory / "ray.json"])
+        if address is not None:
+            await_machines(lambda: driver.listener({"event": "stage", "stage": "machines"}))
         driver.num_slots = num_slots(plan.sweep.execution)
         if address is not None:
             check_nodes(store.root)

@@ -33,10 +33,11 @@ format: $(INSTALLED)
 clean:
 	rm -rf $(VENV) runs
 
-# Exact versions of everything; see the head of constraints.txt for how it is made.
+# Exact versions of everything; see the head of constraints.txt for how it is made. seqeval comes as source, which pip before
+# 23.1 (Debian 12) builds in this environment and not in one of its own, and there it fails: hence --use-pep517.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xlray needs Python 3.11 or later")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --use-pep517 --constraint constraints.txt --editable ".[dev]"
 	touch $@

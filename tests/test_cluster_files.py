@@ -99,7 +99,9 @@ def command_faults(config: dict[str, Any]) -> list[str]:
                 if "==" not in w and not w.startswith(("-", "~"))
             ]
             found += [f"not pinned: {name}" for name in unpinned if name != "boto3" or "--constraint" not in command]
-            found += [f"no constraints: {command}"] if "~/xlray" in command and "constraints.txt" not in command else []
+            # The Makefile says why the latter.
+            needed = ("constraints.txt", "--use-pep517") if command.endswith("~/xlray") else ()
+            found += [f"no {option}: {command}" for option in needed if option not in command]
     unreadable = [
         c for c in commands(config) if subprocess.run(["bash", "-nc", c], check=False, capture_output=True).returncode
     ]
@@ -189,6 +191,7 @@ PLANTED = {
     "no watcher": lambda c: c["worker_start_ray_commands"].pop(),
     "half a command": lambda c: c["setup_commands"].append("echo 'export A=1"),
     "not pinned": lambda c: c["setup_commands"].append("~/venv/bin/pip install -q wandb"),
+    "no --use-pep517": lambda c: c["setup_commands"].append("pip install --constraint constraints.txt ~/xlray"),
     "no constraints": lambda c: replace(c, "--constraint ~/xlray/constraints.txt", ""),
 }
 

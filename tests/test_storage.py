@@ -228,8 +228,10 @@ def test_a_second_driver_is_refused_and_a_dead_one_replaced(machines, monkeypatc
         pass
     leases = journal.Leases(machines[0], "dead", 1.0)
     assert leases.take("sweep-s")
-    with journal.exclusive(folders[1]):
+    said: list[str] = []
+    with journal.exclusive(folders[1], lambda: said.append("waits")):
         journal.append(folders[1], {"event": "replaced"})
+    assert said == ["waits"]
     assert [e["event"] for e in journal.read_journal(folders[2])] == ["replaced"]
 
 

@@ -16,7 +16,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,10 +204,13 @@ def _parse(text: bytes, path: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def exclusive(journal_dir: Path | str) -> Iterator[None]:
+def exclusive(journal_dir: Path | str, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the journal alone; the lock ends with the process, so nothing is left to clean up after a crash.
 
     On an object store it is a lease: after a crash the next one waits until it has expired.
+
+    Args:
+        waits: called where it must.
 
     Raises:
         InputError: another process holds it; says which.
@@ -216,7 +219,7 @@ def exclusive(journal_dir: Path | str) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     root = root_of(folder)
     if root is not None:
-        with _leased(root, folder):
+        with _leased(root, folder, waits):
             yield
         return
     path = folder / "lock"
@@ -234,14 +237,17 @@ def exclusive(journal_dir: Path | str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _leased(root: Path, folder: Path) -> Iterator[None]:
+def _leased(root: Path, folder: Path, waits: Callable[[], None]) -> Iterator[None]:
     leases = Leases(root, process_name(), LEASE_TTL_S)
     name = lease_name(folder)
     first = leases.version(name)
-    while not leases.take(name):
+    if not (is_taken := leases.take(name)):
+        waits()
+    while not is_taken:
         if leases.version(name) != first:  # renewed: its holder lives
             raise InputError(f"{folder.parent}: another process runs this sweep already ({leases.holder(name)}).")
         time.sleep(LEASE_TTL_S / 60)
+        is_taken = leases.take(name)
     _last_segments.pop(folder, None)
     try:
         with renewing(leases):

@@ -76,7 +76,7 @@ def run(
     tracked = tensorboard(sweep, directory, lambda trial_id: driver.trials[trial_id])
     driver.listener = both(listener, tracked)
     directory.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory / "journal"):
+    with exclusive(directory / "journal", lambda: listener({"event": "stage", "stage": "lease"})):
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
         send(root, [directory / "sweep.json"])

@@ -27,23 +27,19 @@ def notice_text(seconds, action="terminate"):
 def test_nothing_is_there_until_a_notice_is(service):
     metadata = spot.Metadata(service.url)
     metadata.renew()
-    assert metadata.notice(heed_rebalance=True) is None
-    service.texts[spot.REBALANCE_PATH] = json.dumps({"noticeTime": "2026-01-01T00:00:00Z"})
-    assert metadata.notice(heed_rebalance=False) is None
-    assert metadata.notice(heed_rebalance=True) == spot.SpotNotice("rebalance", None)
+    assert metadata.notice() is None
     service.texts[spot.ACTION_PATH] = json.dumps({"action": "terminate", "time": "2026-01-01T00:02:00Z"})
-    found = metadata.notice(heed_rebalance=True)
+    found = metadata.notice()
     assert found == spot.SpotNotice("terminate", 1767225720.0)
     assert spot.remaining_s(found, found.at - 120) == 115
     assert spot.remaining_s(found, found.at + 30) == 1  # late, but told all the same
-    assert spot.remaining_s(spot.SpotNotice("rebalance", None), 0.0) is None
 
 
 def test_a_token_that_ran_out_is_renewed_and_none_at_all_refused(service):
     metadata = spot.Metadata(service.url)
-    assert metadata.notice(False) is None and service.num_tokens == 1  # it had none
+    assert metadata.notice() is None and service.num_tokens == 1  # it had none
     service.tokens.clear()
-    assert metadata.notice(False) is None and service.num_tokens == 2
+    assert metadata.notice() is None and service.num_tokens == 2
 
 
 def test_the_node_is_drained_once_and_a_refusal_is_tried_again(service):

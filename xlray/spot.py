@@ -29,7 +29,6 @@ from xlray.canonical import InputError
 METADATA_URL = "http://169.254.169.254"
 ENDPOINT_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"  # as the AWS SDKs name it
 ACTION_PATH = "/latest/meta-data/spot/instance-action"
-REBALANCE_PATH = "/latest/meta-data/events/recommendations/rebalance"
 TOKEN_TTL_S = 21_600
 TIMEOUT_S = 2.0
 POLL_S = 5.0  # as AWS recommends
@@ -41,12 +40,12 @@ class SpotNotice:
     """That a node is to be taken away.
 
     Attributes:
-        action: terminate, stop, hibernate; or rebalance: it may be soon.
-        at: when, in seconds UTC; None if it was not said.
+        action: terminate, stop or hibernate.
+        at: when, in seconds UTC.
     """
 
     action: str
-    at: float | None
+    at: float
 
 
 class Metadata:
@@ -88,30 +87,25 @@ class Metadata:
         with opener.open(request, timeout=TIMEOUT_S) as answer:
             return str(answer.read().decode())
 
-    def notice(self, heed_rebalance: bool) -> SpotNotice | None:
+    def notice(self) -> SpotNotice | None:
         """The notice that there is for this node, if any.
-
-        Args:
-            heed_rebalance: take a recommendation to move away, too, which says no time.
 
         Raises:
             OSError: the service does not answer.
         """
-        if (text := self.read(ACTION_PATH)) is not None:
-            found = json.loads(text)
-            return SpotNotice(str(found["action"]), _seconds(str(found["time"])))
-        if heed_rebalance and self.read(REBALANCE_PATH) is not None:
-            return SpotNotice("rebalance", None)
-        return None
+        if (text := self.read(ACTION_PATH)) is None:
+            return None
+        found = json.loads(text)
+        return SpotNotice(str(found["action"]), _seconds(str(found["time"])))
 
 
 def _seconds(text: str) -> float:
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def remaining_s(notice: SpotNotice, now: float) -> int | None:
-    """Whole seconds that a drained node is given; at least 1, None where no time was said."""
-    return None if notice.at is None else max(1, math.floor(notice.at - now - SPARE_S))
+def remaining_s(notice: SpotNotice, now: float) -> int:
+    """Whole seconds that a drained node is given; at least 1."""
+    return max(1, math.floor(notice.at - now - SPARE_S))
 
 
 def drain(address: str | None, node_id: str | None, notice: SpotNotice) -> str:
@@ -134,8 +128,7 @@ def drain(address: str | None, node_id: str | None, notice: SpotNotice) -> str:
         gcs = GcsClient(address=services.canonicalize_bootstrap_address_or_die(address))
         if node_id is None:
             node_id = _own_node(gcs)
-        left = remaining_s(notice, time.time())
-        deadline_ms = 0 if left is None else int(1000 * (time.time() + left))
+        deadline_ms = int(1000 * (time.time() + remaining_s(notice, time.time())))
         reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         accepted, why = gcs.drain_node(node_id, reason, f"spot: {notice.action}", deadline_ms)
     except ray.exceptions.RaySystemError as error:
@@ -166,7 +159,6 @@ def _addresses() -> set[str]:
 def watch(
     metadata: Metadata,
     act: Callable[[SpotNotice], str],
-    heed_rebalance: bool = False,
     poll_s: float = POLL_S,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -177,11 +169,10 @@ def watch(
     """
     while True:
         try:
-            notice = metadata.notice(heed_rebalance)
+            notice = metadata.notice()
             if notice is not None:
                 node = act(notice)
-                when = "soon" if notice.at is None else f"in {notice.at - time.time():.0f} s"
-                say(f"spot: {notice.action} {when}; node {node} is being drained")
+                say(f"spot: {notice.action} in {notice.at - time.time():.0f} s; node {node} is being drained")
                 return
         except (OSError, ValueError, KeyError, InputError) as error:
             say(f"spot: {type(error).__name__}: {error}; tried again in {poll_s:g} s")
@@ -193,7 +184,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xlray.spot", description="Drains this node on a spot notice.")
     parser.add_argument("--address", help="of the Ray cluster; by default that of the node that runs here")
     parser.add_argument("--node-id", help="of this node; by default the one with this machine's address")
-    parser.add_argument("--heed-rebalance", action="store_true", help="drain on a rebalance recommendation, too")
     parser.add_argument("--poll-s", type=float, default=POLL_S, help="seconds between two looks")
     given = parser.parse_args(arguments)
     url = os.environ.get(ENDPOINT_VARIABLE) or METADATA_URL
@@ -207,7 +197,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     watch(
         metadata,
         lambda notice: drain(given.address, given.node_id, notice),
-        given.heed_rebalance,
         given.poll_s,
         lambda line: print(line, flush=True),
     )

@@ -30,6 +30,7 @@ ADDRESSES = {"cloud": CLOUD, "laptop": "172.31.255.2"}
 METADATA = "169.254.169.254"
 NO_SPOT = SHARED / "no-spot"  # while it is there, EC2 has no spot machine to give
 NOTICE = Path("/run/spot-notice")  # on an instance
+HEAD = "m6i.2xlarge"
 KEYS = {"AccessKeyId": "ASIAXLRAY", "SecretAccessKey": "secret", "Token": "session"}
 FIELDS = ("InstanceId", "InstanceType", "InstanceLifecycle", "PrivateIpAddress")
 
@@ -59,10 +60,15 @@ class Cloud:
     instances: dict[str, Instance] = field(default_factory=dict)
     failure: BaseException | None = None
 
-    def workers(self) -> list[Instance]:
-        """All but the head, those that are gone, too."""
+    def heads(self) -> list[Instance]:
+        """Those that are gone, too."""
         assert self.failure is None, self.failure
-        return list(self.instances.values())[1:]
+        return [i for i in self.instances.values() if i.kind == HEAD]
+
+    def workers(self) -> list[Instance]:
+        """Those that are gone, too."""
+        assert self.failure is None, self.failure
+        return [i for i in self.instances.values() if i.kind != HEAD]
 
     def ask(self, program: str) -> str:
         """What a program with `boto3` prints on the laptop."""

@@ -1,17 +1,18 @@
-"""`ray up cluster.yaml` on an EC2 of hosts: machines come with the work, are taken away, and go; the sweep loses nothing."""
+"""`ray up cluster.yaml` on an EC2 of hosts: machines come with the work, are lost, the head too; the sweep loses nothing."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from cluster_checks import NODES, SPREAD, check_ledger, check_scores, kill_driver, on_head, wait_until, xlray
-from ec2 import ADDRESSES, ENDPOINT, LAPTOP, NO_SPOT, Cloud, Instance, cloud
+from ec2 import ADDRESSES, ENDPOINT, HEAD, LAPTOP, NO_SPOT, Cloud, Instance, cloud
 from hosts import TOP, Hosts, hosts, missing, namespaces
 from test_sweep import SWEEP, TASKS
 
@@ -26,7 +27,7 @@ STORAGE = "s3://bucket/xlray"
 NOTICE_S = 40.0
 ONE_BY_ONE = (
     SWEEP.replace("{tasks!r}", repr(TASKS))
-    .replace("rungs=(256, 512)", "rungs=(512, 1024)")
+    .replace("rungs=(256, 512)", "rungs=(2048, 4096)")
     .replace("zero_stage=1", "zero_stage=2, max_concurrent_trials=1")
 )
 LEDGER = f"""
@@ -45,7 +46,7 @@ def launcher_file(made: Hosts) -> Path:
     # The public addresses that moto makes up are somebody's.
     config["provider"]["use_internal_ips"] = True
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(made.work / "key")}
-    config["idle_timeout_minutes"] = 1
+    config["idle_timeout_minutes"] = 3  # more than a driver waits for the lease of one that was lost
     # What these would install is on the hosts already.
     installing = ("pip install", "python3 -m venv", "apt-get")
     config["setup_commands"] = [c for c in config["setup_commands"] if not any(word in c for word in installing)]
@@ -83,15 +84,19 @@ def cluster(made: Hosts, aws: Cloud) -> Path:
     code, said = made.run("laptop", "ray", "get-auth-token", "--generate")
     assert code == 0, said
     path = launcher_file(made)
+    up(made, path)
+    return path
+
+
+def up(made: Hosts, path: Path) -> None:
     code, said = made.run("laptop", "ray", "up", "-y", "--no-config-cache", str(path), timeout_s=600, **LAPTOP)
     assert code == 0, said
     made.background("laptop", "ray", "dashboard", str(path), **LAPTOP)
     wait_until(lambda: xlray(made, "status")[0] == 0, "the tunnel", 120)
-    return path
 
 
 def head(aws: Cloud) -> str:
-    return next(iter(aws.instances.values())).host
+    return aws.heads()[-1].host
 
 
 def entries(made: Hosts) -> tuple[Path, list[dict[str, Any]]]:
@@ -126,6 +131,11 @@ def retried(made: Hosts) -> list[str]:
     return [entry["kind"] for entry in entries(made)[1] if entry["event"] == "retried"]
 
 
+def num_drivers(made: Hosts) -> int:
+    """That opened the sweep, so far."""
+    return sum(entry["event"] == "opened" for entry in entries(made)[1])
+
+
 def training(made: Hosts, aws: Cloud) -> bool:
     return "SPREAD 2 2" in on_head(made, head(aws), SPREAD)
 
@@ -137,13 +147,13 @@ def running(aws: Cloud) -> list[Instance]:
 def test_ray_up_starts_the_head_alone_and_puts_no_secret_on_it_but_the_token(
     made: Hosts, aws: Cloud, cluster: Path
 ) -> None:
-    assert [(i.kind, i.lifecycle) for i in aws.instances.values()] == [("m6i.2xlarge", "on-demand")]
+    assert [(i.kind, i.lifecycle) for i in aws.instances.values()] == [(HEAD, "on-demand")]
     assert "NODES 1" in on_head(made, head(aws), NODES)
     asked = made.run("laptop", "bash", "-c", "exec 3<>/dev/tcp/$0/8265", aws.made.addresses[head(aws)])
     assert asked[0] != 0 and "refused" in asked[1]  # the dashboard listens on the head's loopback
 
 
-def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
+def test_a_sweep_survives_a_notice_a_lost_machine_its_driver_and_the_head(
     made: Hosts, aws: Cloud, cluster: Path, tmp_path: Path
 ) -> None:
     file, storage = made.work / "small.py", ("--storage", STORAGE)
@@ -182,8 +192,20 @@ def test_a_sweep_survives_a_notice_a_lost_machine_and_its_driver(
     known = len(entries(made)[1])
     wait_until(lambda: any(e["event"] == "phase" for e in entries(made)[1][known:]), "a phase after the loss")
 
+    before = num_drivers(made)
     kill_driver(made, head(aws))
-    code, said = xlray(made, "submit", str(file), *storage)  # joins the job, whose driver was started again
+    wait_until(lambda: num_drivers(made) == before + 1, "the job to start the driver again")
+
+    # The head is gone, with its disk and all jobs. Another takes the living machines over, and the client that follows
+    # submits again by itself.
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(xlray, made, "submit", str(file), *storage)
+        wait_until(lambda: training(made, aws), "a trial that trains again")
+        aws.take_away(aws.heads()[0])
+        wait_until(lambda: not aws.heads()[0].running, "the head to be gone")
+        up(made, cluster)
+        assert len(running(aws)) == 2
+        code, said = following.result()
     assert code == 0, said
     ended = time.monotonic()
     assert retried(made) in ([], ["node"])
@@ -212,7 +234,7 @@ def check_bucket(made: Hosts, aws: Cloud) -> None:
     assert code == 0, said
     folder, journal = entries(made)
     done = {key.split("/")[-2] for key in keys(aws) if "/phases/" in key and key.endswith("/DONE")}
-    check_ledger(journal, folder / "results", done, drivers=3)  # one was refused
+    check_ledger(journal, folder / "results", done, drivers=4)  # one was refused
 
 
 def test_ray_down_leaves_no_machine(made: Hosts, aws: Cloud, cluster: Path) -> None:

@@ -93,16 +93,16 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     phases = made.work / "shared" / "runs" / "phases"
     wait_until(lambda: any(phases.glob("trunk-*/attempt/state-*")), "a trial that trains")
     assert "SPREAD 2 2" in on_head(made, "head", SPREAD)
+    # Whether the trial's workers trained there or were about to join each other: then Ray starts them again by itself.
+    known = len(entries(made))
     made.power_off("w1")
     time.sleep(5)
     made.power_on("w1")
-    wait_until(lambda: any(e["event"] == "retried" for e in entries(made)), "the loss of a host to be noticed")
-    assert [e["kind"] for e in entries(made) if e["event"] == "retried"][:1] == ["node"]
-    retried_at = max(i for i, e in enumerate(entries(made)) if e["event"] == "retried")
-    wait_until(lambda: any(e["event"] == "phase" for e in entries(made)[retried_at:]), "a phase after the loss")
+    wait_until(lambda: any(e["event"] == "phase" for e in entries(made)[known:]), "a phase after the loss")
     kill_driver(made, "head")
     code, said = xlray(made, "submit", str(file), *storage)  # joins the job, whose driver was started again
     assert code == 0, said
+    assert {e["kind"] for e in entries(made) if e["event"] == "retried"} <= {"node"}
     done = {p.parent.name for p in phases.glob("*/DONE")}
     results = sweep_folder(made.work / "shared" / "runs", "small") / "results"
     check_ledger(entries(made), results, done, drivers=2)

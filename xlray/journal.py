@@ -241,13 +241,12 @@ def _leased(root: Path, folder: Path, waits: Callable[[], None]) -> Iterator[Non
     leases = Leases(root, process_name(), LEASE_TTL_S)
     name = lease_name(folder)
     first = leases.version(name)
-    if not (is_taken := leases.take(name)):
+    if not leases.take(name):
         waits()
-    while not is_taken:
-        if leases.version(name) != first:  # renewed: its holder lives
-            raise InputError(f"{folder.parent}: another process runs this sweep already ({leases.holder(name)}).")
-        time.sleep(LEASE_TTL_S / 60)
-        is_taken = leases.take(name)
+        while not leases.take(name):
+            if leases.version(name) != first:  # renewed: its holder lives
+                raise InputError(f"{folder.parent}: another process runs this sweep already ({leases.holder(name)}).")
+            time.sleep(LEASE_TTL_S / 60)
     _last_segments.pop(folder, None)
     try:
         with renewing(leases):

@@ -26,7 +26,7 @@ REFRESH_PER_S = 2.0
 SHOWN_EVERY_S = 2.0  # to clients that look on, through a file
 TICK = re.compile(r"\[[\d:]+\] [\d,]+ of [\d,]+ steps, left ")
 STAGES = {
-    "lease": "waiting up to a minute: the driver before did not end in good order, and might live",
+    "lease": "waiting up to a minute: another driver had this sweep, and may still live",
     "planned": "starting",
     "tokenizer": "training the tokenizer",
     "machines": "waiting for the cluster's machines to join",

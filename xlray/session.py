@@ -115,12 +115,11 @@ def await_machines(say: Callable[[], None]) -> None:
     Args:
         say: called once if there is something to wait for.
     """
-    startable = node_types(ray.get_runtime_context().gcs_address)
-    until, said = time.monotonic() + JOIN_WITHIN_S, False
-    while startable is not None and len(_nodes_up()) - 1 < startable.own and time.monotonic() < until:
-        if not said:
-            say()
-            said = True
+    startable, until = node_types(ray.get_runtime_context().gcs_address), time.monotonic() + JOIN_WITHIN_S
+    if startable is None or len(_nodes_up()) > startable.own:  # the head is none of them
+        return
+    say()
+    while len(_nodes_up()) <= startable.own and time.monotonic() < until:
         time.sleep(1.0)
 
 

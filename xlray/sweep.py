@@ -130,9 +130,8 @@ def _compute(driver: Driver, address: str | None) -> None:
         send(store.root, [directory / "ray.json"])
         if address is not None:
             await_machines(lambda: driver.listener({"event": "stage", "stage": "machines"}))
-        driver.num_slots = num_slots(plan.sweep.execution)
-        if address is not None:
             check_nodes(store.root)
+        driver.num_slots = num_slots(plan.sweep.execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
         stage = ""

@@ -26,7 +26,7 @@ from xlray.canonical import InputError
 from xlray.files import fsync
 from xlray.leases import Leases, process_name, renewing
 from xlray.remote import Remote
-from xlray.storage import relative, remote_of, root_of, send
+from xlray.storage import relative, remote_of, root_of, send, uri_of
 
 JOURNAL_FILE = "000000.jsonl"
 SEGMENT_BYTES = 2**16  # of a segment; what one more line costs to send
@@ -245,7 +245,8 @@ def _leased(root: Path, folder: Path, waits: Callable[[], None]) -> Iterator[Non
         waits()
         while not leases.take(name):
             if leases.version(name) != first:  # renewed: its holder lives
-                raise InputError(f"{folder.parent}: another process runs this sweep already ({leases.holder(name)}).")
+                where, holder = f"{uri_of(root)}/{relative(root, folder.parent)}", leases.holder(name)
+                raise InputError(f"{where}: another process runs this sweep already ({holder}).")
             time.sleep(LEASE_TTL_S / 60)
     _last_segments.pop(folder, None)
     try:

@@ -144,7 +144,9 @@ def test_bad_examples_are_refused_or_left_out_and_counted(encoder: Path, data: P
     for _ in range(2):  # the second time what is remembered says so
         plan = plan_sweep(sweep(encoder), data, tmp_path, skip_bad_examples=True)
         found = summary(plan, Store(tmp_path))["skipped_examples"]
-        assert found["indonlu_smsa train/id"]["number"] == 2 and "'glad'" in found["indonlu_smsa train/id"]["first"]
+        assert (
+            found["indonlu_smsa train/id"]["number"] == 2 and "'glad'" in found["indonlu_smsa train/id"]["reasons"][0]
+        )
         kept = [d for spec in plan.all_specs().values() for d in data_of(spec) if d.task == "indonlu_smsa"]
         assert {d.num_records for d in kept} == {30}
 

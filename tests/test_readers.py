@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xlray.canonical import InputError
 from xlray.tasks import TASKS, Files, Record, Task, load_records
-from xlray.tasks.lines import bad_examples_go_to
+from xlray.tasks.lines import Remarks, remarks_go_to
 from xlray.tasks.passages import dialogue_choices, passage_half, slots, squad, tagged_spans
 from xlray.tasks.readers import aligned, columns, conllu, json_array, json_lines, labelled_lines, table, verses
 from xlray.tasks.shapes import copa, labelled, multiple_choice, scored
@@ -38,6 +38,7 @@ def slot_line(spans: str, text: str, tokens: dict[str, Any]) -> str:
 
 
 TAGS = Task("tags", "tagging", "text", ("en",), Files("x", {}, columns), labels=("O", "B-A", "I-A", "B-B", "I-B"))
+UNTAGGED = replace(TAGS, name="untagged")
 UPOS = replace(TASKS["udpos"], name="upos", role="text")
 CLASSES = Task("classes", "classification", "text", ("en",), Files("x", {}, columns), labels=("yes", "no"))
 SCORES = Task("scores", "regression", "text", ("en",), Files("x", {}, columns), scale=(0.0, 5.0))
@@ -61,7 +62,7 @@ FORMATS: dict[str, tuple[Task, Any, str]] = {
     "columns": (TAGS, columns, "Ab\tB-A\nc d\tI-A\n\n#\tO\ne\tB-B\n"),
     "spaces": (TAGS, partial(columns, separator=" ", num_columns=3, tag=2), "a X B-A\nb Y O\n\nc Z O\n"),
     "prefix": (TAGS, partial(columns, languages=("fi", "en")), "en:a\tB-A\nen:b:c\tI-A\n\nen:d\tO\n"),
-    "untagged": (TAGS, columns, "a\nb\n\nc\n"),
+    "untagged": (UNTAGGED, columns, "a\nb\n\nc\n"),
     "conllu": (
         UPOS,
         conllu,
@@ -117,7 +118,8 @@ FORMATS: dict[str, tuple[Task, Any, str]] = {
 }
 
 
-def load(task: Task, read: Any, path: Path, split: str = "dev/en") -> list[Record]:
+def load(task: Task, read: Any, path: Path) -> list[Record]:
+    split = "test/en" if task is UNTAGGED else "train/en"
     files = Files(path.parent.name, {split: (path.name,)}, read)
     return load_records(replace(task, source=files), split, path.parent.parent)
 
@@ -261,7 +263,7 @@ def test_aligned(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.fin: aligned files must have as many lines"):
         read_pair(tmp_path, "One.\n", "Yksi.\nKaksi.\n")
     with pytest.raises(InputError, match=r"a\.fin, line 2: a line must hold a sentence"):
-        read_pair(tmp_path, "One.\nTwo.\n", "Yksi.\n\n")
+        read_pair(tmp_path, "One.\nTwo.\nThree.\n", "Yksi.\n\nKolme.\n")
     with pytest.raises(InputError, match="two files must be given"):
         list(aligned((tmp_path,)))
 
@@ -315,7 +317,7 @@ DAMAGED: list[tuple[str, str | bytes, str]] = [
     ("conllu", UD_LINE.format(1, "a", "_"), "the tag of token 1 must be one of ADJ"),
     ("conllu", UD_LINE.format(1, "", "DET"), "line 1: a word must have a form"),
     ("rows", "a\tyes\tmore\n", "line 1: a row must have 2 columns, but got '3: "),
-    ("rows", "a\tyes\n\n", "line 2: a row must have 2 columns"),
+    ("rows", "a\tyes\n\nb\tno\n", "line 2: a row must have 2 columns"),
     ("rows", "a\tyes\nb\tmaybe\n", r"record 'file\.txt:2': 'label' must be one of yes, no, but got 'maybe'"),
     ("rows", " \tyes\n", "'text' must be text that is not blank"),
     ("headed", "yes\ta\tb\n", "line 1: a header with the columns t, y, u must be there, but got"),
@@ -463,23 +465,23 @@ def test_bad_examples_can_be_left_out(tmp_path: Path, name: str) -> None:
     }[name]
     with pytest.raises(InputError):
         list(reader((tmp_path / "f",)))
-    bad: list[str] = []
-    with bad_examples_go_to(bad):
+    remarks = Remarks(skip_bad=True)
+    with remarks_go_to(remarks):
         assert [record["text"] for record in reader((tmp_path / "f",))] == kept
-    assert len(bad) == number and all(", line " in message for message in bad)
+    assert len(remarks.bad) == number and all(", line " in message for message in remarks.bad)
     with pytest.raises(InputError):
         list(reader((tmp_path / "f",)))
 
 
 def test_a_bad_line_costs_its_whole_sentence_and_no_other(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("a\tX\nb\tY\n\nc\tX\nd\n\ne\tY\n")
-    bad: list[str] = []
-    with bad_examples_go_to(bad):
+    remarks = Remarks(skip_bad=True)
+    with remarks_go_to(remarks):
         found = [record["tokens"] for record in columns((tmp_path / "f",))]
-    assert found == [["a", "b"], ["e"]] and len(bad) == 1 and "line 5" in bad[0]
+    assert found == [["a", "b"], ["e"]] and len(remarks.bad) == 1 and "line 5" in remarks.bad[0]
 
 
 def test_a_truncated_document_is_an_error_even_where_bad_examples_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "f").write_text('{"data": [{"paragraphs": ')
-    with bad_examples_go_to([]), pytest.raises(InputError, match="complete, valid JSON"):
+    with remarks_go_to(Remarks(skip_bad=True)), pytest.raises(InputError, match="complete, valid JSON"):
         list(squad((tmp_path / "f",)))

@@ -10,6 +10,7 @@ from xlray.canonical import InputError, nearest
 from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import Task, available, load_records
+from xlray.tasks.lines import Remarks
 from xlray.tasks.load import digest, with_labels
 from xlray.tasks.task import KINDS, Files, Generated, Hub, Joined
 
@@ -175,6 +176,8 @@ def checked(
 ) -> Iterator[dict[str, Any]]:
     """Load every split that is there; one row each: task, split, examples, status (ok, failed, absent), error.
 
+    And what `Remarks` has of it: `unlabelled`, `left_out` and `doubts`.
+
     Args:
         names: of tasks; none takes all, but of sets on the Hub only those whose files are here.
     """
@@ -182,17 +185,20 @@ def checked(
         for split in task.splits:
             row: dict[str, Any] = {"task": task.name, "split": split, "examples": None, "status": "absent", "error": ""}
             progress(f"{task.name} {split}")
+            remarks = Remarks()
             try:
                 there = bool(names) and available(task, split, data_dir)
-                records = load_records(task, split, data_dir) if there else local_records(task, split, data_dir)
+                load = load_records if there else local_records
+                records = load(task, split, data_dir, remarks)
                 if records is not None:
                     row |= {"examples": len(records), "status": "ok"}
             except InputError as error:
                 row |= {"status": "failed", "error": str(error)}
-            yield row
+            found = {"unlabelled": remarks.unlabelled, "left_out": remarks.left_out, "doubts": remarks.doubts}
+            yield row | found
 
 
-def local_records(task: Task, split: str, data_dir: Path | None) -> list[Record] | None:
+def local_records(task: Task, split: str, data_dir: Path | None, remarks: Remarks | None = None) -> list[Record] | None:
     """A split's records if they are generated or all its files are there, else None; the Hub is not asked.
 
     Raises:
@@ -201,7 +207,7 @@ def local_records(task: Task, split: str, data_dir: Path | None) -> list[Record]
     task = replace(task, hub=None)
     if isinstance(task.source, (Hub, Joined)) or not available(task, split, data_dir):  # what is joined is on the Hub
         return None
-    return load_records(task, split, data_dir)
+    return load_records(task, split, data_dir, remarks)
 
 
 def made_exclusions(data_dir: Path | None, progress: Callable[[str], None] = lambda _: None) -> Exclusions:

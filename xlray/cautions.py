@@ -8,6 +8,7 @@ from collections import Counter
 
 from xlray.analysis import estimable
 from xlray.evidence import ENDED, Evidence, num_planned
+from xlray.shortfalls import sentences
 
 FEW = 5  # seeds or subsets below which intervals are known to be rough
 SELECTION = {  # `select_by` of the definition
@@ -24,7 +25,7 @@ def find_warnings(evidence: Evidence) -> list[str]:
     """Everything worth knowing first, an unfinished sweep before all else."""
     found = [_unfinished(evidence), _nothing_scored(evidence), *_sampling(evidence), _survivors(evidence)]
     found += [_unequal_seeds(evidence), _ends(evidence), _searched(evidence), _selection(evidence)]
-    found += [*_mixed(evidence), _overlap(evidence), _unsealed(evidence)]
+    found += [*_mixed(evidence), _overlap(evidence), *sentences(evidence.data), _unsealed(evidence)]
     return [warning for warning in found if warning]
 
 

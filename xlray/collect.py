@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlray.config import Trial
+from xlray.files import write_atomically
 from xlray.journal import read_journal
 from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS, to_table, write_table
 from xlray.scheduler import Standing, standings
-from xlray.storage import send_changed
+from xlray.shortfalls import SHORTFALLS_FILE, shortfalls
+from xlray.storage import send, send_changed
 from xlray.store import Store
 
 OPEN_STATES = ("created", "running", "paused", "interrupted")
@@ -32,9 +34,18 @@ def send_sweep(root: Path, name: str) -> None:
     send_changed(sweep_folder(root, name), ("journal", "jobs", "progress", "models"))
 
 
+def write_shortfalls(plan: SweepPlan, root: Path) -> None:
+    """Write `results/data.json`: what the sweep's data lack."""
+    path = sweep_folder(root, plan.sweep.name) / SHORTFALLS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(shortfalls(plan.sources), indent=1, ensure_ascii=False))
+    send(root, [path])
+
+
 def write_results(plan: SweepPlan, store: Store) -> None:
-    """Write `results/{scores,trials,phases,items}.parquet` from what is finished now."""
+    """Write `results/{scores,trials,phases,items}.parquet` from what is finished now, and `results/data.json`."""
     directory = sweep_folder(store.root, plan.sweep.name)
+    write_shortfalls(plan, store.root)
     known = standings(read_journal(directory / "journal")).trials
     specs = plan.all_specs()
     finished = store.finished(specs.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from xlray.analysis import (
 )
 from xlray.journal import read_journal, read_lines
 from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results, read_definition
+from xlray.shortfalls import SHORTFALLS_FILE
 
 ENDED = ("finished", "stopped", "failed")
 
@@ -38,6 +40,7 @@ class Evidence:
         here: the points of that rung from which it is estimated.
         majority: target to what always giving the most frequent English answer scores on Finnish dev.
         unsealings: entries of `unsealed.jsonl`, one for each opening of the test data.
+        data: `results/data.json`, what the data lack; {} if it is not there.
     """
 
     results: Results
@@ -51,6 +54,7 @@ class Evidence:
     here: tuple[Point, ...]
     majority: Mapping[str, float]
     unsealings: Sequence[Mapping[str, Any]]
+    data: Mapping[str, Any]
 
 
 def collect_evidence(directory: Path | str, sampling: Sampling | None = None) -> Evidence:
@@ -81,7 +85,12 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
         here=tuple(here),
         majority=_majority(results),
         unsealings=read_lines(results.directory / UNSEALED_FILE),
+        data=_data(results.directory / SHORTFALLS_FILE),
     )
+
+
+def _data(path: Path) -> Mapping[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def target_names(points: Sequence[Point]) -> list[str]:

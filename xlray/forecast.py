@@ -17,6 +17,7 @@ from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
 from xlray.proposals import with_proposed, with_stand_ins
 from xlray.sensitivity import detectable_effects
+from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.store import Store
 
@@ -152,11 +153,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "memory": memory_table(found),
         "minimum_detectable_effect": detectable["points"],
         "detectable": detectable,
-        "missing_test_sets": sorted(plan.sources.missing),
-        "overlapping_examples": dict(sorted(plan.sources.overlapping.items())),
-        "skipped_examples": {
-            split: {"number": len(bad), "first": bad[0]} for split, bad in plan.sources.skipped.items()
-        },
+        **shortfalls(plan.sources),
         "assumed_sizes": sorted(plan.sources.assumed),
         "trial_list": [_trial_row(trial) for trial in plan.trials],
     }

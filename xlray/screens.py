@@ -17,6 +17,7 @@ from xlray.phases import TrainSpec, phase_name
 from xlray.plan import SweepPlan
 from xlray.progress import TrialState, Work
 from xlray.results import MAJORITY, Results
+from xlray.shortfalls import sentences
 from xlray.snapshot import percent, short_names
 
 LONG_TEXT = 60
@@ -69,12 +70,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         )
     if document["missing_test_sets"]:
         lines.append(f"absent  test sets, which are left out: {', '.join(document['missing_test_sets'])}")
-    if document["overlapping_examples"]:
-        parts = (f"{split} {number:,}" for split, number in document["overlapping_examples"].items())
-        lines.append(f"dropped training examples with a text of the Finnish target data: {', '.join(parts)}")
-    for split, bad in document["skipped_examples"].items():
-        lines.append(f"skipped {bad['number']:,} bad examples of {split}, the first: {bad['first']}")
-    return lines
+    return lines + [f"data    {sentence}" for sentence in sentences(document)]
 
 
 def detectable_lines(found: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from xlray.canonical import InputError, fingerprint, require
@@ -30,6 +30,7 @@ from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.storage import bring, fetch_small, find, publish_folder, send
 from xlray.tasks import TASKS
+from xlray.tasks.lines import Remarks
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
 from xlray.tasks.task import Generated, Hub, Joined, Record, Task
 
@@ -58,9 +59,9 @@ class Sources:
         data_dir: folder of original distribution files, or None.
         own_tasks: tasks of the sweep's own, by name, beside those of the registry.
         root: the storage, which remembers fingerprints, so that files that have not changed are not read again.
-        skip_bad: leave bad examples out instead of refusing the file.
+        skip_bad: leave bad training examples out instead of refusing the file.
         missing: splits that are not there and may be absent (test sets), as "task split".
-        skipped: what is wrong with the examples left out, by "task split".
+        remarks: what was left out and what is doubtful of each split that was read, by "task split".
         exclusions: texts that no training example may have; None leaves nothing out.
         overlapping: number of training examples left out because of it, by "task split".
         assume: where a split is not on this machine, take its size from the registry instead of asking for it. For
@@ -73,7 +74,7 @@ class Sources:
     root: Path | None = None
     skip_bad: bool = False
     missing: set[str] = field(default_factory=set)
-    skipped: dict[str, list[str]] = field(default_factory=dict)
+    remarks: dict[str, Remarks] = field(default_factory=dict)
     exclusions: Exclusions | None = None
     overlapping: dict[str, int] = field(default_factory=dict)
     assume: bool = False
@@ -154,14 +155,14 @@ class Sources:
             fetch_small(self.root, note)
         if note is not None and note.exists():
             known = json.loads(note.read_text())
-            if known["skipped"]:
-                self.skipped[wanted.name] = known["skipped"]
+            self.remarks[wanted.name] = Remarks(**known["remarks"])
             if known["overlapping"]:
                 self.overlapping[wanted.name] = known["overlapping"]
             return str(known["fingerprint"]), int(known["num_records"])
         records = self._records[wanted] = self._read(wanted)
         found = digest(records), len(records)
-        left_out = {"skipped": self.skipped.get(wanted.name, []), "overlapping": self.overlapping.get(wanted.name, 0)}
+        remarks, overlapping = self.remarks.get(wanted.name, Remarks()), self.overlapping.get(wanted.name, 0)
+        left_out = {"remarks": asdict(remarks), "overlapping": overlapping}
         if note is not None:
             with contextlib.suppress(OSError):  # a storage that cannot be written: `plan` still plans
                 note.parent.mkdir(parents=True, exist_ok=True)
@@ -205,10 +206,14 @@ class Sources:
         if (name, split) in self._generated:
             return self._generated[name, split]
         task = self.task(name)
-        bad: list[str] = []
-        records = load_records(task, split, self.data_dir, bad if self.skip_bad else None)
-        if bad:
-            self.skipped[f"{name} {split}"] = bad
+        remarks = Remarks(skip_bad=self.skip_bad and split.startswith("train/"))
+        try:
+            records = load_records(task, split, self.data_dir, remarks)
+        except InputError as error:
+            if self.skip_bad and not remarks.skip_bad:
+                raise InputError(f"{error} Bad examples of evaluation sets are not left out: mend the file.") from error
+            raise
+        self.remarks[f"{name} {split}"] = remarks
         if isinstance(task.source, Generated):  # made once; files are read again rather than all kept
             self._generated[name, split] = records
         return records
@@ -219,6 +224,10 @@ class Sources:
         if not found:
             self.missing.add(f"{name} {split}")
         return found
+
+    def used(self) -> list[str]:
+        """The splits that were described, as "task split", in order."""
+        return sorted({wanted.name for wanted in self._specs.values()})
 
     def records(self, spec: DataSpec) -> list[Record]:
         """The records behind a spec made by `spec`; of splits that are too large to be kept, read again."""

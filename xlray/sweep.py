@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError
-from xlray.collect import OPEN_STATES, write_results
+from xlray.collect import OPEN_STATES, write_results, write_shortfalls
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.definition import check_definition
@@ -80,6 +80,7 @@ def run(
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
         send(root, [directory / "sweep.json"])
+        write_shortfalls(plan, root)
         journal = read_journal(directory / "journal")
         driver.plan = with_proposed(plan, journal)
         is_open = driver.open(journal)

@@ -118,6 +118,7 @@ def check_tasks(
         print_json(rows)
     else:
         from xlray.screens import make_table
+        from xlray.task_screens import remark_lines
 
         present = [
             (r["task"], r["split"], f"{r['examples']:,}" if r["status"] == "ok" else "", r["status"])
@@ -126,6 +127,8 @@ def check_tasks(
         ]
         output = open_console()
         output.print(make_table(("task", "split", "examples", "status"), present, right=("examples",)))
+        for text in (text for row in rows for text in remark_lines(row)):
+            output.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
         for row in failed:
             output.print(row["error"], style="red", highlight=False, markup=False, soft_wrap=True)
         counts = f"{len(present) - len(failed)} splits ok, {len(failed)} failed, {len(absent)} absent"

@@ -25,6 +25,18 @@ COMMIT_DIGITS = 40
 KNOWN = ("kind", "role", "languages", "licence", "citation", "labels", "headline", "contains", "num_examples", "notes")
 
 
+def remark_lines(row: Mapping[str, Any]) -> list[str]:
+    """What is to be said of a split that was read, beside its size.
+
+    Args:
+        row: of `catalogue.checked`.
+    """
+    name = f"{row['task']} {row['split']}"
+    lines = [f"{name}: a test set without labels: there are no scores for it"] if row["unlabelled"] else []
+    lines += [f"{name}: {number:,} {reason} were left out" for reason, number in row["left_out"].items()]
+    return lines + [f"{name}: {doubt}" for doubt in row["doubts"]]
+
+
 def print_tasks(console: Console, tasks: Sequence[Mapping[str, Any]]) -> None:
     """A row for each task; names are never broken, and narrow terminals do without the source and the rest of long licences."""
     columns = ["task", "kind", "role", "languages", "source", "examples", "licence"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,17 +30,36 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(known) if len(known) <= most else f"{', '.join(known[:most])}, ... ({len(known)} in all)"
 
 
-_bad: ContextVar[list[str] | None] = ContextVar("bad", default=None)
+@dataclass
+class Remarks:
+    """What is worth knowing of how a split was read, beside its records.
+
+    Attributes:
+        skip_bad: leave bad examples out instead of refusing their file.
+        bad: what is wrong with each of the examples left out so.
+        left_out: why other examples were left out, to how many.
+        doubts: what makes the split look like another than it is said to be.
+        unlabelled: it is a test set without labels.
+    """
+
+    skip_bad: bool = False
+    bad: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+    unlabelled: bool = False
+
+
+_remarks: ContextVar[Remarks | None] = ContextVar("remarks", default=None)
 
 
 @contextlib.contextmanager
-def bad_examples_go_to(bad: list[str] | None) -> Iterator[None]:
-    """Readers that are consumed in here leave bad examples out and append what is wrong; None makes the first an error."""
-    before = _bad.set(bad)
+def remarks_go_to(remarks: Remarks) -> Iterator[None]:
+    """What readers that are consumed in here have to say goes into `remarks`."""
+    before = _remarks.set(remarks)
     try:
         yield
     finally:
-        _bad.reset(before)
+        _remarks.reset(before)
 
 
 @contextlib.contextmanager
@@ -46,10 +68,22 @@ def one_example() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        bad = _bad.get()
-        if bad is None:
+        remarks = _remarks.get()
+        if remarks is None or not remarks.skip_bad:
             raise
-        bad.append(str(error))
+        remarks.bad.append(str(error))
+
+
+def leave_out(reason: str, number: int = 1) -> None:
+    """Count examples that are no bad ones but are left out, such as rows without a label; a shape returns what this does.
+
+    Args:
+        reason: what they are, such as "rows without a label".
+        number: of examples.
+    """
+    remarks = _remarks.get()
+    if remarks is not None:
+        remarks.left_out[reason] = remarks.left_out.get(reason, 0) + number
 
 
 def fail(where: str, law: str, found: object) -> NoReturn:
@@ -105,6 +139,44 @@ def _decoded(raw: bytes, encoding: str, path: Path, number: int) -> str:
 def whole_text(path: Path) -> str:
     """The whole file as text, for formats without lines; errors as in `text_lines`."""
     return "\n".join(line for _, line in text_lines(path))
+
+
+def without_blank_end(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Numbered lines without the blank ones after the last that is not, which many programs write."""
+    blank: list[tuple[int, str]] = []
+    for number, line in lines:
+        if line.strip():
+            yield from blank
+            blank = []
+            yield number, line
+        else:
+            blank.append((number, line))
+
+
+def file_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """What files are called in ids: by their names, and those of one name with the folders that tell them apart."""
+    counts = Counter(path.name for path in dict.fromkeys(paths))
+    same = [path.parent for path in paths if counts[path.name] > 1]
+    above = Path(os.path.commonpath(same)) if same else Path()
+    return {path: path.name if counts[path.name] == 1 else path.relative_to(above).as_posix() for path in paths}
+
+
+def each_file(paths: Sequence[Path], read: Callable[[Path], Iterable[Record]]) -> Iterator[Record]:
+    """The records of all files in order; an id made of a file's name is made of what `file_names` calls it.
+
+    Args:
+        paths: the files.
+        read: yields the records of one file.
+
+    Raises:
+        InputError: a file holds no record.
+    """
+    names = file_names(paths)
+    for path in paths:
+        name = names[path]
+        for record in at_least_one(path, read(path)):
+            own = name != path.name and record["id"].startswith(path.name)
+            yield record | {"id": name + record["id"].removeprefix(path.name)} if own else record
 
 
 def at_least_one(path: Path, records: Iterable[Record]) -> Iterator[Record]:

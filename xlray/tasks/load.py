@@ -6,14 +6,26 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError, nearest
+from xlray.tasks.doubts import find_doubts
 from xlray.tasks.hub import hub_records
-from xlray.tasks.lines import bad_examples_go_to, fail, listed, one_example, shown, text_lines
+from xlray.tasks.labels import Place, check_labelled, is_unlabelled
+from xlray.tasks.lines import (
+    Remarks,
+    fail,
+    file_names,
+    line_of,
+    listed,
+    one_example,
+    remarks_go_to,
+    shown,
+    text_lines,
+)
 from xlray.tasks.task import CONVERTED, Files, Generated, Hub, Joined, Record, Task
 
 FIELDS = {
@@ -28,7 +40,7 @@ FIELDS = {
 
 
 def load_records(
-    task: Task, split: str, data_dir: Path | str | None = None, bad: list[str] | None = None
+    task: Task, split: str, data_dir: Path | str | None = None, remarks: Remarks | None = None
 ) -> list[Record]:
     """All records of one split, checked.
 
@@ -36,31 +48,51 @@ def load_records(
         task: the task.
         split: a key of its splits, such as `"dev/fi"`.
         data_dir: holds the tasks' folders; generated tasks need none.
-        bad: bad examples are left out, and what is wrong with each is appended; None makes the first an error.
+        remarks: gets what was left out and what is doubtful, and says whether bad examples are left out.
 
     Raises:
-        InputError: the split is unknown, a file is missing or cannot be read, or a record breaks the task's definition.
+        InputError: the split is unknown, a file is missing or cannot be read, a record breaks the task's definition, or
+            has no label, which only a test set as a whole may lack.
     """
     task = with_labels(task, data_dir)
+    remarks = remarks or Remarks()
     source = _source(task, split, data_dir)
+    named = f"task {task.name!r}, split {split!r}"
+    place = _record_place(named, None, {})
     if isinstance(source, Files):
         paths, source = _existing_paths(task, source, split, data_dir)
-        where = f"{paths[0].parent}: task {task.name!r}, split {split!r}"
+        place = _record_place(named, paths[0].parent, {name: path for path, name in file_names(paths).items()})
         records: Iterable[Record] = source.reader(split)(paths)
     else:
         _check_split(task, split, source.splits)
-        where = f"task {task.name!r}, split {split!r}"
         match source:
             case Hub():
                 files = task.source if isinstance(task.source, Files) else None
                 otherwise = f", or the folder {files.folder!r} must lie below --data-dir" if files else ""
-                records = hub_records(source, split, where, otherwise)
+                records = hub_records(source, split, named, otherwise)
             case Joined():
-                records = _joined(source, split, data_dir, bad)
+                records = _joined(source, split, data_dir, remarks)
             case Generated():
                 records = source.generate(split)
-    with bad_examples_go_to(bad):
-        return _checked(task, split, records, where)
+    with remarks_go_to(remarks):
+        checked = _checked(task, split, records, place)
+    remarks.unlabelled = is_unlabelled(task, split, checked, place)
+    if not isinstance(source, Joined):  # whose parts have said what they say
+        remarks.doubts += find_doubts(task.kind, checked)
+    return checked
+
+
+def _record_place(named: str, folder: Path | None, paths: Mapping[str, Path]) -> Place:
+    """What names a record in messages, by its file and line where its id tells them; None is the whole split."""
+
+    def place(record: Record | None) -> str:
+        if record is None:
+            return f"{folder}: {named}" if folder else named
+        name, _, number = str(record.get("id")).rpartition(":")
+        line = line_of(paths[name], int(number)) if name in paths and number.isdecimal() else folder
+        return f"{line}: {named}, record {record.get('id')!r}" if line else f"{named}, record {record.get('id')!r}"
+
+    return place
 
 
 def with_labels(task: Task, data_dir: Path | str | None) -> Task:
@@ -82,9 +114,9 @@ def with_labels(task: Task, data_dir: Path | str | None) -> Task:
     return replace(task, labels=labels)
 
 
-def _joined(joined: Joined, split: str, data_dir: Path | str | None, bad: list[str] | None) -> Iterator[Record]:
+def _joined(joined: Joined, split: str, data_dir: Path | str | None, remarks: Remarks) -> Iterator[Record]:
     for part in joined.having(split):
-        for record in load_records(part, split, data_dir, bad):
+        for record in load_records(part, split, data_dir, remarks):
             yield record | {"id": f"{part.name}/{record['id']}"}
 
 
@@ -192,31 +224,32 @@ def _existing_paths(
     raise InputError(f"{law}, but the folder holds {listed(found) or 'nothing'}.{nearest(missing[0], found)}")
 
 
-def _checked(task: Task, split: str, records: Iterable[Record], where: str) -> list[Record]:
+def _checked(task: Task, split: str, records: Iterable[Record], place: Place) -> list[Record]:
     checked: list[Record] = []
     seen: set[str] = set()
+    part = split.partition("/")[0]
     for record in records:
-        place = f"{where}, record {record.get('id')!r}"
+        where = place(record)
         with one_example():
-            check_record(task, record, place)
+            check_record(task, record, where, strict=part == "train")
             if record["id"] in seen:
-                raise InputError(f"{place}: ids must be unique within a split, but this one came before.")
-            if split.startswith("train/") and None in (record.get("label", ""), record.get("tags", "")):
-                raise InputError(f"{place}: a training record must have a label, but got none.")
+                raise InputError(f"{where}: ids must be unique within a split, but this one came before.")
+            check_labelled(task.kind, part, record, where)
             seen.add(record["id"])
             checked.append(record)
     if not checked:
-        raise InputError(f"{where}: a split must hold at least one record, but this one holds none.")
+        raise InputError(f"{place(None)}: a split must hold at least one record, but this one holds none.")
     return checked
 
 
-def check_record(task: Task, record: Record, where: str) -> None:
+def check_record(task: Task, record: Record, where: str, strict: bool = True) -> None:
     """Check one record against the definition of its task.
 
     Args:
         task: the task.
         record: the record.
         where: its place, for messages.
+        strict: tags must follow IOB2. Otherwise an `I-X` that follows no X begins a span, as seqeval scores it.
 
     Raises:
         InputError: a field is missing, unexpected or of the wrong type; a label lies outside the task's; tokens and
@@ -226,6 +259,8 @@ def check_record(task: Task, record: Record, where: str) -> None:
         fail(where, f"a {task.kind} record must have the fields {sorted(FIELDS[task.kind])}", sorted(record))
     _check_text(record["id"], "id", where)
     CHECKS[task.kind](task, record, where)
+    if task.kind == "tagging" and strict and record["tags"] is not None:
+        check_iob2(record["tags"], where)
 
 
 def _check_text(value: Any, name: str, where: str) -> None:
@@ -303,19 +338,19 @@ def _check_tagging(task: Task, record: Record, where: str) -> None:
         return
     if not isinstance(tags, list) or len(tags) != len(tokens):
         fail(where, f"'tags' must be a list of {len(tokens)}, one for each token", tags)
-    check_tags(task.labels, tags, where)
+    for position, tag in enumerate(tags, 1):
+        if tag not in task.labels:
+            fail(where, f"the tag of token {position} must be one of {listed(task.labels)}", tag)
 
 
-def check_tags(labels: Sequence[str], tags: Sequence[str], where: str) -> None:
-    """Check that tags are in the set and, where they are `B-X`, `I-X` and `O`, follow IOB2.
+def check_iob2(tags: Sequence[str], where: str) -> None:
+    """Check that tags, where they are `B-X`, `I-X` and `O`, follow IOB2.
 
     Raises:
-        InputError: a tag is unknown, or `I-X` follows neither `B-X` nor `I-X`.
+        InputError: `I-X` follows neither `B-X` nor `I-X`.
     """
     previous = "O"
     for position, tag in enumerate(tags, 1):
-        if tag not in labels:
-            fail(where, f"the tag of token {position} must be one of {listed(labels)}", tag)
         if tag.startswith("I-") and previous[2:] != tag[2:]:
             fail(
                 where,

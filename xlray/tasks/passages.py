@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.tasks.lines import (
-    at_least_one,
+    each_file,
     fail,
     line_of,
     member,
@@ -21,6 +21,7 @@ from xlray.tasks.lines import (
     shown,
     text_lines,
     whole_text,
+    without_blank_end,
 )
 from xlray.tasks.readers import json_list, table
 from xlray.tasks.shapes import Row
@@ -38,8 +39,21 @@ def squad(paths: tuple[Path, ...], *, unanswerable: bool = False, half: int | No
         unanswerable: questions may have no answer, as in version 2.
         half: 0 or 1 keeps only the passages whose hash is even or odd. All questions of a passage fall together.
     """
-    for path in paths:
-        yield from at_least_one(path, _squad(path, unanswerable, half))
+    return _with_own_ids(each_file(paths, lambda path: _squad(path, unanswerable, half)))
+
+
+def _with_own_ids(questions: Iterator[Record]) -> Iterator[Record]:
+    """The questions, the second of an id named `<id>#2`, and so on: XTREME's script cuts the ids of TyDi QA short.
+
+    The same question of the same passage keeps its id, so that one that comes twice is found.
+    """
+    seen: dict[str, list[int]] = {}
+    for question in questions:
+        asked, before = hash((question["context"], question["question"])), seen.setdefault(question["id"], [])
+        if asked not in before:
+            before.append(asked)
+        place = before.index(asked) + 1
+        yield question if place == 1 else question | {"id": f"{question['id']}#{place}"}
 
 
 def _squad(path: Path, unanswerable: bool, half: int | None) -> Iterator[Record]:
@@ -87,8 +101,7 @@ def passage_half(context: str) -> int:
 
 def dialogue_choices(paths: tuple[Path, ...]) -> Iterator[Record]:
     """`[[passage lines], [{question, choice, answer}], id]`: DREAM and C3. The answer is the text of its choice."""
-    for path in paths:
-        yield from at_least_one(path, _dialogue_choices(path))
+    return each_file(paths, _dialogue_choices)
 
 
 def _dialogue_choices(path: Path) -> Iterator[Record]:
@@ -171,12 +184,11 @@ def slots(paths: tuple[Path, ...]) -> Iterator[Record]:
     tokens' spans spell the tokens, and the slots' spans end at tokens' borders, is taken; a token belongs to the
     first slot that covers any of its characters.
     """
-    for path in paths:
-        yield from at_least_one(path, _slots(path))
+    return each_file(paths, _slots)
 
 
 def _slots(path: Path) -> Iterator[Record]:
-    for number, line in text_lines(path, examples=True):
+    for number, line in without_blank_end(text_lines(path, examples=True)):
         record = None
         with one_example():
             record = _slots_of(line, line_of(path, number))

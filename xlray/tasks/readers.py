@@ -1,7 +1,7 @@
 r"""Readers of the publishers' text formats: columns, CoNLL-U, tables, labelled lines, aligned files, verses.
 
-A reader is a generator function whose first argument is the paths; its other arguments are set with
-`functools.partial`. Ids are `<file>:<line>` (or `<file>#<record>`), so that a message about a record says where it is.
+A reader is a function from paths to an iterator of records; its other arguments are set with `functools.partial`. Ids are
+`<file>:<line>` (or `<file>#<record>`), so that a message about a record says where it is.
 Whatever cannot be read raises `InputError` with one line that names file and line or record.
 """
 
@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError
-from xlray.tasks.lines import at_least_one, fail, line_of, one_example, parsed_json, record_of, text_lines, whole_text
+from xlray.tasks.lines import (
+    at_least_one,
+    each_file,
+    fail,
+    line_of,
+    one_example,
+    parsed_json,
+    record_of,
+    text_lines,
+    whole_text,
+    without_blank_end,
+)
+from xlray.tasks.sentences import DOCUMENT, check_languages, with_text
 from xlray.tasks.shapes import named
 from xlray.tasks.task import Record, Shape
 
@@ -34,7 +47,9 @@ def columns(
 
     The first line of a file decides two things for all its lines. Where it holds one column alone, the file is taken as
     untagged (`tags` is None; hidden test sets). Where its token starts with a language code and a colon (`en:token`,
-    PAN-X as first distributed), so must every token, and the prefix is dropped.
+    PAN-X as first distributed), so must every token, and the prefix is dropped. A language that is not in `languages`
+    before all tokens is an error. Lines that begin with `-DOCSTART-` stand between sentences, and sentences without text
+    are left out, as by `conllu`.
 
     Args:
         paths: files, read in order.
@@ -44,15 +59,20 @@ def columns(
         tag: column of the tag.
         languages: codes that may prefix the tokens.
     """
-    for path in paths:
-        yield from at_least_one(path, _columns(path, separator, num_columns, token, tag, languages))
+
+    def read(path: Path) -> Iterator[Record]:
+        found = list(_columns(path, separator, num_columns, token, tag, languages))
+        check_languages(path, found)
+        return with_text(path, found)
+
+    return each_file(paths, read)
 
 
 def _columns(
     path: Path, separator: str, num_columns: int, token: int, tag: int, languages: tuple[str, ...]
 ) -> Iterator[Record]:
     wanted, prefix = 0, ""
-    for lines in _blocks(path, lambda line: not line.strip(" ")):
+    for lines in _blocks(path, lambda line: not line.strip(" ") or line.startswith(DOCUMENT)):
         if not wanted:
             cells = lines[0][1].split(separator)
             wanted = 1 if len(cells) == 1 else num_columns
@@ -104,9 +124,9 @@ def conllu(paths: tuple[Path, ...]) -> Iterator[Record]:
     """CoNLL-U: the words (ids 1, 2, 3, ...) and their UPOS tags.
 
     Lines of multi-word tokens (`3-4`) and empty nodes (`8.1`) are no words and are passed over, as in XTREME's udpos.
+    Sentences whose forms are all `_` (treebanks that are published without their text) are left out, as there.
     """
-    for path in paths:
-        yield from at_least_one(path, _conllu(path))
+    return each_file(paths, lambda path: with_text(path, _conllu(path)))
 
 
 def _conllu(path: Path) -> Iterator[Record]:
@@ -165,8 +185,7 @@ def table(
         num_columns: numbers of columns allowed without header; empty allows `len(names)` alone. Cells beyond the names
             are dropped.
     """
-    for path in paths:
-        yield from at_least_one(path, _table(path, shape, separator, quoted, header, names, num_columns))
+    return each_file(paths, lambda path: _table(path, shape, separator, quoted, header, names, num_columns))
 
 
 def _table(
@@ -199,13 +218,15 @@ def _table(
 
 
 def _plain_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    for number, line in text_lines(path, examples=True):
+    for number, line in without_blank_end(text_lines(path, examples=True)):
         yield number, tuple(line.split(separator))
 
 
 def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     # `strict` makes a quote that never closes an error; without it a damaged file would end in one giant cell.
-    rows = csv.reader((line + "\n" for _, line in text_lines(path)), delimiter=separator, strict=True)
+    csv.field_size_limit(sys.maxsize)  # of the process: the default, 128 KiB, is less than some passages have
+    lines = (line + "\n" for _, line in without_blank_end(text_lines(path)))
+    rows = csv.reader(lines, delimiter=separator, strict=True)
     number = 1
     try:
         for cells in rows:
@@ -217,12 +238,11 @@ def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, .
 
 def json_lines(paths: tuple[Path, ...], *, shape: Shape) -> Iterator[Record]:
     """One JSON object per line."""
-    for path in paths:
-        yield from at_least_one(path, _json_lines(path, shape))
+    return each_file(paths, lambda path: _json_lines(path, shape))
 
 
 def _json_lines(path: Path, shape: Shape) -> Iterator[Record]:
-    for number, line in text_lines(path, examples=True):
+    for number, line in without_blank_end(text_lines(path, examples=True)):
         where = line_of(path, number)
         fields = None
         with one_example():
@@ -233,8 +253,7 @@ def _json_lines(path: Path, shape: Shape) -> Iterator[Record]:
 
 def json_array(paths: tuple[Path, ...], *, shape: Shape) -> Iterator[Record]:
     """One JSON array of objects."""
-    for path in paths:
-        yield from at_least_one(path, _json_array(path, shape))
+    return each_file(paths, lambda path: _json_array(path, shape))
 
 
 def _json_array(path: Path, shape: Shape) -> Iterator[Record]:
@@ -269,12 +288,11 @@ def labelled_lines(
         encoding: of the file; TREC's training file is Latin-1.
         header: first word of a header line that some distributions have; such a first line is passed over.
     """
-    for path in paths:
-        yield from at_least_one(path, _labelled_lines(path, names, encoding, header))
+    return each_file(paths, lambda path: _labelled_lines(path, names, encoding, header))
 
 
 def _labelled_lines(path: Path, names: Mapping[str, str], encoding: str, header: str | None) -> Iterator[Record]:
-    for number, line in text_lines(path, encoding, examples=True):
+    for number, line in without_blank_end(text_lines(path, encoding, examples=True)):
         label, _, text = line.partition(" ")
         if number == 1 and label.split("\t")[0] == header:
             continue
@@ -295,9 +313,9 @@ def aligned(paths: tuple[Path, ...]) -> Iterator[Record]:
 
 
 def _aligned(first: Path, second: Path) -> Iterator[Record]:
-    translations = text_lines(second)
+    translations = without_blank_end(text_lines(second))
     number = 0
-    for number, text in text_lines(first):
+    for number, text in without_blank_end(text_lines(first)):
         _, translation = next(translations, (0, None))
         if translation is None:
             fail(str(second), "aligned files must have as many lines", f"{number - 1}; {first.name} has more")
@@ -335,7 +353,7 @@ def verses(paths: tuple[Path, ...], *, pivots: tuple[str, ...] = ("en", "fi")) -
 
 
 def _verses(path: Path, texts: dict[str, str]) -> Iterator[Record]:
-    for number, line in text_lines(path):
+    for number, line in without_blank_end(text_lines(path)):
         where = line_of(path, number)
         verse, tab, text = line.partition("\t")
         parts = verse.split(".")

@@ -1,6 +1,7 @@
 """Shapes: one row of a table or one JSON object becomes the fields of a record, or None for a row that is left out.
 
-A shape is used through `functools.partial` with the publisher's names of columns or keys. The readers add the id.
+A shape is used through `functools.partial` with the publisher's names of columns or keys. The readers add the id. What is
+left out is counted with `leave_out`.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xlray.tasks.lines import fail, listed, member
+from xlray.tasks.lines import fail, leave_out, listed, member
 from xlray.tasks.task import Record
 
 Row = dict[str, Any]
 
+UNLABELLED = "rows without a label"
 COPA_QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 
 
@@ -50,6 +52,7 @@ def labelled(
     """
     value = str(member(row, label, (str, int), where))
     if value in left_out:
+        leave_out(UNLABELLED)
         return None
     return {
         "text": member(row, text, str, where),
@@ -79,6 +82,7 @@ def classified(
     """
     # Sets of hundreds of thousands of crawled or translated texts hold a few empty ones.
     if any(key in row and _is_blank(row[key]) for key in (text, text_pair)):
+        leave_out("rows with a blank text")
         return None
     ours = names if isinstance(names, Mapping) else {str(number): name for number, name in enumerate(names)}
     return labelled(row, where, text=text, label=label, text_pair=text_pair, names=ours, left_out=("-1",))
@@ -123,6 +127,7 @@ def multiple_choice(
     """
     value = member(row, label, (int, str), where)
     if str(value) in left_out:
+        leave_out(UNLABELLED)
         return None
     if isinstance(choices, str):
         texts = member(row, choices, list, where)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xlray.tasks.lines import fail, listed, member
+from xlray.tasks.lines import fail, leave_out, listed, member
 from xlray.tasks.shapes import Row, labelled, multiple_choice
 from xlray.tasks.task import Record
 
@@ -39,6 +39,7 @@ def span_answers(
     has_none = impossible is not None and member(row, impossible, bool, where)
     answers = [] if has_none else _spans(row, context, forgiving, where)
     if forgiving and (not question.strip() or not (answers or has_none)):
+        leave_out("questions that are blank or have no answer in their passage")
         return None
     if not (answers or has_none or unanswerable):
         fail(where, "a question must have an answer", "none")
@@ -107,7 +108,10 @@ def tagged(
             f"B-{tag[2:]}" if tag.startswith("I-") and before[2:] != tag[2:] else tag
             for before, tag in zip(["O", *found], found, strict=False)
         ]
-    return {"tokens": tokens, "tags": found} if tokens else None
+    if not tokens:
+        leave_out("rows without tokens")
+        return None
+    return {"tokens": tokens, "tags": found}
 
 
 def _tag(value: Any, column: str, names: tuple[str, ...], where: str) -> str:
@@ -145,6 +149,7 @@ def lettered(
     """
     letter, text = member(row, answer, str, where), member(row, question, str, where)
     if letter in left_out or not text.strip():
+        leave_out("rows without a question or its answer")
         return None
     known = member(row, choices, (dict, list), where)
     if isinstance(known, list) and all(isinstance(choice, str) for choice in known):

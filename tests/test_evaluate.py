@@ -207,6 +207,14 @@ def test_an_unlabelled_split_scores_nothing_and_unlabelled_items_are_left_out(fo
     assert (found["accuracy"], items["correct"].tolist(), count) == (50.0, [1, 0], 2)
 
 
+def test_questions_without_answers_are_scored_unless_no_question_has_one(folder):
+    asked = [{**record, "answers": record["answers"] if i else []} for i, record in enumerate(records_of("span_qa", 3))]
+    for records, expected in ((asked, 3), ([{**record, "answers": []} for record in asked], 0)):
+        spec, examples = dataset("span_qa", folder, records)
+        scores, _, number = evaluate.score_predictions(evaluation(spec, "test"), examples, ["w1"] * 3)
+        assert number == expected and bool(scores) == bool(expected)
+
+
 @pytest.mark.parametrize("kind", KINDS[:-1])
 def test_right_predictions_score_a_hundred(folder, kind):
     records = records_of(kind)

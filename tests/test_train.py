@@ -14,7 +14,7 @@ from xlray.config import Execution
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, phase_hash
 from xlray.plan import PlannedPhase
-from xlray.rungs import rung_metrics
+from xlray.rungs import rung_metrics, rung_report
 from xlray.storage import working_folder
 from xlray.store import Store
 from xlray.train import run_phase, run_phases
@@ -440,3 +440,22 @@ def test_the_signal_ranks_and_finnish_stays_the_accuracy(world):
         run_phases(dataclasses.replace(job, phases=(PlannedPhase(spec, 0),)), reports.append)
         assert (reports[0]["fi_accuracy"], reports[0]["score"]) == (10.0, score), select_by
         assert reports[0]["fi/toy_classification"] == 10.0
+
+
+@pytest.mark.parametrize(("select_by", "lacking"), [("finnish-dev", "fi"), ("pivot-dev", "hu")])
+def test_a_mean_that_lacks_a_score_is_no_number_and_says_so(world, select_by, lacking):
+    specs = [world.target(kind, ("accuracy",)) for kind in ("classification", "tagging")]
+    data = specs[0].evaluations[0].data
+    more = [EvaluationSpec(data, language, "dev", False) for language in ("et", "hu")]
+    specs[0] = dataclasses.replace(specs[0], evaluations=(*specs[0].evaluations, *more))
+    for spec in specs:
+        known = [e for e in spec.evaluations if spec is specs[1] or e.language != lacking]
+        outcomes = [Outcome(e, {"headline": 40.0}, {}, 1, None) for e in known]
+        with world.store.staging(spec) as staged:
+            write_outcomes(staged, outcomes)
+            world.store.commit(spec, staged, {"degenerate": None})
+    report = rung_report(world.store, [PlannedPhase(spec, 0) for spec in specs], 0, 64, select_by)
+    assert report["fi/toy_tagging"] == 40.0 and math.isnan(report["score"])
+    without_finnish = lacking == "fi"
+    assert math.isnan(report["fi_accuracy"]) is without_finnish
+    assert ("toy_classification: no score on Finnish dev" in report["degenerate"]) is without_finnish

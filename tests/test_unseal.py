@@ -1,6 +1,7 @@
 """Test scores in the report: opened only when asked for, recorded, stated in every later report."""
 
 import csv
+import dataclasses
 
 import pytest
 from test_export import PREDICTIONS, RUNGS, make_sweep
@@ -8,8 +9,9 @@ from test_export import PREDICTIONS, RUNGS, make_sweep
 from xlray import report, results
 from xlray.analysis import Sampling
 from xlray.canonical import InputError
-from xlray.jobs import read_job
+from xlray.jobs import read_job, write_job
 from xlray.journal import read_lines
+from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import RetrievalSpec
 from xlray.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.store import Store
@@ -59,7 +61,7 @@ def test_unsealing_shows_test_beside_dev_and_is_recorded_and_stated_ever_after(s
 def test_without_test_scores_nothing_is_recorded(sweep):
     for path in (sweep / "jobs").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="must have been evaluated"):
+    with pytest.raises(InputError, match="must have been scored at the rung of the answer, but aaa.json of its trial is not there"):
         report.write_report(sweep, FEW, unseal=True)
     assert not (sweep / UNSEALED_FILE).exists()
 
@@ -73,3 +75,48 @@ def test_a_trial_without_one_target_is_left_out(sweep):
     (Store(sweep.parents[1]).folder(spec) / "DONE").unlink()
     report.write_report(sweep, FEW, unseal=True)
     assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "ccc", "ddd"]
+
+
+def rewritten(sweep, task, change):
+    """Every job of the sweep with the phases of one target changed, and these phases stored again."""
+    store = Store(sweep.parents[1])
+    for path in (sweep / "jobs").iterdir():
+        job, phases = read_job(path), []
+        for planned in job.phases:
+            spec, outcomes = planned.spec, None
+            if spec.evaluations[0].data.task == task:
+                spec, outcomes = change(spec)
+                with store.staging(spec) as staged:
+                    write_outcomes(staged, outcomes)
+                    store.commit(spec, staged, {"num_steps": 4})
+            phases.append(dataclasses.replace(planned, spec=spec))
+        write_job(path, dataclasses.replace(job, phases=tuple(phases)))
+
+
+def outcome(evaluation):
+    scores = {} if evaluation.sealed else {"headline": 50.0}
+    return Outcome(evaluation, scores, {}, 3, PREDICTIONS[evaluation.data.task])
+
+
+def without_labels(spec):
+    spec = dataclasses.replace(spec, parent="hidden")
+    return spec, [outcome(e) for e in spec.evaluations]
+
+
+def without_file(spec):
+    spec = dataclasses.replace(spec, parent="absent", evaluations=spec.evaluations[:1])
+    return spec, [outcome(e) for e in spec.evaluations]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_labels, "the test set of udpos has no labels"),
+        (without_file, "no test file of udpos was there when it ran"),
+    ],
+)
+def test_why_there_are_no_test_scores_is_said_as_it_is(sweep, change, said):
+    rewritten(sweep, "udpos", change)
+    with pytest.raises(InputError, match=f"at the rung of the answer, but {said}"):
+        report.write_report(sweep, FEW, unseal=True)
+    assert not (sweep / UNSEALED_FILE).exists()

@@ -136,7 +136,8 @@ def score_predictions(evaluation: EvaluationSpec, examples: Examples, prediction
     spec = evaluation.data
     references = examples.references["references"]
     if spec.kind == "span_qa":
-        references = [[a["text"] for a in answers] for answers in references]
+        hidden = not any(references)  # of all questions: that some have no answer is the answer
+        references = [None if hidden else [a["text"] for a in answers] for answers in references]
     known = [i for i, reference in enumerate(references) if reference is not None]
     if not known:
         return {}, {}, 0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from xlray.phases import RetrievalSpec, Spec
+from xlray.phases import RetrievalSpec, Spec, TokenizerSpec
 from xlray.plan import PlannedPhase, ranking_languages
 from xlray.store import Store
 
@@ -30,6 +30,8 @@ def rung_report(
     store: Store, phases: Sequence[PlannedPhase], index: int, rung: int, select_by: str
 ) -> dict[str, Any] | None:
     """What is reported of a rung: each target's headline, `fi_accuracy` (mean of all), `score`, and what degenerated.
+
+    A target without a score makes `fi_accuracy` NaN, and `degenerate` names it.
 
     Args:
         phases: of the trial, in order.
@@ -58,6 +60,8 @@ def rung_report(
             break
         if planned.rung_index == index:
             found = target_headlines(store, planned.spec, "finnish-dev")
+            if not reason:
+                degenerate += [f"{task}: no score on Finnish dev" for task, value in found.items() if math.isnan(value)]
             headlines.update(found)
             signals.update(target_headlines(store, planned.spec, select_by))
             retrieval |= set(found) if isinstance(planned.spec, RetrievalSpec) else set()
@@ -67,11 +71,16 @@ def rung_report(
 
 
 def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, float]:
-    """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any."""
+    """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any.
+
+    NaN where one of these has no score, so that no mean is taken over fewer than it names.
+    """
     languages = ranking_languages(spec, select_by)
+    if isinstance(spec, TokenizerSpec) or not languages:
+        return {}
     rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
-    dev = [r for r in rows if r["metric"] == "headline" and r["split"] == "dev" and r["language"] in languages]
-    return {dev[0]["task"]: float(np.mean([r["value"] for r in dev]))} if dev else {}
+    dev = {r["language"]: r["value"] for r in rows if r["metric"] == "headline" and r["split"] == "dev"}
+    return {spec.evaluations[0].data.task: float(np.mean([dev.get(language, math.nan) for language in languages]))}
 
 
 def rung_metrics(

@@ -28,14 +28,16 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
         points: of the rung that the answer is from. One without all its targets' test scores is left out.
 
     Raises:
-        InputError: none of them has test scores, since their files were missing when it ran.
+        InputError: none of them has test scores; the text says why.
         StoreError: a stored file is damaged.
     """
-    found = [opened for point in points if (opened := _opened(directory, point)) is not None]
+    tried = [_opened(directory, point) for point in points]
+    found = [point for point in tried if isinstance(point, Point)]
     if not found:
+        reasons = dict.fromkeys(reason for reason in tried if isinstance(reason, str))
         raise InputError(
-            f"{directory.name}: a test set of every target must have been evaluated at the rung of the answer, but there "
-            "is none: test files were missing when it ran, or no trial has finished a rung."
+            f"{directory.name}: a test set of every target must have been scored at the rung of the answer, but "
+            f"{'; '.join(reasons) or 'no trial has finished a rung'}."
         )
     append_line(
         directory / UNSEALED_FILE,
@@ -50,25 +52,30 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
     return tuple(found)
 
 
-def _opened(directory: Path, point: Point) -> Point | None:
+def _opened(directory: Path, point: Point) -> Point | str:
+    """The point with its scores on test, or what it lacks of them."""
     path = directory / "jobs" / f"{point.trial_id}.json"
     if not path.is_file():
-        return None
-    store, scores, retrieval, wanted = Store(directory.parents[1]), {}, set(), 0
+        return f"{path.name} of its trial is not there"
+    store, scores, retrieval = Store(directory.parents[1]), {}, set()
     for planned in read_job(path).phases:
         spec = planned.spec
         if planned.rung_index != point.rung_index or not isinstance(spec, TrainSpec | RetrievalSpec):
             continue
         if not any(evaluation.selection for evaluation in spec.evaluations):
             continue
-        wanted += 1
+        task = spec.evaluations[0].data.task
+        if not any(evaluation.sealed for evaluation in spec.evaluations):
+            return f"no test file of {task} was there when it ran"
         if not store.has(spec) or SEALED_SCORES not in store.done(spec)["files"]:
-            return None
-        for row in pq.read_table(store.open(spec, SEALED_SCORES)).to_pylist():
-            if row["metric"] == HEADLINE and row["value"] is not None:
-                scores[row["task"]] = row["value"]
-                retrieval |= {row["task"]} if isinstance(spec, RetrievalSpec) else set()
-    if not scores or len(scores) < wanted:
-        return None
+            return f"the phase that scores {task} is not in the storage"
+        rows = pq.read_table(store.open(spec, SEALED_SCORES)).to_pylist()
+        headlines = [row["value"] for row in rows if row["metric"] == HEADLINE and row["value"] is not None]
+        if not headlines:
+            return f"the test set of {task} has no labels"
+        scores[task] = headlines[0]
+        retrieval |= {task} if isinstance(spec, RetrievalSpec) else set()
+    if not scores:
+        return "no target was evaluated"
     means = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
     return dataclasses.replace(point, scores={**means, **scores})

@@ -11,6 +11,7 @@ from typing import Any
 
 from xlray.canonical import InputError
 from xlray.tasks import Hub, Task, check_record
+from xlray.tasks.labels import check_labelled
 from xlray.tasks.task import CONVERTED, Joined
 
 NUM_ROWS = 20  # of each split
@@ -238,9 +239,9 @@ def _tried(task: Task, hub: Hub, split: str, rows: Sequence[dict[str, Any]]) -> 
                 left_out += 1
                 continue
             record = {"id": f"{hub.splits[split]}:{number}"} | fields
-            check_record(task, record, where)
-            if split.startswith("train") and None in (record.get("label", ""), record.get("tags", "")):
-                raise InputError(f"{where}: a training record must have a label, but got none.")
+            part = split.partition("/")[0]
+            check_record(task, record, where, strict=part == "train")
+            check_labelled(task.kind, part, record, where)
             accepted += 1
         except InputError as error:
             faults.append(str(error))

@@ -16,7 +16,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
 ]
 OnBadExample = Annotated[
-    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad example, or leave it out.")
+    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad training example, or leave that out.")
 ]
 BudgetHours = Annotated[
     float | None, typer.Option("--budget-hours", help="Device-hours that may be spent; more is refused (exit code 5).")

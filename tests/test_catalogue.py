@@ -20,6 +20,7 @@ from xlray.previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
 from xlray.task_screens import bar, print_comparison, print_tasks, sequence_text
 from xlray.tasks import Generated, Hub, Task
 from xlray.tasks.shapes import labelled
+from xlray.tasks.structured import tagged
 from xlray.tasks.task import CONVERTED, Joined
 
 WORDS = [*"abcdefghij", *(f"w{i}" for i in range(60))]
@@ -332,6 +333,16 @@ def one_set(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "dataset_info", dataset_info)
     monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset_builder)
     return said
+
+
+@pytest.mark.parametrize(("split", "differs"), [("dev/ja", False), ("train/ja", True)])
+def test_an_inside_tag_that_begins_a_span_is_no_difference_of_an_evaluation_set(one_set, split, differs):
+    rows = pa.table({"tokens": [["\u5927", "\u962a"]], "ner_tags": [[0, 2]]})
+    pq.write_table(rows, one_set.folder / "data" / "train-00000-of-00001.parquet")
+    names = ("O", "B-LOC", "I-LOC")
+    hub = Hub(str(one_set.folder), None, {split: "train"}, partial(tagged, names=names))
+    found = compare([Task("names", "tagging", "target", ("ja",), hub, labels=names)])
+    assert any("must be IOB2" in d.hub for d in found.differences) is differs
 
 
 def failure(name):

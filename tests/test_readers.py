@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from xlray.canonical import InputError
 from xlray.tasks import TASKS, Files, Record, Task, load_records
 from xlray.tasks.lines import Remarks, remarks_go_to
+from xlray.tasks.paired import paired_lines
 from xlray.tasks.passages import dialogue_choices, passage_half, slots, squad, tagged_spans
 from xlray.tasks.readers import aligned, columns, conllu, json_array, json_lines, labelled_lines, table, verses
 from xlray.tasks.shapes import copa, labelled, multiple_choice, scored
@@ -266,6 +267,46 @@ def test_aligned(tmp_path: Path) -> None:
         read_pair(tmp_path, "One.\nTwo.\nThree.\n", "Yksi.\n\nKolme.\n")
     with pytest.raises(InputError, match="two files must be given"):
         list(aligned((tmp_path,)))
+
+
+def read_lines(folder: Path, texts: bytes, labels: bytes, names: tuple[str, ...] = ("t", "y")) -> list[Record]:
+    (folder / "texts").write_bytes(texts)
+    (folder / "labels").write_bytes(labels)
+    return list(paired_lines((folder / "texts", folder / "labels"), shape=label, names=names))
+
+
+def test_paired_lines_join_a_text_and_its_label(tmp_path: Path) -> None:
+    pairs = read_lines(tmp_path, "a\u2028b \n\nc".encode(), b"yes\nno\nno\n")
+    assert [(r["id"], r["text"], r["label"]) for r in pairs] == [
+        ("texts:1", "a\u2028b ", "yes"),
+        ("texts:2", "", "no"),
+        ("texts:3", "c", "no"),
+    ]
+    # A blank line at the end of one file is no row; one that has a label is.
+    assert [r["label"] for r in read_lines(tmp_path, b"a\nb\n\n\n", b"yes\nno\n")] == ["yes", "no"]
+    assert [r["text"] for r in read_lines(tmp_path, b"a\nb\n\n", b"yes\nno\nno\n")] == ["a", "b", ""]
+    assert read_lines(tmp_path, b'{"t": "a"}\n', b"yes\n", ("", "y"))[0]["text"] == "a"
+
+
+def test_paired_files_of_other_lengths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"labels: paired files must have as many lines as the longest, 3, but got 2\."
+    ):
+        read_lines(tmp_path, b"a\nb\nc\n", b"yes\nno\n")
+    with pytest.raises(InputError, match=r"texts: paired files must have as many lines as the longest, 2, but got 1\."):
+        read_lines(tmp_path, b"a\n", b"yes\nno\n")
+    with pytest.raises(InputError, match=r"texts, line 1: 'line' must be of type dict, but got \[1\]"):
+        read_lines(tmp_path, b"[1]\n", b"yes\n", ("", "y"))
+    with pytest.raises(InputError, match=r"paired files: 2 files must be given, but got \['texts'\]"):
+        list(paired_lines((tmp_path / "texts",), shape=label, names=("t", "y")))
+
+
+def test_a_bad_line_of_paired_files_costs_its_row_and_no_other(tmp_path: Path) -> None:
+    bad: list[str] = []
+    with bad_examples_go_to(bad):
+        found = read_lines(tmp_path, b"a\n\xff\nc\nd\n", b"yes\nno\n\xfe\nno\n")
+    assert [(r["id"], r["text"], r["label"]) for r in found] == [("texts:1", "a", "yes"), ("texts:4", "d", "no")]
+    assert ["labels, line 3" in bad[0], "texts, line 2" in bad[1]] == [True, True]
 
 
 def read_verses(folder: Path, **texts: str) -> list[Record]:

@@ -67,7 +67,7 @@ CASES: dict[str, tuple[Row, Row]] = {
     "qnli": ({"question": RAIN, "sentence": WET, "label": 1, "idx": 0}, pair("not_entailment")),
     "rte": (sentences(0, idx=0), pair("entailment")),
     "cb": (premise(1, idx=0), pair("contradiction")),
-    "scitail": (premise("entails"), pair("entailment")),
+    "scitail": ({"sentence1": RAIN, "sentence2": WET, "gold_label": "entailment"}, pair("entailment")),
     "boolq": (BOOLQ, judged("yes", RAIN, "is the street wet")),
     "ocnli_50k_zh": (sentences(0, idx=0), pair("neutral")),
     "klue_nli": (premise(2, guid="g", source="wikitree"), pair("contradiction")),
@@ -183,11 +183,15 @@ def test_rows_without_a_label_or_a_text_are_left_out(name: str, changes: Row) ->
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("mnli", {"label": 3}, "here: the label must be one of 0, 1, 2, but got '3'"),
+        (
+            "mnli",
+            {"label": 3},
+            "here: the label must be one of 0, 1, 2, entailment, neutral, contradiction, but got '3'",
+        ),
         ("mnli", {"label": None}, "'label' must be of type str or int"),
         ("mnli", {"label": True}, "'label' must be of type str or int"),
         ("mnli", {"premise": 7}, "'premise' must be of type str, but got 7"),
-        ("scitail", {"label": "0"}, "the label must be one of entails, neutral"),
+        ("scitail", {"gold_label": "0"}, "the label must be one of entails, entailment, neutral"),
         ("trec_qc", {"fine_label": 50}, "the label must be one of 0, 1, 2"),
         ("wic", {"word": None}, "'word' must be of type str"),
         ("glue_stsb", {"label": "high"}, "'label' must be a number"),
@@ -215,8 +219,8 @@ def test_the_rounds_of_anli_are_one_split(tmp_path: Path, monkeypatch: pytest.Mo
     card = "".join(f"  - {{split: train_r{n}, path: train_r{n}-*}}\n" for n in (1, 2, 3))
     (tmp_path / "set" / "README.md").write_text(f"---\nconfigs:\n- config_name: plain_text\n  data_files:\n{card}---\n")
     anli = TASKS["anli"]
-    assert isinstance(anli.source, Hub)
-    local = replace(anli, source=replace(anli.source, id=str(tmp_path / "set"), revision=None))
+    assert anli.hub is not None
+    local = replace(anli, hub=replace(anli.hub, id=str(tmp_path / "set"), revision=None))
     records = load_records(local, "train/en")
     assert [record["label"] for record in records] == ["entailment", "neutral", "contradiction"]
     assert [record["id"] for record in records] == [f"train_r1+train_r2+train_r3:{n}" for n in range(3)]

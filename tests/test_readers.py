@@ -302,11 +302,11 @@ def test_paired_files_of_other_lengths_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_bad_line_of_paired_files_costs_its_row_and_no_other(tmp_path: Path) -> None:
-    bad: list[str] = []
-    with bad_examples_go_to(bad):
+    remarks = Remarks(skip_bad=True)
+    with remarks_go_to(remarks):
         found = read_lines(tmp_path, b"a\n\xff\nc\nd\n", b"yes\nno\n\xfe\nno\n")
     assert [(r["id"], r["text"], r["label"]) for r in found] == [("texts:1", "a", "yes"), ("texts:4", "d", "no")]
-    assert ["labels, line 3" in bad[0], "texts, line 2" in bad[1]] == [True, True]
+    assert ["labels, line 3" in remarks.bad[0], "texts, line 2" in remarks.bad[1]] == [True, True]
 
 
 def read_verses(folder: Path, **texts: str) -> list[Record]:

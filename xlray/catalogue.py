@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import Task, available, load_records
 from xlray.tasks.lines import Remarks
 from xlray.tasks.load import digest, with_labels
+from xlray.tasks.local import is_local, require_files
 from xlray.tasks.task import KINDS, Files, Generated, Hub, Joined
 
 if TYPE_CHECKING:
@@ -176,26 +177,36 @@ def checked(
 ) -> Iterator[dict[str, Any]]:
     """Load every split that is there; one row each: task, split, examples, status (ok, failed, absent), error.
 
-    And what `Remarks` has of it: `unlabelled`, `left_out` and `doubts`.
+    And what `Remarks` has of it: `unlabelled`, `left_out` and `doubts`. An absent split of a task whose folder is there
+    says in `error` which files are looked for; a folder of which nothing is read is a failure.
 
     Args:
         names: of tasks; none takes all, but of sets on the Hub only those whose files are here.
     """
     for task in [find_task(name) for name in names] or ALL_TASKS.values():
+        rows = []
         for split in task.splits:
-            row: dict[str, Any] = {"task": task.name, "split": split, "examples": None, "status": "absent", "error": ""}
             progress(f"{task.name} {split}")
-            remarks = Remarks()
-            try:
-                there = bool(names) and available(task, split, data_dir)
-                load = load_records if there else local_records
-                records = load(task, split, data_dir, remarks)
-                if records is not None:
-                    row |= {"examples": len(records), "status": "ok"}
-            except InputError as error:
-                row |= {"status": "failed", "error": str(error)}
-            found = {"unlabelled": remarks.unlabelled, "left_out": remarks.left_out, "doubts": remarks.doubts}
-            yield row | found
+            rows.append(_checked(task, split, data_dir, ask_hub=bool(names)))
+        if all(row["status"] == "absent" and row["error"] for row in rows):
+            rows[0]["status"] = "failed"  # a folder of which nothing is read
+        yield from rows
+
+
+def _checked(task: Task, split: str, data_dir: Path | None, ask_hub: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"task": task.name, "split": split, "examples": None, "status": "absent", "error": ""}
+    remarks = Remarks()
+    try:
+        if is_local(task, split, data_dir) or (ask_hub and available(task, split, data_dir)):
+            row |= {"examples": len(load_records(task, split, data_dir, remarks)), "status": "ok"}
+    except InputError as error:
+        row |= {"status": "failed", "error": str(error)}
+    if row["status"] == "absent":
+        try:
+            require_files(task, split, data_dir)
+        except InputError as error:
+            row["error"] = str(error)
+    return row | {"unlabelled": remarks.unlabelled, "left_out": remarks.left_out, "doubts": remarks.doubts}
 
 
 def local_records(task: Task, split: str, data_dir: Path | None, remarks: Remarks | None = None) -> list[Record] | None:
@@ -204,10 +215,7 @@ def local_records(task: Task, split: str, data_dir: Path | None, remarks: Remark
     Raises:
         InputError: a file that is there cannot be read.
     """
-    task = replace(task, hub=None)
-    if isinstance(task.source, (Hub, Joined)) or not available(task, split, data_dir):  # what is joined is on the Hub
-        return None
-    return load_records(task, split, data_dir, remarks)
+    return load_records(task, split, data_dir, remarks) if is_local(task, split, data_dir) else None
 
 
 def made_exclusions(data_dir: Path | None, progress: Callable[[str], None] = lambda _: None) -> Exclusions:

@@ -30,9 +30,11 @@ from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.storage import bring, fetch_small, find, publish_folder, send
 from xlray.tasks import TASKS
+from xlray.tasks.folders import has_folder
 from xlray.tasks.lines import Remarks
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
-from xlray.tasks.task import Generated, Hub, Joined, Record, Task
+from xlray.tasks.local import is_local, require_files
+from xlray.tasks.task import Generated, Record, Task
 
 KEPT_RECORDS = 50_000
 ASSUMED_TRAINING, ASSUMED_EVALUATION = 10_000, 1_000  # examples of a split of which the registry knows no number
@@ -107,6 +109,7 @@ class Sources:
             return self._made[key]
         task, wanted = self.task(name), _Split(name, split, sample)
         if self.assume and not self.is_here(task, split):
+            require_files(task, split, self.data_dir)
             content, num_records = "assumed", self._assumed_size(task, wanted)
         else:
             task = with_labels(task, self.data_dir)
@@ -127,9 +130,7 @@ class Sources:
 
     def is_here(self, task: Task, split: str) -> bool:
         """Whether a split can be read on this machine without asking the Hub."""
-        if isinstance(task.source, Joined):
-            return all(self.is_here(part, split) for part in task.source.having(split))
-        return not isinstance(task.source, Hub) and available(replace(task, hub=None), split, self.data_dir)
+        return is_local(task, split, self.data_dir)
 
     def _assumed_size(self, task: Task, wanted: _Split) -> int:
         if wanted.split not in task.splits:
@@ -220,7 +221,9 @@ class Sources:
 
     def has(self, name: str, split: str) -> bool:
         """Whether the split is there; remembers it as missing if not."""
-        found = available(self.task(name), split, self.data_dir) or (self.assume and split in self.task(name).splits)
+        task = self.task(name)
+        assumed = self.assume and split in task.splits and not has_folder(task, self.data_dir)
+        found = available(task, split, self.data_dir) or assumed
         if not found:
             self.missing.add(f"{name} {split}")
         return found

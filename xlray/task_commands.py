@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,11 +130,21 @@ def check_tasks(
         output.print(make_table(("task", "split", "examples", "status"), present, right=("examples",)))
         for text in (text for row in rows for text in remark_lines(row)):
             output.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        for row in failed:
-            output.print(row["error"], style="red", highlight=False, markup=False, soft_wrap=True)
+        for text in _lacking(absent):
+            output.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        for error in dict.fromkeys(row["error"] for row in failed):
+            output.print(error, style="red", highlight=False, markup=False, soft_wrap=True)
         counts = f"{len(present) - len(failed)} splits ok, {len(failed)} failed, {len(absent)} absent"
         output.print(counts, highlight=False)
     _exit_if_any(failed)
+
+
+def _lacking(absent: list[dict[str, Any]]) -> list[str]:
+    """One line for each task whose folder is there but lacks files of some splits."""
+    lacking = [row for row in absent if row["error"]]
+    first = {row["task"]: row["error"] for row in reversed(lacking)}
+    numbers = Counter(row["task"] for row in lacking)
+    return [f"{number} absent: {first[task]}" for task, number in numbers.items()]
 
 
 def _exit_if_any(failed: list[dict[str, Any]]) -> None:

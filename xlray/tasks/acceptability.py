@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from xlray.tasks.glue import GLUE, GLUE_COMMIT
 from xlray.tasks.readers import table
-from xlray.tasks.shapes import classified, labelled
-from xlray.tasks.similarity import GLUE, GLUE_COMMIT
+from xlray.tasks.shapes import classified
 from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task
 
 JUDGEMENTS = ("unacceptable", "acceptable")
@@ -23,9 +23,7 @@ ACCEPTABILITY = (
             {"train/ru": ("in_domain_train.csv",), "dev/ru": ("in_domain_dev.csv",)},
             partial(
                 table,
-                shape=partial(
-                    labelled, text="sentence", label="acceptable", names={"0": "unacceptable", "1": "acceptable"}
-                ),
+                shape=partial(ACCEPTED, label="acceptable"),
                 separator=",",
                 quoted=True,
                 header=("sentence", "acceptable"),
@@ -46,7 +44,12 @@ ACCEPTABILITY = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, ACCEPTED, "cola"),
+        source=Files(
+            "cola",
+            {"train/en": ("train.tsv",), "dev/en": ("dev.tsv",)},
+            partial(table, shape=ACCEPTED, names=("source", "label", "star", "sentence")),
+        ),
+        hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, ACCEPTED, "cola"),
         labels=JUDGEMENTS,
         headline=("macro_f1",),
         num_examples=8_551,

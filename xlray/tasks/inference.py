@@ -2,33 +2,84 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from xlray.tasks.readers import json_lines, table
-from xlray.tasks.shapes import classified, labelled
-from xlray.tasks.similarity import GLUE, GLUE_COMMIT, KLUE, KLUE_COMMIT
+from xlray.tasks.glue import GLUE, GLUE_COMMIT, SUPER_GLUE, SUPER_GLUE_COMMIT, glue, super_glue
+from xlray.tasks.readers import json_array, json_lines, table
+from xlray.tasks.shapes import classified
+from xlray.tasks.similarity import KLUE, KLUE_COMMIT
 from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Joined, Task
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 NLI_INITIALS = {"e": "entailment", "n": "neutral", "c": "contradiction"}
 
 ENTAILED = ("entailment", "not_entailment")
-SUPER_GLUE = "aps/super_glue"
-SUPER_GLUE_COMMIT = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
 
 NLI = partial(classified, text="premise", text_pair="hypothesis", names=NLI_LABELS)
+# Pairs without a majority label: "-" in SNLI's files and those made alike, -1 on the Hub.
+MAJORITY = partial(NLI, unlabelled=("-", "-1"))
+GOLD = partial(MAJORITY, text="sentence1", text_pair="sentence2", label="gold_label")
+UNDECIDED = "Pairs without a majority label are left out."
+
+QNLI = partial(classified, text="question", text_pair="sentence", names=ENTAILED)
+RTE = partial(classified, text="sentence1", text_pair="sentence2", names=ENTAILED)
+# The orders of these numbers are the publishers' own.
+CB = partial(NLI, names=("entailment", "contradiction", "neutral"))
+JNLI = partial(CB, text="sentence1", text_pair="sentence2")
+OCNLI = partial(
+    classified,
+    text="sentence1",
+    text_pair="sentence2",
+    names=("neutral", "entailment", "contradiction"),
+    unlabelled=("-", "-1"),
+)
+SCITAIL = partial(
+    classified,
+    text="sentence1",
+    text_pair="sentence2",
+    label="gold_label",
+    names={"entails": "entailment", "entailment": "entailment", "neutral": "neutral"},
+)
+YES_NO = partial(classified, text="passage", text_pair="question", names=("no", "yes"))
+
+
+def snli_files(folder: str, splits: dict[str, str], older: dict[str, str] | None = None) -> Files:
+    """Files in SNLI's form of JSON lines, one a split; `older` are the names of another version of theirs."""
+    read = partial(json_lines, shape=GOLD)
+    found = Files(folder, {split: (name,) for split, name in splits.items()}, read)
+    if older is None:
+        return found
+    return replace(found, when_present={next(iter(older.values())): snli_files(folder, older)})
+
 
 MNLI = Task(
     name="mnli",
     kind="classification",
     role="intermediate",
     languages=("en",),
-    source=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation_matched"}, NLI, "mnli"),
+    source=replace(
+        glue(
+            "mnli",
+            GOLD,
+            ("sentence1", "sentence2", "gold_label"),
+            dev="dev_matched.tsv",
+        ),
+        when_present={
+            "multinli_1.0_train.jsonl": snli_files(
+                "mnli", {"train/en": "multinli_1.0_train.jsonl", "dev/en": "multinli_1.0_dev_matched.jsonl"}
+            )
+        },
+    ),
+    hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation_matched"}, NLI, "mnli"),
     labels=NLI_LABELS,
     num_examples=392_702,
     licence="OANC licence; parts of the fiction CC BY-SA 3.0 and CC BY 3.0",
     citation="Williams, Nangia and Bowman 2018, MultiNLI; Wang et al. 2019, GLUE",
-    notes="Development on the matched genres.",
+    notes=(
+        "Development on the matched genres. GLUE's files, or MultiNLI 1.0's as JSON lines, of whose development pairs 185 "
+        "have no majority label and are left out."
+    ),
 )
 
 SNLI = Task(
@@ -36,17 +87,25 @@ SNLI = Task(
     kind="classification",
     role="intermediate",
     languages=("en",),
-    source=Hub(
+    source=snli_files(
+        "snli",
+        {
+            "train/en": "snli_1.0_train.jsonl",
+            "dev/en": "snli_1.0_dev.jsonl",
+            "test/en": "snli_1.0_test.jsonl",
+        },
+    ),
+    hub=Hub(
         "stanfordnlp/snli",
         "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b",
         {"train/en": "train", "dev/en": "validation", "test/en": "test"},
-        NLI,
+        MAJORITY,
     ),
     labels=NLI_LABELS,
     num_examples=549_367,
     licence="CC BY-SA 4.0",
     citation="Bowman et al. 2015, SNLI",
-    notes="Pairs without a majority label are left out.",
+    notes=UNDECIDED,
 )
 
 ANLI = Task(
@@ -54,7 +113,12 @@ ANLI = Task(
     kind="classification",
     role="intermediate",
     languages=("en",),
-    source=Hub(
+    source=Files(
+        "anli",
+        {f"{split}/en": tuple(f"R{n}/{split}.jsonl" for n in (1, 2, 3)) for split in ("train", "dev", "test")},
+        partial(json_lines, shape=partial(NLI, text="context", names=NLI_INITIALS)),
+    ),
+    hub=Hub(
         "facebook/anli",
         "8e4813d81f46d313dac7892e1c28076917cfcdf9",
         {
@@ -92,13 +156,8 @@ INFERENCE = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
-            GLUE,
-            GLUE_COMMIT,
-            {"train/en": "train", "dev/en": "validation"},
-            partial(classified, text="question", text_pair="sentence", names=ENTAILED),
-            "qnli",
-        ),
+        source=glue("qnli", QNLI, ("question", "sentence", "label")),
+        hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, QNLI, "qnli"),
         labels=ENTAILED,
         num_examples=104_743,
         licence="CC BY-SA 4.0",
@@ -110,13 +169,8 @@ INFERENCE = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
-            GLUE,
-            GLUE_COMMIT,
-            {"train/en": "train", "dev/en": "validation"},
-            partial(classified, text="sentence1", text_pair="sentence2", names=ENTAILED),
-            "rte",
-        ),
+        source=glue("rte", RTE, ("sentence1", "sentence2", "label")),
+        hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, RTE, "rte"),
         labels=ENTAILED,
         num_examples=2_490,
         licence="not stated; the PASCAL and TAC challenges' terms",
@@ -127,16 +181,8 @@ INFERENCE = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
-            SUPER_GLUE,
-            SUPER_GLUE_COMMIT,
-            {"train/en": "train", "dev/en": "validation"},
-            # The order of the numbers is the publisher's own.
-            partial(
-                classified, text="premise", text_pair="hypothesis", names=("entailment", "contradiction", "neutral")
-            ),
-            "cb",
-        ),
+        source=super_glue("cb", CB),
+        hub=Hub(SUPER_GLUE, SUPER_GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, CB, "cb"),
         labels=NLI_LABELS,
         headline=("accuracy", "macro_f1"),
         num_examples=250,
@@ -148,36 +194,41 @@ INFERENCE = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "scitail",
+            {f"{split}/en": (f"scitail_1.0_{split}.tsv",) for split in ("train", "dev", "test")},
+            partial(table, shape=SCITAIL, names=("sentence1", "sentence2", "gold_label")),
+            when_present={
+                "scitail_1.0_train.txt": Files(
+                    "scitail",
+                    {f"{split}/en": (f"scitail_1.0_{split}.txt",) for split in ("train", "dev", "test")},
+                    partial(json_lines, shape=SCITAIL),
+                )
+            },
+        ),
+        hub=Hub(
             "allenai/scitail",
             "0cc4353235b289165dfde1c7c5d1be983f99ce44",
             {"train/en": "train", "dev/en": "validation", "test/en": "test"},
-            partial(
-                classified,
-                text="premise",
-                text_pair="hypothesis",
-                names={"entails": "entailment", "neutral": "neutral"},
-            ),
-            "tsv_format",
+            SCITAIL,
+            "snli_format",
         ),
         labels=("entailment", "neutral"),
-        num_examples=23_097,
+        num_examples=23_596,
         licence="not stated",
         citation="Khot, Sabharwal and Clark 2018, SciTail",
-        notes="The version in two columns. Some premises are whole web pages.",
+        notes=(
+            "The files of tsv_format or of snli_format (`.txt`). The Hub's tsv_format takes quotes for CSV's, which joins "
+            "hundreds of pairs into long premises; its snli_format, read here, is whole."
+        ),
     ),
     Task(
         name="boolq",
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
-            SUPER_GLUE,
-            SUPER_GLUE_COMMIT,
-            {"train/en": "train", "dev/en": "validation"},
-            partial(classified, text="passage", text_pair="question", names=("no", "yes")),
-            "boolq",
-        ),
+        source=super_glue("boolq", YES_NO, truth=True),
+        hub=Hub(SUPER_GLUE, SUPER_GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, YES_NO, "boolq"),
         labels=("no", "yes"),
         num_examples=9_427,
         licence="CC BY-SA 3.0",
@@ -191,45 +242,53 @@ INFERENCE = (
         source=Files(
             "ocnli_zh",
             {"train/zh": ("train.10k.json",), "dev/zh": ("dev.json",)},
-            partial(
-                json_lines,
-                shape=partial(labelled, text="sentence1", text_pair="sentence2", label="label", left_out=("-",)),
-            ),
+            partial(json_lines, shape=OCNLI),
         ),
         labels=NLI_LABELS,
-        num_examples=10_000,
+        num_examples=9_985,
         licence="CC BY-NC 2.0",
         citation="Hu et al. 2020, OCNLI",
-        notes="The published training subset of 10,000. Pairs without a majority label (`-`) are left out.",
+        notes=f"The published training subset of 10,000. {UNDECIDED}",
     ),
     Task(
         name="ocnli_50k_zh",
         kind="classification",
         role="intermediate",
         languages=("zh",),
-        source=Hub(
-            "clue/clue",
-            None,
-            {"train/zh": "train", "dev/zh": "validation"},
-            # The order of the numbers is the publisher's own.
-            partial(
-                classified, text="sentence1", text_pair="sentence2", names=("neutral", "entailment", "contradiction")
-            ),
-            "ocnli",
+        source=Files(
+            "ocnli_50k_zh",
+            {"train/zh": ("train.50k.json",), "dev/zh": ("dev.json",)},
+            partial(json_lines, shape=OCNLI),
+            when_present={
+                "train.json": Files(
+                    "ocnli_50k_zh",
+                    {"train/zh": ("train.json",), "dev/zh": ("dev.json",)},
+                    partial(json_lines, shape=OCNLI),
+                )
+            },
         ),
+        hub=Hub("clue/clue", None, {"train/zh": "train", "dev/zh": "validation"}, OCNLI, "ocnli"),
         labels=NLI_LABELS,
         contains=("ocnli_zh",),
         num_examples=50_437,
         licence="CC BY-NC 2.0",
         citation="Hu et al. 2020, OCNLI; Xu et al. 2020, CLUE",
-        notes=f"All training pairs, those of ocnli_zh among them. {UNPINNED}",
+        notes=(
+            "All training pairs, those of ocnli_zh among them: OCNLI's train.50k.json, or CLUE's train.json. "
+            f"{UNDECIDED} {UNPINNED}"
+        ),
     ),
     Task(
         name="klue_nli",
         kind="classification",
         role="intermediate",
         languages=("ko",),
-        source=Hub(KLUE, KLUE_COMMIT, {"train/ko": "train", "dev/ko": "validation"}, NLI, "nli"),
+        source=Files(
+            "klue_nli",
+            {"train/ko": ("klue-nli-v1.1_train.json",), "dev/ko": ("klue-nli-v1.1_dev.json",)},
+            partial(json_array, shape=partial(NLI, label="gold_label")),
+        ),
+        hub=Hub(KLUE, KLUE_COMMIT, {"train/ko": "train", "dev/ko": "validation"}, NLI, "nli"),
         labels=NLI_LABELS,
         num_examples=24_998,
         licence="CC BY-SA 4.0",
@@ -240,16 +299,12 @@ INFERENCE = (
         kind="classification",
         role="intermediate",
         languages=("ja",),
-        source=Hub(
-            "shunk031/JGLUE",
-            CONVERTED,
-            {"train/ja": "train", "dev/ja": "validation"},
-            # The order of the numbers is the publisher's own.
-            partial(
-                classified, text="sentence1", text_pair="sentence2", names=("entailment", "contradiction", "neutral")
-            ),
-            "JNLI",
+        source=Files(
+            "jnli_ja",
+            {"train/ja": ("train-v1.3.json",), "dev/ja": ("valid-v1.3.json",)},
+            partial(json_lines, shape=JNLI),
         ),
+        hub=Hub("shunk031/JGLUE", CONVERTED, {"train/ja": "train", "dev/ja": "validation"}, JNLI, "JNLI"),
         labels=NLI_LABELS,
         num_examples=20_073,
         licence="CC BY-SA 4.0",
@@ -264,10 +319,7 @@ INFERENCE = (
         source=Files(
             "indonli_id",
             {"train/id": ("train.jsonl",), "dev/id": ("val.jsonl",), "test/id": ("test_lay.jsonl",)},
-            partial(
-                json_lines,
-                shape=partial(labelled, text="premise", text_pair="hypothesis", label="label", names=NLI_INITIALS),
-            ),
+            partial(json_lines, shape=partial(NLI, names=NLI_INITIALS)),
         ),
         hub=Hub("afaji/indonli", CONVERTED, {"train/id": "train", "dev/id": "validation"}, NLI),
         labels=NLI_LABELS,
@@ -286,7 +338,7 @@ INFERENCE = (
             {"train/fa": ("Train-word.csv",), "dev/fa": ("Val-word.csv",), "test/fa": ("Test-word.csv",)},
             partial(
                 table,
-                shape=partial(labelled, text="premise", text_pair="hypothesis", label="label", names=NLI_INITIALS),
+                shape=partial(NLI, names=NLI_INITIALS),
                 quoted=True,
                 header=("premise", "hypothesis", "label"),
             ),

@@ -13,6 +13,7 @@ from typing import Any
 
 from xlray.canonical import InputError, nearest
 from xlray.tasks.doubts import find_doubts
+from xlray.tasks.folders import source_of
 from xlray.tasks.hub import hub_records
 from xlray.tasks.labels import Place, check_labelled, is_unlabelled
 from xlray.tasks.lines import (
@@ -56,11 +57,11 @@ def load_records(
     """
     task = with_labels(task, data_dir)
     remarks = remarks or Remarks()
-    source = _source(task, split, data_dir)
+    source = source_of(task, split, data_dir)
     named = f"task {task.name!r}, split {split!r}"
     place = _record_place(named, None, {})
     if isinstance(source, Files):
-        paths, source = _existing_paths(task, source, split, data_dir)
+        paths, source = existing_paths(task, source, split, data_dir)
         place = _record_place(named, paths[0].parent, {name: path for path, name in file_names(paths).items()})
         records: Iterable[Record] = source.reader(split)(paths)
     else:
@@ -120,22 +121,14 @@ def _joined(joined: Joined, split: str, data_dir: Path | str | None, remarks: Re
             yield record | {"id": f"{part.name}/{record['id']}"}
 
 
-def _source(task: Task, split: str, data_dir: Path | str | None) -> Files | Generated | Hub | Joined:
-    """The task's own files where its folder is there, else the Hub: a folder that lacks a file is an error, not a hint."""
-    source = task.source
-    if isinstance(source, Files) and task.hub is not None and split in task.hub.splits:
-        return source if data_dir is not None and (Path(data_dir) / source.folder).is_dir() else task.hub
-    return source
-
-
 def source_identity(task: Task, split: str, data_dir: Path | str | None = None) -> str | None:
     """What decides the records of a split: the files' contents, the Hub's commit or the generator, and the code that reads.
 
     None where that is not known beforehand: sets on the Hub that are not pinned to a commit, and what is joined of such.
     """
-    source = _source(task, split, data_dir)
+    source = source_of(task, split, data_dir)
     if isinstance(source, Files):
-        paths, _ = _existing_paths(task, source, split, data_dir)
+        paths, _ = existing_paths(task, source, split, data_dir)
         made_of = [[path.name, _file_hash(path)] for path in paths]
         made_of.append(list(with_labels(task, data_dir).labels))
     elif isinstance(source, Hub) and source.revision is not None and source.revision != CONVERTED:
@@ -167,7 +160,7 @@ def _code_hash(folder: Path) -> str:
 
 def available(task: Task, split: str, data_dir: Path | str | None = None) -> bool:
     """Whether the split exists and, for a task of files, all its files lie in `data_dir`; of joined tasks, in all parts."""
-    source = _source(task, split, data_dir)
+    source = source_of(task, split, data_dir)
     if isinstance(source, Joined):
         parts = source.having(split)
         return bool(parts) and all(available(part, split, data_dir) for part in parts)
@@ -200,9 +193,8 @@ def _check_split(task: Task, split: str, splits: Iterable[str]) -> None:
         raise InputError(f"task {task.name!r}: the split must be one of {', '.join(known)}, but got {split!r}.{hint}")
 
 
-def _existing_paths(
-    task: Task, files: Files, split: str, data_dir: Path | str | None
-) -> tuple[tuple[Path, ...], Files]:
+def existing_paths(task: Task, files: Files, split: str, data_dir: Path | str | None) -> tuple[tuple[Path, ...], Files]:
+    """Paths of a split's files, and the task's files or the alternative that the folder holds; `InputError` without."""
     where = f"task {task.name!r}"
     _check_split(task, split, files.splits)
     if data_dir is None:
@@ -211,7 +203,7 @@ def _existing_paths(
     chosen = files.chosen(folder)
     _check_split(task, split, chosen.splits)
     paths = tuple(folder / name for name in chosen.splits[split])
-    missing = [path.name for path in paths if not path.is_file()]
+    missing = [name for name in chosen.splits[split] if not (folder / name).is_file()]
     if not missing:
         return paths, chosen
     law = f"{where}, split {split!r}: the file(s) {', '.join(missing)} must lie in {folder}"
@@ -220,6 +212,12 @@ def _existing_paths(
     if not folder.is_dir():
         known = sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
         raise InputError(f"{law}, but there is no such folder.{nearest(files.folder, known)}")
+    others = {", ".join(other.splits.get(split, ())) for other in files.when_present.values()} - {
+        "",
+        ", ".join(missing),
+    }
+    if others and chosen is files:
+        law += f" (or {', or '.join(sorted(others))})"
     found = sorted(path.name for path in folder.iterdir())
     raise InputError(f"{law}, but the folder holds {listed(found) or 'nothing'}.{nearest(missing[0], found)}")
 

@@ -1,4 +1,4 @@
-"""Readers of formats with a structure of their own: SQuAD, dialogue passages, question spans in CSV, slots."""
+"""Readers of formats with a structure of their own: SQuAD, dialogue passages, question spans in CSV, slots, nested answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xlray.tasks.lines import (
 )
 from xlray.tasks.readers import json_list, table
 from xlray.tasks.shapes import Row
-from xlray.tasks.task import Record
+from xlray.tasks.task import Record, Shape
 
 
 def squad(paths: tuple[Path, ...], *, unanswerable: bool = False, half: int | None = None) -> Iterator[Record]:
@@ -255,3 +255,35 @@ def _tag_slot(tags: list[str], borders: list[tuple[int, int]], span: str, text: 
         fail(where, "a slot must cover a token that no other slot covers", span)
     for index in covered:
         tags[index] = f"{'I' if index - 1 in covered else 'B'}-{slot}"
+
+
+def nested_answers(paths: tuple[Path, ...], *, shape: Shape) -> Iterator[Record]:
+    """MultiRC's JSON lines: a passage with its questions, each with several answers that are right or wrong.
+
+    Args:
+        paths: files, read in order.
+        shape: one `{paragraph, question, answer, label}` to the fields of a record.
+    """
+    return each_file(paths, lambda path: _nested_answers(path, shape))
+
+
+def _nested_answers(path: Path, shape: Shape) -> Iterator[Record]:
+    for number, line in text_lines(path, examples=True):
+        rows: list[tuple[str, Row]] = []
+        with one_example():
+            rows = list(_answers(parsed_json(line, line_of(path, number)), line_of(path, number)))
+        for place, row in rows:
+            fields = None
+            with one_example():
+                fields = shape(row, f"{line_of(path, number)}, answer {place}")
+            if fields is not None:
+                yield {"id": f"{path.name}:{number}.{place}"} | fields
+
+
+def _answers(document: Any, where: str) -> Iterator[tuple[str, Row]]:
+    passage = member(document, "passage", dict, where)
+    paragraph = member(passage, "text", str, where)
+    for i, question in enumerate(member(passage, "questions", list, where), 1):
+        for j, answer in enumerate(member(question, "answers", list, where), 1):
+            row = {"paragraph": paragraph, "question": member(question, "question", str, where)}
+            yield f"{i}.{j}", row | {"answer": member(answer, "text", str, where), "label": answer.get("label")}

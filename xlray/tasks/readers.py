@@ -182,8 +182,8 @@ def table(
         quoted: cells may be quoted as in CSV and then hold separators and line ends. Otherwise quotes are text.
         header: names that the header line must hold, in any order and among others. Empty: there is no header.
         names: names of the columns of a table without header.
-        num_columns: numbers of columns allowed without header; empty allows `len(names)` alone. Cells beyond the names
-            are dropped.
+        num_columns: numbers of columns that a row may have; empty allows as many as there are names alone. Cells beyond
+            the names are dropped, and a shorter row lacks the last names.
     """
     return each_file(paths, lambda path: _table(path, shape, separator, quoted, header, names, num_columns))
 
@@ -199,12 +199,11 @@ def _table(
 ) -> Iterator[Record]:
     rows = _quoted_rows(path, separator) if quoted else _plain_rows(path, separator)
     keys = names
-    allowed = num_columns or (len(names),)
     if header:
         number, keys = next(rows, (1, ()))
         if not set(header) <= set(keys) or len(set(keys)) < len(keys):
             fail(line_of(path, number), f"a header with the columns {', '.join(header)} must be there", list(keys))
-        allowed = (len(keys),)
+    allowed = num_columns or (len(keys),)
     for number, cells in rows:
         where = line_of(path, number)
         fields = None
@@ -226,6 +225,7 @@ def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, .
     # `strict` makes a quote that never closes an error; without it a damaged file would end in one giant cell.
     csv.field_size_limit(sys.maxsize)  # of the process: the default, 128 KiB, is less than some passages have
     lines = (line + "\n" for _, line in without_blank_end(text_lines(path)))
+    csv.field_size_limit(sys.maxsize)  # texts of more than its 128 KiB are no damage
     rows = csv.reader(lines, delimiter=separator, strict=True)
     number = 1
     try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from xlray.tasks.glue import SUPER_GLUE, SUPER_GLUE_COMMIT
+from xlray.tasks.passages import nested_answers
 from xlray.tasks.shapes import multiple_choice
 from xlray.tasks.structured import checked_answer, distractors, exam, lettered
-from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Hub, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
 
 RIGHT = {"0": "wrong", "1": "right"}
+CHECKED = partial(checked_answer, names=RIGHT)
 
 READING = (
     Task(
@@ -90,13 +93,12 @@ READING = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
-            "aps/super_glue",
-            "3de24cf8022e94f4ee4b9d55a6f539891524d646",
-            {"train/en": "train", "dev/en": "validation"},
-            partial(checked_answer, names=RIGHT),
+        source=Files(
             "multirc",
+            {"train/en": ("train.jsonl",), "dev/en": ("val.jsonl",)},
+            partial(nested_answers, shape=CHECKED),
         ),
+        hub=Hub(SUPER_GLUE, SUPER_GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, CHECKED, "multirc"),
         labels=("wrong", "right"),
         num_examples=27_243,
         licence="research only (SuperGLUE)",
@@ -108,11 +110,16 @@ READING = (
         kind="classification",
         role="intermediate",
         languages=("ru",),
-        source=Hub(
+        source=Files(
+            "muserc_ru",
+            {"train/ru": ("train.jsonl",), "dev/ru": ("val.jsonl",)},
+            partial(nested_answers, shape=CHECKED),
+        ),
+        hub=Hub(
             "RussianNLP/russian_super_glue",
             CONVERTED,
             {"train/ru": "train", "dev/ru": "validation"},
-            partial(checked_answer, names=RIGHT),
+            CHECKED,
             "muserc",
         ),
         labels=("wrong", "right"),

@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
+from xlray.tasks.glue import GLUE, GLUE_COMMIT, glue
+from xlray.tasks.lines import member
+from xlray.tasks.paired import paired_lines
 from xlray.tasks.readers import json_array, json_lines, table
-from xlray.tasks.shapes import classified, labelled
-from xlray.tasks.similarity import GLUE, GLUE_COMMIT
-from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
+from xlray.tasks.shapes import Row, classified
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Record, Task
 
 POLARITIES = ("negative", "neutral", "positive")
 
-POLEMO = {
+POLES = ("negative", "positive")
+WISESIGHT = partial(classified, text="texts", label="category", names=("pos", "neu", "neg", "q"))
+OFFENCE = partial(classified, text="text", names={"OTHER": "OTHER", "OFFENSE": "OFFENSE"})
+
+POLEMO_LABELS = {
     "__label__meta_minus_m": "negative",
     "__label__meta_zero": "neutral",
     "__label__meta_plus_m": "positive",
     "__label__meta_amb": "ambiguous",
 }
+POLEMO = partial(classified, text="sentence", label="target", names=POLEMO_LABELS)
 VALENCES = {
     "negatiivne": "negative",
     "neutraalne": "neutral",
     "positiivne": "positive",
     "vastuoluline": "mixed",
 }
-# Configuration on the Hub and number of training examples, where known.
-AFRISENTI = {"ha": ("hau", 14_172), "am": ("amh", None)}
+# Configuration on the Hub and number of training examples.
+AFRISENTI = {"ha": ("hau", 14_172), "am": ("amh", 5_984)}
+# The order of the numbers on the Hub.
+FALLING = partial(classified, text="text", names=tuple(reversed(POLARITIES)))
+REVIEW = partial(classified, text="review", names=POLES)
 
 
 def afrisenti(language: str) -> Task:
     """AfriSenti in one language."""
     config, num_examples = AFRISENTI[language]
+
+    def files(train: str, dev: str) -> Files:
+        read = partial(table, shape=partial(FALLING, text="tweet"), header=("tweet", "label"))
+        return Files(f"afrisenti_{language}", {f"train/{language}": (train,), f"dev/{language}": (dev,)}, read)
+
     return Task(
         name=f"afrisenti_{language}",
         kind="classification",
         role="intermediate",
         languages=(language,),
-        source=Hub(
+        source=replace(
+            files(f"{language}_train.tsv", f"{language}_dev.tsv"),
+            when_present={"train.tsv": files("train.tsv", "dev.tsv")},
+        ),
+        hub=Hub(
             "mteb/AfriSentiClassification",
             None,
             {f"train/{language}": "train", f"dev/{language}": "validation"},
-            partial(classified, text="text", names=tuple(reversed(POLARITIES))),
+            FALLING,
             config,
         ),
         labels=POLARITIES,
@@ -47,7 +67,45 @@ def afrisenti(language: str) -> Task:
         num_examples=num_examples,
         licence="CC BY 4.0",
         citation="Muhammad et al. 2023, AfriSenti",
-        notes=f"Tweets. MTEB's copy. Columns not verified offline. {UNPINNED}",
+        notes=(
+            "Tweets. The files of SemEval 2023's subtask A, or train.tsv and dev.tsv of the language's folder in `data`. "
+            f"On the Hub MTEB's copy; its columns not verified offline. {UNPINNED}"
+        ),
+    )
+
+
+def tweet(row: Row, where: str, *, names: tuple[str, ...]) -> Record | None:
+    """TweetEval: spaces at the ends of a tweet are dropped."""
+    return classified(row | {"text": member(row, "text", str, where).strip()}, where, text="text", names=names)
+
+
+def tweet_eval(name: str, labels: tuple[str, ...], num_examples: int, citation: str) -> Task:
+    """One of TweetEval's tasks; the labels in the order of the publisher's numbers."""
+    shape = partial(tweet, names=labels)
+    theirs = {"train/en": "train", "dev/en": "val", "test/en": "test"}
+    return Task(
+        name=f"tweet_{name}",
+        kind="classification",
+        role="intermediate",
+        languages=("en",),
+        source=Files(
+            f"tweet_{name}",
+            {split: (f"{part}_text.txt", f"{part}_labels.txt") for split, part in theirs.items()},
+            partial(paired_lines, shape=shape, names=("text", "label")),
+        ),
+        hub=Hub(
+            "cardiffnlp/tweet_eval",
+            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
+            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
+            shape,
+            name,
+        ),
+        labels=labels,
+        headline=("macro_f1",),
+        num_examples=num_examples,
+        licence="not stated; Twitter's terms",
+        citation=f"{citation}; Barbieri et al. 2020, TweetEval",
+        notes="Texts and labels are two files, line by line. Spaces at the ends of a tweet are dropped.",
     )
 
 
@@ -60,7 +118,7 @@ SENTIMENT = (
         source=Files(
             "husst_hu",
             {"train/hu": ("sst_train.json",), "dev/hu": ("sst_dev.json",)},
-            partial(json_array, shape=partial(labelled, text="Sent", label="label")),
+            partial(json_array, shape=partial(FALLING, text="Sent")),
         ),
         hub=Hub(
             "NYTK/HuSST",
@@ -69,12 +127,13 @@ SENTIMENT = (
             partial(classified, text="sentence", names={name: name for name in POLARITIES}),
         ),
         labels=POLARITIES,
-        num_examples=9_347,
+        num_examples=9_328,
         licence="CC BY-SA 4.0",
         citation="Ligeti-Nagy et al. 2024, HuLU (HuSST)",
         notes=(
-            "The parts used here differ much between training and dev in the share of each label. On the Hub, files of "
-            f"JSON; their labels not verified offline. {UNPINNED}"
+            "The parts used here differ much between training and dev in the share of each label. The number is that of "
+            "the file; its README says 9,347. On the Hub, files of JSON; their labels not verified offline. "
+            f"{UNPINNED}"
         ),
     ),
     Task(
@@ -85,13 +144,13 @@ SENTIMENT = (
         source=Files(
             "indonlu_smsa",
             {"train/id": ("train_preprocess.tsv",), "dev/id": ("valid_preprocess.tsv",)},
-            partial(table, shape=partial(labelled, text="text", label="label"), names=("text", "label")),
+            partial(table, shape=FALLING, names=("text", "label")),
         ),
         hub=Hub(
             "indonlp/indonlu",
             CONVERTED,
             {"train/id": "train", "dev/id": "validation"},
-            partial(classified, text="text", names=tuple(reversed(POLARITIES))),
+            FALLING,
             "smsa",
         ),
         labels=POLARITIES,
@@ -108,7 +167,7 @@ SENTIMENT = (
         source=Files(
             "norec_sentence_no",
             {"train/no": ("3class/train.json",), "dev/no": ("3class/dev.json",)},
-            partial(json_array, shape=partial(labelled, text="text", label="label")),
+            partial(json_array, shape=partial(classified, text="text", names=("Negative", "Neutral", "Positive"))),
         ),
         hub=Hub(
             "ltg/norec_sentence",
@@ -131,13 +190,13 @@ SENTIMENT = (
         source=Files(
             "wisesight_th",
             {"train/th": ("train.jsonl",), "dev/th": ("valid.jsonl",)},
-            partial(json_lines, shape=partial(labelled, text="texts", label="category")),
+            partial(json_lines, shape=WISESIGHT),
         ),
         hub=Hub(
             "pythainlp/wisesight_sentiment",
             "85a79ed833429457227182c9f61a83e9127dfa2e",
             {"train/th": "train", "dev/th": "validation"},
-            partial(classified, text="texts", label="category", names=("pos", "neu", "neg", "q")),
+            WISESIGHT,
             "wisesight_sentiment",
         ),
         labels=("neg", "neu", "pos", "q"),
@@ -154,13 +213,13 @@ SENTIMENT = (
         source=Files(
             "germeval2018_de",
             {"train/de": ("germeval2018.training.txt",), "test/de": ("germeval2018.test.txt",)},
-            partial(table, shape=partial(labelled, text="text", label="coarse"), names=("text", "coarse", "fine")),
+            partial(table, shape=partial(OFFENCE, label="coarse"), names=("text", "coarse", "fine")),
         ),
         hub=Hub(
             "philschmid/germeval18",
             None,
             {"train/de": "train", "test/de": "test"},
-            partial(classified, text="text", label="binary", names={"OTHER": "OTHER", "OFFENSE": "OFFENSE"}),
+            partial(OFFENCE, label="binary"),
         ),
         labels=("OTHER", "OFFENSE"),
         headline=("macro_f1",),
@@ -177,85 +236,37 @@ SENTIMENT = (
         kind="classification",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=glue("sst2", partial(classified, text="sentence", names=POLES), ("sentence", "label")),
+        hub=Hub(
             GLUE,
             GLUE_COMMIT,
             {"train/en": "train", "dev/en": "validation"},
-            partial(classified, text="sentence", names=("negative", "positive")),
+            partial(classified, text="sentence", names=POLES),
             "sst2",
         ),
-        labels=("negative", "positive"),
+        labels=POLES,
         num_examples=67_349,
         licence="not stated",
         citation="Socher et al. 2013; Wang et al. 2019, GLUE (SST-2)",
         notes="Most training examples are phrases.",
     ),
     Task(
-        name="tweet_sentiment",
-        kind="classification",
-        role="intermediate",
-        languages=("en",),
-        source=Hub(
-            "cardiffnlp/tweet_eval",
-            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
-            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
-            partial(classified, text="text", names=POLARITIES),
-            "sentiment",
-        ),
-        labels=POLARITIES,
-        headline=("macro_f1",),
-        num_examples=45_615,
-        licence="not stated; Twitter's terms",
-        citation="Rosenthal, Farra and Nakov 2017; Barbieri et al. 2020, TweetEval",
-    ),
-    Task(
-        name="tweet_offensive",
-        kind="classification",
-        role="intermediate",
-        languages=("en",),
-        source=Hub(
-            "cardiffnlp/tweet_eval",
-            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
-            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
-            partial(classified, text="text", names=("not_offensive", "offensive")),
-            "offensive",
-        ),
-        labels=("not_offensive", "offensive"),
-        headline=("macro_f1",),
-        num_examples=11_916,
-        licence="not stated; Twitter's terms",
-        citation="Zampieri et al. 2019, OLID; Barbieri et al. 2020, TweetEval",
-    ),
-    Task(
-        name="tweet_emotion",
-        kind="classification",
-        role="intermediate",
-        languages=("en",),
-        source=Hub(
-            "cardiffnlp/tweet_eval",
-            "b3a375baf0f409c77e6bc7aa35102b7b3534f8be",
-            {"train/en": "train", "dev/en": "validation", "test/en": "test"},
-            partial(classified, text="text", names=("anger", "joy", "optimism", "sadness")),
-            "emotion",
-        ),
-        labels=("anger", "joy", "optimism", "sadness"),
-        headline=("macro_f1",),
-        num_examples=3_257,
-        licence="not stated; Twitter's terms",
-        citation="Mohammad et al. 2018; Barbieri et al. 2020, TweetEval",
-    ),
-    Task(
         name="allocine_fr",
         kind="classification",
         role="intermediate",
         languages=("fr",),
-        source=Hub(
+        source=Files(
+            "allocine_fr",
+            {"train/fr": ("train.jsonl",), "dev/fr": ("val.jsonl",), "test/fr": ("test.jsonl",)},
+            partial(json_lines, shape=partial(REVIEW, label="polarity")),
+        ),
+        hub=Hub(
             "tblard/allocine",
             "a4654f4896408912913a62ace89614879a549287",
             {"train/fr": "train", "dev/fr": "validation", "test/fr": "test"},
-            partial(classified, text="review", names=("negative", "positive")),
+            REVIEW,
         ),
-        labels=("negative", "positive"),
+        labels=POLES,
         num_examples=160_000,
         licence="MIT",
         citation="Blard 2020, Allociné",
@@ -266,30 +277,46 @@ SENTIMENT = (
         kind="classification",
         role="intermediate",
         languages=("pl",),
-        source=Hub(
+        source=Files(
+            "polemo2_pl",
+            {"train/pl": ("train.tsv",), "dev/pl": ("dev.tsv",)},
+            partial(table, shape=POLEMO, header=("sentence", "target")),
+        ),
+        hub=Hub(
             "allegro/klej-polemo2-in",
             "9843af31facd613eb091deaa4141df4331d4f918",
             {"train/pl": "train", "dev/pl": "validation"},
-            partial(classified, text="sentence", label="target", names=POLEMO),
+            POLEMO,
         ),
         labels=("negative", "neutral", "positive", "ambiguous"),
         num_examples=5_783,
         licence="CC BY-NC-SA 4.0",
         citation="Kocoń, Miłkowski and Zaśko-Zielińska 2019, PolEmo 2.0; Rybak et al. 2020, KLEJ",
-        notes="KLEJ's in-domain part: reviews of medicine and hotels. Files of CSV.",
+        notes="KLEJ's in-domain part: reviews of medicine and hotels. KLEJ's files are tsv, those on the Hub CSV.",
     ),
     Task(
         name="swedish_reviews_sv",
         kind="classification",
         role="intermediate",
         languages=("sv",),
-        source=Hub(
+        source=Files(
+            "swedish_reviews_sv",
+            {f"{split}/sv": (f"{split}.csv",) for split in ("train", "dev", "test")},
+            partial(
+                table,
+                shape=partial(classified, text="text", label="sentiment", names=POLES),
+                separator=",",
+                quoted=True,
+                header=("text", "sentiment"),
+            ),
+        ),
+        hub=Hub(
             "timpal0l/swedish_reviews",
             "367454c32a4fd09b1493a401f03d82c22cb4cc85",
             {"train/sv": "train", "dev/sv": "validation", "test/sv": "test"},
-            partial(classified, text="text", names=("negative", "positive")),
+            partial(classified, text="text", names=POLES),
         ),
-        labels=("negative", "positive"),
+        labels=POLES,
         num_examples=62_089,
         licence="not stated",
         citation="Isbister, Swedish Reviews (swedish-sentiment)",
@@ -312,5 +339,8 @@ SENTIMENT = (
         citation="Pajupuu, Altrov and Pajupuu 2016, Estonian Valence Corpus",
         notes="Paragraphs of newspapers. There is no dev split.",
     ),
+    tweet_eval("sentiment", POLARITIES, 45_615, "Rosenthal, Farra and Nakov 2017"),
+    tweet_eval("offensive", ("not_offensive", "offensive"), 11_916, "Zampieri et al. 2019, OLID"),
+    tweet_eval("emotion", ("anger", "joy", "optimism", "sadness"), 3_257, "Mohammad et al. 2018"),
     *map(afrisenti, ("ha", "am")),
 )

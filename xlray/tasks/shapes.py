@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xlray.tasks.lines import fail, leave_out, listed, member
-from xlray.tasks.task import Record
+from xlray.tasks.task import Record, Shape
 
 Row = dict[str, Any]
 
@@ -69,23 +69,34 @@ def classified(
     names: tuple[str, ...] | Mapping[str, str],
     label: str = "label",
     text_pair: str | None = None,
+    unlabelled: tuple[str, ...] = ("-1",),
 ) -> Record | None:
-    """Classification as a table on the Hub; rows without a label (-1) or with a blank text are left out.
+    """Classification as published, on the Hub and in files; rows without a label or with a blank text are left out.
 
     Args:
         row: the row.
         where: its place, for messages.
         text: name of the column of the text.
-        names: our names of the labels by their number, or by the publisher's names.
+        names: our names of the labels in the order of the publisher's numbers, which files may spell out; or by the
+            publisher's names.
         label: name of the column of the label.
         text_pair: name of the column of the second text, if there is one.
+        unlabelled: labels that mean "no label".
     """
     # Sets of hundreds of thousands of crawled or translated texts hold a few empty ones.
     if any(key in row and _is_blank(row[key]) for key in (text, text_pair)):
         leave_out("rows with a blank text")
         return None
-    ours = names if isinstance(names, Mapping) else {str(number): name for number, name in enumerate(names)}
-    return labelled(row, where, text=text, label=label, text_pair=text_pair, names=ours, left_out=("-1",))
+    if isinstance(names, Mapping):
+        ours = names
+    else:
+        ours = {str(number): name for number, name in enumerate(names)} | {name: name for name in names}
+    return labelled(row, where, text=text, label=label, text_pair=text_pair, names=ours, left_out=unlabelled)
+
+
+def told(row: Row, where: str, *, shape: Shape) -> Record | None:
+    """A row of SuperGLUE's files, which write `true` and `false` where the Hub has 1 and 0."""
+    return shape(row | {"label": int(member(row, "label", bool, where))}, where)
 
 
 def _is_blank(value: Any) -> bool:

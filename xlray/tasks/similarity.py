@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+from xlray.tasks.glue import GLUE, GLUE_COMMIT, glue
 from xlray.tasks.lines import member
-from xlray.tasks.readers import table
+from xlray.tasks.readers import json_array, table
 from xlray.tasks.shapes import Row, scored
 from xlray.tasks.task import Files, Hub, Record, Task
 
 STS_COLUMNS = ("genre", "filename", "year", "id", "score", "sentence1", "sentence2")
 STS = partial(scored, text="sentence1", text_pair="sentence2", label="score")
 
-GLUE = "nyu-mll/glue"
-GLUE_COMMIT = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
 KLUE = "klue/klue"
 KLUE_COMMIT = "349481ec73fff722f88e0453ca05c77a447d967c"
 
@@ -34,6 +33,7 @@ SIMILARITY = (
             "glue_stsb",
             {"train/en": ("sts-train.tsv",), "dev/en": ("sts-dev.tsv",)},
             partial(table, shape=STS, names=STS_COLUMNS, num_columns=(7, 8, 9)),
+            when_present={"train.tsv": glue("glue_stsb", STS, ("sentence1", "sentence2", "score"))},
         ),
         hub=Hub(
             GLUE,
@@ -47,7 +47,10 @@ SIMILARITY = (
         num_examples=5_749,
         licence="per source, see LICENSE.txt of the distribution",
         citation="Cer et al. 2017, STS benchmark",
-        notes="The original files without header; an eighth and ninth column may name sources. Quotes are text.",
+        notes=(
+            "The original files without header, where an eighth and ninth column may name sources, or GLUE's train.tsv "
+            "and dev.tsv. Quotes are text."
+        ),
     ),
     Task(
         name="korsts_ko",
@@ -80,7 +83,12 @@ SIMILARITY = (
         kind="regression",
         role="intermediate",
         languages=("ko",),
-        source=Hub(KLUE, KLUE_COMMIT, {"train/ko": "train", "dev/ko": "validation"}, mean_judgement, "sts"),
+        source=Files(
+            "klue_sts",
+            {"train/ko": ("klue-sts-v1.1_train.json",), "dev/ko": ("klue-sts-v1.1_dev.json",)},
+            partial(json_array, shape=mean_judgement),
+        ),
+        hub=Hub(KLUE, KLUE_COMMIT, {"train/ko": "train", "dev/ko": "validation"}, mean_judgement, "sts"),
         headline=("pearson", "spearman"),
         scale=(0.0, 5.0),
         num_examples=11_668,

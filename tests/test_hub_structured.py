@@ -26,9 +26,12 @@ def hub_of(task: Task) -> Hub | None:
 
 
 def shaped(name: str, row: Row, split: str = "") -> Row | None:
-    hub = hub_of(TASKS[name])
+    """What the row becomes, repaired as its task says."""
+    task = TASKS[name]
+    hub = hub_of(task)
     assert hub is not None
-    return hub.shape_of(split)(row, "here")
+    fields = hub.shape_of(split)(row, "here")
+    return fields if fields is None or task.repair is None else task.repair(fields)
 
 
 def passage(answers: Any = None, **more: Any) -> Row:

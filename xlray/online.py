@@ -229,16 +229,18 @@ def _first_rows(builder: Any, split: str) -> list[dict[str, Any]]:
 
 
 def _tried(task: Task, hub: Hub, split: str, rows: Sequence[dict[str, Any]]) -> tuple[int, int, list[str]]:
-    """How many rows give a record of the task, how many are left out by its shape, and what is wrong with the others."""
+    """How many rows give a record of the task, how many its shape or its repair leaves out, and what is wrong with the others."""
     accepted, left_out, faults = 0, 0, []
     for number, row in enumerate(rows):
         where = f"row {number}"
         try:
             fields = hub.shape_of(split)(row, where)
-            if fields is None:
+            record = None if fields is None else {"id": f"{hub.splits[split]}:{number}"} | fields
+            if record is not None and task.repair is not None:
+                record = task.repair(record)
+            if record is None:
                 left_out += 1
                 continue
-            record = {"id": f"{hub.splits[split]}:{number}"} | fields
             part = split.partition("/")[0]
             check_record(task, record, where, strict=part == "train")
             check_labelled(task.kind, part, record, where)

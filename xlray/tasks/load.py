@@ -43,7 +43,7 @@ FIELDS = {
 def load_records(
     task: Task, split: str, data_dir: Path | str | None = None, remarks: Remarks | None = None
 ) -> list[Record]:
-    """All records of one split, checked.
+    """All records of one split, repaired as the task says, and checked.
 
     Args:
         task: the task.
@@ -62,7 +62,8 @@ def load_records(
     place = _record_place(named, None, {})
     if isinstance(source, Files):
         paths, source = existing_paths(task, source, split, data_dir)
-        place = _record_place(named, paths[0].parent, {name: path for path, name in file_names(paths).items()})
+        where = paths[0] if len(paths) == 1 else paths[0].parent
+        place = _record_place(named, where, {name: path for path, name in file_names(paths).items()})
         records: Iterable[Record] = source.reader(split)(paths)
     else:
         _check_split(task, split, source.splits)
@@ -170,7 +171,7 @@ def available(task: Task, split: str, data_dir: Path | str | None = None) -> boo
         return False
     folder = Path(data_dir) / source.folder
     names = source.chosen(folder).splits.get(split, ())
-    return bool(names) and all((folder / name).is_file() for name in names)
+    return bool(names) and all(source.found(folder, name) for name in names)
 
 
 def digest(records: Iterable[Record]) -> str:
@@ -202,10 +203,10 @@ def existing_paths(task: Task, files: Files, split: str, data_dir: Path | str | 
     folder = Path(data_dir) / files.folder
     chosen = files.chosen(folder)
     _check_split(task, split, chosen.splits)
-    paths = tuple(folder / name for name in chosen.splits[split])
-    missing = [name for name in chosen.splits[split] if not (folder / name).is_file()]
+    found = [(name, chosen.found(folder, name)) for name in chosen.splits[split]]
+    missing = [name for name, paths in found if not paths]
     if not missing:
-        return paths, chosen
+        return tuple(path for _, paths in found for path in paths), chosen
     law = f"{where}, split {split!r}: the file(s) {', '.join(missing)} must lie in {folder}"
     if not Path(data_dir).is_dir():
         raise InputError(f"{law}, but {data_dir} is not a directory; set --data-dir or XLRAY_DATA_DIR.")
@@ -218,17 +219,20 @@ def existing_paths(task: Task, files: Files, split: str, data_dir: Path | str | 
     }
     if others and chosen is files:
         law += f" (or {', or '.join(sorted(others))})"
-    found = sorted(path.name for path in folder.iterdir())
-    raise InputError(f"{law}, but the folder holds {listed(found) or 'nothing'}.{nearest(missing[0], found)}")
+    held = sorted(path.name for path in folder.iterdir())
+    raise InputError(f"{law}, but the folder holds {listed(held) or 'nothing'}.{nearest(missing[0], held)}")
 
 
 def _checked(task: Task, split: str, records: Iterable[Record], place: Place) -> list[Record]:
     checked: list[Record] = []
     seen: set[str] = set()
     part = split.partition("/")[0]
-    for record in records:
-        where = place(record)
+    for read in records:
+        where = place(read)
         with one_example():
+            record = read if task.repair is None else task.repair(read)
+            if record is None:
+                continue
             check_record(task, record, where, strict=part == "train")
             if record["id"] in seen:
                 raise InputError(f"{where}: ids must be unique within a split, but this one came before.")

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
+from xlray.tasks.paired import paired_lines
 from xlray.tasks.passages import dialogue_choices
-from xlray.tasks.readers import json_lines
+from xlray.tasks.readers import json_lines, table
 from xlray.tasks.shapes import copa, multiple_choice
-from xlray.tasks.structured import blank_filled, lettered
+from xlray.tasks.structured import blank_filled, exam, lettered, social
 from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task
+
+ENDINGS = ("ending0", "ending1", "ending2", "ending3")
+HELLASWAG = partial(multiple_choice, question="ctx", choices="endings", label="label", left_out=("",))
+SWAG = partial(multiple_choice, question="startphrase", choices=ENDINGS, label="label", left_out=("-1",))
+PIQA = partial(multiple_choice, question="goal", choices=("sol1", "sol2"), label="label", left_out=("-1",))
 
 MULTIPLE_CHOICE = (
     Task(
@@ -103,11 +109,16 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "hellaswag",
+            {"train/en": ("hellaswag_train.jsonl",), "dev/en": ("hellaswag_val.jsonl",)},
+            partial(json_lines, shape=HELLASWAG),
+        ),
+        hub=Hub(
             "Rowan/hellaswag",
             "218ec52e09a7e7462a5400043bb9a69a41d06b76",
             {"train/en": "train", "dev/en": "validation"},
-            partial(multiple_choice, question="ctx", choices="endings", label="label", left_out=("",)),
+            HELLASWAG,
         ),
         num_examples=39_905,
         licence="MIT",
@@ -119,17 +130,16 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "swag",
+            {"train/en": ("train.csv",), "dev/en": ("val.csv",)},
+            partial(table, shape=SWAG, separator=",", quoted=True, header=("startphrase", *ENDINGS, "label")),
+        ),
+        hub=Hub(
             "allenai/swag",
             "dc48148372b3853a9c7bae7bb06c161b46d8364a",
             {"train/en": "train", "dev/en": "validation"},
-            partial(
-                multiple_choice,
-                question="startphrase",
-                choices=("ending0", "ending1", "ending2", "ending3"),
-                label="label",
-                left_out=("-1",),
-            ),
+            SWAG,
             "regular",
         ),
         num_examples=73_546,
@@ -142,7 +152,12 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "commonsenseqa",
+            {"train/en": ("train_rand_split.jsonl",), "dev/en": ("dev_rand_split.jsonl",)},
+            partial(json_lines, shape=exam),
+        ),
+        hub=Hub(
             "tau/commonsense_qa",
             "94630fe30dad47192a8546eb75f094926d47e155",
             {"train/en": "train", "dev/en": "validation"},
@@ -158,34 +173,56 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "social_iqa",
+            {"train/en": ("socialIQa_v1.4_trn.jsonl",), "dev/en": ("socialIQa_v1.4_dev.jsonl",)},
+            partial(json_lines, shape=social),
+            when_present={
+                "train-labels.lst": Files(
+                    "social_iqa",
+                    {"train/en": ("train.jsonl", "train-labels.lst"), "dev/en": ("dev.jsonl", "dev-labels.lst")},
+                    partial(paired_lines, shape=social, names=("", "label")),
+                )
+            },
+        ),
+        hub=Hub(
             "allenai/social_i_qa",
             CONVERTED,
             {"train/en": "train", "dev/en": "validation"},
-            partial(
-                multiple_choice,
-                context="context",
-                question="question",
-                choices=("answerA", "answerB", "answerC"),
-                label="label",
-                first=1,
-            ),
+            social,
         ),
         num_examples=33_410,
         licence="CC BY 4.0",
         citation="Sap et al. 2019, Social IQa",
-        notes=CONVERSION,
+        notes=(
+            "Files of version 1.4 with letters or, where train-labels.lst lies in the folder, the first ones with a file of "
+            f"labels. {CONVERSION}"
+        ),
     ),
     Task(
         name="piqa",
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "piqa",
+            {
+                "train/en": (
+                    "train.jsonl",
+                    "train-labels.lst",
+                ),
+                "dev/en": (
+                    "valid.jsonl",
+                    "valid-labels.lst",
+                ),
+            },
+            partial(paired_lines, shape=PIQA, names=("", "label")),
+        ),
+        hub=Hub(
             "lighteval/piqa",
             "41782e6bf0ef7de82a2ca8a9feb1dca042837fae",
             {"train/en": "train", "dev/en": "validation"},
-            partial(multiple_choice, question="goal", choices=("sol1", "sol2"), label="label", left_out=("-1",)),
+            PIQA,
             "plain_text",
         ),
         num_examples=16_113,
@@ -198,7 +235,12 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "winogrande",
+            {"train/en": ("train_xl.jsonl",), "dev/en": ("dev.jsonl",)},
+            partial(json_lines, shape=blank_filled),
+        ),
+        hub=Hub(
             "allenai/winogrande",
             "01e74176c63542e6b0bcb004dcdea22d94fb67b5",
             {"train/en": "train", "dev/en": "validation"},
@@ -215,7 +257,12 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "openbookqa",
+            {"train/en": ("train.jsonl",), "dev/en": ("dev.jsonl",), "test/en": ("test.jsonl",)},
+            partial(json_lines, shape=exam),
+        ),
+        hub=Hub(
             "allenai/openbookqa",
             "388097ea7776314e93a529163e0fea805b8a6454",
             {"train/en": "train", "dev/en": "validation", "test/en": "test"},
@@ -232,7 +279,16 @@ MULTIPLE_CHOICE = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "arc_easy",
+            {
+                "train/en": ("ARC-Easy-Train.jsonl",),
+                "dev/en": ("ARC-Easy-Dev.jsonl",),
+                "test/en": ("ARC-Easy-Test.jsonl",),
+            },
+            partial(json_lines, shape=exam),
+        ),
+        hub=Hub(
             "allenai/ai2_arc",
             "210d026faf9955653af8916fad021475a3f00453",
             {"train/en": "train", "dev/en": "validation", "test/en": "test"},

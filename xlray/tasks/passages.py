@@ -25,14 +25,12 @@ from xlray.tasks.lines import (
 )
 from xlray.tasks.readers import json_list, table
 from xlray.tasks.shapes import Row
+from xlray.tasks.structured import span_answers
 from xlray.tasks.task import Record, Shape
 
 
 def squad(paths: tuple[Path, ...], *, unanswerable: bool = False, half: int | None = None) -> Iterator[Record]:
-    """SQuAD JSON, versions 1.1 and 2.
-
-    An answer must stand in the context exactly where it says (`context[start:start + len(text)] == text`, in
-    characters): all the sets that are registered hold to it, and a shifted answer trains the wrong span.
+    """SQuAD JSON, versions 1.1 and 2; a question goes by its `id`, or KLUE's `guid`.
 
     Args:
         paths: files, read in order.
@@ -72,26 +70,14 @@ def _squad(path: Path, unanswerable: bool, half: int | None) -> Iterator[Record]
 
 
 def _question(question: Any, context: str, unanswerable: bool, where: str) -> Record:
-    name = member(question, "id", (str, int), where)
+    key = "guid" if isinstance(question, dict) and "guid" in question else "id"
+    name = member(question, key, (str, int), where)
     where = f"{where} ({name})"
-    text = member(question, "question", str, where)
-    answers = [_answer(answer, context, where) for answer in member(question, "answers", list, where)]
-    if not answers and not unanswerable:
-        fail(where, "a question must have an answer", "none")
-    if answers and question.get("is_impossible") is True:
-        fail(where, "a question marked `is_impossible` must have no answer", answers[0]["text"])
-    return {"id": str(name), "question": text, "context": context, "answers": answers}
-
-
-def _answer(answer: Any, context: str, where: str) -> dict[str, Any]:
-    text, start = member(answer, "text", str, where), member(answer, "answer_start", int, where)
-    if not text or start < 0 or not context.startswith(text, start):
-        fail(
-            where,
-            f"the answer {shown(text)} must stand at character {start} of its context",
-            context[max(start, 0) :][:40],
-        )
-    return {"text": text, "start": start}
+    fields = span_answers(question | {"context": context}, where, unanswerable=unanswerable)
+    assert fields is not None
+    if fields["answers"] and question.get("is_impossible") is True:
+        fail(where, "a question marked `is_impossible` must have no answer", fields["answers"][0]["text"])
+    return {"id": str(name), **fields}
 
 
 def passage_half(context: str) -> int:
@@ -133,6 +119,31 @@ def _dialogue_choice(path: Path, number: str, turns: list[str], question: Any) -
         "choices": choices,
         "label": choices.index(answer),
     }
+
+
+def examinations(paths: tuple[Path, ...], *, shape: Shape) -> Iterator[Record]:
+    """RACE: a file for each passage, one JSON object of `article`, its `id`, and lists of `questions`, `options`, `answers`.
+
+    Args:
+        paths: files, read in order.
+        shape: what the Hub has as a row, `article`, `question`, `options` and `answer`, to record.
+    """
+    return each_file(paths, lambda path: _examination(path, shape))
+
+
+def _examination(path: Path, shape: Shape) -> Iterator[Record]:
+    passage = parsed_json(whole_text(path), str(path))
+    name, article = (member(passage, key, str, str(path)) for key in ("id", "article"))
+    lists = [member(passage, key, list, str(path)) for key in ("questions", "options", "answers")]
+    if len({len(values) for values in lists}) > 1:
+        fail(str(path), "there must be as many questions, options and answers", [len(values) for values in lists])
+    for number, (question, options, answer) in enumerate(zip(*lists, strict=True), 1):
+        fields = None
+        with one_example():
+            row = {"article": article, "question": question, "options": options, "answer": answer}
+            fields = shape(row, record_of(path, number))
+        if fields is not None:
+            yield {"id": f"{name}#{number}"} | fields
 
 
 def tagged_spans(paths: tuple[Path, ...]) -> Iterator[Record]:

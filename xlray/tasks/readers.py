@@ -34,16 +34,22 @@ from xlray.tasks.task import Record, Shape
 CONLLU_COLUMNS = 10
 
 
+def between_sentences(line: str, comment: str = DOCUMENT) -> bool:
+    """Whether a line is blank (in WNUT's files it may hold a tab), or begins with DOCUMENT or `comment`."""
+    return not line.strip(" \t") or line.startswith((DOCUMENT, comment))
+
+
 def columns(
     paths: tuple[Path, ...],
     *,
-    separator: str = "\t",
+    separator: str | None = "\t",
     num_columns: int = 2,
     token: int = 0,
     tag: int = -1,
     languages: tuple[str, ...] = (),
+    between: Callable[[str], bool] = between_sentences,
 ) -> Iterator[Record]:
-    """Sentences of one token per line in columns, with a blank line between sentences (XTREME, CoNLL).
+    """Sentences of one token per line in columns, with blank lines between sentences (XTREME, CoNLL).
 
     The first line of a file decides two things for all its lines. Where it holds one column alone, the file is taken as
     untagged (`tags` is None; hidden test sets). Where its token starts with a language code and a colon (`en:token`,
@@ -53,15 +59,16 @@ def columns(
 
     Args:
         paths: files, read in order.
-        separator: between columns.
+        separator: between columns; None is any white space.
         num_columns: exact number of columns.
         token: column of the token.
         tag: column of the tag.
         languages: codes that may prefix the tokens.
+        between: whether a line stands between sentences and holds no token.
     """
 
     def read(path: Path) -> Iterator[Record]:
-        found = list(_columns(path, separator, num_columns, token, tag, languages))
+        found = list(_columns(path, separator, num_columns, (token, tag), languages, between))
         check_languages(path, found)
         return with_text(path, found)
 
@@ -69,10 +76,15 @@ def columns(
 
 
 def _columns(
-    path: Path, separator: str, num_columns: int, token: int, tag: int, languages: tuple[str, ...]
+    path: Path,
+    separator: str | None,
+    num_columns: int,
+    chosen: tuple[int, int],
+    languages: tuple[str, ...],
+    between: Callable[[str], bool],
 ) -> Iterator[Record]:
-    wanted, prefix = 0, ""
-    for lines in _blocks(path, lambda line: not line.strip(" ") or line.startswith(DOCUMENT)):
+    (token, tag), wanted, prefix = chosen, 0, ""
+    for lines in _blocks(path, between):
         if not wanted:
             cells = lines[0][1].split(separator)
             wanted = 1 if len(cells) == 1 else num_columns
@@ -102,7 +114,7 @@ def _blocks(path: Path, ends: Callable[[str], bool]) -> Iterator[list[tuple[int,
         yield lines
 
 
-def _cells(path: Path, number: int, line: str, separator: str, wanted: int) -> list[str]:
+def _cells(path: Path, number: int, line: str, separator: str | None, wanted: int) -> list[str]:
     cells = line.split(separator)
     if len(cells) != wanted:
         fail(line_of(path, number), f"a line must hold {wanted} column(s)", line)

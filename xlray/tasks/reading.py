@@ -1,15 +1,22 @@
-"""Multiple choice over passages, exams, and answers to be judged right or wrong, as sets on the Hub."""
+"""Multiple choice over passages, exams, and answers to be judged right or wrong."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from xlray.tasks.glue import SUPER_GLUE, SUPER_GLUE_COMMIT
-from xlray.tasks.passages import nested_answers
+from xlray.tasks.passages import examinations, nested_answers
+from xlray.tasks.readers import json_array, json_lines, table
 from xlray.tasks.shapes import multiple_choice
 from xlray.tasks.structured import checked_answer, distractors, exam, lettered
 from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
 
+ANSWERS = ("answer0", "answer1", "answer2", "answer3")
+RACE = partial(lettered, context="article", question="question", choices="options", answer="answer")
+COSMOS = partial(
+    multiple_choice, context="context", question="question", choices=ANSWERS, label="label", left_out=("-1",)
+)
+QUAIL = partial(multiple_choice, context="context", question="question", choices="answers", label="correct_answer_id")
 RIGHT = {"0": "wrong", "1": "right"}
 CHECKED = partial(checked_answer, names=RIGHT)
 
@@ -19,11 +26,20 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "race",
+            {
+                "train/en": ("train/middle/*.txt", "train/high/*.txt"),
+                "dev/en": ("dev/middle/*.txt", "dev/high/*.txt"),
+                "test/en": ("test/middle/*.txt", "test/high/*.txt"),
+            },
+            partial(examinations, shape=RACE),
+        ),
+        hub=Hub(
             "ehovy/race",
             "2fec9fd81f1dc971569a9b729c43f2f0e6436637",
             {"train/en": "train", "dev/en": "validation", "test/en": "test"},
-            partial(lettered, context="article", question="question", choices="options", answer="answer"),
+            RACE,
             "all",
         ),
         num_examples=87_866,
@@ -36,18 +52,16 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "cosmosqa",
+            {"train/en": ("train.csv",), "dev/en": ("valid.csv",)},
+            partial(table, shape=COSMOS, separator=",", quoted=True, header=("context", "question", *ANSWERS, "label")),
+        ),
+        hub=Hub(
             "allenai/cosmos_qa",
             CONVERTED,
             {"train/en": "train", "dev/en": "validation"},
-            partial(
-                multiple_choice,
-                context="context",
-                question="question",
-                choices=("answer0", "answer1", "answer2", "answer3"),
-                label="label",
-                left_out=("-1",),
-            ),
+            COSMOS,
         ),
         num_examples=25_262,
         licence="CC BY 4.0",
@@ -59,13 +73,14 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "quail", {"train/en": ("train.jsonl",), "dev/en": ("dev.jsonl",)}, partial(json_lines, shape=QUAIL)
+        ),
+        hub=Hub(
             "textmachinelab/quail",
             CONVERTED,
             {"train/en": "train", "dev/en": "validation"},
-            partial(
-                multiple_choice, context="context", question="question", choices="answers", label="correct_answer_id"
-            ),
+            QUAIL,
         ),
         num_examples=10_246,
         licence="CC BY-NC-SA 4.0",
@@ -77,7 +92,12 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("en",),
-        source=Hub(
+        source=Files(
+            "sciq",
+            {"train/en": ("train.json",), "dev/en": ("valid.json",), "test/en": ("test.json",)},
+            partial(json_array, shape=distractors),
+        ),
+        hub=Hub(
             "allenai/sciq",
             "2c94ad3e1aafab77146f384e23536f97a4849815",
             {"train/en": "train", "dev/en": "validation", "test/en": "test"},
@@ -133,7 +153,10 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("bg",),
-        source=Hub("mhardalov/exams", None, {"train/bg": "train", "dev/bg": "validation"}, exam, "crosslingual_bg"),
+        source=Files(
+            "exams_bg", {"train/bg": ("train_bg.jsonl",), "dev/bg": ("dev_bg.jsonl",)}, partial(json_lines, shape=exam)
+        ),
+        hub=Hub("mhardalov/exams", None, {"train/bg": "train", "dev/bg": "validation"}, exam, "crosslingual_bg"),
         num_examples=2_344,
         licence="CC BY-SA 4.0",
         citation="Hardalov et al. 2020, EXAMS",
@@ -146,7 +169,10 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("hu",),
-        source=Hub("mhardalov/exams", None, {"train/hu": "train", "dev/hu": "validation"}, exam, "crosslingual_hu"),
+        source=Files(
+            "exams_hu", {"train/hu": ("train_hu.jsonl",), "dev/hu": ("dev_hu.jsonl",)}, partial(json_lines, shape=exam)
+        ),
+        hub=Hub("mhardalov/exams", None, {"train/hu": "train", "dev/hu": "validation"}, exam, "crosslingual_hu"),
         num_examples=1_731,
         licence="CC BY-SA 4.0",
         citation="Hardalov et al. 2020, EXAMS",
@@ -159,7 +185,10 @@ READING = (
         kind="multiple_choice",
         role="intermediate",
         languages=("pl",),
-        source=Hub("mhardalov/exams", None, {"train/pl": "train", "dev/pl": "validation"}, exam, "crosslingual_pl"),
+        source=Files(
+            "exams_pl", {"train/pl": ("train_pl.jsonl",), "dev/pl": ("dev_pl.jsonl",)}, partial(json_lines, shape=exam)
+        ),
+        hub=Hub("mhardalov/exams", None, {"train/pl": "train", "dev/pl": "validation"}, exam, "crosslingual_pl"),
         num_examples=1_577,
         licence="CC BY-SA 4.0",
         citation="Hardalov et al. 2020, EXAMS",

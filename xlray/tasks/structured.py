@@ -20,42 +20,33 @@ def span_answers(
     prefix: str = "",
     unanswerable: bool = False,
     impossible: str | None = None,
-    forgiving: bool = False,
 ) -> Record | None:
     """SQuAD as a table: `question`, `context`, and `answers` with `text` and `answer_start`.
 
     Args:
         row: the row.
         where: its place, for messages.
-        prefix: what the `id` of a row starts with; other rows are left out (TyDi QA holds its languages in one table).
+        prefix: what the `id` of a row starts with; other rows are not of the task (TyDi QA holds its languages in one
+            table).
         unanswerable: questions may have no answer.
         impossible: name of the column that is true where the answers are only plausible, and the question has none.
-        forgiving: an answer that does not stand where it says is moved to the only place where it stands, or dropped;
-            a question that is blank or has no answer left is left out. Otherwise it is an error.
     """
     if prefix and not member(row, "id", str, where).startswith(prefix):
         return None
-    question, context = member(row, "question", str, where), member(row, "context", str, where)
     has_none = impossible is not None and member(row, impossible, bool, where)
-    answers = [] if has_none else _spans(row, context, forgiving, where)
-    if forgiving and (not question.strip() or not (answers or has_none)):
-        leave_out("questions that are blank or have no answer in their passage")
-        return None
+    answers = [] if has_none else structs(row, "answers", ("text", "answer_start"), where)
     if not (answers or has_none or unanswerable):
         fail(where, "a question must have an answer", "none")
-    return {"question": question, "context": context, "answers": answers}
+    return {
+        "question": member(row, "question", str, where),
+        "context": member(row, "context", str, where),
+        "answers": [span_answer(answer, where) for answer in answers],
+    }
 
 
-def _spans(row: Row, context: str, forgiving: bool, where: str) -> list[Record]:
-    answers: list[Record] = []
-    for answer in structs(row, "answers", ("text", "answer_start"), where):
-        text, start = member(answer, "text", str, where), member(answer, "answer_start", int, where)
-        if forgiving and not (text and start >= 0 and context.startswith(text, start)):
-            start = context.find(text) if text else -1
-            if start < 0 or context.find(text, start + 1) >= 0:
-                continue
-        answers.append({"text": text, "start": start})
-    return answers
+def span_answer(answer: Any, where: str) -> dict[str, Any]:
+    """SQuAD's `text` and `answer_start` of one answer; whether it stands there is checked of every record."""
+    return {"text": member(answer, "text", str, where), "start": member(answer, "answer_start", int, where)}
 
 
 def structs(row: Row, key: str, names: tuple[str, ...], where: str) -> list[Row]:
@@ -73,16 +64,7 @@ def structs(row: Row, key: str, names: tuple[str, ...], where: str) -> list[Row]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def tagged(
-    row: Row,
-    where: str,
-    *,
-    tags: str = "ner_tags",
-    names: tuple[str, ...] = (),
-    forgiving: bool = False,
-    plain: bool = False,
-    characters: bool = False,
-) -> Record | None:
+def tagged(row: Row, where: str, *, tags: str = "ner_tags", names: tuple[str, ...] = ()) -> Record | None:
     """Tokens and the numbers of their tags. A row without tokens is left out.
 
     Args:
@@ -90,28 +72,14 @@ def tagged(
         where: its place, for messages.
         tags: name of the column of the tags.
         names: the tags in the order of the publisher's numbers; empty where the column holds the tags themselves.
-        forgiving: an `I-X` that follows no X begins a span, as CoNLL's evaluation takes it. Otherwise it is an error.
-        plain: the tags are bare types; neighbours of one type are one span.
-        characters: the tokens are characters; blank ones are dropped.
     """
     tokens, numbers = member(row, "tokens", list, where), member(row, tags, list, where)
     if len(tokens) != len(numbers):
         fail(where, f"{tags!r} must hold a tag for each of {len(tokens)} tokens", f"{len(numbers)} tags")
-    found = [_tag(number, tags, names, where) for number in numbers]
-    if plain:
-        found = ["O" if tag == "O" else f"I-{tag}" for tag in found]
-    if characters:
-        kept = [index for index, token in enumerate(tokens) if str(token).strip()]
-        tokens, found = [tokens[index] for index in kept], [found[index] for index in kept]
-    if forgiving or plain:
-        found = [
-            f"B-{tag[2:]}" if tag.startswith("I-") and before[2:] != tag[2:] else tag
-            for before, tag in zip(["O", *found], found, strict=False)
-        ]
     if not tokens:
         leave_out("rows without tokens")
         return None
-    return {"tokens": tokens, "tags": found}
+    return {"tokens": tokens, "tags": [_tag(number, tags, names, where) for number in numbers]}
 
 
 def _tag(value: Any, column: str, names: tuple[str, ...], where: str) -> str:
@@ -177,6 +145,24 @@ def exam(row: Row, where: str) -> Record | None:
         choices="choices",
         answer="answerKey",
         left_out=("", "@"),
+    )
+
+
+def social(row: Row, where: str) -> Record | None:
+    """Social IQa: the right answer is the number `label`, or in version 1.4 the letter `correct`."""
+    if "correct" in row:
+        letter = member(row, "correct", str, where)
+        if letter not in ("A", "B", "C"):
+            fail(where, "'correct' must be one of A, B, C", letter)
+        row = row | {"label": "ABC".index(letter) + 1}
+    return multiple_choice(
+        row,
+        where,
+        context="context",
+        question="question",
+        choices=("answerA", "answerB", "answerC"),
+        label="label",
+        first=1,
     )
 
 

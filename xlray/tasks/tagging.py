@@ -6,8 +6,9 @@ from functools import partial
 
 from xlray.tasks.passages import slots
 from xlray.tasks.readers import columns, conllu
+from xlray.tasks.repairs import begun_spans
 from xlray.tasks.structured import tagged
-from xlray.tasks.task import CONVERTED, Files, Hub, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task
 
 XTREME = "google/xtreme"
 XTREME_COMMIT = "21f88c0ff5bf413a83c854eb00050e75d245161f"
@@ -200,15 +201,16 @@ TAGGING = (
             "masakhane/masakhaner",
             CONVERTED,
             {"train/sw": "train", "dev/sw": "validation", "test/sw": "test"},
-            partial(tagged, names=MASAKHANER_NUMBERS, forgiving=True),
+            partial(tagged, names=MASAKHANER_NUMBERS),
             "swa",
         ),
         labels=iob2(("DATE", "LOC", "ORG", "PER")),
         headline=("f1",),
-        num_examples=2_104,
+        num_examples=2_109,
         licence="CC BY-NC 4.0",
         citation="Adelani et al. 2021, MasakhaNER",
-        notes="On the Hub the conversion of a script; its branch moves.",
+        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
+        repair=begun_spans,
     ),
     Task(
         name="masakhaner_hau",
@@ -224,15 +226,16 @@ TAGGING = (
             "masakhane/masakhaner",
             CONVERTED,
             {"train/ha": "train", "dev/ha": "validation", "test/ha": "test"},
-            partial(tagged, names=MASAKHANER_NUMBERS, forgiving=True),
+            partial(tagged, names=MASAKHANER_NUMBERS),
             "hau",
         ),
         labels=iob2(("DATE", "LOC", "ORG", "PER")),
         headline=("f1",),
-        num_examples=1_903,
+        num_examples=1_912,
         licence="CC BY-NC 4.0",
         citation="Adelani et al. 2021, MasakhaNER",
-        notes="On the Hub the conversion of a script; its branch moves.",
+        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
+        repair=begun_spans,
     ),
     Task(
         name="masakhaner_yor",
@@ -248,15 +251,16 @@ TAGGING = (
             "masakhane/masakhaner",
             CONVERTED,
             {"train/yo": "train", "dev/yo": "validation", "test/yo": "test"},
-            partial(tagged, names=MASAKHANER_NUMBERS, forgiving=True),
+            partial(tagged, names=MASAKHANER_NUMBERS),
             "yor",
         ),
         labels=iob2(("DATE", "LOC", "ORG", "PER")),
         headline=("f1",),
-        num_examples=2_124,
+        num_examples=2_171,
         licence="CC BY-NC 4.0",
         citation="Adelani et al. 2021, MasakhaNER",
-        notes="On the Hub the conversion of a script; its branch moves.",
+        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
+        repair=begun_spans,
     ),
     Task(
         name="ccg_en",

@@ -30,6 +30,7 @@ KINDS = (
 Record = dict[str, Any]
 Reader = Callable[[tuple[Path, ...]], Iterator[Record]]
 Shape = Callable[[dict[str, Any], str], Record | None]
+Repair = Callable[[Record], Record | None]
 
 CONVERTED = "refs/convert/parquet"  # the Hub's own branch with the Parquet conversion of a set that is a script
 
@@ -44,7 +45,8 @@ class Files:
 
     Attributes:
         folder: folder of the task below the data directory.
-        splits: `"split/language"` (such as `"dev/fi"`) to the file names that together hold that split.
+        splits: `"split/language"` (such as `"dev/fi"`) to the file names that together hold that split; a name with `*`
+            stands for all files that match.
         read: the reader; gets the paths in the order named and yields records. It raises `InputError` naming
             file and line (or record) for what it cannot read.
         readers: the reader of single splits, where it is not `read`.
@@ -67,6 +69,11 @@ class Files:
             if (folder / name).is_file():
                 return alternative
         return self
+
+    def found(self, folder: Path, name: str) -> list[Path]:
+        """The files in `folder` that a name of `splits` stands for, in the order of their names."""
+        paths = sorted(folder.glob(name)) if "*" in name else [folder / name]
+        return [path for path in paths if path.is_file()]
 
     def reader(self, split: str) -> Reader:
         """The reader of one split."""
@@ -161,6 +168,8 @@ class Task:
         licence: as the publisher states it.
         citation: short reference.
         notes: overlap, oddities, what could not be verified.
+        repair: what is done about known defects of the publisher's data, in records of files and of the Hub alike: a
+            record becomes one that passes the checks, or None, counted, where it is left out.
     """
 
     name: str
@@ -178,6 +187,7 @@ class Task:
     citation: str = ""
     notes: str = ""
     hub: Hub | None = None
+    repair: Repair | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

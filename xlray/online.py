@@ -229,7 +229,7 @@ def _first_rows(builder: Any, split: str) -> list[dict[str, Any]]:
 
 
 def _tried(task: Task, hub: Hub, split: str, rows: Sequence[dict[str, Any]]) -> tuple[int, int, list[str]]:
-    """How many rows give a record of the task, how many its shape or its repair leaves out, and what is wrong with the others."""
+    """How many rows give a record of the task, how many its shape or repair leaves out, and what is wrong with the others."""
     accepted, left_out, faults = 0, 0, []
     for number, row in enumerate(rows):
         where = f"row {number}"

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # A module or package may import itself and what stands before it. A new module takes its place here.
 # fmt: off
 LAYERS = [
-    "canonical", "spot", "aws", "files", "remote", "storage", "leases", "provenance",
+    "canonical", "signals", "spot", "aws", "files", "remote", "storage", "leases", "provenance",
     "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "shortfalls", "encoders", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "node_types", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",

@@ -1,7 +1,6 @@
 """The driver's queue without Ray: what is started, what waits, how failures and restarts end."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import helpers
 import pytest
@@ -531,20 +530,6 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     with pytest.raises(InputError, match="`trial_driver`"):
         concurrent_trials(Execution(), [{"CPU": 2.0}], None, None)
     assert concurrent_trials(Execution(), [{"CPU": 2.0, "trial_driver": 64.0}], None, None) == 2
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_interrupts_ask_once_and_break_off_the_second_time(name):
-    import os
-    import signal
-
-    from xlray.queue import gentle_interrupts
-
-    driver = SimpleNamespace(asked_to_stop=False)
-    with pytest.raises(KeyboardInterrupt), gentle_interrupts(driver):
-        os.kill(os.getpid(), signal.Signals[name])
-        assert driver.asked_to_stop
-        os.kill(os.getpid(), signal.Signals[name])
 
 
 def test_the_runs_of_a_killed_driver_are_known(tmp_path):

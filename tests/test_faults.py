@@ -100,5 +100,27 @@ def test_the_command_line_calls_it_interrupted(capsys, error):
     assert "\n" not in line and str(error) in line
 
 
+def test_an_error_that_is_its_own_cause_is_looked_at_once(capsys):
+    """As that of a Ray whose dashboard does not start."""
+    errors = [RuntimeError("the dashboard's log"), RuntimeError("one"), RuntimeError("other")]
+    errors[0].__cause__ = errors[0]
+    errors[1].__cause__, errors[2].__context__ = errors[2], errors[1]
+    for error in errors:
+        assert storage_trouble(error) is None
+        assert cli._fail_unexpectedly(error) == cli.CRASHED
+    full = OSError(errno.ENOSPC, "No space left on device")
+    errors[2].__cause__ = full
+    assert storage_trouble(errors[1]) is full
+    assert "the dashboard's log" in capsys.readouterr().err
+
+
+def test_a_full_disk_in_a_task_of_ray_is_trouble_of_the_storage():
+    from ray.exceptions import RayTaskError
+
+    full = OSError(errno.ENOSPC, "No space left on device", "runs/x")
+    error = RayTaskError("_prepare_there", "Traceback ...", full).as_instanceof_cause()
+    assert storage_trouble(error) is full
+
+
 def test_other_errors_stay_faults(capsys):
     assert cli._fail_unexpectedly(FileNotFoundError(errno.ENOENT, "No such file", "x")) == cli.CRASHED

@@ -1,8 +1,25 @@
-"""`python -m xlray`."""
+"""`python -m xlray` and the command `xlray`: signals are taken before anything that takes long is imported."""
+
+from __future__ import annotations
 
 import sys
 
-from xlray.cli import main
+from xlray import signals
+
+
+def main() -> int:
+    """Entry point: runs one command of the command line and returns its exit code; see `xlray.cli.main`."""
+    try:
+        signals.catch()
+        from xlray.cli import main as run_command
+
+        code = run_command()
+    except KeyboardInterrupt:  # before a command had begun, or after its end
+        print(f"xlray: {signals.message()}", file=sys.stderr)
+        code = signals.INTERRUPTED
+    signals.finish(code)  # returns only where no signal was taken
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

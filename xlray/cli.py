@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xlray import signals
 from xlray.bench_commands import bench_app
 from xlray.canonical import InputError
 from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
@@ -22,11 +21,12 @@ from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
-from xlray.output import SNAPSHOT_VARIABLE, fail, open_console, print_json
+from xlray.output import SNAPSHOT_VARIABLE, fail, lasting, open_console, print_json
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
+from xlray.signals import INTERRUPTED
 from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
 from xlray.task_commands import DataDir, Json, Storage, tasks_app
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from xlray.progress import TrialState, Work
     from xlray.results import Results
 
-DONE, CRASHED, WRONG_USE, SOME_FAILED, INTERRUPTED, OVER_BUDGET = 0, 1, 2, 3, 4, 5
+DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
 
 app = typer.Typer(
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
@@ -71,21 +71,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = typer.main.get_command(app).main(args=given or ["--help"], prog_name="xlray", standalone_mode=False)
+        with typer.main.get_command(app).make_context("xlray", given or ["--help"]) as context:
+            context.command.invoke(context)
         sys.stdout.flush()
-        return code if isinstance(code, int) else DONE
+        return DONE
+    except typer.Exit as ended:
+        return ended.exit_code
     except BrokenPipeError:  # `xlray ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
-    except InputError as error:
-        return fail(str(error), WRONG_USE)
     except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted; run the same command again to go on.", INTERRUPTED)
+        return fail(signals.message(), INTERRUPTED)
     except Exception as error:  # noqa: BLE001  the border: whatever it was, the user gets a line and an exit code
         return _fail_unexpectedly(error)
 
 
 def _fail_unexpectedly(error: Exception) -> int:
+    if signals.taken() is not None:  # what was interrupted may make an error of its own out of it
+        return fail(signals.message(), INTERRUPTED)
+    if isinstance(error, InputError):
+        return fail(str(error), WRONG_USE)
     if hasattr(error, "format_message"):  # wrong use of the command line itself
         return fail(f"{error.format_message()} See `xlray --help`.", WRONG_USE)
     if type(error).__name__ == "BudgetError":
@@ -114,6 +119,7 @@ def _top(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 @app.command()
+@lasting()
 def run(
     sweep_file: SweepFile,
     storage: Storage = "runs",
@@ -193,7 +199,7 @@ def _run(
     work = work_of_plan(planned, store, directory)
     journal = read_journal(directory / "journal")
     log = directory / "run.log"
-    with diverted(log) as (stdout, stderr), _interruptible():
+    with diverted(log) as (stdout, stderr):
         console = Console(file=stderr if as_json else stdout)
         print_plan(console, sweep.name, sweep.question, summary(planned, store))
         watch = Watch(work)
@@ -214,19 +220,6 @@ def _run(
             error.log = log  # type: ignore[attr-defined]
             raise
     return results, work, watch.states(read_journal(directory / "journal")), report
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Take a termination like Ctrl-C, also where the shell ignores that (a job in the background)."""
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
 
 
 def _print_end(
@@ -253,6 +246,7 @@ def _print_end(
 
 
 @app.command()
+@lasting()
 def prepare(
     sweep_file: SweepFile,
     storage: Storage = "runs",
@@ -274,7 +268,7 @@ def prepare(
     from xlray.live import diverted
     from xlray.sweep import prepare as prepare_sweep
 
-    with diverted(root / "prepare.log") as (stdout, stderr), _interruptible():
+    with diverted(root / "prepare.log") as (stdout, stderr):
         from rich.console import Console
 
         console = Console(file=stderr if as_json else stdout)

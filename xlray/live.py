@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
 from xlray.files import write_atomically
+from xlray.output import Lasting
 from xlray.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
 from xlray.snapshot import Snapshot, draw, percent, rows_of, short_names, summary_line
 
@@ -215,13 +216,15 @@ def is_tick(line: str) -> bool:
 def diverted(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
     """Send what this process and its libraries print to a file; yields the real stdout and stderr.
 
-    Libraries print below Python, and from threads and child processes, so the file descriptors are moved.
+    Libraries print below Python, and from threads and child processes, so the file descriptors are moved. Where the
+    real ones go away, what runs goes on.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     with contextlib.ExitStack() as stack:
-        outputs = tuple(stack.enter_context(os.fdopen(os.dup(number), "w", encoding="utf-8")) for number in (1, 2))
+        real = [stack.enter_context(os.fdopen(os.dup(number), "w", encoding="utf-8")) for number in (1, 2)]
+        outputs = [cast(TextIO, Lasting(stream, print)) for stream in real]
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)

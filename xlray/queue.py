@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from xlray.driver import Driver, Listener
 from xlray.jobs import trial_title
 from xlray.leases import renewing
 from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
+from xlray.signals import gently
 from xlray.storage import address
 from xlray.sweep_telemetry import SweepMetrics
 from xlray.tracking import callbacks, parameters
@@ -222,7 +221,11 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
             verbose=0,
         ),
     )
-    with gentle_interrupts(driver), renewing(driver.leases):
+
+    def ask() -> None:
+        driver.asked_to_stop = True
+
+    with gently(ask), renewing(driver.leases):
         tuner.fit()
         events.withdraw(math.inf)
 
@@ -247,26 +250,3 @@ def stop_key(driver: Driver) -> str:
     """What the workers of this run look at to see whether they shall stop."""
     number = sum(entry["event"] == "opened" for entry in driver.journal)
     return f"xlray/{driver.plan.sweep.name}/{number}/stop"
-
-
-@contextlib.contextmanager
-def gentle_interrupts(driver: Driver) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks the driver to stop, the second is a KeyboardInterrupt.
-
-    SIGTERM is what stopping a submitted job sends, and Ray, once connected, would end the process at once for it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(number: int, frame: Any) -> None:
-        if driver.asked_to_stop:
-            raise KeyboardInterrupt
-        driver.asked_to_stop = True
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, known in before.items():
-            signal.signal(number, known)

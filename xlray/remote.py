@@ -40,14 +40,26 @@ class DamagedError(RuntimeError):
     """A stored file is not there or not what its checksum says."""
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised because of, each once: libraries raise errors that are their own cause."""
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or any(one is other for other in seen):
+            continue
+        seen.append(one)
+        yield one
+        waiting += [one.__cause__, getattr(one, "cause", None), one.__context__]  # `cause` is of Ray's errors of tasks
+
+
 def storage_trouble(error: BaseException | None) -> OSError | None:
     """What says that a storage is full, read-only or does not answer, among an error and its causes; or None."""
-    while error is not None:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
-        if full or isinstance(error, RemoteError):
-            assert isinstance(error, OSError)
-            return error
-        error = error.__cause__ or error.__context__
+    for found in causes(error):
+        full = isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+        if full or isinstance(found, RemoteError):
+            assert isinstance(found, OSError)
+            return found
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from xlray.memory import check_offload, free_host_bytes, shape_of
 from xlray.node_types import NodeTypes, fit, node_types
 from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
+from xlray.signals import kept
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing anew on them; a machine that is off is not waited for any longer
@@ -54,7 +56,7 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
     if address is not None:
         known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT, **known}
-        found = ray.init(address=address, runtime_env={"env_vars": environment}, **common)
+        options: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": environment}}
     else:
         # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
         os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
@@ -62,20 +64,37 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
         port = _free_port()
         os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
         # A trial that waits for another's CPUs has started all but its workers by then.
-        found = ray.init(
-            address="local",
-            num_cpus=max(os.cpu_count() or 1, execution.min_workers * execution.cpus_per_worker),
-            resources={"trial_driver": 64},
-            include_dashboard=True,
-            **common,
-        )
+        options = {
+            "address": "local",
+            "num_cpus": max(os.cpu_count() or 1, execution.min_workers * execution.cpus_per_worker),
+            "resources": {"trial_driver": 64},
+            "include_dashboard": True,
+        }
     try:
+        with _signals_left_alone():
+            found = ray.init(**common, **options)
         yield _where(found)
     finally:
         ray.shutdown()
         if address is None:
             for name in ("RAY_GCS_SERVER_PORT", "RAY_ADDRESS"):
                 os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Keep Ray from taking this process's signals while it starts, and what it starts from dying with a terminal.
+
+    Its handlers of SIGTERM exit, which inside Ray's native code aborts. Processes inherit which signals are blocked.
+    """
+    known, ray._private.utils.set_sigterm_handler = ray._private.utils.set_sigterm_handler, lambda _: None
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        with kept():
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        ray._private.utils.set_sigterm_handler = known
 
 
 def _where(context: Any) -> dict[str, Any]:

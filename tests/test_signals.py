@@ -1,0 +1,178 @@
+"""SIGINT, SIGTERM and SIGHUP at any moment: one line, exit code 4, and the same command goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import helpers
+import pytest
+
+from xlray import signals
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+TINY = """
+import sys
+from xlray import Encoder, Execution, Intermediate, Subset, Sweep, Target
+
+print("loaded", flush=True)
+sweep = Sweep(
+    "tiny", Encoder({encoder!r}), measure=(Subset(("indonlu_smsa",)),),
+    intermediate=Intermediate(rungs=(64,), batch_size=32, warmup_examples=32, max_length=30, stride=10),
+    targets=(Target("tatoeba", max_length=30, stride=10),), execution=Execution(micro_batch_tokens=64),
+)
+"""
+
+
+class Command:
+    """A command of xlray that runs, and what it has printed so far."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "xlray", *map(str, arguments)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.lines.extend(iter(self.process.stdout.readline, ""))
+
+    def wait_until(self, has_come: Callable[[], bool]) -> None:
+        until = time.monotonic() + 600  # a bound on hanging, not a measurement
+        while not has_come():
+            assert self.process.poll() is None and time.monotonic() < until, f"the moment never came: {self.lines}"
+            time.sleep(0.01)
+
+    def said(self, text: str) -> Callable[[], bool]:
+        return lambda: any(text in line for line in list(self.lines))
+
+    def catches(self) -> bool:
+        """Whether the signals are taken yet; Python itself, which starts first, does not."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) & 1 << signal.SIGHUP - 1)
+
+    def end(self) -> tuple[int, list[str]]:
+        """Exit code and the lines of failure."""
+        code = self.process.wait(timeout=600)
+        self._reader.join(timeout=10)
+        assert not any("Traceback" in line for line in self.lines), self.lines
+        return code, [line for line in self.lines if line.startswith("xlray: ")]
+
+
+@contextlib.contextmanager
+def started(*arguments: object) -> Iterator[Command]:
+    command = Command(*arguments)
+    try:
+        yield command
+    finally:
+        command.process.kill()
+
+
+def test_the_first_signal_asks_and_only_another_interrupts_but_a_terminal_hangs_up_more_than_once() -> None:
+    for name in SIGNALS:
+        asked: list[bool] = []
+        number = signal.Signals[name]
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            with contextlib.suppress(KeyboardInterrupt), signals.gently(lambda: asked.append(True)):  # noqa: B023
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert asked == [True]
+                os.kill(os.getpid(), signal.SIGTERM)
+                raise AssertionError("the second SIGTERM must interrupt")
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
+PLANTED = {
+    "native code": "import hashlib; hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2**31 - 1)",
+    "a destructor": """
+class Slow:
+    def __del__(self):
+        time.sleep(1)
+x = Slow(); del x; time.sleep(30)""",
+    "an error of another kind": """
+try:
+    time.sleep(30)
+except KeyboardInterrupt:
+    raise RuntimeError('a library does that')""",
+    "a string that is executed": "exec('time.sleep(30)')",
+    "a thread that goes on": "threading.Thread(target=time.sleep, args=(30,)).start(); time.sleep(30)",
+}
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("place", PLANTED)
+def test_a_signal_ends_a_command_from_wherever_it_is(name: str, place: str) -> None:
+    code = f"""
+import sys, threading, time
+from xlray import __main__, cli, signals
+signals.STUCK_S = 1.5
+def report():
+    print('there', flush=True)
+    {PLANTED[place].strip().replace(chr(10), chr(10) + "    ")}
+cli.app.registered_commands.clear()
+cli.app.command('one')(report)
+cli.app.command('two')(report)
+sys.argv = ['xlray', 'one']
+sys.exit(__main__.main())
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "there\n"
+        time.sleep(0.2)
+        process.send_signal(signal.Signals[name])
+        _, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 4, err
+    assert err == f"xlray: interrupted by {name}; run the same command again to go on.\n"
+
+
+def test_a_sweep_under_nohup_does_not_hear_its_terminal_close() -> None:
+    code = "import os, signal; from xlray import signals; signals.catch(); os.kill(os.getpid(), signal.SIGHUP); print('on')"
+    done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "on\n"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Arguments for a sweep that takes a moment to plan and to tokenise."""
+    folder = tmp_path_factory.mktemp("tiny")
+    encoder = helpers.encoder_folder(folder / "encoder", ["sky", "blue", *(f"w{n}" for n in range(20))])[0]
+    data = folder / "data"
+    (data / "indonlu_smsa").mkdir(parents=True)
+    rows = (f"sky w{n % 20} {n} blue{' w1' * 20}\t{('positive', 'negative')[n % 2]}\n" for n in range(8_000))
+    (data / "indonlu_smsa" / "train_preprocess.tsv").write_text("".join(rows))
+    (data / "tatoeba").mkdir()
+    for end, word in (("eng", "sea"), ("fin", "blue")):
+        (data / "tatoeba" / f"tatoeba.fin-eng.{end}").write_text("".join(f"{word} w{n}\n" for n in range(10)))
+    (folder / "tiny.py").write_text(TINY.replace("{encoder!r}", repr(str(encoder))))
+    return [folder / "tiny.py", "--data-dir", data]
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "text"),
+    [("plan", "SIGINT", ""), ("prepare", "SIGTERM", "loaded"), ("prepare", "SIGHUP", "tokenising indonlu")],
+)
+def test_a_signal_at_start_while_planning_and_while_tokenising(
+    command: str, name: str, text: str, tiny: list[object], tmp_path: Path
+) -> None:
+    arguments = (command, *tiny, "--storage", tmp_path / "runs")
+    with started(*arguments) as running:
+        running.wait_until(running.said(text) if text else running.catches)
+        running.process.send_signal(signal.Signals[name])
+        code, failures = running.end()
+    assert (code, failures) == (4, [f"xlray: interrupted by {name}; run the same command again to go on.\n"])
+    with started(*arguments) as again:
+        assert again.end() == (0, [])

@@ -25,7 +25,7 @@ LAYERS = [
 # fmt: on
 
 DOORS = {
-    "ray": "search spot aws node_types telemetry sweep_telemetry trial preparation probe submission session tracking queue sweep bench_overhead bench_queue",
+    "ray": "search spot aws node_types telemetry sweep_telemetry trial preparation probe submission session queue sweep bench_overhead bench_queue",
     "datasets": "tasks online bench_data",
     "torch": "batches dropout dropout_kernel model engine states checkpoints evaluate tuning interrupt train rerun bench_workload bench_trainer bench_training bench_overhead",
     "deepspeed": "engine",
@@ -52,7 +52,7 @@ WITHOUT_FRAMEWORKS = (
     "compare",
     "dashboard",
 )
-MAY_CATCH_ALL = {"trial", "loading", "cli"}  # a sweep file may raise anything
+MAY_CATCH_ALL = {"trial", "loading", "tracking", "cli"}  # a sweep file or a tracker's client may raise anything
 FORBIDDEN_NAMES = {"utils", "core", "common", "manager"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60

@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from types import SimpleNamespace
 
 import pytest
 
 from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.journal import read_lines
 from xlray.recipes import Encoder, Subset
-from xlray.tracking import callbacks, check_tracking, parameters, tensorboard
+from xlray.tracking import Progress, Trackers, check_tracking, parameters, tensorboard
 
 SWEEP = Sweep("demo", Encoder("encoder"), measure=(Subset(()), Subset(("b", "a"), "en")), seeds=(0, 1))
 TRIALS = {trial.trial_id: trial for trial in SWEEP.trials()}
@@ -49,45 +49,89 @@ def test_event_files_hold_curves_and_a_session_of_hparams_for_each_rung(tmp_path
             assert names == {"fi_accuracy", "score", "fi/udpos", "fi/panx"} and names <= set(session.Tags()["scalars"])
 
 
-def fake_trial(tmp_path, trial, name):
-    """As much of Ray Tune's trial as its callbacks read."""
+class Run:
+    """A run of the sweep whose trials' progress is set by hand; returns the lines for people."""
 
-    class Shown(SimpleNamespace):
-        __hash__ = object.__hash__
+    def __init__(self, folder, tracking):
+        self.progress = {}
+        self.said = []
+        self.sweep = dataclasses.replace(SWEEP, tracking=tracking)
+        self.folder = folder
 
-        def __str__(self):
-            return name
+    def of(self, trial_id, status, *rungs):
+        entries = tuple({**rung(trial_id, number, value), "time": 1e9 + number} for number, value in rungs)
+        self.progress[trial_id] = Progress(TRIALS[trial_id], status, entries)
+        return {"event": status, "trial_id": trial_id}
 
-    config = {"trial_id": trial.trial_id, **parameters(trial)}
-    return Shown(trial_id=trial.trial_id, config=config, local_path=str(tmp_path), evaluated_params={})
+    def run(self, *entries):
+        with Trackers(self.sweep, self.folder, self.progress.__getitem__, self.said.append) as trackers:
+            trackers.catch_up(
+                [trial_id for trial_id in self.progress if trial_id not in {e["trial_id"] for e in entries}]
+            )
+            for entry in entries:
+                trackers(entry)
 
 
-def test_mlflow_gets_parameters_and_scores(tmp_path, monkeypatch):
+def test_mlflow_has_every_trial_once_also_those_that_are_stored_and_after_a_rerun(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    (callback,) = callbacks(dataclasses.replace(SWEEP, tracking=("mlflow",)))
-    trial = next(t for t in TRIALS.values() if t.config.tasks)
-    shown = fake_trial(tmp_path, trial, "2tasks-s0-x")
-    callback.setup()
-    callback.log_trial_start(shown)
-    callback.log_trial_result(1, shown, {"training_iteration": 1, "fi_accuracy": 61.5, "fi/udpos": 80.0})
-    callback.log_trial_end(shown)
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
     client = mlflow.MlflowClient(uri)
-    (found,) = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
-    assert found.info.run_name == "2tasks-s0-x" and found.info.status == "FINISHED"
-    assert (found.data.params["num_tasks"], found.data.params["tasks"]) == ("2", "a b")
-    assert found.data.metrics["fi_accuracy"] == 61.5 and found.data.metrics["fi/udpos"] == 80.0
+    stored, computed, broken, open_ = TRIALS
+    run = Run(tmp_path, ("mlflow",))
+    run.of(stored, "finished", (64, 50.0), (128, 61.5))  # nothing of it happens in this run
+    run.of(open_, "created")
+    entries = [run.of(computed, "running"), run.of(broken, "failed")]
+    run.run(*entries)
+    run.run()
+    run.run(run.of(computed, "finished", (64, 40.0), (128, 41.0)))
+    (tmp_path / "tracked.jsonl").unlink()  # lost; or the process was killed before it was written
+    run.run()
+    assert run.said == []
+    runs = client.search_runs([client.get_experiment_by_name("demo").experiment_id])
+    found = {one.info.run_name.rsplit("-", 1)[-1]: one for one in runs}
+    assert len(runs) == 3 and found.keys() == {stored, computed, broken}
+    assert {found[t].info.status for t in (stored, computed)} == {"FINISHED"}
+    assert found[broken].info.status == "FAILED"
+    assert found[stored].data.params == {name: str(v) for name, v in parameters(TRIALS[stored]).items()}
+    for trial_id, values in ((stored, [50.0, 61.5]), (computed, [40.0, 41.0])):
+        history = client.get_metric_history(found[trial_id].info.run_id, "fi_accuracy")
+        assert sorted((m.step, m.value) for m in history) == [(64, values[0]), (128, values[1])]
+        assert found[trial_id].data.metrics["fi/udpos"] == values[1] - 1
 
 
-def test_wandb_is_asked_for_by_name(monkeypatch):
+def test_a_tracker_that_is_away_ends_nothing_is_said_once_and_gets_all_later(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "http://127.0.0.1:9")
+    run = Run(tmp_path, ("mlflow",))
+    for trial_id in TRIALS:
+        run.of(trial_id, "finished", (64, 50.0))
+    run.run()
+    assert len(run.said) == 1 and run.said[0].startswith("mlflow: nothing more is sent; the same command again sends")
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
+    run.run()
+    client = mlflow.MlflowClient(uri)
+    assert len(client.search_runs([client.get_experiment_by_name("demo").experiment_id])) == len(TRIALS)
+
+
+def test_wandb_has_every_trial_once_also_those_that_are_stored_and_after_a_rerun(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    (callback,) = callbacks(dataclasses.replace(SWEEP, tracking=("wandb",)))
-    callback.setup()
-    assert (callback.project, callback.group) == ("demo", "demo")
     monkeypatch.setenv("WANDB_PROJECT", "another")
-    assert callbacks(dataclasses.replace(SWEEP, tracking=("wandb",)))[0].project == "another"
+    stored, computed, *_ = TRIALS
+    run = Run(tmp_path, ("wandb",))
+    run.of(stored, "finished", (64, 50.0))
+    entries = [run.of(computed, "running"), run.of(computed, "finished", (64, 40.0))]
+    run.run(*entries)
+    run.run()
+    assert run.said == []
+    lines = read_lines(tmp_path / "tracked.jsonl")
+    assert {line["to"] for line in lines} == {"offline another"}
+    folders = sorted(p.name.rsplit("-run-", 1)[-1] for p in tmp_path.glob("wandb/offline-run-*"))
+    assert len(folders) == 2 and {name.rsplit("-", 1)[-1] for name in folders} == {stored, computed}
+    assert all(file.stat().st_size > 1000 for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
 
 
 def test_a_missing_package_and_an_unknown_tracker_are_said_before_a_start(monkeypatch):
@@ -116,11 +160,11 @@ def test_a_sweep_is_in_mlflow_and_in_an_offline_run_of_weights_and_biases(tmp_pa
     client = mlflow.MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
     trials = {t["trial_id"]: t for t in table(tmp_path, "trials").to_pylist()}
-    known = {run.info.run_name.rsplit("-", 1)[-1]: run for run in runs if run.info.run_name != "shared"}
-    assert known.keys() == trials.keys()
+    known = {run.info.run_name.rsplit("-", 1)[-1]: run for run in runs}
+    assert known.keys() == trials.keys() and len(runs) == len(trials)
     for trial_id, run in known.items():
         last = [e for e in journal(tmp_path) if e["event"] == "rung" and e["trial_id"] == trial_id][-1]
         assert run.data.params["cell"] == trials[trial_id]["cell"]
         assert run.data.metrics["fi_accuracy"] == pytest.approx(last["fi_accuracy"])
     offline = list(tmp_path.rglob("offline-run-*/run-*.wandb"))
-    assert len(offline) >= len(trials) and all(file.stat().st_size > 1000 for file in offline)
+    assert len(offline) == len(trials) and all(file.stat().st_size > 1000 for file in offline)

@@ -31,7 +31,7 @@ def sweep_folder(root: Path, name: str) -> Path:
 
 def send_sweep(root: Path, name: str) -> None:
     """Write what has changed in a sweep's folder through to the object store: tables, curves, report and log."""
-    send_changed(sweep_folder(root, name), ("journal", "jobs", "progress", "models"))
+    send_changed(sweep_folder(root, name), ("journal", "jobs", "progress", "models", "wandb"))
 
 
 def write_shortfalls(plan: SweepPlan, root: Path) -> None:

@@ -116,7 +116,7 @@ class LiveView:
         elif event == "running" and "trial_id" in entry:
             self.watch.work = with_phases(self.watch.work, entry["trial_id"])
         line = self.describe(entry)
-        if line and (self._live is None or event in ("failed", "retried", "halted")):
+        if line and (self._live is None or event in ("failed", "retried", "halted", "note")):
             self.console.print(
                 f"[{clock(time.time() - self.started)}] {line}", markup=False, highlight=False, soft_wrap=True
             )
@@ -158,7 +158,7 @@ class LiveView:
             lines = str(entry.get("error", "")).strip().splitlines() or ["no reason known"]
             what = "failed" if entry["event"] == "failed" else f"tried again ({entry.get('kind', '')})"
             return f"{title}: {what}: {lines[-1][:300]}"
-        if entry["event"] == "halted":
+        if entry["event"] in ("halted", "note"):
             return str(entry["text"])
         if entry["event"] == "promoted":
             return f"{title}: promoted beyond rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs}"

@@ -25,7 +25,6 @@ from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.signals import gently
 from xlray.storage import address
 from xlray.sweep_telemetry import SweepMetrics
-from xlray.tracking import callbacks, parameters
 from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
@@ -57,8 +56,7 @@ class Queue(Searcher):  # type: ignore[misc]
             jobs, stop = address(self.driver.directory / "jobs"), stop_key(self.driver)
             trial = self.driver.trials.get(launch.name)
             title = launch.name if trial is None else trial_title(self.driver.plan.sweep, trial)
-            job = {"trial_id": launch.name, "title": title, "run": launch.run, "jobs": jobs, "stop": stop}
-            return job if trial is None else {**job, **parameters(trial)}  # these are for trackers to show
+            return {"trial_id": launch.name, "title": title, "run": launch.run, "jobs": jobs, "stop": stop}
         return str(Searcher.FINISHED) if self.driver.done() else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -216,7 +214,7 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
         run_config=ray.tune.RunConfig(
             name="tensorboard",
             storage_path=str(driver.directory),
-            callbacks=[events, *callbacks(driver.plan.sweep)],
+            callbacks=[events],
             failure_config=ray.tune.FailureConfig(max_failures=0),
             verbose=0,
         ),

@@ -37,7 +37,7 @@ from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
-from xlray.tracking import check_tracking, tensorboard
+from xlray.tracking import Progress, Trackers, check_tracking, tensorboard
 
 
 def run(
@@ -56,7 +56,8 @@ def run(
         data_dir: folder of original distribution files.
         address: of a running Ray cluster; None starts Ray on this machine.
         plan: of this sweep, if it was made before.
-        listener: gets every journal entry and `{"event": "stage", ...}` as things happen.
+        listener: gets every journal entry and `{"event": "stage", ...}` as things happen, `{"event": "note", "text": ...}`
+            where a tracker does not take what it is sent.
         budget_hours: device-hours of this run after which no more trials are started.
 
     Raises:
@@ -74,9 +75,15 @@ def run(
     driver = Driver(plan, Store(root), listener, leases, budget_hours=budget_hours)
     directory = driver.directory
     tracked = tensorboard(sweep, directory, lambda trial_id: driver.trials[trial_id])
-    driver.listener = both(listener, tracked)
+    trackers = Trackers(
+        sweep,
+        directory,
+        lambda trial_id: _progress(driver, trial_id),
+        lambda text: listener({"event": "note", "text": text}),
+    )
+    driver.listener = both(both(listener, tracked), trackers)
     directory.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory / "journal", lambda: listener({"event": "stage", "stage": "lease"})):
+    with exclusive(directory / "journal", lambda: listener({"event": "stage", "stage": "lease"})), trackers:
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
         send(root, [directory / "sweep.json"])
@@ -84,12 +91,19 @@ def run(
         journal = read_journal(directory / "journal")
         driver.plan = with_proposed(plan, journal)
         is_open = driver.open(journal)
+        trackers.catch_up(driver.trials)
         listener({"event": "stage", "stage": "planned", "trials": len(driver.plan.trials)})
         if is_open or next_trial(sweep, driver.journal) is not None:
             _compute(driver, address)
         driver.close()
         write_results(driver.plan, driver.store)
     return load_results(directory)
+
+
+def _progress(driver: Driver, trial_id: str) -> Progress:
+    standing = driver.found.trials[trial_id]
+    rungs = tuple(standing.rungs[index] for index in sorted(standing.rungs))
+    return Progress(driver.trials[trial_id], standing.status, rungs)
 
 
 def prepare(

@@ -1,19 +1,32 @@
-"""Tracking: TensorBoard from the journal; MLflow and Weights & Biases through Ray's callbacks."""
+"""Tracking: TensorBoard, MLflow and Weights & Biases, all from the journal.
+
+Where the last two write is said by their own environment variables: `MLFLOW_TRACKING_URI`; `WANDB_PROJECT` (by default the
+sweep's name), `WANDB_API_KEY`, `WANDB_MODE`. Ray's callbacks for them would see only the trials that Ray runs.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Mapping
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from xlray.canonical import InputError
 from xlray.config import Sweep, Trial
 from xlray.jobs import trial_title
+from xlray.journal import append_line, read_lines
+from xlray.storage import refresh, root_of
 
 PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # name in `Sweep.tracking` -> module
+SHOWN = ("running", "rung", "finished", "stopped", "failed", "paused", "interrupted")  # events that a tracker shows
+GIVE_UP_S = 60.0  # at the end of a run, after a tracker has last answered
 
 
 def check_tracking(sweep: Sweep) -> None:
@@ -37,6 +50,13 @@ def parameters(trial: Trial) -> dict[str, Any]:
     }
 
 
+def scores_of(entry: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a reported rung by name, without those that are none."""
+    named = {"fi_accuracy": entry["fi_accuracy"], "score": entry["score"]}
+    named |= {f"fi/{task}": value for task, value in entry["scores"].items()}
+    return {name: float(v) for name, v in named.items() if v is not None and math.isfinite(v)}
+
+
 def tensorboard(sweep: Sweep, directory: Path, find: Callable[[str], Trial]) -> Callable[[Mapping[str, Any]], None]:
     """A listener that writes each reported rung below `<directory>/tensorboard/<trial>/`.
 
@@ -53,9 +73,7 @@ def tensorboard(sweep: Sweep, directory: Path, find: Callable[[str], Trial]) -> 
         if entry["event"] != "rung":
             return
         trial, rung = find(entry["trial_id"]), int(entry["rung"])
-        named = {"fi_accuracy": entry["fi_accuracy"], "score": entry["score"]}
-        named |= {f"fi/{task}": value for task, value in entry["scores"].items()}
-        scores = {name: float(v) for name, v in named.items() if v is not None and math.isfinite(v)}
+        scores = scores_of(entry)
         folder = directory / "tensorboard" / trial_title(sweep, trial)
         # Files are named by the second: the suffix keeps two rungs of one second apart and in order.
         with SummaryWriter(str(folder), filename_suffix=f".{rung:012}") as writer:
@@ -70,20 +88,202 @@ def tensorboard(sweep: Sweep, directory: Path, find: Callable[[str], Trial]) -> 
     return listen
 
 
-def callbacks(sweep: Sweep) -> list[Any]:
-    """Ray's callbacks for the trackers that a sweep names.
+@dataclass(frozen=True)
+class Progress:
+    """How far a trial is, as a tracker shows it.
 
-    Where they write is said by their own environment variables: `MLFLOW_TRACKING_URI`, `WANDB_PROJECT` (by default the
-    sweep's name), `WANDB_API_KEY`, `WANDB_MODE`.
+    Attributes:
+        status: as `scheduler.Standing.status`.
+        rungs: journal entries of the rungs that it has reported, in order.
     """
-    made: list[Any] = []
-    if "mlflow" in sweep.tracking:
-        from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI")
-        made.append(MLflowLoggerCallback(tracking_uri=uri, experiment_name=sweep.name))
-    if "wandb" in sweep.tracking:
-        from ray.air.integrations.wandb import WandbLoggerCallback
+    trial: Trial
+    status: str
+    rungs: tuple[Mapping[str, Any], ...]
 
-        made.append(WandbLoggerCallback(project=os.environ.get("WANDB_PROJECT", sweep.name), group=sweep.name))
-    return made
+    def document(self) -> dict[str, Any]:
+        """What tells this from what was sent before."""
+        return {"status": self.status, "rungs": [[entry["rung"], entry["time"]] for entry in self.rungs]}
+
+
+class Trackers:
+    """Sends every trial of a sweep, computed or stored, to the trackers that the sweep names; a listener and a context.
+
+    What was sent is written down in `tracked.jsonl` of the sweep's folder, so that a later run sends the rest. It is done
+    in a thread of its own: a tracker that does not answer holds nothing up and ends nothing, but that is said.
+    """
+
+    def __init__(
+        self, sweep: Sweep, directory: Path, look: Callable[[str], Progress], say: Callable[[str], None]
+    ) -> None:
+        """
+        Args:
+            look: how far the trial of an id is.
+            say: gets a line for people.
+        """
+        self._look = look
+        self._say = say
+        self._file = directory / "tracked.jsonl"
+        self._open = {name: partial(_OPEN[name], sweep, directory) for name in sweep.tracking}
+        self._sent: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self._waiting: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
+        self._active_at = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="xlray-trackers", daemon=True)
+
+    def __enter__(self) -> Trackers:
+        if self._open:
+            if (root := root_of(self._file)) is not None:
+                refresh(root, self._file.parent, [self._file.name])
+            for line in read_lines(self._file) if self._file.exists() else ():
+                self._sent[line["tracker"], line["to"], line["trial_id"]] = line
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._waiting.put(None)
+        if kind is not None:
+            return
+        self._active_at = time.monotonic()
+        while self._thread.is_alive() and time.monotonic() - self._active_at < GIVE_UP_S:
+            self._thread.join(timeout=0.5)
+        if self._thread.is_alive():
+            self._say(f"{' and '.join(self._open)} do not answer; the same command again sends what is missing.")
+
+    def __call__(self, entry: Mapping[str, Any]) -> None:
+        """Take one entry of the journal."""
+        if self._open and entry["event"] in SHOWN and "trial_id" in entry:
+            self._waiting.put(self._look(entry["trial_id"]))
+
+    def catch_up(self, trial_ids: Iterable[str]) -> None:
+        """Send what earlier runs have not, and what is stored."""
+        for trial_id in trial_ids if self._open else ():
+            progress = self._look(trial_id)
+            if progress.rungs or progress.status not in ("created", "paused"):
+                self._waiting.put(progress)
+
+    def _work(self) -> None:
+        trackers: dict[str, Tracker] = {}
+        while (progress := self._waiting.get()) is not None:
+            for name, make in list(self._open.items()):
+                try:
+                    if name not in trackers:
+                        trackers[name] = make()
+                    self._send(name, trackers[name], progress)
+                except Exception as error:  # noqa: BLE001  a border: whatever a tracker's client raises
+                    del self._open[name]
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                    self._say(f"{name}: nothing more is sent; the same command again sends what is missing: {reason}")
+            self._active_at = time.monotonic()
+        for tracker in trackers.values():
+            tracker.close()
+
+    def _send(self, name: str, tracker: Tracker, progress: Progress) -> None:
+        key = (name, tracker.to, progress.trial.trial_id)
+        before, now = self._sent.get(key, {}), progress.document()
+        if {k: before.get(k) for k in now} == now:
+            return
+        new = [e for e in progress.rungs if [e["rung"], e["time"]] not in before.get("rungs", [])]
+        run = tracker.send(progress, before.get("run"), new)
+        line = {"tracker": name, "to": tracker.to, "trial_id": progress.trial.trial_id, "run": run, **now}
+        self._sent[key] = append_line(self._file, line)
+
+
+class Tracker(Protocol):
+    """Where trials are sent.
+
+    Attributes:
+        to: what tells this place from others of its kind.
+    """
+
+    to: str
+
+    def send(self, progress: Progress, run: str | None, new: Sequence[Mapping[str, Any]]) -> str:
+        """Bring a trial's run, by its id if it is known, up to date; returns its id."""
+
+    def close(self) -> None:
+        """Wait until everything is there."""
+
+
+class MLflow:
+    """An experiment of the sweep's name at `MLFLOW_TRACKING_URI`, with one run per trial."""
+
+    def __init__(self, sweep: Sweep, directory: Path) -> None:
+        import mlflow
+
+        self._entities = mlflow.entities
+        self.sweep, self.to = sweep, str(mlflow.get_tracking_uri())
+        self.client = mlflow.MlflowClient(self.to)
+        known = self.client.get_experiment_by_name(sweep.name)
+        self.experiment = known.experiment_id if known else self.client.create_experiment(sweep.name)
+
+    def send(self, progress: Progress, run: str | None, new: Sequence[Mapping[str, Any]]) -> str:
+        run = run or self._run(progress.trial)
+        metrics = [
+            self._entities.Metric(name, value, round(entry["time"] * 1000), entry["rung"])
+            for entry in new
+            for name, value in scores_of(entry).items()
+        ]
+        self.client.log_batch(run, metrics=metrics)
+        status = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+        if progress.status in status:
+            self.client.set_terminated(run, status[progress.status])
+        else:
+            self.client.update_run(run, "RUNNING")
+        return run
+
+    def _run(self, trial: Trial) -> str:
+        """The run that has the trial's tag, or a new one."""
+        tag = "xlray.trial_id"
+        found = self.client.search_runs([self.experiment], f"tags.`{tag}` = '{trial.trial_id}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        made = self.client.create_run(
+            self.experiment, tags={tag: trial.trial_id}, run_name=trial_title(self.sweep, trial)
+        )
+        params = [self._entities.Param(name, str(value)) for name, value in parameters(trial).items()]
+        self.client.log_batch(made.info.run_id, params=params)
+        return str(made.info.run_id)
+
+    def close(self) -> None:
+        pass
+
+
+class WeightsAndBiases:
+    """A project of the sweep's name, or `WANDB_PROJECT`, with one run per trial; it is open while the trial runs."""
+
+    def __init__(self, sweep: Sweep, directory: Path) -> None:
+        import wandb
+
+        self.sweep, self.wandb = sweep, wandb
+        self.project = os.environ.get("WANDB_PROJECT", sweep.name)
+        self.to = f"{os.environ.get('WANDB_MODE', 'online')} {self.project}"
+        self.folder = os.environ.get("WANDB_DIR", str(directory))
+        self.open: dict[str, Any] = {}
+
+    def send(self, progress: Progress, run: str | None, new: Sequence[Mapping[str, Any]]) -> str:
+        trial = progress.trial
+        run = f"{self.sweep.name}-{trial.trial_id}"
+        if run not in self.open:
+            self.open[run] = self.wandb.init(
+                project=self.project,
+                group=self.sweep.name,
+                id=run,
+                name=trial_title(self.sweep, trial),
+                config=parameters(trial),
+                dir=self.folder,
+                resume="allow",
+                reinit="create_new",
+                settings=self.wandb.Settings(console="off"),
+            )
+        for entry in new:
+            self.open[run].log(scores_of(entry), step=int(entry["rung"]))
+        if progress.status != "running":
+            self.open.pop(run).finish(exit_code=int(progress.status == "failed"))
+        return run
+
+    def close(self) -> None:
+        while self.open:
+            self.open.popitem()[1].finish()
+
+
+_OPEN: dict[str, Callable[[Sweep, Path], Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}

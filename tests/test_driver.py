@@ -1,6 +1,8 @@
 """The driver's queue without Ray: what is started, what waits, how failures and restarts end."""
 
 import dataclasses
+import errno
+import math
 
 import helpers
 import pytest
@@ -530,6 +532,19 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     with pytest.raises(InputError, match="`trial_driver`"):
         concurrent_trials(Execution(), [{"CPU": 2.0}], None, None)
     assert concurrent_trials(Execution(), [{"CPU": 2.0, "trial_driver": 64.0}], None, None) == 2
+
+
+def test_a_full_folder_of_temporary_files_halts_the_sweep_with_the_reason(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+    monkeypatch.setattr("xlray.driver.temporary_trouble", lambda: full)
+    driver = make_driver(tmp_path, make_plan("ab", role="measure"), num_slots=1)
+    driver.look()
+    assert driver.halted is None  # nothing runs that needs them
+    driver.next()
+    driver._looked_at = -math.inf
+    driver.look()
+    assert driver.halted is not None and driver.halted[0] == "storage"
+    assert "temporary files cannot be written" in driver.halted[1] and "No space left" in driver.halted[1]
 
 
 def test_the_runs_of_a_killed_driver_are_known(tmp_path):

@@ -3,11 +3,13 @@
 import errno
 import os
 import subprocess
+import tempfile
 
 import helpers
 import pytest
 
 from xlray import cli, journal
+from xlray.files import temporary_trouble
 from xlray.phases import phase_name
 from xlray.remote import RemoteError, storage_trouble
 from xlray.store import Store, check_writable
@@ -76,6 +78,13 @@ def test_a_disk_that_became_read_only_is_trouble_of_the_storage(small_disk):
     assert (Store(small_disk).folder(SPEC) / "spec.json").exists() and phase_name(SPEC) in str(
         Store(small_disk).folder(SPEC)
     )
+
+
+def test_a_full_folder_of_temporary_files_is_seen(small_disk, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    assert temporary_trouble() is None
+    fill(small_disk)
+    assert temporary_trouble().errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,3 +83,21 @@ def test_the_run_ends_with_exit_code_4_and_goes_on_when_it_can(disk: Path, tmp_p
     # A state is written while training goes on, so that it is known at the next one, five steps later, that it failed.
     assert sum(r["num_repeated_steps"] for r in rows) <= 2 * 5
     assert journal(disk)[-1]["event"] == "closed"
+
+
+def test_a_full_folder_of_temporary_files_ends_the_run_with_its_reason_and_it_goes_on(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))  # Ray's sockets lie below it: their paths must be short
+    command = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a file system needs root")
+    try:
+        process = start(tmp_path, tasks=TASKS[:1], env={**os.environ, "TMPDIR": str(folder)})
+        wait_for_trial(process, tmp_path)
+        fill(folder)
+        code, output = finish(process)
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    last = output.strip().splitlines()[-1]
+    assert code == 4 and "No space left" in last and "again" in last and "Traceback" not in output, output
+    code, output = finish(start(tmp_path, tasks=TASKS[:1]))
+    assert code == 0, output

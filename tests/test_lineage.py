@@ -55,6 +55,17 @@ def test_a_difference_is_followed_to_the_first_ancestors_that_have_it(storage):
     assert levels[1].differences == levels[2].differences == (Difference("seed", 0, 1),)
 
 
+@pytest.mark.timeout(60)
+def test_phases_whose_damaged_specs_name_themselves_as_parents_are_refused(storage):
+    root, targets = storage
+    for name in ("plain", "seed"):
+        path = root / "phases" / phase_name(targets[name]) / "spec.json"
+        document = json.loads(path.read_text())
+        path.write_text(json.dumps({**document, "parent": phase_hash(targets[name])}))
+    with pytest.raises(InputError, match="must not start from itself"):
+        why(storage, "plain", "seed")
+
+
 def test_a_task_more_is_one_difference(storage):
     assert why(storage, "plain", "more")[-1].differences == (Difference("data.z train/en", "absent", "1 examples"),)
 

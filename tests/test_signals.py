@@ -13,9 +13,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import helpers
+import psutil
 import pytest
+from test_sweep import SWEEP as SMALL
+from test_sweep import TASKS, table
 
 from xlray import signals
+from xlray.collect import sweep_folder
+from xlray.journal import read_journal
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 TINY = """
@@ -176,3 +181,82 @@ def test_a_signal_at_start_while_planning_and_while_tokenising(
     assert (code, failures) == (4, [f"xlray: interrupted by {name}; run the same command again to go on.\n"])
     with started(*arguments) as again:
         assert again.end() == (0, [])
+
+
+class Sweeping(Command):
+    """The small sweep under way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "runs"
+        self.file = folder / "small.py"
+        self.file.write_text(SMALL.replace("{tasks!r}", repr(TASKS[:1])))
+        journal = sweep_folder(self.root, "small") / "journal"
+        self._journal = journal
+        self._before = len(read_journal(journal)) if journal.exists() else 0
+        super().__init__("run", self.file, "--storage", self.root)
+
+    def wrote(self, event: str) -> Callable[[], bool]:
+        """Whether this run has journalled such an event."""
+        return lambda: any(e["event"] == event for e in read_journal(self._journal)[self._before :])
+
+    def trains(self, phase: str) -> Callable[[], bool]:
+        """Whether a phase is open."""
+        return lambda: any(self.root.glob(f"phases/{phase}/attempt/steps.log"))
+
+
+def ray_is_up(command: Command) -> Callable[[], bool]:
+    return lambda: any("raylet" in p.name() for p in psutil.Process(command.process.pid).children(recursive=True))
+
+
+# In the order in which they come; each run goes on from the one before. Waits (in s) follow on the moment.
+MOMENTS: tuple[tuple[str, Callable[[Sweeping], Callable[[], bool]], float], ...] = (
+    ("start-up", lambda c: c.catches, 0.0),
+    ("imports", lambda c: c.catches, 0.3),
+    ("planning", lambda c: c.catches, 2.0),
+    ("Ray's import", lambda c: c.said("steps "), 1.0),
+    ("the tokenizer", lambda c: c.said("training the tokenizer"), 0.0),
+    ("the tokenizer, later", lambda c: c.said("training the tokenizer"), 0.7),
+    ("Ray's start", lambda c: c.said("training the tokenizer"), 6.0),
+    ("Ray's start, later", ray_is_up, 0.0),
+    ("Ray's connection", ray_is_up, 1.0),
+    ("tokenising", lambda c: c.said("tokenising"), 0.0),
+    ("tokenising, later", lambda c: c.said("tokenising mini_udpos"), 0.0),
+    ("starting workers", lambda c: c.said("pre-training the encoder"), 0.0),
+    ("starting workers, later", lambda c: c.said("pre-training the encoder"), 4.0),
+    ("pre-training", lambda c: c.trains("pretrain-*"), 0.0),
+    ("starting a trial", lambda c: c.said("running trials"), 1.0),
+    ("a trunk", lambda c: c.trains("trunk-*"), 0.1),
+    ("a cooldown", lambda c: c.trains("cooldown-*"), 0.0),
+    ("a target", lambda c: c.trains("target-*"), 0.0),
+    ("an evaluation", lambda c: c.wrote("rung"), 0.0),
+    ("the report", lambda c: c.wrote("closed"), 0.0),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_at_any_moment_of_a_sweep_costs_nothing_that_was_finished(name: str, tmp_path: Path) -> None:
+    for stage, moment, wait_s in MOMENTS:
+        command = Sweeping(tmp_path)
+        try:
+            command.wait_until(moment(command))
+            time.sleep(wait_s)
+            assert command.process.poll() is None, f"{stage}: the sweep was over before: {command.lines}"
+            command.process.send_signal(signal.Signals[name])
+            code, failures = command.end()
+        finally:
+            command.process.kill()
+        assert code == 4 and len(failures) == 1, (stage, code, command.lines)
+        assert "again to go on" in failures[0] and (name in failures[0] or "asked to stop" in failures[0]), stage
+    last = Sweeping(tmp_path)
+    try:
+        assert last.end() == (0, [])
+    finally:
+        last.process.kill()
+    rows = [row for row in table(tmp_path, "phases").to_pylist() if row["status"] == "computed"]
+    assert len({row["phase"] for row in rows}) == len(rows) and {
+        t["status"] for t in table(tmp_path, "trials").to_pylist()
+    } <= {"finished", "stopped"}
+    assert sum(row["num_repeated_steps"] for row in rows) == 0, "a state is saved at once"

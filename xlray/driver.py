@@ -16,6 +16,7 @@ from typing import Any
 from xlray.collect import sweep_folder
 from xlray.config import Trial
 from xlray.failures import classify, common_error, may_retry
+from xlray.files import temporary_trouble
 from xlray.journal import append
 from xlray.leases import Leases
 from xlray.phases import Spec, TokenizerSpec, phase_hash, phase_name
@@ -268,6 +269,8 @@ class Driver:
         self._looked_at = now
         for name, job in self.running.items():
             self._look_at(name, job)
+        if (trouble := temporary_trouble()) is not None and self.running:
+            self.halt("storage", f"temporary files cannot be written: {trouble}; make room there, or set TMPDIR.")
         hours, limit_s = self.device_hours(), self.plan.sweep.execution.time_budget_s
         if self.budget_hours is not None and hours >= self.budget_hours:
             text = f"{hours:.2f} device-hours are spent of a budget of {self.budget_hours:g}"

@@ -8,9 +8,12 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+TEMPORARY_BYTES = 2**16  # that a folder of temporary files must have room for
 
 
 def file_digest(path: Path) -> str:
@@ -73,3 +76,16 @@ def file_lock(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def temporary_trouble() -> OSError | None:
+    """Why nothing can be written to the folder of temporary files, or None.
+
+    Ray keeps its logs and sockets there; where it is full, no process starts any more, and nothing says so.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(TEMPORARY_BYTES))
+    except OSError as error:
+        return error
+    return None

@@ -73,7 +73,7 @@ def explain(root: Path, first: Path, second: Path) -> list[Level]:
     """
     by_hash = {name.rpartition("-")[2]: folder for name, folder in phase_folders(root).items()}
     levels: list[Level] = []
-    while True:
+    while len(levels) <= len(by_hash):
         one, other = _read_spec(first), _read_spec(second)
         before = one.pop("parent", None), other.pop("parent", None)
         levels.append(Level(first.name, second.name, tuple(_differences(one, other))))
@@ -84,6 +84,7 @@ def explain(root: Path, first: Path, second: Path) -> list[Level]:
             names = [folder.name if folder else str(parent) for folder, parent in zip(parents, before, strict=True)]
             return [*levels, Level(names[0], names[1], ())]
         first, second = parents[0], parents[1]
+    raise InputError(f"{first.name}: a phase must not start from itself, but its spec.json says so.")
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:

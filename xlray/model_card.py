@@ -69,7 +69,7 @@ def read_facts(directory: Path, job: Job, rung_index: int, spec: TrainSpec | Ret
     phases: list[TrainSpec] = [spec] if isinstance(spec, TrainSpec) and fine_tuned else []
     parent = spec.parent
     while parent in folders:
-        before = from_plain(json.loads((folders[parent] / "spec.json").read_text()))
+        before = from_plain(json.loads((folders.pop(parent) / "spec.json").read_text()))
         if not isinstance(before, TrainSpec):
             break
         phases.insert(0, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from xlray.trial import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
 IDLE_S = 20.0  # a placement group of a run that starts is without actors for a moment
+START_WITHIN_S = 20.0  # of being asked to stop, a trial must have a process that can
+NOT_THERE = ("PENDING", "TERMINATED", "ERROR")  # what Tune calls trials without a process
 MAX_JOBS = 1_000_000_000
 
 
@@ -125,7 +128,7 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self.refresh = refresh
         now = time.monotonic()
         self.to_withdraw = [(now, run) for run in unended_runs(driver.journal)]  # of a driver that was killed
-        self.asked = False
+        self.asked_at = math.inf
         self.leftovers = Leftovers()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,9 +138,12 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
         self.driver.look()
         self.refresh()
         halted = self.driver.halted
-        if halted is not None and halted[0] in ("interrupted", "storage") and not self.asked:
-            self.asked = True
+        if halted is not None and halted[0] in ("interrupted", "storage") and self.asked_at == math.inf:
+            self.asked_at = time.monotonic()
             ask_to_stop(stop_key(self.driver))
+        nobody = time.monotonic() - self.asked_at > START_WITHIN_S and all(t.status in NOT_THERE for t in trials)
+        if nobody and callable(signal.getsignal(signal.SIGUSR1)):
+            signal.raise_signal(signal.SIGUSR1)  # ends Tune's loop: it would wait for ever for processes to start
         self.withdraw(time.monotonic())
         self.leftovers.look(time.monotonic())
 
@@ -225,6 +231,8 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
 
     with gently(ask), renewing(driver.leases):
         tuner.fit()
+        for name in list(driver.running):  # they never started
+            driver.on_end(name, None)
         events.withdraw(math.inf)
 
 

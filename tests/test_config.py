@@ -5,7 +5,15 @@ import pytest
 from xlray import subsets
 from xlray.canonical import InputError, fingerprint, nearest, require, to_plain
 from xlray.config import Execution, Stopping, Sweep, TrialConfig
-from xlray.recipes import Architecture, Encoder, Intermediate, Pretraining, Subset, Target
+from xlray.recipes import (
+    Architecture,
+    Encoder,
+    Intermediate,
+    Pretraining,
+    Subset,
+    Target,
+    default_retrieval_layer,
+)
 from xlray.settings import with_fields
 
 ENCODER = Encoder("folder")
@@ -37,6 +45,7 @@ SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))
         (lambda: Target("t", num_examples=100), r"Target\('t'\): `num_examples is a positive multiple of batch_size`"),
         (lambda: Target("t", probe_examples=0), "probe_examples is a positive multiple"),
         (lambda: Target("t", warmup_ratio=1.5), "`0 <= warmup_ratio < 1` must hold, but got 1.5"),
+        (lambda: Target("t", retrieval_layer=-1), "retrieval_layer >= 0` must hold, but got -1"),
         (lambda: Architecture(hidden_size=130), "hidden_size % num_heads == 0"),
         (lambda: Architecture(max_positions=2), "max_positions > 2"),
         (lambda: Pretraining(()), "tasks is not empty"),
@@ -91,6 +100,13 @@ def test_a_value_against_the_law_is_refused_with_the_law(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_retrieval_reads_the_layer_of_xtremes_script():
+    hidden_states = range(25)  # as transformers returns them: the embedding, then 24 layers
+    assert default_retrieval_layer(24) == hidden_states[-24:][13] == 14
+    assert default_retrieval_layer(12) == 7
+    assert all(1 <= default_retrieval_layer(depth) <= depth for depth in range(1, 49))
 
 
 def test_require_states_the_law_then_the_fact():

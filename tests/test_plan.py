@@ -481,6 +481,10 @@ def test_what_would_mix_two_definitions_is_refused_with_the_fields(changed, line
             {"targets": (Target("mini_udpos", max_length=65, stride=32),)},
             r"max_length <= 64 \(the encoder's positions\)` must hold, but got 65",
         ),
+        (
+            {"targets": (Target("mini_tatoeba", max_length=64, stride=32, retrieval_layer=3),)},
+            r"target 'mini_tatoeba'.*retrieval_layer <= 2 \(the encoder's layers\)` must hold, but got 3",
+        ),
     ],
 )
 def test_what_could_be_known_is_refused_before_a_start(changes, message):

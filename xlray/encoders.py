@@ -32,13 +32,12 @@ def architecture_of(encoder: Encoder | Pretraining, folder: Path | None) -> Arch
         raise InputError(f"{folder / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
 
 
-def max_sequence_length(architecture: Architecture) -> int:
-    """Longest sequence the position table allows: positions start at 2."""
-    return architecture.max_positions - 2
+def check_fit(sweep: Sweep, architecture: Architecture, sources: Sources) -> None:
+    """Raise `InputError` where a recipe does not fit the encoder: sequences its position table, layers its depth.
 
-
-def check_lengths(sweep: Sweep, longest: int, sources: Sources) -> None:
-    """Raise `InputError` where a recipe's sequences do not fit the position table or the token budget."""
+    Sequences must fit the token budget as well.
+    """
+    longest = architecture.max_positions - 2  # positions start at 2
     recipes: list[tuple[str, Intermediate | Target | Pretraining]] = [("intermediate", sweep.intermediate)]
     recipes += [(f"target {t.task!r}", t) for t in sweep.targets]
     if isinstance(sweep.encoder, Pretraining):
@@ -47,6 +46,9 @@ def check_lengths(sweep: Sweep, longest: int, sources: Sources) -> None:
         length = recipe.max_length
         pair = isinstance(recipe, Target) and sources.task(recipe.task).kind == "retrieval"
         require(length <= longest, f"max_length <= {longest} (the encoder's positions)", length, where)
+        layer = recipe.retrieval_layer if isinstance(recipe, Target) else None
+        deepest = architecture.num_layers
+        require(layer is None or layer <= deepest, f"retrieval_layer <= {deepest} (the encoder's layers)", layer, where)
         budget = sweep.execution.micro_batch_tokens
         if budget == "auto":  # never below the longest row
             continue

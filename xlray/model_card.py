@@ -129,7 +129,7 @@ def _title(facts: Facts) -> str:
 def _use(facts: Facts) -> str:
     kind, target = _kind(facts), facts.target
     data = target.data[0] if isinstance(target, TrainSpec) else None
-    layer = "13 of 24, and in proportion for other depths"
+    layer = "layer 14 of 24, 7 of 12 and in proportion for other depths, 0 being the embedding"
     if isinstance(target, RetrievalSpec) and target.layer is not None:
         layer = f"layer {target.layer}"
     low, high = data.scale if data is not None else (0.0, 1.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xlray.canonical import InputError
 from xlray.config import Sweep, Trial, TrialConfig
-from xlray.encoders import architecture_of, check_lengths, max_sequence_length
+from xlray.encoders import architecture_of, check_fit
 from xlray.phases import (
     METHOD_VERSIONS,
     DataSpec,
@@ -96,7 +96,7 @@ def plan_sweep(
     if isinstance(sweep.encoder, Encoder) and not (assume_sizes and sweep.encoder.path in KNOWN_ARCHITECTURES):
         folder = encoder_folder(sweep.encoder, root)
     architecture = architecture_of(sweep.encoder, folder)
-    check_lengths(sweep, max_sequence_length(architecture), sources)
+    check_fit(sweep, architecture, sources)
     _check_signal(sweep, sources)
     encoder: EncoderSpec | None = None
     shared: tuple[Spec, ...] = ()

@@ -202,8 +202,7 @@ class Target:
         english: also evaluate English dev (training language).
         pivots: languages whose dev set is evaluated as well; `select_by="pivot-dev"` ranks by them. No intermediate task
             may have labels in them.
-        retrieval_layer: hidden layer that is mean-pooled, 0 is the embedding; None takes round(13 / 24 x layers),
-            which is XTREME's layer 13 for XLM-R Large.
+        retrieval_layer: hidden layer that is mean-pooled, 0 is the embedding; None takes `default_retrieval_layer`.
     """
 
     task: str
@@ -225,6 +224,8 @@ class Target:
         _check_recipe(self, where)
         require(len(set(self.pivots)) == len(self.pivots), "pivots are distinct", self.pivots, where)
         require(self.language not in self.pivots, f"{self.language!r} is no pivot", self.pivots, where)
+        layer = self.retrieval_layer
+        require(layer is None or layer >= 0, "retrieval_layer >= 0", layer, where)
         for name in ("num_examples", "probe_examples"):
             value = getattr(self, name)
             require(
@@ -233,3 +234,12 @@ class Target:
                 value,
                 where,
             )
+
+
+def default_retrieval_layer(num_layers: int) -> int:
+    """The hidden layer that is mean-pooled for retrieval, 0 being the embedding: 14 of 24, 7 of 12, 3 of 4.
+
+    XTREME's script (Hu et al. 2020) leaves the embedding out and takes index 13 of what 24 layers return. Other depths
+    take the layer in which 13/24 of the depth is passed, so that it is always one of the layers.
+    """
+    return 13 * num_layers // 24 + 1

@@ -37,7 +37,7 @@ from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases import RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.provenance import versions
-from xlray.recipes import Architecture
+from xlray.recipes import Architecture, default_retrieval_layer
 from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
 from xlray.states import StateWriter, latest_state
 from xlray.storage import remote_of
@@ -278,7 +278,7 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
     device = tuning.device_of(job.execution)
     model = model.to(device, torch.bfloat16 if spec.precision == "bf16" else torch.float32)
     layers = model.encoder.config.num_hidden_layers
-    layer = round(13 / 24 * layers) if spec.layer is None else spec.layer
+    layer = default_retrieval_layer(layers) if spec.layer is None else spec.layer
     outcomes, known = [], {}
     for evaluation in spec.evaluations:
         key = data_key(evaluation.data)

@@ -122,6 +122,7 @@ def runs(tmp_path):
                 common = {**place, "task": task, "language": "fi", "split": "dev", "num_examples": 32}
                 scores.append({**common, "metric": "headline", "value": value, "selection": True})
                 scores.append({**common, "metric": "majority", "value": 20.0, "selection": False})
+                scores.append({**common, "metric": "majority", "value": 9.0, "selection": False, "language": "et"})
             append(
                 journal,
                 {
@@ -408,7 +409,7 @@ def test_the_final_table_ranks_trials_and_shows_the_majority_answer(runs):
     from xlray import screens
 
     work, journal = progress.read_work(runs / "sweeps" / "demo")
-    baseline = screens.majority(results.load_results(runs / "sweeps" / "demo"))
+    baseline = results.load_results(runs / "sweeps" / "demo").majority()
     assert baseline == {"mini_udpos": 20.0, "mini_panx": 20.0}
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(screens.final_table(Watch(work).states(journal), work, baseline))
@@ -426,7 +427,7 @@ def test_python_users_load_results_and_get_a_report_where_they_want_it(runs, tmp
 
     monkeypatch.setattr(report, "write_report", write)
     found = load_results("demo", runs)
-    assert found.best()["trial_id"] == "aaaa" and found.scores.num_rows == 16 and found.trials.num_rows == 4
+    assert found.best()["trial_id"] == "aaaa" and found.scores.num_rows == 24 and found.trials.num_rows == 4
     assert found.report() == runs / "sweeps/demo/report/report.html"
     assert found.report(tmp_path / "answer.html").read_text() == "page"
     assert (found.report(tmp_path / "copy").parent / "tables").is_dir()

@@ -83,6 +83,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
                 examples = 0 if task == "tatoeba" else 512
                 rows = [("headline", "fi", value, True), ("majority", "fi", base / 2, False)]
                 rows += [("headline", "en", value + 12, False)] if task != "tatoeba" else []
+                rows += [("majority", language, base / 3, False) for language in ("en", "et", "hu")]
                 scores += [
                     {
                         **common,

@@ -233,7 +233,7 @@ def _print_end(
 
     console = open_console()
     console.print(screens.phase_table(screens.phase_rows(planned, results)))
-    console.print(screens.final_table(states, work, screens.majority(results)))
+    console.print(screens.final_table(states, work, results.majority()))
     console.print(report["answer"], highlight=False, markup=False)
     page = next((f for f in report["files"] if f.endswith("report.html")), None)
     for line in (

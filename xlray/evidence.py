@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from xlray.analysis import (
     FI_ACCURACY,
     WITHOUT_TATOEBA,
@@ -22,7 +20,7 @@ from xlray.analysis import (
     item_variances,
 )
 from xlray.journal import read_journal, read_lines
-from xlray.results import MAJORITY, UNSEALED_FILE, Results, load_results, read_definition
+from xlray.results import UNSEALED_FILE, Results, load_results, read_definition
 from xlray.shortfalls import SHORTFALLS_FILE
 
 ENDED = ("finished", "stopped", "failed")
@@ -38,7 +36,7 @@ class Evidence:
         rung_index: the last rung from which something may be estimated, or None.
         rung: its examples.
         here: the points of that rung from which it is estimated.
-        majority: target to what always giving the most frequent English answer scores on Finnish dev.
+        majority: target to what always giving the most frequent answer scores; see `Results.majority`.
         unsealings: entries of `unsealed.jsonl`, one for each opening of the test data.
         data: `results/data.json`, what the data lack; {} if it is not there.
     """
@@ -83,7 +81,7 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
         rung_index=rung_index,
         rung=here[0].rung if here else 0,
         here=tuple(here),
-        majority=_majority(results),
+        majority=results.majority(),
         unsealings=read_lines(results.directory / UNSEALED_FILE),
         data=_data(results.directory / SHORTFALLS_FILE),
     )
@@ -97,14 +95,6 @@ def target_names(points: Sequence[Point]) -> list[str]:
     """The target tasks, in the order of their names."""
     names = {name for point in points for name in point.scores}
     return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and "@" not in name)
-
-
-def _majority(results: Results) -> dict[str, float]:
-    scores = results.scores
-    rows = scores.filter(pc.and_(pc.equal(scores["metric"], MAJORITY), pc.equal(scores["split"], "dev")))
-    rows = rows.filter(pc.and_(pc.not_equal(rows["language"], "en"), pc.is_finite(rows["value"])))
-    means = rows.group_by("task").aggregate([("value", "mean")])
-    return dict(sorted(zip(means["task"].to_pylist(), means["value_mean"].to_pylist(), strict=True)))
 
 
 def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:

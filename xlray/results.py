@@ -104,6 +104,16 @@ class Results:
             "scores": scores,
         }
 
+    def majority(self) -> dict[str, float]:
+        """Of each target what always giving the most frequent training answer scores on the split of its headline."""
+        place = ["task", "language", "split"]
+        headlines = {tuple(row.values()) for row in headline_rows(self.scores).select(place).to_pylist()}
+        rows = self.scores.filter(
+            pc.and_(pc.equal(self.scores["metric"], MAJORITY), pc.is_finite(self.scores["value"]))
+        )
+        found = dict.fromkeys(tuple(row.values()) for row in rows.select([*place, "value"]).to_pylist())
+        return {task: value for task, *where, value in sorted(found) if (task, *where) in headlines}
+
 
 def fi_accuracy(scores: Mapping[str, float]) -> float:
     """Plain mean of the headline scores of one trial at one rung.

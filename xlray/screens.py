@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pyarrow.compute as pc
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +15,7 @@ from xlray.memory import GIB
 from xlray.phases import TrainSpec, phase_name
 from xlray.plan import SweepPlan
 from xlray.progress import TrialState, Work
-from xlray.results import MAJORITY, Results
+from xlray.results import Results
 from xlray.shortfalls import sentences
 from xlray.snapshot import percent, short_names
 
@@ -190,18 +189,6 @@ def ranked(states: Iterable[TrialState]) -> list[TrialState]:
         return -(s.rung or 0), 1.0 if s.fi_accuracy is None else -s.fi_accuracy, s.trial.title
 
     return sorted(states, key=key)
-
-
-def majority(results: Results) -> dict[str, float]:
-    """Of each target the score of always giving the most frequent answer, on dev in the language of the headline."""
-    scores = results.scores
-    chosen = scores.filter(pc.fill_null(scores["selection"], False)).select(["task", "language", "split"])
-    headline = {(r["task"], r["language"], r["split"]) for r in chosen.to_pylist()}
-    found: dict[str, float] = {}
-    for row in scores.filter(pc.equal(scores["metric"], MAJORITY)).to_pylist():
-        if (row["task"], row["language"], row["split"]) in headline and row["value"] is not None:
-            found.setdefault(row["task"], row["value"])
-    return found
 
 
 def final_table(

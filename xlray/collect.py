@@ -58,7 +58,7 @@ def write_results(plan: SweepPlan, store: Store) -> None:
         "trials": to_table(
             [_trial_row(plan, t, known.get(t.trial_id, Standing()), records) for t in plan.trials], TRIALS
         ),
-        "phases": to_table(_phase_rows(plan, records), PHASES),
+        "phases": to_table(phase_rows(plan, records), PHASES),
         "items": items,
     }
     for name, table in tables.items():
@@ -155,22 +155,36 @@ def _recorded(records: Sequence[Mapping[str, Any]], field: str) -> str | None:
     return f"[{', '.join(values)}]" if values else None
 
 
-def _phase_rows(plan: SweepPlan, records: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cost ledger: each phase once as computed (by the trial that did it) or stored, and as shared for others."""
-    rows = []
-    seen: set[str] = set()
-    shared = tuple(PlannedPhase(spec) for spec in plan.shared)
-    for trial_id, phases in {"": shared, **plan.phases}.items():
-        for key, spec in {phase_hash(p.spec): p.spec for p in phases}.items():
-            if key in records:
-                rows.append(_phase_row(spec, records[key], trial_id, plan.sweep.name, key not in seen))
-                seen.add(key)
-    return rows
+def phase_rows(plan: SweepPlan, records: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cost ledger: of each finished phase a row for every trial that needs it.
+
+    What this sweep computed is charged once, as computed: to the trial that did it, or, where a job before all trials or
+    a trial that is no longer in the sweep did, to the first that needs it. To the others it is shared.
+
+    Args:
+        records: what was recorded of finished phases, by hash.
+    """
+    needed = {"": tuple(PlannedPhase(spec) for spec in plan.shared), **plan.phases}
+    found = [
+        (key, spec, trial_id)
+        for trial_id, phases in needed.items()
+        for key, spec in {phase_hash(p.spec): p.spec for p in phases}.items()
+        if key in records
+    ]
+    payers: dict[str, str] = {}
+    for key, _, trial_id in found:
+        if key not in payers or records[key]["trial_id"] == trial_id:
+            payers[key] = trial_id
+    return [
+        _phase_row(spec, records[key], trial_id, plan.sweep.name, payers[key] == trial_id)
+        for key, spec, trial_id in found
+    ]
 
 
-def _phase_row(spec: Spec, record: Mapping[str, Any], trial_id: str, sweep: str, first: bool) -> dict[str, Any]:
-    mine = record["sweep"] == sweep and record["trial_id"] in (trial_id, "shared") and first
-    status = "computed" if mine else ("stored" if record["sweep"] != sweep else "shared")
+def _phase_row(spec: Spec, record: Mapping[str, Any], trial_id: str, sweep: str, pays: bool) -> dict[str, Any]:
+    here = record["sweep"] == sweep
+    mine = here and pays
+    status = "computed" if mine else "shared" if here else "stored"
     return {
         "phase": phase_name(spec),
         "kind": spec.kind,

@@ -1,5 +1,6 @@
 import itertools
 import threading
+import unicodedata
 
 import helpers
 import numpy as np
@@ -366,6 +367,24 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "tokenizer.json"
     train_tokenizer(TEXT, 120).save(str(path))
     return load_vocabulary(path, 200)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("answer", ["vanha näkeä", "531 kilometriä", "한국", "क्षि", "👩‍👩‍👧 joella", "ﬁ ½"])
+def test_the_right_span_reads_back_the_answer_composed_or_decomposed(tmp_path, trained, answer, form):
+    """The tokenizer composes; the span of a letter and its mark must not lose the mark, in any window."""
+    before, text = (unicodedata.normalize(form, t) for t in ("karhu näkee ", answer))
+    context = f"{before}{text} joella"
+    record = {"id": "0", "question": "?", "context": context, "answers": [{"text": text, "start": len(before)}]}
+    found = rows(tmp_path, trained, "span_qa", [record], "dev/fi", max_length=64, stride=16)
+    (first, last), spans = found.labels_of(0), found.spans_of(0)
+    assert first and context[spans[first - 1][0] : spans[last - 1][1]].strip() == text
+    composed = {**record, "context": unicodedata.normalize("NFC", context)}
+    composed["answers"] = [
+        {"text": unicodedata.normalize("NFC", text), "start": len(unicodedata.normalize("NFC", before))}
+    ]
+    other = rows(tmp_path, trained, "span_qa", [composed], "dev/fi", max_length=64, stride=16)
+    assert tokens(found, 0) == tokens(other, 0) and found.labels_of(0).tolist() == other.labels_of(0).tolist()
 
 
 def test_two_trainings_give_the_same_tokenizer():

@@ -21,11 +21,12 @@ from tokenizers import Encoding, Tokenizer
 from xlray.canonical import InputError, fingerprint
 from xlray.examples import Examples
 from xlray.files import atomic_folder, file_digest, write_atomically
+from xlray.graphemes import widened
 from xlray.phases import DataSpec
 from xlray.storage import find, publish_folder
 from xlray.tasks.task import Record
 
-CODE_VERSION = 2  # bumped when the same records give other files
+CODE_VERSION = 3  # bumped when the same records give other files
 MAX_QUESTION_TOKENS = 64  # XTREME's run_squad.py
 MASKED_RATIO = 0.15  # of the tokens (Devlin et al. 2019)
 
@@ -217,8 +218,8 @@ def _answers(encoder: _Encoder, i: int, record: Record, parts: Sequence[Encoding
     room = spec.max_length - len(head) - 1
     if room < 1:
         raise InputError(f"{spec.task}: `max_length` must leave room for the context, but got {spec.max_length}.")
-    ids, characters = parts[1].ids, parts[1].offsets
-    answer = _token_span(record, characters)
+    ids, characters = parts[1].ids, widened(record["context"], parts[1].offsets)
+    answer = _token_span(record, parts[1].offsets)
     start = 0
     while True:
         stop = min(start + room, len(ids))

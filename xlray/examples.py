@@ -23,7 +23,7 @@ class Examples:
         lengths: tokens of each sequence of a row (several for multiple choice).
         reads: positions within the row that the head reads.
         labels: class ids, tag ids, choice, (start, end) among the reads, or the scaled value; -1 without a label.
-        spans: span QA: (first, last + 1) character in the context of each read but the first.
+        spans: span QA: (first, last + 1) character in the context of each read but the first, whole graphemes.
         units: `[rows]` label units of a row: its weight among its task's examples in a step.
         meta: what `prepare` counted and the references of an evaluation split.
     """

@@ -27,7 +27,7 @@ PIPELINES = {
 READS = {
     "tagging": "The tag of a word is that of its first token. Sentences longer than {length} tokens were read in windows.",
     "span_qa": "Inputs are question and passage in windows of {length} tokens, {stride} apart; the best span of at most 30 "
-    "tokens over all windows is the answer, and the first token is never one.",
+    "tokens over all windows is the answer, widened to whole characters with their marks; the first token is never one.",
     "classification": "Texts longer than {length} tokens were cut.",
     "regression": "The output is a score between {low:g} and {high:g}. Texts longer than {length} tokens were cut.",
     "multiple_choice": "Inputs are context (or question) and, for each choice, question and choice; {length} tokens at most.",

@@ -153,6 +153,9 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "memory": memory_table(found),
         "minimum_detectable_effect": detectable["points"],
         "detectable": detectable,
+        "lowered_caps": {
+            pair: {"cap": cap, "designed": designed} for pair, (cap, designed) in sorted(plan.sources.lowered.items())
+        },
         **shortfalls(plan.sources),
         "assumed_sizes": sorted(plan.sources.assumed),
         "trial_list": [_trial_row(trial) for trial in plan.trials],

@@ -9,6 +9,7 @@ from pathlib import Path
 from xlray.canonical import InputError
 from xlray.config import Sweep, Trial, TrialConfig
 from xlray.encoders import architecture_of, check_fit
+from xlray.matching import with_matched_caps
 from xlray.phases import (
     METHOD_VERSIONS,
     DataSpec,
@@ -98,6 +99,7 @@ def plan_sweep(
     architecture = architecture_of(sweep.encoder, folder)
     check_fit(sweep, architecture, sources)
     _check_signal(sweep, sources)
+    sweep = with_matched_caps(sweep, sources)
     encoder: EncoderSpec | None = None
     shared: tuple[Spec, ...] = ()
     if isinstance(sweep.encoder, Pretraining):
@@ -188,7 +190,7 @@ def ranking_languages(spec: Spec, select_by: str) -> tuple[str, ...]:
 
 def pretraining_phases(recipe: Pretraining, sources: Sources, sweep: Sweep) -> tuple[Spec, ...]:
     """Tokenizer and masked-LM pre-training from random weights."""
-    data = tuple(sources.spec(name, train_split(sources.task(name)), recipe.max_length) for name in recipe.tasks)
+    data = tuple(sources.spec(name, sources.task(name).train_split, recipe.max_length) for name in recipe.tasks)
     tokenizer = TokenizerSpec(data, recipe.architecture.vocab_size, METHOD_VERSIONS["tokenizer"])
     architecture = asdict(recipe.architecture)
     pretrain = TrainSpec(
@@ -212,11 +214,6 @@ def pretraining_phases(recipe: Pretraining, sources: Sources, sweep: Sweep) -> t
     return (tokenizer, pretrain)
 
 
-def train_split(task: Task) -> str:
-    """The task's training split, `train/<first language>`."""
-    return next((s for s in task.splits if s.startswith("train/")), f"train/{task.languages[0]}")
-
-
 @dataclass(frozen=True)
 class Measure:
     """What is the same in every trial that is measured by a target.
@@ -235,7 +232,7 @@ def _measure(target: Target, sources: Sources) -> Measure:
     evaluations = _evaluations(target, sources)
     if task.kind == "retrieval":
         return Measure(task, None, evaluations)
-    return Measure(task, sources.spec(target.task, train_split(task), target.max_length, target.stride), evaluations)
+    return Measure(task, sources.spec(target.task, task.train_split, target.max_length, target.stride), evaluations)
 
 
 def trial_phases(
@@ -255,7 +252,7 @@ def trial_phases(
     data = tuple(
         sources.spec(
             name,
-            train_split(sources.task(name)),
+            sources.task(name).train_split,
             recipe.max_length,
             recipe.stride,
             min((n for n in (recipe.examples_per_task, caps.get(name)) if n is not None), default=None),

@@ -115,6 +115,8 @@ class Subset:
             part of the cell. None leaves it to the recipe.
         caps: (task, at most so many of its examples) where single tasks are held to the size of others; not part of the
             cell.
+        partners: (task, the task of the other arm that it is matched with): the cap of either is lowered to what was read
+            of the other.
     """
 
     tasks: tuple[str, ...]
@@ -123,6 +125,7 @@ class Subset:
     position: int = 0
     examples_per_task: int | None = None
     caps: tuple[tuple[str, int], ...] = ()
+    partners: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "Subset")
@@ -133,6 +136,8 @@ class Subset:
         require(set(capped) <= set(self.tasks), "caps are of tasks of the subset", capped, "Subset")
         require(len(set(capped)) == len(capped), "caps name a task once", capped, "Subset")
         require(all(cap > 0 for _, cap in self.caps), "caps > 0", self.caps, "Subset")
+        matched = [name for name, _ in self.partners]
+        require(set(matched) <= set(capped), "partners are of tasks that have a cap", matched, "Subset")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,9 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         lines.insert(
             0, f"ASSUMED sizes of {len(document['assumed_sizes'])} splits that are not here; this cannot be run."
         )
+    if document["lowered_caps"]:
+        told = (f"{pair} {c['cap']:,} of {c['designed']:,}" for pair, c in document["lowered_caps"].items())
+        lines.append(f"matched at fewer examples than the pools say, for fewer were read: {', '.join(told)}")
     if document["missing_test_sets"]:
         lines.append(f"absent  test sets, which are left out: {', '.join(document['missing_test_sets'])}")
     return lines + [f"data    {sentence}" for sentence in sentences(document)]

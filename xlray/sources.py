@@ -69,6 +69,7 @@ class Sources:
         assume: where a split is not on this machine, take its size from the registry instead of asking for it. For
             plans; nothing can be run from them.
         assumed: what was taken so, as "task split".
+        lowered: of matched pairs of which less was read than the design says, their cap and that of the design.
     """
 
     data_dir: Path | None
@@ -81,6 +82,7 @@ class Sources:
     overlapping: dict[str, int] = field(default_factory=dict)
     assume: bool = False
     assumed: set[str] = field(default_factory=set)
+    lowered: dict[str, tuple[int, int]] = field(default_factory=dict)
     _records: dict[_Split, list[Record]] = field(default_factory=dict)
     _contents: dict[_Split, tuple[str, int]] = field(default_factory=dict)
     _specs: dict[DataSpec, _Split] = field(default_factory=dict)
@@ -141,6 +143,16 @@ class Sources:
         known = task.num_examples if wanted.split.startswith("train/") else ASSUMED_EVALUATION
         size = known if known is not None else ASSUMED_TRAINING
         return size if wanted.sample is None else min(size, wanted.sample)
+
+    def num_training(self, name: str) -> int:
+        """Training examples of a task that survive every filter, before any sample is taken of them."""
+        task = self.task(name)
+        whole = _Split(name, task.train_split, None)
+        if self.assume and not self.is_here(task, whole.split):
+            return self._assumed_size(task, whole)
+        number = self.content(name, whole.split)[1]
+        self._records.pop(whole, None)  # a sample of them is what will be prepared
+        return number
 
     def content(self, name: str, split: str, sample: int | None = None) -> tuple[str, int]:
         """Digest and number of a split's records."""

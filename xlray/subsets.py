@@ -42,6 +42,19 @@ class Pool:
     def __len__(self) -> int:
         return len(self.names)
 
+    def restricted_to(self, names: Iterable[str]) -> Pool:
+        """The pool with these of its tasks alone, such as those whose files are at hand.
+
+        Raises:
+            InputError: the pool has no task of that name; the nearest is suggested.
+        """
+        chosen = _pool(names, "Pool.restricted_to")
+        for name in chosen:
+            if name not in self.names:
+                law = f"the tasks must be of the {len(self)} of the pool {self.source!r}"
+                raise InputError(f"Pool.restricted_to: {law}, but got {name!r}.{nearest(name, self.names)}")
+        return replace(self, names=chosen)
+
 
 Names = Pool | Iterable[str]
 
@@ -207,7 +220,8 @@ def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int
     """Number of tasks crossed with the pool they are from, and nothing else differs that can be held equal.
 
     Within a kind, the largest task of one pool is paired with the largest of the other, and so on down. Each pair is
-    capped at the smaller of its two sizes, so both arms have as many examples of each kind and the same mixture. Pairs
+    capped at the smaller of its two sizes, so both arms have as many examples of each kind and the same mixture; where
+    less was read of a task than its pool says, the plan lowers the cap of both (`Subset.partners`). Pairs
     are drawn, not tasks: draw d takes the largest number of pairs, balanced by kind and by how often each was used, and
     each smaller number from within it. So the arms of a draw hold paired tasks and its numbers are nested.
 
@@ -238,6 +252,7 @@ def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int
     assert first.kinds is not None and first.sizes is not None and second.sizes is not None
     groups = [first.kinds[couples[name][0]] for name in names]
     caps = {task: min(first.sizes[a], second.sizes[b]) for a, b in couples.values() for task in (a, b)}
+    partners = {task: other for a, b in couples.values() for task, other in ((a, b), (b, a))}
     lines = draw_within(names, wanted, num, seed, groups, clashes)
     require(len(lines) == num, "the pools have `num` draws", f"{len(lines)} of {num} found", where)
     design: list[Subset] = []
@@ -245,7 +260,8 @@ def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int
         for chosen, (arm, pool) in itertools.product(line, enumerate((first, second))):
             tasks = tuple(sorted(couples[name][arm] for name in chosen))
             capped = tuple((task, caps[task]) for task in tasks)
-            design.append(Subset(tasks, pool.source, draw, len(design), caps=capped))
+            paired = tuple((task, partners[task]) for task in tasks)
+            design.append(Subset(tasks, pool.source, draw, len(design), caps=capped, partners=paired))
     return tuple(design)
 
 

@@ -205,3 +205,8 @@ class Task:
     def splits(self) -> tuple[str, ...]:
         """The `"split/language"` keys this task knows."""
         return tuple(dict.fromkeys((*self.source.splits, *(self.hub.splits if self.hub else ()))))
+
+    @property
+    def train_split(self) -> str:
+        """The key of its training split, `train/<first language>`."""
+        return next((s for s in self.splits if s.startswith("train/")), f"train/{self.languages[0]}")

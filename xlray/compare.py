@@ -39,7 +39,13 @@ from xlray.tables import Interval, Signed, Table, number
 
 ALL = "all shared cells"
 LONG = 200  # characters of a field that differs
-SAME_QUESTION = ("name", "question", "execution", "own_tasks")  # fields that may differ without changing a number
+SAME_QUESTION = (
+    "name",
+    "question",
+    "execution",
+    "own_tasks",
+    "sources",
+)  # fields that may differ without changing a number
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from xlray.canonical import check_types, fingerprint, require, to_plain
@@ -220,6 +221,8 @@ class Sweep:
         drop_overlap: leave training examples out of which a text is in the Finnish target data.
         own_tasks: `xlray.tasks.Task` values of the sweep's own, named like those of the registry. What they hold enters
             every phase's identity; that they are defined here does not.
+        sources: registered task to the `Files` (or `Hub`) that it is read from in this sweep, with the same splits; its
+            kind, languages, labels and checks stay. What is read decides identities, as ever.
     """
 
     name: str
@@ -237,6 +240,7 @@ class Sweep:
     question: str = ""
     drop_overlap: bool = True
     own_tasks: tuple[Any, ...] = ()
+    sources: Mapping[str, Any] = field(default_factory=dict)
     select_by: str = "finnish-dev"
     search: Search | None = None
     tracking: tuple[str, ...] = ()
@@ -262,9 +266,18 @@ class Sweep:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """All fields as plain values, as `sweep.json` holds them; of its own tasks the names."""
-        plain: dict[str, Any] = to_plain(replace(self, own_tasks=()))
-        return {**plain, "own_tasks": [task.name for task in self.own_tasks]}
+        """All fields as plain values, as `sweep.json` holds them; of its own tasks the names, of sources the places."""
+        plain: dict[str, Any] = to_plain(replace(self, own_tasks=(), sources={}))
+        return {**plain, "own_tasks": [task.name for task in self.own_tasks], "sources": self.places}
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Of each registered task that is read from elsewhere the folder, or the id on the Hub."""
+
+        def place(source: Any) -> str:
+            return str(getattr(source, "folder", "") or getattr(source, "id", "") or type(source).__name__)
+
+        return {name: place(source) for name, source in sorted(self.sources.items())}
 
     def trials(self) -> tuple[Trial, ...]:
         """All trials: seeds outermost, so that early trials cover all subsets; `measure` wins over `explore`."""

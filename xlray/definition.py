@@ -14,7 +14,7 @@ from xlray.phases import differing_fields
 from xlray.storage import fetch_small
 
 # They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
-FREE = ("name", "seeds", "measure", "explore", "execution", "question", "own_tasks", "tracking", "search")
+FREE = ("name", "seeds", "measure", "explore", "execution", "question", "own_tasks", "sources", "tracking", "search")
 
 
 def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -153,6 +153,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "memory": memory_table(found),
         "minimum_detectable_effect": detectable["points"],
         "detectable": detectable,
+        "sources": plan.sweep.places,
         "lowered_caps": {
             pair: {"cap": cap, "designed": designed} for pair, (cap, designed) in sorted(plan.sources.lowered.items())
         },

@@ -10,6 +10,7 @@ from xlray.canonical import InputError
 from xlray.config import Sweep, Trial, TrialConfig
 from xlray.encoders import architecture_of, check_fit
 from xlray.matching import with_matched_caps
+from xlray.own_tasks import own_tasks
 from xlray.phases import (
     METHOD_VERSIONS,
     DataSpec,
@@ -28,7 +29,6 @@ from xlray.sources import (
     encoder_folder,
     encoder_spec,
     find_exclusions,
-    own_tasks,
 )
 from xlray.tasks.task import Task
 

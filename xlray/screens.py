@@ -67,6 +67,8 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         lines.insert(
             0, f"ASSUMED sizes of {len(document['assumed_sizes'])} splits that are not here; this cannot be run."
         )
+    if document["sources"]:
+        lines.append(f"sources {', '.join(f'{task} from {place}' for task, place in document['sources'].items())}")
     if document["lowered_caps"]:
         told = (f"{pair} {c['cap']:,} of {c['designed']:,}" for pair, c in document["lowered_caps"].items())
         lines.append(f"matched at fewer examples than the pools say, for fewer were read: {', '.join(told)}")

@@ -22,7 +22,7 @@ from xlray.journal import read_journal
 from xlray.results import load_results, read_definition
 
 FIELD = "drop_overlap"
-ANY = ("name", "question", "execution", "own_tasks", FIELD)  # fields in which siblings may differ
+ANY = ("name", "question", "execution", "own_tasks", "sources", FIELD)  # fields in which siblings may differ
 
 
 def find_sibling(directory: Path, definition: Mapping[str, Any]) -> Path | None:

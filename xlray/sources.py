@@ -27,7 +27,7 @@ from xlray.overlap import (
 )
 from xlray.phases import DataSpec, EncoderSpec, phase_hash
 from xlray.recipes import Encoder
-from xlray.registry import ALL_TASKS, find_task
+from xlray.registry import find_task
 from xlray.storage import bring, fetch_small, find, publish_folder, send
 from xlray.tasks import TASKS
 from xlray.tasks.folders import has_folder
@@ -59,7 +59,7 @@ class Sources:
 
     Attributes:
         data_dir: folder of original distribution files, or None.
-        own_tasks: tasks of the sweep's own, by name, beside those of the registry.
+        own_tasks: tasks of the sweep's own, by name, beside those of the registry or in the place of one.
         root: the storage, which remembers fingerprints, so that files that have not changed are not read again.
         skip_bad: leave bad training examples out instead of refusing the file.
         missing: splits that are not there and may be absent (test sets), as "task split".
@@ -379,18 +379,3 @@ def encoder_vocabulary(folder: Path) -> Vocabulary:
         raise InputError(f"{folder / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
     require(positions > 2, "max_position_embeddings > 2", positions, str(folder / "config.json"))
     return load_vocabulary(folder / "tokenizer.json", rows)
-
-
-def own_tasks(sweep: Sweep) -> dict[str, Task]:
-    """The sweep's own tasks by name.
-
-    Raises:
-        InputError: one is no `Task`, or its name is taken.
-    """
-    found: dict[str, Task] = {}
-    for task in sweep.own_tasks:
-        require(isinstance(task, Task), "own_tasks are `xlray.tasks.Task` values", task, f"Sweep({sweep.name!r})")
-        require(task.name not in ALL_TASKS, "the name of an own task is new", task.name, f"Sweep({sweep.name!r})")
-        require(task.name not in found, "names of own tasks are distinct", task.name, f"Sweep({sweep.name!r})")
-        found[task.name] = task
-    return found

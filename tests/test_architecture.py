@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # fmt: off
 LAYERS = [
     "canonical", "signals", "spot", "aws", "files", "remote", "storage", "leases", "provenance",
-    "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "graphemes", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "shortfalls", "encoders", "own_tasks", "matching", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
+    "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "tag_sets", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
+    "overlap", "packing", "graphemes", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "shortfalls", "encoders", "own_tasks", "zero_shot", "matching", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "node_types", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
     "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "sibling", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
     "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",

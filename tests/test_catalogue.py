@@ -149,8 +149,8 @@ def test_long_sequences_are_printed_with_gaps_around_the_answer_and_the_border()
 
 def test_lengths_are_tokens_with_special_ones_or_words(vocabulary):
     records = [text(i, "no", " ".join(["a"] * (i + 1)), "b b") for i in range(100)]
-    tokens = lengths_of(task("classification", labels=("no",)), records, vocabulary)
-    words = lengths_of(task("classification", labels=("no",)), records, None)
+    tokens = lengths_of(task("classification", labels=("no", "yes")), records, vocabulary)
+    words = lengths_of(task("classification", labels=("no", "yes")), records, None)
     assert (words.unit, words.median, words.p95, words.maximum) == ("words", 52, 97, 102)
     assert (tokens.unit, tokens.median, tokens.p95, tokens.maximum) == ("tokens", 56, 101, 106)
     assert words.over == {128: 0, 256: 0, 384: 0} and sum(b.count for b in words.histogram) == 100
@@ -158,7 +158,7 @@ def test_lengths_are_tokens_with_special_ones_or_words(vocabulary):
 
 def test_nothing_is_cut_before_it_is_measured(vocabulary):
     long = text(0, "no", " ".join(["a"] * 1000))
-    found = lengths_of(task("classification", labels=("no",)), [long, text(1, "no")], vocabulary)
+    found = lengths_of(task("classification", labels=("no", "yes")), [long, text(1, "no")], vocabulary)
     assert found.maximum == 1002 and found.over == {128: 1, 256: 1, 384: 1}
     passage = {"id": "x", "question": "a", "context": long["text"], "answers": []}
     assert lengths_of(task("span_qa"), [passage], vocabulary).maximum == 1005
@@ -169,14 +169,14 @@ def test_nothing_is_cut_before_it_is_measured(vocabulary):
 
 def test_at_most_two_thousand_records_are_measured_from_all_over_the_split(vocabulary):
     records = [text(i, "no", "a" if i < 9_000 else "a b c") for i in range(10_000)]
-    found = lengths_of(task("classification", labels=("no",)), records, vocabulary)
+    found = lengths_of(task("classification", labels=("no", "yes")), records, vocabulary)
     assert (found.counted, found.total) == (MAX_MEASURED, 10_000) and found.maximum == 5
     assert found.histogram[-1].count == MAX_MEASURED // 10
 
 
 def test_the_last_bin_of_lengths_takes_the_long_tail():
     records = [text(i, "no", " ".join(["a"] * (10 + i % 20))) for i in range(200)] + [text("far", "no", "a " * 5000)]
-    histogram = lengths_of(task("classification", labels=("no",)), records, None).histogram
+    histogram = lengths_of(task("classification", labels=("no", "yes")), records, None).histogram
     assert len(histogram) <= 13 and histogram[-1].high == 5000 and sum(b.count for b in histogram) == 201
     assert all(a.high + 1 == b.low for a, b in itertools.pairwise(histogram))
 

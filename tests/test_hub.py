@@ -132,9 +132,14 @@ def test_labels_may_be_listed_in_a_file_beside_the_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [("N\nN\n", "must list each label once, but got 'N'"), ("", "must list each label once, but got 'none'")],
+    [
+        ("N\nNP\nN\n", "must name each once and none blank, but got 'N'"),
+        ("", "must name its `labels`, but got none"),
+        ("N\n", "must name at least two"),
+        ("O\nB-X\nL-X\n", "labels.txt: tags must be those of IOB2"),
+    ],
 )
-def test_a_label_file_that_lists_none_or_one_twice_is_refused(tmp_path: Path, labels: str, message: str) -> None:
+def test_a_label_file_that_holds_no_label_set_is_refused(tmp_path: Path, labels: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_records(TASKS["ccg_en"], "train/en", categories(tmp_path, labels, "a\tN\n"))
 
@@ -142,5 +147,5 @@ def test_a_label_file_that_lists_none_or_one_twice_is_refused(tmp_path: Path, la
 def test_a_missing_label_file_and_a_label_outside_it_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"labels.txt must list the labels, one per line, but there is no such file"):
         load_records(TASKS["ccg_en"], "train/en", tmp_path)
-    with pytest.raises(InputError, match=r"the tag of token 1 must be one of N, but got 'NP'"):
-        load_records(TASKS["ccg_en"], "train/en", categories(tmp_path, "N\n", "a\tNP\n"))
+    with pytest.raises(InputError, match=r"the tag of token 1 must be one of N, S, but got 'NP'"):
+        load_records(TASKS["ccg_en"], "train/en", categories(tmp_path, "N\nS\n", "a\tNP\n"))

@@ -17,13 +17,13 @@ from xlray.canonical import InputError
 from xlray.overlap import (
     build_exclusions,
     drop_overlap,
-    finnish_splits,
     load_exclusions,
     merge,
     normalise,
     record_keys,
     record_texts,
     store_exclusions,
+    target_splits,
     text_key,
     uncovered,
 )
@@ -59,8 +59,9 @@ def target(name, kind="classification", **splits):
         key.replace("_", "/"): [record(kind, text, number) for number, text in enumerate(texts)]
         for key, texts in splits.items()
     }
-    labels = ("yes",) if kind in ("classification", "tagging") else ()
-    return Task(name, kind, "target", ("en", "fi"), Generated(tuple(records), records.__getitem__), labels)
+    labels = ("yes", "no") if kind in ("classification", "tagging") else ()
+    languages = tuple(dict.fromkeys(("en", "fi", *(key[-2:] for key in splits))))
+    return Task(name, kind, "target", languages, Generated(tuple(records), records.__getitem__), labels)
 
 
 def load(task, split):
@@ -222,7 +223,7 @@ def test_a_list_of_nothing_is_refused():
 
 
 def test_every_finnish_split_of_every_target_is_looked_for():
-    splits = {(task.name, split) for task, split in finnish_splits(ALL_TASKS.values())}
+    splits = {(task.name, split) for task, split in target_splits(ALL_TASKS.values())}
     assert {("udpos", "dev/fi"), ("panx", "test/fi"), ("tydiqa", "test/fi"), ("tatoeba", "all/fi")} <= splits
     assert {("mini_panx", "dev/fi"), ("mini_tatoeba", "test/fi")} <= splits
     assert len(splits) == 7 + 8

@@ -13,7 +13,7 @@ from xlray.tasks import Task, available, load_records
 from xlray.tasks.lines import Remarks
 from xlray.tasks.load import digest, with_labels
 from xlray.tasks.local import is_local, require_files
-from xlray.tasks.task import KINDS, Files, Generated, Hub, Joined
+from xlray.tasks.task import KINDS, ROLES, Files, Generated, Hub, Joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from xlray.overlap import Exclusions
     from xlray.tasks import Record
 
-ROLES = ("intermediate", "target", "text")
 NUM_SHOWN = 3
 SHORT_TEXT = 60
 
@@ -247,12 +246,12 @@ def made_exclusions(data_dir: Path | None, progress: Callable[[str], None] = lam
 def exclusions_document(exclusions: Exclusions, stored: bool, data_dir: Path | None) -> dict[str, Any]:
     """A list as plain values: what it was made from, and what it was made without.
 
-    `lacking` are the Finnish splits that it was made without, `outdated` those that are there, in files or generated,
+    `lacking` are the splits in its languages that it was made without, `outdated` those that are there, in files or generated,
     but were not when it was made, or were others.
     """
-    from xlray.overlap import FINNISH, finnish_splits, uncovered
+    from xlray.overlap import ENGLISH, target_splits, uncovered
 
-    splits = list(finnish_splits(ALL_TASKS.values()))
+    splits = list(target_splits(ALL_TASKS.values(), exclusions.languages))
     covered = {(source.task, source.split) for source in exclusions.sources}
     there = ((task.name, split, local_records(task, split, data_dir)) for task, split in splits)
     found = {(name, split): digest(records) for name, split, records in there if records is not None}
@@ -261,7 +260,8 @@ def exclusions_document(exclusions: Exclusions, stored: bool, data_dir: Path | N
         "version": exclusions.version,
         "stored": stored,
         "num_keys": document["num_keys"],
-        "num_splits": sum(split.endswith(FINNISH) for _, split in covered),
+        "num_splits": sum(split not in ENGLISH for _, split in covered),
+        "languages": list(exclusions.languages),
         "num_in_english": len(document["in_english"]),
         "sources": document["sources"],
         "lacking": [f"{task.name} {split}" for task, split in splits if (task.name, split) not in covered],
@@ -275,7 +275,7 @@ def overlaps(
     data_dir: Path | None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
-    """Count the training records that hold a Finnish target text; one row for each training set.
+    """Count the training records that hold a text of the target data; one row for each training set.
 
     Rows have task, role, split, status (ok, failed, absent), examples, overlapping, share, texts (up to three) and error.
 

@@ -9,6 +9,7 @@ from collections import Counter
 from xlray.analysis import estimable
 from xlray.evidence import ENDED, Evidence, num_planned
 from xlray.shortfalls import sentences
+from xlray.tasks.languages import label_note
 
 FEW = 5  # seeds or subsets below which intervals are known to be rough
 SELECTION = {  # `select_by` of the definition
@@ -22,8 +23,9 @@ SELECTION = {  # `select_by` of the definition
 
 
 def find_warnings(evidence: Evidence) -> list[str]:
-    """Everything worth knowing first, an unfinished sweep before all else."""
-    found = [_unfinished(evidence), _nothing_scored(evidence), *_sampling(evidence), _survivors(evidence)]
+    """Everything worth knowing first: another language than Finnish, then an unfinished sweep, before all else."""
+    found = [_language(evidence), _unfinished(evidence), _nothing_scored(evidence)]
+    found += [*_sampling(evidence), _survivors(evidence)]
     found += [_unequal_seeds(evidence), _ends(evidence), _searched(evidence), _selection(evidence)]
     found += [*_mixed(evidence), _overlap(evidence), *sentences(evidence.data), _unsealed(evidence)]
     return [warning for warning in found if warning]
@@ -51,6 +53,10 @@ def behind(evidence: Evidence) -> str:
 def num_degenerate(evidence: Evidence) -> int:
     """Trials that collapsed."""
     return sum(bool(flag) for flag in evidence.results.trials["degenerate"].to_pylist())
+
+
+def _language(evidence: Evidence) -> str:
+    return "".join(dict.fromkeys(label_note(t["language"]) for t in evidence.definition.get("targets") or ()))
 
 
 def _unfinished(evidence: Evidence) -> str:
@@ -162,7 +168,9 @@ def _mixed(evidence: Evidence) -> list[str]:
 def _overlap(evidence: Evidence) -> str:
     if evidence.definition.get("drop_overlap", True):
         return ""
-    return "Training examples that hold Finnish target text were kept (drop_overlap=False): scores may be flattered."
+    return (
+        "Training examples that hold text of the target data were kept (drop_overlap=False): scores may be flattered."
+    )
 
 
 def _unsealed(evidence: Evidence) -> str:

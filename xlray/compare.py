@@ -75,13 +75,18 @@ def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | N
         difference, low, high, level, num_pairs, num_seeds and num_subsets.
 
     Raises:
-        InputError: a folder is no sweep's, both are the same, or the sweeps share no cell at any rung.
+        InputError: a folder is no sweep's, both are the same, they are evaluated in different languages, or share no cell
+            at any rung.
     """
     sampling = sampling or Sampling()
     if Path(first).resolve() == Path(second).resolve():
         raise InputError(f"compare: two different sweeps must be given, but got {first} twice.")
     sides = tuple(collect_evidence(folder, sampling) for folder in (first, second))
     names = tuple(side.results.name for side in sides)
+    languages = [sorted({t["language"] for t in side.definition.get("targets") or ()}) for side in sides]
+    if all(languages) and languages[0] != languages[1]:
+        both = " and ".join(", ".join(found) for found in languages)
+        raise InputError(f"compare: the sweeps must be evaluated in one language, but theirs are {both}.")
     rows = compare_points(sides[0].points, sides[1].points, sampling, tuple(side.results for side in sides))
     if not rows:
         cells = (", ".join(sorted({p.cell for p in side.points})) or "none" for side in sides)

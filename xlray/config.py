@@ -218,7 +218,7 @@ class Sweep:
             "english-dev". `fi_accuracy` is Finnish dev in any case.
         tracking: "mlflow" and "wandb", beside TensorBoard; their own environment variables say where to.
         search: proposes further subsets from the scores so far; see `Search`.
-        drop_overlap: leave training examples out of which a text is in the Finnish target data.
+        drop_overlap: leave training examples out of which a text is in the target data of the language that is evaluated.
         own_tasks: `xlray.tasks.Task` values of the sweep's own, named like those of the registry. What they hold enters
             every phase's identity; that they are defined here does not.
         sources: registered task to the `Files` (or `Hub`) that it is read from in this sweep, with the same splits; its
@@ -255,6 +255,8 @@ class Sweep:
         require(bool(self.targets), "targets is not empty", self.targets, where)
         names = [t.task for t in self.targets]
         require(len(set(names)) == len(names), "target tasks are distinct", names, where)
+        languages = sorted({t.language for t in self.targets})
+        require(len(languages) == 1, "targets have one `language`, the one of their mean", languages, where)
         require(0 <= self.dropout < 1, "0 <= dropout < 1", self.dropout, where)
         require(self.clip_norm > 0, "clip_norm > 0", self.clip_norm, where)
         require(self.precision in ("fp32", "bf16"), "precision in ('fp32', 'bf16')", self.precision, where)
@@ -263,6 +265,11 @@ class Sweep:
         require(all(name in known for name in self.tracking), f"tracking in {known}", self.tracking, where)
         bf16_at_zero = self.precision == "bf16" and self.execution.zero_stage == 0
         require(not bf16_at_zero, "bf16 needs zero_stage >= 1", self.execution.zero_stage, where)
+
+    @property
+    def language(self) -> str:
+        """The language that all targets are evaluated in."""
+        return self.targets[0].language
 
     @property
     def definition(self) -> dict[str, Any]:

@@ -157,6 +157,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "lowered_caps": {
             pair: {"cap": cap, "designed": designed} for pair, (cap, designed) in sorted(plan.sources.lowered.items())
         },
+        "language": plan.sweep.language,
         **shortfalls(plan.sources),
         "assumed_sizes": sorted(plan.sources.assumed),
         "trial_list": [_trial_row(trial) for trial in plan.trials],

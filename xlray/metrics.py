@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlray.canonical import InputError, nearest, require
+from xlray.tag_sets import check_tag_set, is_iob2
 
 Statistics = dict[str, NDArray[Any]]
 
@@ -52,8 +53,8 @@ def score(
         metric to value, the metrics of the kind.
 
     Raises:
-        InputError: for an unknown kind, no items, a missing prediction, a sentence with too few or too many tags, or a
-            label that is not in `labels`.
+        InputError: for an unknown kind, no items, a missing prediction, a sentence with too few or too many tags, a
+            label that is not in `labels`, or tags that are neither those of IOB2 nor plain names.
     """
     return score_and_items(kind, references, predictions, labels)[0]
 
@@ -219,6 +220,7 @@ def _check(kind: str, references: Sequence[Any], predictions: Sequence[Any], lab
     if kind == "tagging":
         wrong = [i for i, (a, b) in enumerate(zip(references, predictions, strict=True)) if len(a) != len(b)]
         require(not wrong, "one tag per token", f"other numbers of tags in items {wrong[:3]}", where)
+        check_tag_set(labels or {tag for tags in references for tag in tags}, where)
     if labels and kind in ("classification", "tagging"):
         flat = kind == "classification"
         used = {label for both in (references, predictions) for value in both for label in ([value] if flat else value)}
@@ -231,10 +233,9 @@ def _check(kind: str, references: Sequence[Any], predictions: Sequence[Any], lab
 
 def _prefixed(tags: Sequence[str] | set[str]) -> Callable[[Sequence[str]], list[str]]:
     """How a sentence's tags are written for seqeval 1.2: as they are, or with the prefix that 0.0.12 read into them."""
-    named = [tag for tag in tags if tag != "O"]
-    if all(tag.startswith(("B-", "I-", "E-", "S-")) for tag in named):
+    if is_iob2(tags):
         return list
-    new = {tag: f"S-{tag}" if tag[:1] in "BES" else f"I-{tag}" for tag in named} | {"O": "O"}
+    new = {tag: f"S-{tag}" if tag[:1] in "BES" else f"I-{tag}" for tag in tags} | {"O": "O"}
     return lambda sentence: [new.get(tag) or f"I-{tag}" for tag in sentence]
 
 

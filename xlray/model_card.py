@@ -85,6 +85,11 @@ def model_card(facts: Facts) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _language(facts: Facts) -> str:
+    """The language that the sweep is evaluated in."""
+    return str(facts.definition["targets"][0]["language"])
+
+
 def _kind(facts: Facts) -> str:
     return facts.target.data[0].kind if isinstance(facts.target, TrainSpec) else "retrieval"
 
@@ -104,7 +109,7 @@ def _used_tasks(facts: Facts) -> dict[str, DataSpec]:
 
 
 def _front_matter(facts: Facts) -> str:
-    languages = {data.split.split("/")[1] for data in _used_tasks(facts).values()} | {"fi"}
+    languages = {data.split.split("/")[1] for data in _used_tasks(facts).values()} | {_language(facts)}
     lines = ["library_name: transformers", f"pipeline_tag: {PIPELINES[_kind(facts)][0]}", "license: other"]
     lines += ["language:", *(f"- {code}" for code in sorted(languages - {"mul"}))]
     hub = _encoder(facts)[1]
@@ -167,10 +172,11 @@ def _training(facts: Facts) -> str:
         for s in facts.phases
     ]
     head = "| phase | tasks | examples seen | batch | learning rate | schedule | seed |\n|---|---|---|---|---|---|---|"
-    last = facts.phases[-1]
+    last, language = facts.phases[-1], _language(facts)
+    unseen = "Finnish label" if language == "fi" else f"Finnish label and none in {language!r}"
     return (
         f"## Training\n\n{head}\n" + "\n".join(rows) + f"\n\nAdamW, {last.precision}, hidden dropout {last.dropout:g}, "
-        f"clipping at {last.clip_norm:g}. No Finnish label was trained on; the weights are fp32."
+        f"clipping at {last.clip_norm:g}. No {unseen} was trained on; the weights are fp32."
     )
 
 

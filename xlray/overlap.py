@@ -1,4 +1,4 @@
-"""Whether a training text is also in the Finnish target data: keys of normalised texts, and the list of those to leave out."""
+"""Whether a training text is also in the target data: keys of normalised texts, and the list of those to leave out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ import numpy as np
 from xlray.canonical import InputError, fingerprint
 from xlray.files import atomic_file, write_atomically
 from xlray.storage import fetch_small, send
+from xlray.tasks.languages import language_of
 from xlray.tasks.load import digest
 from xlray.tasks.task import Record, Task
 
 RULE_VERSION = 1  # bumped when the same records give other keys; lists of another rule are refused
-FINNISH, ENGLISH = "/fi", ("train/en", "dev/en")
+ENGLISH = ("train/en", "dev/en")
 
 # One word is in every large set by chance ("Suomi", a name) and says nothing about the target data. Scripts that put no
 # spaces between words count 3 characters as a word, also where a data set has divided them into tokens.
@@ -90,7 +91,7 @@ def record_keys(record: Record, kind: str) -> list[int]:
     return [_key(text) for text in normal if _is_compared(text)]
 
 
-def _finnish_side(record: Record, kind: str) -> Record:
+def _target_side(record: Record, kind: str) -> Record:
     """The record as target data: of a sentence and its translation, the translation alone is no English."""
     return {**record, "text": record["text_pair"], "text_pair": None} if kind == "retrieval" else record
 
@@ -108,7 +109,7 @@ class Contribution:
 
     Attributes:
         digest: of its records, as `tasks.digest` gives it.
-        num_keys: of a Finnish split, how many different keys it has; of an English one, how many are in the list.
+        num_keys: of a split of target data, how many different keys it has; of an English one, how many are in the list.
     """
 
     task: str
@@ -122,7 +123,7 @@ class Exclusions:
     """Keys of the texts that no training example may have.
 
     Attributes:
-        keys: [N] uint64, sorted, distinct: the texts of the Finnish target data.
+        keys: [N] uint64, sorted, distinct: the texts of the target data, in Finnish or whatever was evaluated.
         in_english: [N] bool, whether English training or dev data of a target hold the text, too.
         sources: what it was made from, in the order of task and split.
     """
@@ -146,6 +147,11 @@ class Exclusions:
         """Sixteen hexadecimal digits of the hash of the content."""
         return fingerprint(self.document())[:16]
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of the target data that it was made from."""
+        return tuple(sorted({language_of(s.split.split("/")[1]) for s in self.sources if s.split not in ENGLISH}))
+
     @functools.cached_property
     def members(self) -> frozenset[int]:
         """The keys, for looking up one by one: a set, since making the keys takes all the time there is."""
@@ -155,30 +161,32 @@ class Exclusions:
 Load = Callable[[Task, str], Sequence[Record] | None]
 
 
-def finnish_splits(tasks: Iterable[Task]) -> Iterator[tuple[Task, str]]:
-    """The Finnish splits of the targets among `tasks`."""
+def target_splits(tasks: Iterable[Task], languages: Collection[str] = ("fi",)) -> Iterator[tuple[Task, str]]:
+    """The splits of the targets among `tasks` in some languages (ISO 639-1)."""
     for task in tasks:
         if task.role == "target":
-            yield from ((task, split) for split in task.splits if split.endswith(FINNISH))
+            yield from ((task, split) for split in task.splits if language_of(split.split("/")[1]) in languages)
 
 
-def build_exclusions(tasks: Iterable[Task], load: Load) -> Exclusions:
-    """A list of the Finnish texts of all targets; those that English training or dev data hold, too, are marked.
+def build_exclusions(tasks: Iterable[Task], load: Load, languages: Collection[str] = ("fi",)) -> Exclusions:
+    """A list of the texts of all targets in some languages; those that English training or dev data hold, too, are marked.
 
     Args:
         tasks: any tasks; only targets count.
         load: a split's records, or None where it is not there.
+        languages: that targets are evaluated in, not English.
 
     Raises:
-        InputError: no Finnish split is there, so that the list would let everything pass.
+        InputError: no such split is there, so that the list would let everything pass.
     """
     targets = [task for task in tasks if task.role == "target"]
-    finnish, sources = _keys_of_splits(finnish_splits(targets), load)
+    found, sources = _keys_of_splits(target_splits(targets, languages), load)
     if not sources:
-        raise InputError("exclusions: the Finnish data of at least one target must be there, but there are none.")
+        law = f"exclusions: the target data in {', '.join(languages)} of at least one target must be there"
+        raise InputError(f"{law}, but there are none.")
     splits = ((task, split) for task in targets for split in ENGLISH if split in task.splits)
-    english, more = _keys_of_splits(splits, load, within=finnish)
-    keys = np.array(sorted(finnish), dtype=np.uint64)
+    english, more = _keys_of_splits(splits, load, within=found)
+    keys = np.array(sorted(found), dtype=np.uint64)
     in_english = np.isin(keys, np.array(sorted(english), dtype=np.uint64))
     return Exclusions(keys, in_english, tuple(sorted((*sources, *more), key=lambda s: (s.task, s.split))))
 
@@ -201,7 +209,7 @@ def _keys_of_splits(
         records = load(task, split)
         if records is None:
             continue
-        texts = (_finnish_side(record, task.kind) for record in records)
+        texts = (_target_side(record, task.kind) for record in records)
         keys = {key for record in texts for key in record_keys(record, task.kind)}
         keys = keys if within is None else keys & within
         total |= keys
@@ -210,7 +218,7 @@ def _keys_of_splits(
 
 
 def uncovered(exclusions: Exclusions, found: Mapping[tuple[str, str], str]) -> list[str]:
-    """Finnish splits that a list was made without, or from other records, as "task split".
+    """Splits of target data that a list was made without, or from other records, as "task split".
 
     Args:
         found: digests of the splits that are there, by task and split.

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from xlray.canonical import InputError
 from xlray.config import Sweep, Trial, TrialConfig
 from xlray.encoders import architecture_of, check_fit
 from xlray.matching import with_matched_caps
@@ -31,6 +30,7 @@ from xlray.sources import (
     find_exclusions,
 )
 from xlray.tasks.task import Task
+from xlray.zero_shot import check_languages, check_roles, check_signal
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def plan_sweep(
     """
     sources = Sources(data_dir, own_tasks(sweep), root, skip_bad_examples, assume=assume_sizes)
     check_search(sweep)
-    _check_roles(sweep, sources)
+    check_roles(sweep, sources)
+    check_languages(sweep, sources)
     # With sizes alone there are no texts to look for in one another.
     sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap and not assume_sizes else None
     folder = None
@@ -98,7 +99,7 @@ def plan_sweep(
         folder = encoder_folder(sweep.encoder, root)
     architecture = architecture_of(sweep.encoder, folder)
     check_fit(sweep, architecture, sources)
-    _check_signal(sweep, sources)
+    check_signal(sweep, sources)
     sweep = with_matched_caps(sweep, sources)
     encoder: EncoderSpec | None = None
     shared: tuple[Spec, ...] = ()
@@ -117,63 +118,6 @@ def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
     new = {trial.trial_id: trial for trial in trials if trial.trial_id not in plan.phases}
     phases = {key: trial_phases(t.config, phase_hash(root), plan.sources, measures) for key, t in new.items()}
     return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
-
-
-def _check_roles(sweep: Sweep, sources: Sources) -> None:
-    for target in sweep.targets:
-        task = sources.task(target.task)
-        if task.role != "target":
-            raise InputError(f"targets: task {target.task!r} must be a target, but its role is {task.role!r}.")
-    for name in sweep.pool:
-        task = sources.task(name)
-        if task.role == "target":
-            raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
-        if task.kind == "retrieval":
-            raise InputError(f"subsets: task {name!r} is evaluation only and cannot be trained on.")
-
-
-def _check_signal(sweep: Sweep, sources: Sources) -> None:
-    """Pivots must be languages that a target can be evaluated in and nothing is trained in; what ranks must be there."""
-    labelled: dict[str, str] = {}
-    for name in sweep.pool:
-        task = sources.task(name)
-        if task.kind != "mlm":
-            labelled |= dict.fromkeys(task.languages, name)
-    tasks = {target.task: sources.task(target.task) for target in sweep.targets}
-    for target in sweep.targets:
-        known = pivots_of(tasks[target.task], target.language)
-        for language in target.pivots:
-            if language not in known:
-                has = ", ".join((*known[:8], "...") if len(known) > 8 else known) or "none"
-                raise InputError(
-                    f"target {target.task!r}: pivots are languages of its dev sets ({has}), but got {language!r}."
-                )
-            if language in labelled:
-                raise InputError(
-                    f"target {target.task!r}: no intermediate task has labels in a pivot language, but "
-                    f"{labelled[language]!r} has them in {language!r}."
-                )
-    trained = [t for t in sweep.targets if tasks[t.task].kind != "retrieval"]
-    for target in trained or sweep.targets:
-        task = tasks[target.task]
-        if sweep.select_by == "pivot-dev" and not target.pivots:
-            some = pivots_of(task, target.language)[:2]
-            hint = f"; such as Target({target.task!r}, pivots={some!r})" if some else " and no dev set for one"
-            raise InputError(
-                f"targets: select_by 'pivot-dev' needs pivots of every trained target, but {target.task!r} has none{hint}."
-            )
-        if sweep.select_by == "english-dev" and not (target.english and f"dev/{task.languages[0]}" in task.splits):
-            raise InputError(
-                f"targets: select_by 'english-dev' needs the English dev set of every trained target, but "
-                f"{target.task!r} is not evaluated on one."
-            )
-
-
-def pivots_of(task: Task, language: str) -> tuple[str, ...]:
-    """The languages that a target can be evaluated in beside its training language and `language`."""
-    found = (split.split("/") for split in task.splits)
-    codes = dict.fromkeys(code for part, code in found if part in ("dev", "all"))
-    return tuple(code for code in codes if code not in (task.languages[0], language))
 
 
 def ranking_languages(spec: Spec, select_by: str) -> tuple[str, ...]:
@@ -345,7 +289,7 @@ def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, m
 
 
 def _evaluations(target: Target, sources: Sources) -> tuple[EvaluationSpec, ...]:
-    """Finnish dev (selection), English dev, pivots' dev, and Finnish test (sealed, where its files are)."""
+    """Dev in the target's language (selection), English dev, pivots' dev, and test (sealed, where its files are)."""
     task = sources.task(target.task)
     whole = f"all/{target.language}"
     if whole in task.splits:  # one file: queries are divided between dev and test, all candidates stay

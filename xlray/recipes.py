@@ -203,7 +203,8 @@ class Target:
         task: name of a target task. A retrieval task is evaluated only; its training fields are unused.
         num_examples: English training examples seen at the last rung; a multiple of `batch_size`.
         probe_examples: the same at earlier rungs; None uses `num_examples` at every rung.
-        language: evaluation language of the headline.
+        language: evaluation language of the headline, the same for all targets of a sweep. No intermediate task may have
+            labels in it.
         english: also evaluate English dev (training language).
         pivots: languages whose dev set is evaluated as well; `select_by="pivot-dev"` ranks by them. No intermediate task
             may have labels in them.

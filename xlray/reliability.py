@@ -92,7 +92,7 @@ def robustness(estimates: Sequence[Estimate], kept_overlap: bool) -> Table:
     heads = [(key, head) for v in used for key, head in ((v, f"{VARIANTS[v]} (points)"), (f"{v}_interval", "Interval"))]
     note = "Differences in fi_accuracy between cells at the rung of the answer. "
     note += "" if "without_degenerate" in used else "No trial behind them collapsed. "
-    note += f"Training examples that hold Finnish target text were {'kept' if kept_overlap else 'left out'}"
+    note += f"Training examples that hold text of the target data were {'kept' if kept_overlap else 'left out'}"
     note += (
         "; the last columns are of the same sweep with the other choice (drop_overlap)."
         if {"with_overlap", "without_overlap"} & set(used)

@@ -18,6 +18,7 @@ from xlray.progress import TrialState, Work
 from xlray.results import Results
 from xlray.shortfalls import sentences
 from xlray.snapshot import percent, short_names
+from xlray.tasks.languages import label_note
 
 LONG_TEXT = 60
 
@@ -63,6 +64,8 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         f"storage {document['storage_bytes'] / 1e9:,.2f} GB to come ({document['num_parameters'] / 1e6:,.1f} M parameters)",
         *detectable_lines(document["detectable"]),
     ]
+    if note := label_note(document["language"]):
+        lines.insert(0, note)
     if document["assumed_sizes"]:
         lines.insert(
             0, f"ASSUMED sizes of {len(document['assumed_sizes'])} splits that are not here; this cannot be run."

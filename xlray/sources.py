@@ -19,10 +19,10 @@ from xlray.overlap import (
     Exclusions,
     build_exclusions,
     drop_overlap,
-    finnish_splits,
     load_exclusions,
     merge,
     store_exclusions,
+    target_splits,
     uncovered,
 )
 from xlray.phases import DataSpec, EncoderSpec, phase_hash
@@ -31,6 +31,7 @@ from xlray.registry import find_task
 from xlray.storage import bring, fetch_small, find, publish_folder, send
 from xlray.tasks import TASKS
 from xlray.tasks.folders import has_folder
+from xlray.tasks.languages import language_of
 from xlray.tasks.lines import Remarks
 from xlray.tasks.load import available, digest, load_records, source_identity, with_labels
 from xlray.tasks.local import is_local, require_files
@@ -207,7 +208,7 @@ class Sources:
             if dropped:
                 self.overlapping[wanted.name] = len(dropped)
             if not records:
-                raise InputError(f"task {task.name!r}: every example of {wanted.split} is in the Finnish target data.")
+                raise InputError(f"task {task.name!r}: every example of {wanted.split} is in the target data.")
         if wanted.sample is not None:
             records = [records[i] for i in nested_sample([r["id"] for r in records], wanted.sample, wanted.task)]
         if wanted.split.startswith("train"):
@@ -215,7 +216,7 @@ class Sources:
         return records
 
     def all_records(self, name: str, split: str) -> list[Record]:
-        """Every record of a split, also those that overlap with Finnish target data."""
+        """Every record of a split, also those that overlap with target data."""
         if (name, split) in self._generated:
             return self._generated[name, split]
         task = self.task(name)
@@ -265,18 +266,19 @@ def _check_labelled(task: Task, records: list[Record]) -> None:
 
 
 def find_exclusions(sweep: Sweep, sources: Sources) -> Exclusions | None:
-    """The list of Finnish texts that training must not hold: the storage's, if it covers the sweep's targets.
+    """The list of texts that training must not hold: the storage's, if it covers the sweep's targets in their language.
 
-    Otherwise a list of the Finnish data of the sweep's targets, and of the registry's targets whose files are here, is
-    joined to the storage's and takes its place. So a list only grows, and what is dropped depends on the storage, not on
-    the files of the machine that plans.
+    Otherwise a list of the data in that language of the sweep's targets, and of the registry's targets whose files are
+    here, is joined to the storage's and takes its place. So a list only grows, and what is dropped depends on the
+    storage, not on the files of the machine that plans.
 
     Returns:
-        The list, or None where no target has Finnish data.
+        The list, or None where no target has data in the language that is evaluated.
     """
     names = [target.task for target in sweep.targets]
     targets = [sources.task(name) for name in names]
-    here = [(t, split) for t, split in finnish_splits(targets) if available(t, split, sources.data_dir)]
+    languages = (language_of(sweep.language),)
+    here = [(t, split) for t, split in target_splits(targets, languages) if available(t, split, sources.data_dir)]
     if not here:
         return None
     storage = sources.root if sources.root is not None and sources.root.is_dir() else None
@@ -290,7 +292,7 @@ def find_exclusions(sweep: Sweep, sources: Sources) -> Exclusions | None:
         return sources.all_records(task.name, split) if available(local, split, sources.data_dir) else None
 
     others = [task for task in TASKS.values() if task.role == "target" and task.name not in names]
-    made = build_exclusions([*targets, *others], load)
+    made = build_exclusions([*targets, *others], load, languages)
     if known is not None:
         made = merge(known, made)
     if storage is not None:

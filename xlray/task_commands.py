@@ -89,7 +89,7 @@ def check_tasks(
     data_dir: DataDir = None,
     online: Annotated[bool, typer.Option("--online", help="Compare the registry with the Hub instead.")] = False,
     overlap: Annotated[
-        bool, typer.Option("--overlap", help="Count training examples that hold a text of the Finnish target data.")
+        bool, typer.Option("--overlap", help="Count training examples that hold a text of the target data.")
     ] = False,
     storage: Storage = "runs",
     update: Annotated[
@@ -228,10 +228,10 @@ def _print_overlap(document: dict[str, Any], rows: list[dict[str, Any]]) -> None
     found = [r for r in read if r["overlapping"]]
     place = "in use" if document["stored"] else "made for this check and not stored (--update stores one)"
     lines = [
-        f"{len(found)} of {len(read)} sets overlap with Finnish target data, {sum(r['overlapping'] for r in found):,} "
+        f"{len(found)} of {len(read)} sets overlap with target data, {sum(r['overlapping'] for r in found):,} "
         f"examples in all; {sum(r['status'] == 'absent' for r in rows)} sets absent",
-        f"list {document['version']}, {place}: {document['num_keys']:,} texts of {document['num_splits']} Finnish splits, "
-        f"{document['num_in_english']} of them also in English target data",
+        f"list {document['version']}, {place}: {document['num_keys']:,} texts of {document['num_splits']} splits in "
+        f"{', '.join(document['languages'])}, {document['num_in_english']} of them also in English target data",
     ]
     if document["lacking"]:
         lines.append(f"made without {', '.join(document['lacking'])}, whose files were not there")

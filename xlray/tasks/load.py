@@ -27,7 +27,7 @@ from xlray.tasks.lines import (
     shown,
     text_lines,
 )
-from xlray.tasks.task import CONVERTED, Files, Generated, Hub, Joined, Record, Task
+from xlray.tasks.task import CONVERTED, Files, Generated, Hub, Joined, Record, Task, check_labels
 
 FIELDS = {
     "classification": {"id", "text", "text_pair", "label"},
@@ -101,7 +101,7 @@ def with_labels(task: Task, data_dir: Path | str | None) -> Task:
     """The task with its labels, where they are listed in a file beside the data.
 
     Raises:
-        InputError: that file is not there, or names a label twice.
+        InputError: that file is not there, or its labels are no label set.
     """
     source = task.source
     if task.labels or not isinstance(source, Files) or not source.label_file:
@@ -110,9 +110,7 @@ def with_labels(task: Task, data_dir: Path | str | None) -> Task:
     if data_dir is None or not path.is_file():
         raise InputError(f"task {task.name!r}: {path} must list the labels, one per line, but there is no such file.")
     labels = tuple(line for _, line in text_lines(path) if line.strip())
-    if len(set(labels)) < len(labels) or not labels:
-        twice = next((label for label in labels if labels.count(label) > 1), "none")
-        raise InputError(f"task {task.name!r}: {path} must list each label once, but got {twice!r}.")
+    check_labels(task.kind, labels, f"task {task.name!r}, {path}")
     return replace(task, labels=labels)
 
 
@@ -255,7 +253,8 @@ def check_record(task: Task, record: Record, where: str, strict: bool = True) ->
 
     Raises:
         InputError: a field is missing, unexpected or of the wrong type; a label lies outside the task's; tokens and
-            tags differ in number; tags break IOB2; there are fewer than two choices; an answer is not in its context.
+            tags differ in number; tags break IOB2; there are fewer than two choices, or the right one is there twice; an
+            answer is not in its context.
     """
     if record.keys() != FIELDS[task.kind]:
         fail(where, f"a {task.kind} record must have the fields {sorted(FIELDS[task.kind])}", sorted(record))
@@ -311,6 +310,8 @@ def _check_choices(task: Task, record: Record, where: str) -> None:
         _check_unicode(text, name, where)
     if label is not None and (type(label) is not int or not 0 <= label < len(choices)):
         fail(where, f"'label' must be the index of one of {len(choices)} choices", label)
+    if label is not None and choices.count(choices[label]) > 1:
+        fail(where, "the text of the right choice must be there once", choices)
 
 
 def _check_span(task: Task, record: Record, where: str) -> None:

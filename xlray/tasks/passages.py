@@ -24,7 +24,7 @@ from xlray.tasks.lines import (
     without_blank_end,
 )
 from xlray.tasks.readers import json_list, table
-from xlray.tasks.shapes import Row
+from xlray.tasks.shapes import Row, told_apart
 from xlray.tasks.structured import span_answers
 from xlray.tasks.task import Record, Shape
 
@@ -116,8 +116,7 @@ def _dialogue_choice(path: Path, number: str, turns: list[str], question: Any) -
         "id": f"{path.name}#{number}",
         "context": "\n".join(turns),
         "question": member(question, "question", str, where),
-        "choices": choices,
-        "label": choices.index(answer),
+        **told_apart(choices, choices.index(answer)),
     }
 
 

@@ -29,9 +29,10 @@ from xlray.tasks.lines import (
 )
 from xlray.tasks.sentences import DOCUMENT, check_languages, with_text
 from xlray.tasks.shapes import named
-from xlray.tasks.task import Record, Shape
+from xlray.tasks.task import Reader, Record, Shape
 
 CONLLU_COLUMNS = 10
+IOB2_LETTERS = {"B": "B", "I": "I", "M": "I", "E": "I", "L": "I", "S": "B", "U": "B", "W": "B"}
 
 
 def between_sentences(line: str, comment: str = DOCUMENT) -> bool:
@@ -130,6 +131,19 @@ def _token(path: Path, number: int, line: str, word: str, prefix: str) -> str:
 
 def _sentence(path: Path, start: int, tokens: list[str], tags: list[str]) -> Record:
     return {"id": f"{path.name}:{start}", "tokens": tokens, "tags": tags or None}
+
+
+def iob2(paths: tuple[Path, ...], *, read: Reader) -> Iterator[Record]:
+    """What another reader reads, with tags of BILOU, BIOES (IOBES) and BMES (BMEWO) rewritten as those of IOB2.
+
+    Args:
+        paths: for `read`.
+        read: such as `columns`; tags that are not of the form `L-X` stay as they are.
+    """
+    for record in read(paths):
+        pairs = [(tag, *tag.partition("-")) for tag in record["tags"] or ()]
+        tags = [f"{IOB2_LETTERS[a]}-{name}" if dash and a in IOB2_LETTERS else tag for tag, a, dash, name in pairs]
+        yield {**record, "tags": tags or None}
 
 
 def conllu(paths: tuple[Path, ...]) -> Iterator[Record]:

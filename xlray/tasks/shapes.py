@@ -150,9 +150,18 @@ def multiple_choice(
     return {
         "context": member(row, context, str, where) if context else "",
         "question": member(row, question, str, where),
-        "choices": texts,
-        "label": index,
+        **told_apart(texts, index),
     }
+
+
+def told_apart(choices: list[Any], label: int) -> Record:
+    """`choices` and `label` of a record, without choices that repeat the right one's text: they would be right, too.
+
+    Published sets have a few; no question becomes another by it.
+    """
+    right = choices[label]
+    kept = [choice for index, choice in enumerate(choices) if index == label or choice != right]
+    return {"choices": kept, "label": kept.index(right)}
 
 
 def copa(row: Row, where: str) -> Record | None:

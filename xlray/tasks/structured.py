@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xlray.tasks.lines import fail, leave_out, listed, member
-from xlray.tasks.shapes import Row, labelled, multiple_choice
+from xlray.tasks.shapes import Row, labelled, multiple_choice, told_apart
 from xlray.tasks.task import Record
 
 
@@ -130,8 +130,7 @@ def lettered(
     return {
         "context": member(row, context, str, where) if context else "",
         "question": text,
-        "choices": [member(choice, "text", str, where) for choice in known],
-        "label": labels.index(letter),
+        **told_apart([member(choice, "text", str, where) for choice in known], labels.index(letter)),
     }
 
 
@@ -173,8 +172,7 @@ def distractors(row: Row, where: str) -> Record | None:
     return {
         "context": member(row, "support", str, where),
         "question": member(row, "question", str, where),
-        "choices": choices,
-        "label": choices.index(right),
+        **told_apart(choices, choices.index(right)),
     }
 
 

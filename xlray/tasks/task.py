@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.canonical import InputError, check_types, nearest
+from xlray.tag_sets import check_tag_set
+from xlray.tasks.languages import UNNAMED, language_of
 
-KINDS = (
-    "classification",
-    "regression",
-    "multiple_choice",
-    "span_qa",
-    "tagging",
-    "mlm",
-    "retrieval",
-)
+# By kind: the metrics that a task of it has, the headline's default first. Masked language modelling is not evaluated.
+METRICS: dict[str, tuple[str, ...]] = {
+    "classification": ("accuracy", "macro_f1"),
+    "regression": ("pearson", "spearman"),
+    "multiple_choice": ("accuracy",),
+    "span_qa": ("f1", "exact_match"),
+    "tagging": ("accuracy", "f1"),
+    "mlm": (),
+    "retrieval": ("accuracy", "accuracy_reverse"),
+}
+KINDS = tuple(METRICS)
+ROLES = ("intermediate", "target", "text")
+PARTS = ("train", "dev", "test", "all")  # of a split's name; `all` is divided by a hash
+MAX_NAME = 100  # characters
 
 # A record is one example in the form that all readers agree on, by kind of task ("id": text, unique in its split):
 #   classification   {id, text, text_pair or None, label: str or None}
@@ -150,17 +158,20 @@ class Joined:
 
 @dataclass(frozen=True)
 class Task:
-    """All that is known of a task.
+    """All that is known of a task. A definition that would lead to wrong numbers raises `InputError`.
 
     Attributes:
-        name: the key in the registry.
+        name: the key in the registry; part of names of folders.
         kind: one of `KINDS`.
         role: "intermediate", "target" or "text" (masked language modelling).
-        languages: ISO 639-1 codes of the training language(s) first, then those of the evaluation.
+        languages: ISO 639-1 codes of the training language(s) first, then those of the evaluation. There is one training
+            split, `train/<first language>`; files of several languages are listed in it together.
         source: where examples come from.
         hub: the same examples on the Hub, taken where the task's folder is not in the data directory.
-        labels: the closed set of labels or tags, in the order of their ids (classification, tagging).
-        headline: names of the metrics whose mean is the task's headline score.
+        labels: the closed set of labels or tags, in the order of their ids (classification, tagging). Tags are those of
+            IOB2, or plain names such as parts of speech.
+        headline: names of the metrics whose mean is the task's headline score, of `METRICS` of its kind; () takes the
+            accuracy, the two correlations, or both F1 and exact match.
         multi_source: the same task as a target, in another language; kept out of default pools.
         contains: names of tasks whose examples this one includes.
         scale: (low, high) of a regression's labels.
@@ -178,7 +189,7 @@ class Task:
     languages: tuple[str, ...]
     source: Files | Generated | Hub | Joined
     labels: tuple[str, ...] = ()
-    headline: tuple[str, ...] = ("accuracy",)
+    headline: tuple[str, ...] = ()
     multi_source: bool = False
     contains: tuple[str, ...] = ()
     scale: tuple[float, float] = (0.0, 1.0)
@@ -190,16 +201,26 @@ class Task:
     repair: Repair | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"task {self.name!r}: `kind` must be one of {', '.join(KINDS)}, but got {self.kind!r}.")
-        listed = bool(self.labels) or (isinstance(self.source, Files) and bool(self.source.label_file))
-        if self.kind in ("classification", "tagging") and not listed:
-            raise InputError(f"task {self.name!r}: a {self.kind} task must name its `labels`, but got none.")
-        if self.role == "intermediate" and "fi" in self.languages:
-            raise InputError(f"task {self.name!r}: an intermediate task must hold no Finnish, but lists 'fi'.")
-        if isinstance(self.source, Joined) and {part.kind for part in self.source.parts} != {self.kind}:
-            kinds = ", ".join(f"{part.name} of kind {part.kind}" for part in self.source.parts) or "no part"
-            raise InputError(f"task {self.name!r}: its parts must be of its kind {self.kind!r}, but got {kinds}.")
+        where = f"task {self.name!r}"
+        _check_name(self.name)
+        for label in self.labels if isinstance(self.labels, tuple) else ():
+            if not isinstance(label, str):
+                raise InputError(f"{where}: `labels` must be texts, such as {str(label)!r}, but got {label!r}.")
+        check_types(self, where)
+        _check_role(self, where)
+        _check_languages(self, where)
+        _check_splits(self, where)
+        has_file = isinstance(self.source, Files) and bool(self.source.label_file)
+        if self.kind in ("classification", "tagging") and (self.labels or not has_file):
+            check_labels(self.kind, self.labels, where)
+        _check_headline(self, where)
+        low, high = self.scale
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(
+                f"{where}: `scale` must be (low, high), finite numbers with low < high, but got {self.scale}."
+            )
+        if isinstance(self.source, Joined):
+            _check_parts(self, self.source.parts, where)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -208,5 +229,119 @@ class Task:
 
     @property
     def train_split(self) -> str:
-        """The key of its training split, `train/<first language>`."""
+        """The key of its one training split, `train/<first language>`."""
         return next((s for s in self.splits if s.startswith("train/")), f"train/{self.languages[0]}")
+
+    @property
+    def all_languages(self) -> frozenset[str]:
+        """ISO 639-1 codes of all that it holds: of the languages that it lists, of its splits, of what it is joined of."""
+        codes = (*self.languages, *(split.partition("/")[2] for split in self.splits))
+        parts = self.source.parts if isinstance(self.source, Joined) else ()
+        return frozenset(map(language_of, codes)).union(*(part.all_languages for part in parts))
+
+
+def check_labels(kind: str, labels: tuple[str, ...], where: str) -> None:
+    """Check a label set: two labels or more, none twice, none blank; tags as `check_tag_set` has them.
+
+    Raises:
+        InputError: they are not so.
+    """
+    if not labels:
+        raise InputError(f"{where}: a {kind} task must name its `labels`, but got none.")
+    if len(labels) < 2:
+        raise InputError(f"{where}: `labels` must name at least two, to choose from, but got {labels[0]!r} alone.")
+    for label in labels:
+        if not label.strip() or labels.count(label) > 1:
+            raise InputError(f"{where}: `labels` must name each once and none blank, but got {label!r} among them.")
+    if kind == "tagging":
+        check_tag_set(labels, where)
+
+
+def _check_name(name: Any) -> None:
+    valid = isinstance(name, str) and name and all(c.isalnum() or c in "-_." for c in name)
+    if not valid or name.startswith(".") or len(name) > MAX_NAME:
+        raise InputError(
+            f"task {name!r}: its name is part of folders' names and must consist of at most {MAX_NAME} letters, digits, "
+            "'-', '_' and '.', the first no '.'."
+        )
+
+
+def _check_role(task: Task, where: str) -> None:
+    for field_name, value, known in (("kind", task.kind, KINDS), ("role", task.role, ROLES)):
+        if value not in known:
+            law = f"{where}: `{field_name}` must be one of {', '.join(known)}"
+            raise InputError(f"{law}, but got {value!r}.{nearest(value, known)}")
+    if task.role == "text" and task.kind != "mlm":  # the only role that may hold Finnish
+        raise InputError(f"{where}: text without labels is of kind 'mlm', but got role 'text' and kind {task.kind!r}.")
+    if (task.role, task.kind) in (("target", "mlm"), ("intermediate", "retrieval")):
+        what = "evaluated" if task.role == "target" else "trained on"
+        raise InputError(f"{where}: a task of kind {task.kind!r} is never {what}, but its role is {task.role!r}.")
+
+
+def _check_languages(task: Task, where: str) -> None:
+    if not task.languages:
+        raise InputError(f"{where}: `languages` must name at least one, but is empty.")
+    for code in (*task.languages, *(split.partition("/")[2] for split in task.splits)):
+        try:
+            language = language_of(code)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if task.role != "text" and language in UNNAMED:
+            raise InputError(
+                f"{where}: `languages` must name the languages of labelled examples, but got {code!r}; files of several "
+                "are listed together in the training split of the first."
+            )
+    if task.role == "intermediate" and "fi" in task.all_languages:
+        code = next((c for c in (*task.languages, *task.splits) if language_of(c.rpartition("/")[2]) == "fi"), "a part")
+        raise InputError(f"{where}: an intermediate task must hold no Finnish, but lists {code!r}.")
+
+
+def _check_splits(task: Task, where: str) -> None:
+    named = {*task.languages, *(UNNAMED if task.role == "text" else ())}
+    for split in task.splits:
+        part, _, language = split.partition("/")
+        if part not in PARTS:
+            law = f"{where}: a split must be named {', '.join(f'{name}/LANGUAGE' for name in PARTS)}"
+            raise InputError(f"{law}, but got {split!r}.{nearest(split, [f'{name}/{language}' for name in PARTS])}")
+        if language not in named:
+            raise InputError(
+                f"{where}: the language of split {split!r} must be in `languages`, but got {task.languages}."
+            )
+    for split, files in task.source.splits.items() if isinstance(task.source, Files) else ():
+        if isinstance(files, str) or not files:
+            raise InputError(f"{where}: split {split!r} must be a tuple of one file name or more, but got {files!r}.")
+    train = [split for split in task.splits if split.startswith("train/")]
+    first = f"train/{task.languages[0]}"
+    if len(train) > 1:
+        raise InputError(
+            f"{where}: there must be one training split, but got {', '.join(train)}; list the files of all languages in "
+            f"{first!r}, or write a task for each language."
+        )
+    if train and train[0] != first and task.role != "text":
+        raise InputError(
+            f"{where}: the training split must be of the first of `languages`, {first!r}, but got {train[0]!r}."
+        )
+
+
+def _check_headline(task: Task, where: str) -> None:
+    known = METRICS[task.kind]
+    if not task.headline:
+        both = task.kind in ("regression", "span_qa")
+        object.__setattr__(task, "headline", known if both else known[:1])
+    for name in task.headline:
+        if name not in known or task.headline.count(name) > 1:
+            law = (
+                f"{where}: `headline` must name metrics of a {task.kind} task ({', '.join(known) or 'none'}), each once"
+            )
+            raise InputError(
+                f"{law}, but got {', '.join(task.headline)}.{'' if name in known else nearest(name, known)}"
+            )
+
+
+def _check_parts(task: Task, parts: tuple[Task, ...], where: str) -> None:
+    if {part.kind for part in parts} != {task.kind}:
+        kinds = ", ".join(f"{part.name} of kind {part.kind}" for part in parts) or "no part"
+        raise InputError(f"{where}: its parts must be of its kind {task.kind!r}, but got {kinds}.")
+    for part in parts:
+        if task.kind == "regression" and part.scale != task.scale:
+            raise InputError(f"{where}: its parts must have its scale {task.scale}, but {part.name} has {part.scale}.")

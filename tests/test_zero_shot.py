@@ -1,0 +1,148 @@
+"""No label in the language that a sweep is evaluated in is trained on, whichever it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xlray.canonical import InputError
+from xlray.config import Sweep
+from xlray.forecast import summary
+from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
+from xlray.plan import plan_sweep
+from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
+from xlray.screens import plan_lines
+from xlray.store import Store
+from xlray.tasks import Generated, Record, Task, load_records
+
+SHARED = "see lause on juba olemas"
+
+
+def rows(kind: str, *texts: str) -> list[Record]:
+    if kind == "mlm":
+        return [{"id": str(n), "text": text, "text_pair": None} for n, text in enumerate(texts)]
+    return [{"id": str(n), "text": text, "text_pair": None, "label": "x"} for n, text in enumerate(texts)]
+
+
+def made(name: str, role: str, languages: tuple[str, ...], kind: str = "classification", **splits: list[str]) -> Task:
+    records = {key.replace("_", "/"): rows(kind, *texts) for key, texts in splits.items()}
+    labels = () if kind == "mlm" else ("x", "y")
+    return Task(name, kind, role, languages, Generated(tuple(records), records.__getitem__), labels=labels)
+
+
+TARGET = made(
+    "topic",
+    "target",
+    ("en", "fi", "et"),
+    train_en=[f"english text {n}" for n in range(40)],
+    dev_en=["one more english text"],
+    dev_fi=["suomea on tässä"],
+    dev_et=[SHARED, "teine lause on siin"],
+)
+WORDS = made("words", "text", ("en",), "mlm", train_en=[f"text number {n}" for n in range(40)])
+ENCODER = Pretraining(("words",), Architecture(64, 2, 4, 128, 400, 66), num_examples=64, batch_size=32, max_length=64)
+SWEDISH = made("swedish", "intermediate", ("sv",), train_sv=[*(f"svensk text {n}" for n in range(40)), SHARED.upper()])
+
+
+def sweep(*tasks: Task, language: str = "et", targets: tuple[Target, ...] | None = None, **changes: Any) -> Sweep:
+    targets = targets or (Target("topic", 64, language=language, max_length=64, stride=32),)
+    values: dict[str, Any] = {
+        "encoder": ENCODER,
+        "measure": (Subset(tuple(task.name for task in tasks if task.role != "target")),),
+        "intermediate": Intermediate(rungs=(64,), batch_size=32, warmup_examples=32, max_length=64, stride=32),
+        "own_tasks": (TARGET, WORDS, *tasks),
+        **changes,
+    }
+    return Sweep("s", targets=targets, **values)
+
+
+@pytest.mark.parametrize("codes", [("et",), ("est",), ("sv", "ekk_Latn"), ("ET-ee",)])
+def test_an_intermediate_task_with_labels_in_the_language_of_the_targets_is_refused(codes: tuple[str, ...]) -> None:
+    task = made("mine", "intermediate", codes, **{f"train_{codes[0]}": ["a text"]})
+    with pytest.raises(InputError, match="no intermediate task has labels in the language of its targets, but 'mine'"):
+        plan_sweep(sweep(task), None)
+    assert plan_sweep(sweep(task, language="fi"), None).trials
+
+
+def test_a_registered_task_with_estonian_labels_is_refused_too() -> None:
+    subset = (Subset(("ud_et_ewt",)),)
+    with pytest.raises(InputError, match="'ud_et_ewt' has them in 'et'"):
+        plan_sweep(sweep(measure=subset), None, assume_sizes=True)
+    plan_sweep(sweep(language="fi", measure=subset), None, assume_sizes=True)
+
+
+def test_text_without_labels_may_be_in_the_language_of_the_targets() -> None:
+    text = made("text", "text", ("et",), "mlm", train_et=["tekst on siin", "veel üks tekst"])
+    assert plan_sweep(sweep(text), None).trials
+
+
+def test_a_target_is_evaluated_in_a_language_of_its_dev_sets_that_it_is_not_trained_in() -> None:
+    for language, found in (
+        ("en", "'en', which it is trained in"),
+        ("de", "'de'"),
+        ("est", "'est'. Did you mean 'et'"),
+    ):
+        with pytest.raises(InputError, match=rf"one of its dev sets \(fi, et\), but got {found}"):
+            plan_sweep(sweep(language=language), None)
+    trained = dataclasses.replace(
+        TARGET, languages=("et", "fi"), source=Generated(("train/et", "dev/fi"), lambda _: ())
+    )
+    with pytest.raises(InputError, match=r"one of its dev sets \(fi\), but got 'et', which it is trained in"):
+        plan_sweep(sweep(own_tasks=(trained, WORDS)), None)
+
+
+def test_one_sweep_has_targets_of_one_language() -> None:
+    with pytest.raises(InputError, match=r"targets have one `language`.*\['et', 'fi'\]") as caught:
+        sweep(targets=(Target("mini_udpos"), Target("topic", language="et")))
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_are_no_text_for_pre_training() -> None:
+    with pytest.raises(InputError, match="encoder: pre-training reads text of kind 'mlm', but 'topic' is of kind"):
+        plan_sweep(sweep(encoder=Pretraining(("topic",))), None)
+
+
+def test_texts_of_the_targets_language_are_left_out_and_the_list_of_the_storage_grows(tmp_path: Path) -> None:
+    finnish = build_exclusions([TARGET], lambda task, split: load_records(task, split))
+    store_exclusions(tmp_path, finnish)
+    plan = plan_sweep(sweep(SWEDISH), None, tmp_path)
+    assert plan.sources.overlapping == {"swedish train/sv": 1}
+    grown = load_exclusions(tmp_path)
+    assert grown is not None and grown.languages == ("et", "fi")
+    assert {*finnish.keys.tolist()} < {*grown.keys.tolist()} and {*finnish.sources} < {*grown.sources}
+    plan_sweep(sweep(SWEDISH), None, tmp_path)
+    plan_sweep(sweep(SWEDISH, language="fi"), None, tmp_path)
+    again = load_exclusions(tmp_path)
+    assert again is not None and again.version == grown.version, "what covers a sweep is not made anew"
+
+
+def test_a_finnish_list_stays_valid_and_a_finnish_sweep_does_not_look_for_other_languages(tmp_path: Path) -> None:
+    finnish = build_exclusions([TARGET], lambda task, split: load_records(task, split))
+    store_exclusions(tmp_path, finnish)
+    plan = plan_sweep(sweep(SWEDISH, language="fi"), None, tmp_path)
+    known = load_exclusions(tmp_path)
+    assert known is not None and known.version == finnish.version and plan.sources.overlapping == {}
+
+
+def test_a_plan_says_that_finnish_means_another_language(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for language, said in (("et", True), ("fi", False)):
+        lines = plan_lines(summary(plan_sweep(sweep(SWEDISH, language=language), None), Store(tmp_path / "runs")))
+        assert any("evaluated in 'et', not in Finnish" in line for line in lines) is said
+
+
+def test_a_pivot_is_found_in_the_labels_however_it_is_written() -> None:
+    task = made("mine", "intermediate", ("sv",), train_sv=["a text"], dev_sv=["b"])
+    estonian = dataclasses.replace(task, languages=("sv", "est"))
+    targets = (Target("topic", 64, pivots=("et",), max_length=64, stride=32),)
+    assert plan_sweep(sweep(task, targets=targets), None).trials
+    with pytest.raises(InputError, match="no intermediate task has labels in a pivot language, but 'mine'"):
+        plan_sweep(sweep(estonian, targets=targets), None)
+
+
+def test_the_language_stands_in_the_definition() -> None:
+    assert json.loads(json.dumps(sweep(SWEDISH).definition))["targets"][0]["language"] == "et"

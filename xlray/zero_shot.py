@@ -1,0 +1,100 @@
+"""That a sweep is zero-shot: what it trains on has no labels in the languages that it is evaluated and ranked by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xlray.canonical import InputError, nearest
+from xlray.config import Sweep
+from xlray.recipes import Pretraining
+from xlray.sources import Sources
+from xlray.tasks.languages import language_of
+from xlray.tasks.lines import listed
+from xlray.tasks.task import Task
+
+
+def check_roles(sweep: Sweep, sources: Sources) -> None:
+    """Check that targets are evaluated, that none of them is an intermediate task, and that pre-training reads text.
+
+    Raises:
+        InputError: a task is unknown or has another role.
+    """
+    for target in sweep.targets:
+        task = sources.task(target.task)
+        if task.role != "target":
+            raise InputError(f"targets: task {target.task!r} must be a target, but its role is {task.role!r}.")
+    for name in sweep.pool:
+        if sources.task(name).role == "target":
+            raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
+    for name in sweep.encoder.tasks if isinstance(sweep.encoder, Pretraining) else ():
+        task = sources.task(name)
+        if task.kind != "mlm":
+            raise InputError(f"encoder: pre-training reads text of kind 'mlm', but {name!r} is of kind {task.kind!r}.")
+
+
+def check_languages(sweep: Sweep, sources: Sources) -> None:
+    """Check that targets have dev sets in the sweep's language, and that nothing is trained on labels in it.
+
+    Raises:
+        InputError: a target has no dev set in it or is trained in it, or an intermediate task lists it.
+    """
+    for target in sweep.targets:
+        task = sources.task(target.task)
+        known = pivots_of(task)
+        trained = language_of(task.languages[0])
+        if target.language not in known or language_of(target.language) == trained:
+            found = (
+                f"{target.language!r}, which it is trained in" if target.language == trained else repr(target.language)
+            )
+            law = f"target {target.task!r}: `language` must be one of its dev sets ({listed(known) or 'none'})"
+            raise InputError(f"{law}, but got {found}.{nearest(target.language, known)}")
+    _check_unlabelled(sweep, sources, [sweep.language], f"sweep {sweep.name!r}", "the language of its targets")
+
+
+def check_signal(sweep: Sweep, sources: Sources) -> None:
+    """Check that what ranks trials is there: pivots that targets can be evaluated in and nothing is trained in.
+
+    Raises:
+        InputError: they are not.
+    """
+    tasks = {target.task: sources.task(target.task) for target in sweep.targets}
+    for target in sweep.targets:
+        known = pivots_of(tasks[target.task], target.language)
+        for language in target.pivots:
+            if language not in known:
+                has = listed(known, 8) or "none"
+                raise InputError(
+                    f"target {target.task!r}: pivots are languages of its dev sets ({has}), but got {language!r}."
+                )
+        _check_unlabelled(sweep, sources, target.pivots, f"target {target.task!r}", "a pivot language")
+    trained = [t for t in sweep.targets if tasks[t.task].kind != "retrieval"]
+    for target in trained or sweep.targets:
+        task = tasks[target.task]
+        if sweep.select_by == "pivot-dev" and not target.pivots:
+            some = pivots_of(task, target.language)[:2]
+            hint = f"; such as Target({target.task!r}, pivots={some!r})" if some else " and no dev set for one"
+            raise InputError(
+                f"targets: select_by 'pivot-dev' needs pivots of every trained target, but {target.task!r} has none{hint}."
+            )
+        if sweep.select_by == "english-dev" and not (target.english and f"dev/{task.languages[0]}" in task.splits):
+            raise InputError(
+                f"targets: select_by 'english-dev' needs the English dev set of every trained target, but "
+                f"{target.task!r} is not evaluated on one."
+            )
+
+
+def _check_unlabelled(sweep: Sweep, sources: Sources, languages: Sequence[str], where: str, what: str) -> None:
+    for name in sweep.pool:
+        task = sources.task(name)
+        for language in languages if task.kind != "mlm" else ():
+            if language_of(language) in task.all_languages:
+                raise InputError(
+                    f"{where}: no intermediate task has labels in {what}, but {name!r} has them in {language!r}."
+                )
+
+
+def pivots_of(task: Task, language: str | None = None) -> tuple[str, ...]:
+    """The languages that a target can be evaluated in beside its training language and `language`."""
+    found = (split.split("/") for split in task.splits)
+    codes = dict.fromkeys(code for part, code in found if part in ("dev", "all"))
+    return tuple(code for code in codes if code not in (task.languages[0], language))

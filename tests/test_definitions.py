@@ -19,6 +19,7 @@ from xlray.registry import ALL_TASKS
 from xlray.tag_sets import check_tag_set
 from xlray.tasks import Files, Generated, Hub, Joined, Record, Task, check_record, load_records
 from xlray.tasks.languages import language_of
+from xlray.tasks.lines import Remarks
 from xlray.tasks.readers import columns, iob2, json_lines
 from xlray.tasks.shapes import labelled, multiple_choice
 from xlray.tasks.task import METRICS
@@ -223,3 +224,19 @@ def test_a_choice_that_repeats_the_right_one_is_no_further_choice() -> None:
         **{"context": "", "question": "?"},
         **{"choices": ["a", "b", "c"], "label": 1},
     }
+
+
+def test_an_error_says_which_examples_may_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("a\tO\n\nb\tB-X\nc\tI-Y\n")
+    (tmp_path / "b.tsv").write_text("a\tO\tO\n")
+    files = {"train/sv": ("a.tsv",), "dev/sv": ("b.tsv",), "test/sv": ("b.tsv",)}
+    task = made(kind="tagging", labels=("O", "B-X", "I-X", "B-Y", "I-Y"), source=Files("", files, columns))
+    with pytest.raises(InputError, match=r"must be IOB2.* `--on-bad-example skip` trains without such examples\.$"):
+        load_records(task, "train/sv", tmp_path)
+    for split in ("dev/sv", "test/sv"):
+        with pytest.raises(InputError, match=r"2 column\(s\).* Mend the file: .* another evaluation set\.$") as caught:
+            load_records(task, split, tmp_path)
+        assert "\n" not in str(caught.value)
+    remarks = Remarks(skip_bad=True)
+    assert len(load_records(task, "train/sv", tmp_path, remarks)) == 1
+    assert "on-bad-example" not in remarks.bad[0]

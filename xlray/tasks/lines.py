@@ -50,16 +50,18 @@ class Remarks:
 
 
 _remarks: ContextVar[Remarks | None] = ContextVar("remarks", default=None)
+_cure: ContextVar[str] = ContextVar("cure", default="")
 
 
 @contextlib.contextmanager
-def remarks_go_to(remarks: Remarks) -> Iterator[None]:
-    """What readers that are consumed in here have to say goes into `remarks`."""
-    before = _remarks.set(remarks)
+def remarks_go_to(remarks: Remarks, cure: str = "") -> Iterator[None]:
+    """What readers that are consumed in here have to say goes into `remarks`; the error of a bad example ends in `cure`."""
+    before, cure_before = _remarks.set(remarks), _cure.set(cure)
     try:
         yield
     finally:
         _remarks.reset(before)
+        _cure.reset(cure_before)
 
 
 @contextlib.contextmanager
@@ -69,9 +71,12 @@ def one_example() -> Iterator[None]:
         yield
     except InputError as error:
         remarks = _remarks.get()
-        if remarks is None or not remarks.skip_bad:
+        if remarks is not None and remarks.skip_bad:
+            remarks.bad.append(str(error))
+        elif str(error).endswith(_cure.get()):
             raise
-        remarks.bad.append(str(error))
+        else:
+            raise InputError(f"{error} {_cure.get()}") from error
 
 
 def leave_out(reason: str, number: int = 1) -> None:

@@ -39,6 +39,10 @@ FIELDS = {
     "retrieval": {"id", "text", "text_pair"},
 }
 
+# What ends the error of a bad example.
+SKIP = "`--on-bad-example skip` trains without such examples."
+MEND = "Mend the file: without the example scores would be of another evaluation set."
+
 
 def load_records(
     task: Task, split: str, data_dir: Path | str | None = None, remarks: Remarks | None = None
@@ -76,7 +80,7 @@ def load_records(
                 records = _joined(source, split, data_dir, remarks)
             case Generated():
                 records = source.generate(split)
-    with remarks_go_to(remarks):
+    with remarks_go_to(remarks, SKIP if split.startswith("train/") else MEND):
         checked = _checked(task, split, records, place)
     remarks.unlabelled = is_unlabelled(task, split, checked, place)
     if not isinstance(source, Joined):  # whose parts have said what they say

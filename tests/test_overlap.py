@@ -193,7 +193,7 @@ def test_a_list_holds_finnish_texts_of_targets_and_marks_those_that_are_also_eng
         "one", "tagging", train_en=["In both of them", "only in English here"], dev_fi=["in both of THEM", FINNISH]
     )
     two = target("two", "retrieval", all_fi=["An English sentence's Finnish one"], dev_et=["not Finnish at all here"])
-    other = replace(one, name="other", role="intermediate", languages=("en",))
+    other = replace(target("other", "tagging", train_en=[FINNISH]), role="intermediate", languages=("en",))
     exclusions = build_exclusions([two, other, one], load)
     texts = ["in both of them", FINNISH, "An English sentence's Finnish one"]
     assert exclusions.keys.dtype == np.uint64

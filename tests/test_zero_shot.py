@@ -15,9 +15,11 @@ from xlray.forecast import summary
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.plan import plan_sweep
 from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
+from xlray.results import languages_of
 from xlray.screens import plan_lines
 from xlray.store import Store
 from xlray.tasks import Generated, Record, Task, load_records
+from xlray.tasks.languages import label_note
 
 SHARED = "see lause on juba olemas"
 
@@ -146,3 +148,8 @@ def test_a_pivot_is_found_in_the_labels_however_it_is_written() -> None:
 
 def test_the_language_stands_in_the_definition() -> None:
     assert json.loads(json.dumps(sweep(SWEDISH).definition))["targets"][0]["language"] == "et"
+
+
+def test_a_report_and_a_comparison_say_which_language_is_meant() -> None:
+    assert languages_of(sweep(SWEDISH).definition) == ["et"] and languages_of({}) == []
+    assert "in 'et', not in Finnish" in label_note("et") and label_note("fi") == ""

@@ -8,6 +8,7 @@ from collections import Counter
 
 from xlray.analysis import estimable
 from xlray.evidence import ENDED, Evidence, num_planned
+from xlray.results import languages_of
 from xlray.shortfalls import sentences
 from xlray.tasks.languages import label_note
 
@@ -56,7 +57,7 @@ def num_degenerate(evidence: Evidence) -> int:
 
 
 def _language(evidence: Evidence) -> str:
-    return "".join(dict.fromkeys(label_note(t["language"]) for t in evidence.definition.get("targets") or ()))
+    return " ".join(filter(None, map(label_note, languages_of(evidence.definition))))
 
 
 def _unfinished(evidence: Evidence) -> str:

@@ -34,7 +34,7 @@ from xlray.evidence import collect_evidence, target_names
 from xlray.page import Page, Section
 from xlray.phases import differing_fields
 from xlray.report import write_files
-from xlray.results import Results
+from xlray.results import Results, languages_of
 from xlray.tables import Interval, Signed, Table, number
 
 ALL = "all shared cells"
@@ -83,7 +83,7 @@ def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | N
         raise InputError(f"compare: two different sweeps must be given, but got {first} twice.")
     sides = tuple(collect_evidence(folder, sampling) for folder in (first, second))
     names = tuple(side.results.name for side in sides)
-    languages = [sorted({t["language"] for t in side.definition.get("targets") or ()}) for side in sides]
+    languages = [languages_of(side.definition) for side in sides]
     if all(languages) and languages[0] != languages[1]:
         both = " and ".join(", ".join(found) for found in languages)
         raise InputError(f"compare: the sweeps must be evaluated in one language, but theirs are {both}.")

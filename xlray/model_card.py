@@ -13,6 +13,7 @@ from xlray.jobs import Job
 from xlray.lineage import phase_folders
 from xlray.phases import DataSpec, RetrievalSpec, TrainSpec, from_plain, phase_name
 from xlray.registry import ALL_TASKS
+from xlray.results import languages_of
 from xlray.store import Store
 from xlray.tasks.task import Task
 
@@ -87,7 +88,7 @@ def model_card(facts: Facts) -> str:
 
 def _language(facts: Facts) -> str:
     """The language that the sweep is evaluated in."""
-    return str(facts.definition["targets"][0]["language"])
+    return languages_of(facts.definition)[0]
 
 
 def _kind(facts: Facts) -> str:

@@ -253,6 +253,11 @@ def load_results(directory: Path | str) -> Results:
     return Results(directory.resolve().name, directory, **tables, targets=names)
 
 
+def languages_of(definition: Mapping[str, Any]) -> list[str]:
+    """The languages that targets are evaluated in, by a sweep's definition."""
+    return sorted({str(target.get("language", "fi")) for target in definition.get("targets") or ()})
+
+
 def read_definition(directory: Path) -> dict[str, Any]:
     """`sweep.json` of a sweep's folder; {} if it is not there.
 

@@ -50,6 +50,6 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"Left out when files were read: {'; '.join(each)}."
     if overlapping := found.get("overlapping_examples"):
         each = (f"{name} {number:,}" for name, number in overlapping.items())
-        yield f"Left out, training examples with a text of the Finnish target data: {', '.join(each)}."
+        yield f"Left out, training examples with a text of the target data: {', '.join(each)}."
     if unlabelled := found.get("unlabelled_test_sets"):
         yield f"Test sets without labels, which have predictions but no scores: {', '.join(unlabelled)}."

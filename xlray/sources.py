@@ -221,12 +221,7 @@ class Sources:
             return self._generated[name, split]
         task = self.task(name)
         remarks = Remarks(skip_bad=self.skip_bad and split.startswith("train/"))
-        try:
-            records = load_records(task, split, self.data_dir, remarks)
-        except InputError as error:
-            if self.skip_bad and not remarks.skip_bad:
-                raise InputError(f"{error} Bad examples of evaluation sets are not left out: mend the file.") from error
-            raise
+        records = load_records(task, split, self.data_dir, remarks)
         self.remarks[f"{name} {split}"] = remarks
         if isinstance(task.source, Generated):  # made once; files are read again rather than all kept
             self._generated[name, split] = records

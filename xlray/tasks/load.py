@@ -41,7 +41,7 @@ FIELDS = {
 
 # What ends the error of a bad example.
 SKIP = "`--on-bad-example skip` trains without such examples."
-MEND = "Mend the file: without the example scores would be of another evaluation set."
+MEND = "Bad examples of evaluation sets are not left out: mend the file."
 
 
 def load_records(

@@ -21,12 +21,19 @@ from xlray.tasks.readers import aligned, columns, conllu, json_lines, labelled_l
 from xlray.tasks.shapes import labelled, multiple_choice
 
 shape = partial(labelled, text="t", label="y")
-CLASSES = Task("c", "classification", "text", ("en",), Files("", {}, columns), labels=("x", "y"))
-SCORES = Task("s", "regression", "text", ("en",), Files("", {}, columns))
-CHOICES = Task("m", "multiple_choice", "text", ("en",), Files("", {}, columns))
-SPANS = Task("q", "span_qa", "text", ("en",), Files("", {}, columns))
-NAMES = Task("n", "tagging", "text", ("no",), Files("", {}, columns), labels=("O", "B-LOC", "I-LOC", "B-PER", "I-PER"))
-PAIRS = Task("p", "retrieval", "text", ("en",), Files("", {}, columns))
+CLASSES = Task("c", "classification", "intermediate", ("en",), Files("", {}, columns), labels=("x", "y"))
+SCORES = Task("s", "regression", "intermediate", ("en",), Files("", {}, columns))
+CHOICES = Task("m", "multiple_choice", "intermediate", ("en",), Files("", {}, columns))
+SPANS = Task("q", "span_qa", "intermediate", ("en",), Files("", {}, columns))
+NAMES = Task(
+    "n",
+    "tagging",
+    "intermediate",
+    ("en", "ja", "no"),
+    Files("", {}, columns),
+    labels=("O", "B-LOC", "I-LOC", "B-PER", "I-PER"),
+)
+PAIRS = Task("p", "retrieval", "target", ("en", "fi"), Files("", {}, columns))
 TEXT = {"id": "1", "text": "a", "text_pair": None}
 RECORDS: dict[str, tuple[Task, Record, Mapping[str, Any]]] = {
     "classification": (CLASSES, TEXT | {"label": "x"}, {"label": None}),

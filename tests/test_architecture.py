@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parent.parent / "xlray"
 # fmt: off
 LAYERS = [
     "canonical", "signals", "spot", "aws", "files", "remote", "storage", "leases", "provenance",
-    "recipes", "config", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "tag_sets", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
+    "recipes", "config", "machine", "local_ray", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "tag_sets", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
     "overlap", "packing", "graphemes", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "shortfalls", "encoders", "own_tasks", "zero_shot", "matching", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
     "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "node_types", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
     "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "sibling", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
     "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
     "loading", "progress", "watching", "dashboard", "output", "snapshot", "live", "following", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "dashboard_commands", "resume", "cluster_job", "cluster_commands", "bench_commands", "cli", "__main__", "__init__",
+    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "start_commands", "dashboard_commands", "resume", "cluster_job", "cluster_commands", "bench_commands", "cli", "__main__", "__init__",
 ]
 # fmt: on
 
@@ -31,7 +31,7 @@ DOORS = {
     "deepspeed": "engine",
     "triton": "dropout_kernel",
     "transformers": "model bench_trainer",
-    "typer": "cli cluster_commands storage_commands dashboard_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
+    "typer": "cli cluster_commands storage_commands start_commands dashboard_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
     "rich": "snapshot live following screens task_screens output cli",
     "matplotlib": "drawing figures task_figures curve_figures reliability_figures compare",
     "jinja2": "templates",
@@ -52,7 +52,8 @@ WITHOUT_FRAMEWORKS = (
     "compare",
     "dashboard",
 )
-MAY_CATCH_ALL = {"trial", "loading", "tracking", "cli"}  # a sweep file or a tracker's client may raise anything
+# Sweep files and their tasks, trackers' clients and `ray.init` may raise anything.
+MAY_CATCH_ALL = {"trial", "loading", "tasks", "tracking", "cli", "session"}
 FORBIDDEN_NAMES = {"utils", "core", "common", "manager"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60

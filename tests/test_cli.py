@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import cli, loading, progress, results
+from xlray import cli, loading, output, progress, results
 from xlray.canonical import InputError
 from xlray.journal import append, exclusive
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
@@ -622,3 +623,57 @@ def test_plain_progress_is_one_line_per_event(tmp_path):
         "[0:00] 1tasks-s0-t1: rung 1/1 (640 examples): Finnish 51.3 % (udpos 51.3), stopped: below the cut",
         "[0:00] 1tasks-s1-t2: failed: ValueError: no",
     ]
+
+
+# --- terminals and files that are not as usual -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ['{"name": "tiny", "intermed', "[]", "{}", "\udcff", ""])
+def test_a_sweep_whose_stored_definition_is_not_whole_is_not_run_over(capfd, tmp_path, sweep_file, data_dir, text):
+    path = tmp_path / "runs" / "sweeps" / "tiny" / "sweep.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    arguments = ("run", sweep_file, "--data-dir", data_dir, "--storage", tmp_path / "runs")
+    for more in ((), ("--new-version",)):
+        line = refused(capfd, *arguments, *more)
+        assert str(path) in line and "restore it from a copy" in line
+    if text not in ("{}",):
+        assert str(path) in refused(capfd, "status", "tiny", "--storage", tmp_path / "runs")
+    assert path.read_bytes() == text.encode(errors="surrogateescape")
+
+
+def in_ascii(monkeypatch, *arguments):
+    """The command line in this process on a terminal that knows ASCII alone: exit code, stdout, stderr."""
+    said = [io.TextIOWrapper(io.BytesIO(), "ascii"), io.TextIOWrapper(io.BytesIO(), "ascii")]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", said[0])
+        patch.setattr(sys, "stderr", said[1])
+        code = cli.main([str(a) for a in arguments])
+    for stream in said:
+        stream.flush()
+    return code, *(stream.buffer.getvalue().decode("ascii") for stream in said)
+
+
+def test_every_command_speaks_to_a_terminal_of_ascii(monkeypatch, runs):
+    path = runs / "sweeps" / "demo" / "sweep.json"
+    path.write_text(path.read_text().replace("Why?", "Miks\u00e4h?"), encoding="utf-8")
+    code, out, err = in_ascii(monkeypatch, "status", "demo", "--storage", runs)
+    assert (code, err) == (0, "") and r"Miks\xe4h?" in out
+    code, out, err = in_ascii(monkeypatch, "report", "demo", "--storage", runs)
+    assert code == 0 and "report.html" in out, err
+    code, out, err = in_ascii(monkeypatch, "status", "\u00e4\u00e4ni", "--storage", runs)
+    assert (code, out) == (2, "") and r"\xe4\xe4ni" in err
+
+
+def test_a_document_is_json_on_a_terminal_of_ascii_too(monkeypatch):
+    said = io.TextIOWrapper(io.BytesIO(), "ascii", errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", said)
+    output.print_json({"word": "p\u00e4iv\u00e4"})
+    said.flush()
+    assert json.loads(said.buffer.getvalue()) == {"word": "p\u00e4iv\u00e4"}
+
+
+def test_the_printed_line_for_tensorboard_can_be_pasted_into_a_shell(tmp_path):
+    folder = tmp_path / "my runs"
+    line = output.tensorboard_line(folder)
+    assert shlex.split(line)[-3:] == ["tensorboard", "--logdir", str(folder / "tensorboard")]

@@ -4,7 +4,7 @@ import pytest
 
 from xlray import subsets
 from xlray.canonical import InputError, fingerprint, nearest, require, to_plain
-from xlray.config import Execution, Stopping, Sweep, TrialConfig
+from xlray.config import Execution, Search, Stopping, Sweep, TrialConfig
 from xlray.recipes import (
     Architecture,
     Encoder,
@@ -77,6 +77,40 @@ SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))
         (lambda: Execution(num_workers=(0, 2)), "1 <= least <= most"),
         (lambda: Execution(num_workers=(1, 2, 3)), "1 <= least <= most"),
         (lambda: Execution(num_workers=(1, True)), "1 <= least <= most"),
+        (lambda: Execution(time_budget_s="10m"), "time_budget_s > 0, a finite number of seconds.* but got '10m'"),
+        (lambda: Execution(time_budget_s=-1), "time_budget_s > 0, .* but got -1"),
+        (lambda: Execution(time_budget_s=True), "time_budget_s > 0, .* but got True"),
+        (lambda: Execution(time_budget_s=0), "time_budget_s > 0"),
+        (lambda: Execution(time_budget_s=float("inf")), "time_budget_s > 0"),
+        (lambda: Execution(time_budget_s=float("nan")), "time_budget_s > 0"),
+        (lambda: Execution(micro_batch_tokens=2**63), r"-2\^63 <= micro_batch_tokens < 2\^63"),
+        (
+            lambda: dataclasses.replace(SWEEP, seeds=(0, 2**63)),
+            r"Sweep\('s'\): `-2\^63 <= seeds < 2\^63` must hold, but got 9",
+        ),
+        (lambda: dataclasses.replace(SWEEP, seeds=(3, -1)), "seed >= 0` must hold, but got -1"),
+        (lambda: Pretraining(("t",), seed=-1), "seed >= 0"),
+        (lambda: Pretraining(("t",), num_examples=-64), "num_examples >= 0"),
+        (lambda: Search(("a",), (1,), 1, seed=-1), "seed >= 0"),
+        (lambda: subsets.chains(("a", "b", "c"), (2,), 1, seed=-1), "seed >= 0"),
+        (lambda: subsets.random_subsets(("a", "b", "c", "d"), size=2, num=2, seed=1.5), "seed >= 0"),
+        (lambda: dataclasses.replace(SWEEP, name="a" * 300), "name has at most 100 bytes` must hold, but got 300"),
+        (lambda: dataclasses.replace(SWEEP, name="ä" * 51), "name has at most 100 bytes` must hold, but got 102"),
+        (
+            lambda: dataclasses.replace(SWEEP, clip_norm=float("inf")),
+            "clip_norm is a finite number` must hold, but got inf",
+        ),
+        (
+            lambda: dataclasses.replace(SWEEP, clip_norm=float("nan")),
+            "clip_norm is a finite number` must hold, but got nan",
+        ),
+        (lambda: dataclasses.replace(SWEEP, clip_norm=10**400), r"-2\^63 <= clip_norm < 2\^63"),
+        (lambda: Intermediate(temperature=float("inf")), "temperature is a finite number"),
+        (lambda: Target("t", weight_decay=float("nan")), r"Target\('t'\): `weight_decay is a finite number"),
+        (lambda: Stopping(reduction_factor=float("inf")), "reduction_factor is a finite number"),
+        (lambda: Architecture(num_heads=0), "num_heads > 0"),
+        (lambda: Architecture(initializer_range=float("nan")), "initializer_range is a finite number"),
+        (lambda: Subset(("a",), caps=(("a", 2**64),)), r"-2\^63 <= caps < 2\^63"),
         (lambda: Stopping(reduction_factor=1.0), "reduction_factor > 1"),
         (lambda: Stopping(survival_probability=1.1), "0 <= survival_probability <= 1"),
         (lambda: dataclasses.replace(SWEEP, name="a/b"), "name consists of letters"),
@@ -250,7 +284,7 @@ def test_set_replaces_one_field(setting, read, value):
         ("execution.offload", "auto", "a value of type bool must be given"),
         ("execution.zero_stage", "7", "zero_stage in"),
         ("dropout", "1.5", "0 <= dropout < 1"),
-        ("dropout", "NaN", "0 <= dropout < 1"),
+        ("dropout", "NaN", "dropout is a finite number"),
         ("intermediate.rungs", "[]", "rungs is not empty"),
         ("precision", "8", "a value of type str must be given"),
     ],

@@ -18,7 +18,7 @@ import torch
 import torch.multiprocessing as processes
 from safetensors import safe_open
 
-from xlray import memory
+from xlray import machine, memory
 from xlray.config import Execution
 from xlray.jobs import read_job, write_job
 from xlray.phases import EvaluationSpec, phase_hash
@@ -50,7 +50,7 @@ def work(rank, world, path, meeting):
 def trained(tmp_path_factory):
     """(store, trunk of two steps under ZeRO-2 with two workers, cooldown and target of one step each with one worker)"""
     path = tmp_path_factory.mktemp("large")
-    if shutil.disk_usage(path).free < 20e9 or memory.free_host_bytes() < 17e9:
+    if shutil.disk_usage(path).free < 20e9 or machine.free_host_bytes() < 17e9:
         pytest.skip("it takes 17 GB of free memory and 20 GB of free disk")
     folder, root, vocabulary = helpers.encoder_folder(path / "encoder", WORDS, LARGE)
     gc.collect()

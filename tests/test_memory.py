@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from xlray import memory
+from xlray import machine, memory
 from xlray.canonical import InputError
 from xlray.config import Execution
 from xlray.memory import GIB, ModelShape, candidates, choose, predict, shape_of, table
@@ -129,7 +129,7 @@ def test_offload_without_the_memory_is_refused_in_one_line():
 
 
 def test_free_memory_is_less_than_all_of_it():
-    assert 0 < memory.free_host_bytes() < 2**50
+    assert 0 < machine.free_host_bytes() < 2**50
 
 
 def test_the_table_sets_what_was_measured_beside_what_is_predicted():

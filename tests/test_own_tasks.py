@@ -148,6 +148,40 @@ def test_a_source_that_does_not_fit_its_task_is_refused(sources: Any, message: s
         plan_sweep(reading(**sources), None)
 
 
+def test_what_the_code_of_an_own_task_raises_is_one_line_with_its_place() -> None:
+    def fields(row: dict[str, str]) -> dict[str, Any]:
+        return {"text": row["txt"]}  # a key that no row has
+
+    def generate(split: str) -> Any:
+        yield from (fields(row) for row in [{"text": "sky"}])
+
+    def leaves(split: str) -> Any:
+        raise SystemExit
+
+    for source, what in (
+        (Generated(("train/en",), generate), "KeyError: 'txt'"),
+        (Generated(("train/en",), leaves), "SystemExit"),
+    ):
+        task = dataclasses.replace(colours(4), source=source)
+        with pytest.raises(InputError) as caught:
+            plan_sweep(dataclasses.replace(SWEEP, own_tasks=(task,)), None)
+        place, _, rest = str(caught.value).partition(": ")
+        assert place.rpartition(":")[0] == __file__ and place.rpartition(":")[2].isdigit()
+        assert rest == f"task 'my_colours', split 'train/en': its own code raised {what}."
+
+
+def test_a_fault_of_xlrays_own_readers_is_not_put_on_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xlray.tasks import load
+
+    def broken(*_: Any) -> None:
+        raise IndexError
+
+    broken.__code__ = broken.__code__.replace(co_filename=load.__file__)
+    monkeypatch.setattr(load, "_checked", broken)
+    with pytest.raises(IndexError):
+        plan_sweep(SWEEP, None)
+
+
 def test_an_unknown_task_gets_an_own_one_suggested() -> None:
     wrong = dataclasses.replace(SWEEP, measure=(Subset(("my_color",)),))
     with pytest.raises(InputError, match="my_colours"):

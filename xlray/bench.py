@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from xlray.machine import num_cpus, total_memory_bytes
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -136,8 +138,8 @@ def machine() -> dict[str, Any]:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": models[0] if models else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "cores": num_cpus(),
+        "memory_bytes": total_memory_bytes(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }

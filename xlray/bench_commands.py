@@ -13,8 +13,8 @@ from xlray.task_commands import Json
 bench_app = typer.Typer(
     help="Measure xlray beside other libraries on this machine.", no_args_is_help=True, rich_markup_mode=None
 )
-Repetitions = Annotated[int, typer.Option(help="Rounds that count; the sides take turns.")]
-Threads = Annotated[int, typer.Option(help="Threads of torch on both sides.")]
+Repetitions = Annotated[int, typer.Option(min=1, help="Rounds that count; the sides take turns.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of torch on both sides.")]
 Gpu = Annotated[bool, typer.Option("--gpu", help="XLM-R Large in bf16 on a CUDA device instead of a small model.")]
 
 SPEEDS = ("", "tokens/s", "tokens/cpu s", "step s", "padding", "peak memory", "of matrix product")
@@ -27,7 +27,7 @@ def bench() -> None:
 
 @bench_app.command("data")
 def bench_data(
-    records: Annotated[int, typer.Option(help="Number of records, made up.")] = 20_000,
+    records: Annotated[int, typer.Option(min=1, help="Number of records, made up.")] = 20_000,
     repetitions: Repetitions = 5,
     as_json: Json = False,
 ) -> None:
@@ -45,8 +45,8 @@ def bench_data(
 @bench_app.command("train")
 def bench_train(
     gpu: Gpu = False,
-    examples: Annotated[int, typer.Option(help="Examples of an epoch.")] = 4_096,
-    stride: Annotated[int, typer.Option(help="A round does every stride-th step of the epoch.")] = 9,
+    examples: Annotated[int, typer.Option(min=1, help="Examples of an epoch.")] = 4_096,
+    stride: Annotated[int, typer.Option(min=1, help="A round does every stride-th step of the epoch.")] = 9,
     repetitions: Repetitions = 5,
     threads: Threads = 2,
     as_json: Json = False,
@@ -61,7 +61,7 @@ def bench_train(
 @bench_app.command("eval")
 def bench_eval(
     gpu: Gpu = False,
-    examples: Annotated[int, typer.Option(help="Examples of the split.")] = 1_024,
+    examples: Annotated[int, typer.Option(min=1, help="Examples of the split.")] = 1_024,
     repetitions: Repetitions = 5,
     threads: Threads = 2,
     as_json: Json = False,
@@ -120,11 +120,11 @@ def _print(
 
 @bench_app.command("scheduler")
 def bench_scheduler(
-    trials: Annotated[int, typer.Option(help="No-op trials on each side; 0 leaves Ray out.")] = 64,
+    trials: Annotated[int, typer.Option(min=0, help="No-op trials on each side; 0 leaves Ray out.")] = 64,
     finished: Annotated[
-        int, typer.Option(help="Trials of the sweep that is planned and decided in; 0 for none.")
+        int, typer.Option(min=0, help="Trials of the sweep that is planned and decided in; 0 for none.")
     ] = 10_000,
-    concurrency: Annotated[int, typer.Option(help="No-op trials at a time.")] = 2,
+    concurrency: Annotated[int, typer.Option(min=1, help="No-op trials at a time.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Orchestration: no-op trials beside bare Ray Train runs; planning, opening and deciding in a large sweep."""

@@ -31,17 +31,30 @@ def require(condition: bool, law: str, found: object, where: str) -> None:
 
 
 def check_types(value: Any, where: str) -> None:
-    """Raise `InputError` where a field of a dataclass has another type than it is declared with.
+    """Raise `InputError` where a field of a dataclass has another type than it is declared with, or a number no place.
 
-    Whole numbers are numbers, truth values are not; of a tuple every item is looked at; mappings and `Any` pass.
+    Whole numbers are numbers, truth values are not; numbers are finite, whole ones have 64 bits, as in tables; of a tuple
+    every item is looked at; mappings and `Any` pass.
     """
     kind: Any = type(value)
     for name, declared in _declared(kind).items():
         found = getattr(value, name)
+        require_numbers(found, name, where)
         if not _fits(found, declared):
             wanted = getattr(declared, "__name__", str(declared)) if isinstance(declared, type) else str(declared)
             law = f"a value of type {wanted.replace('xlray.recipes.', '').replace('xlray.config.', '')}"
             raise InputError(f"{where}: {name} must be {law}, but got {found!r}.")
+
+
+def require_numbers(value: Any, name: str, where: str) -> None:
+    """Raise `InputError` unless every number of a value, or of a tuple, is finite, and has 64 bits where it is whole."""
+    if isinstance(value, tuple):
+        for item in value:
+            require_numbers(item, name, where)
+    elif isinstance(value, float):
+        require(math.isfinite(value), f"{name} is a finite number", value, where)
+    elif isinstance(value, int):
+        require(-(2**63) <= value < 2**63, f"-2^63 <= {name} < 2^63", value, where)
 
 
 @functools.cache

@@ -21,12 +21,21 @@ from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
-from xlray.output import SNAPSHOT_VARIABLE, fail, lasting, open_console, print_json
+from xlray.output import (
+    SNAPSHOT_VARIABLE,
+    fail,
+    lasting,
+    open_console,
+    print_json,
+    speak_any_encoding,
+    tensorboard_line,
+)
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
 from xlray.signals import INTERRUPTED
+from xlray.start_commands import QUICKSTART, init
 from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
 from xlray.task_commands import DataDir, Json, Storage, tasks_app
@@ -52,7 +61,20 @@ app.command()(plan)
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(bench_app, name="bench")
-for command in (dashboard, report, compare, export_predictions, export_model, retry, why, rerun, submit, logs, stop):
+for command in (
+    init,
+    dashboard,
+    report,
+    compare,
+    export_predictions,
+    export_model,
+    retry,
+    why,
+    rerun,
+    submit,
+    logs,
+    stop,
+):
     app.command(command.__name__.replace("_", "-"))(command)
 app.command("gc")(collect_garbage)
 
@@ -70,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     be run again; 5 a budget refused or ended the run.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    speak_any_encoding()
     try:
         with typer.main.get_command(app).make_context("xlray", given or ["--help"]) as context:
             context.command.invoke(context)
@@ -92,10 +115,10 @@ def _fail_unexpectedly(error: Exception) -> int:
     if isinstance(error, InputError):
         return fail(str(error), WRONG_USE)
     if hasattr(error, "format_message"):  # wrong use of the command line itself
-        return fail(f"{error.format_message()} See `xlray --help`.", WRONG_USE)
+        return fail(f"{error.format_message().removesuffix('.')}. See `xlray --help`.", WRONG_USE)
     if type(error).__name__ == "BudgetError":
         return fail(str(error), OVER_BUDGET)
-    if type(error).__name__ in ("StoreError", "DamagedError"):  # says what was damaged; a second run computes it anew
+    if type(error).__name__ in ("StoreError", "DamagedError", "SessionError"):  # a second run can mend it
         return fail(str(error), INTERRUPTED)
     if (trouble := storage_trouble(error)) is not None:
         return fail(f"the storage cannot be used: {trouble}; run the same command again when it can.", INTERRUPTED)
@@ -175,6 +198,12 @@ def run(
     raise typer.Exit(code)
 
 
+@app.command()
+def demo(storage: Storage = "runs", as_json: Json = False) -> None:
+    """Run a small sweep in a world of six made-up languages: five minutes on two cores, no download, no GPU."""
+    run(QUICKSTART, storage, as_json=as_json)
+
+
 def _run(
     sweep: Sweep,
     planned: SweepPlan,
@@ -239,7 +268,7 @@ def _print_end(
     for line in (
         "",
         f"report       {page}",
-        f"TensorBoard  tensorboard --logdir {work.directory / 'tensorboard'}",
+        f"TensorBoard  {tensorboard_line(work.directory)}",
         f"log          {work.directory / 'run.log'}",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -7,14 +7,16 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from xlray.canonical import check_types, fingerprint, require, to_plain
+from xlray.canonical import check_types, fingerprint, require, require_numbers, to_plain
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
 SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be ranked
+LONGEST_NAME = 100  # bytes of a sweep's: file systems take 255, and it is a part of other names
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Execution:
         if self.max_concurrent_trials is not None:
             self._require_number("max_concurrent_trials", 1)
         self._require_number("max_failures", 0)
+        if self.time_budget_s is not None:
+            self._require_seconds()
         self._require_one_of("gpus_per_worker", (0, 1))
         self._require_one_of("zero_stage", (0, 1, 2, 3, "auto"))
         self._require_one_of("offload", (False, True))
@@ -143,6 +147,12 @@ class Execution:
         value = getattr(self, name)
         valid = type(value) is int and value >= least  # True is an int to isinstance
         require(valid, f"{name} >= {least}, a whole number{otherwise}", value, "Execution")
+        require_numbers(value, name, "Execution")
+
+    def _require_seconds(self) -> None:
+        value: Any = self.time_budget_s
+        valid = type(value) in (int, float) and 0 < value < math.inf
+        require(valid, "time_budget_s > 0, a finite number of seconds, or None", value, "Execution")
 
     def _require_one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
         value = getattr(self, name)
@@ -200,6 +210,7 @@ class Search:
         sizes_fit = bool(self.sizes) and all(1 <= size <= len(self.pool) for size in self.sizes)
         require(sizes_fit, f"1 <= size <= {len(self.pool)} (the pool)", self.sizes, "Search")
         require(self.num_trials >= 1, "num_trials >= 1", self.num_trials, "Search")
+        require(self.seed >= 0, "seed >= 0", self.seed, "Search")
         require(self.method in ("surrogate", "optuna"), "method in ('surrogate', 'optuna')", self.method, "Search")
 
 
@@ -250,8 +261,11 @@ class Sweep:
         check_types(self, where)
         ok = bool(self.name) and all(c.isalnum() or c in "-_." for c in self.name) and not self.name.startswith(".")
         require(ok, "name consists of letters, digits, '-', '_' and '.'", self.name, where)
+        length = len(self.name.encode())
+        require(length <= LONGEST_NAME, f"name has at most {LONGEST_NAME} bytes", length, where)
         require(bool(self.measure or self.explore), "measure or explore is not empty", (), where)
         require(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds are distinct", self.seeds, where)
+        require(min(self.seeds) >= 0, "seed >= 0", min(self.seeds), where)
         require(bool(self.targets), "targets is not empty", self.targets, where)
         names = [t.task for t in self.targets]
         require(len(set(names)) == len(names), "target tasks are distinct", names, where)

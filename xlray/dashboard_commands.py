@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xlray.canonical import InputError, require
+from xlray.canonical import require
 from xlray.loading import find_sweep_folder, storage_root
 from xlray.task_commands import Storage
 
@@ -27,11 +27,11 @@ def dashboard(
 ) -> None:
     """Serve one live page: cells, rungs, Finnish accuracy, trials with links into Ray, devices, cost. Needs no Ray."""
     from xlray.dashboard import newest, serve
+    from xlray.forecast import require_positive
     from xlray.ray_state import dashboard_url
 
     require(0 <= port < 65536, "0 <= port < 65536", port, "--port")
-    if price_per_hour is not None and not price_per_hour > 0:
-        raise InputError(f"--price-per-hour: a number above 0 must be given, but got {price_per_hour}.")
+    require_positive(price_per_hour, "--price-per-hour")
     url = None if address is None else dashboard_url(address)
     root = storage_root(storage)
     folder = find_sweep_folder(newest(root) if name is None else name, root)

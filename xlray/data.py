@@ -20,7 +20,7 @@ from tokenizers import Encoding, Tokenizer
 
 from xlray.canonical import InputError, fingerprint
 from xlray.examples import Examples
-from xlray.files import atomic_folder, file_digest, write_atomically
+from xlray.files import atomic_folder, file_digest, read_json, write_atomically
 from xlray.graphemes import widened
 from xlray.phases import DataSpec
 from xlray.storage import find, publish_folder
@@ -366,7 +366,8 @@ def _write(path: Path, spec: DataSpec, records: Sequence[Record], rows: Iterable
 
 def read_counts(folder: Path) -> dict[str, int]:
     """What a prepared split holds and what was lost on the way; see `_write`."""
-    return dict(json.loads((folder / "counts.json").read_text()))
+    counts: dict[str, int] = read_json(folder / "counts.json")
+    return counts
 
 
 def open_examples(folder: Path, spec: DataSpec) -> Examples:

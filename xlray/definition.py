@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.files import read_json
 from xlray.phases import differing_fields
 from xlray.storage import fetch_small
 
@@ -64,7 +64,15 @@ def _versioned(name: str, number: int) -> str:
 
 def _changes(sweep: Sweep, root: Path, name: str) -> list[str]:
     path = _stored(root, name)
-    return changes(json.loads(path.read_text()), sweep.definition) if path.exists() else []
+    if not path.exists():
+        return []
+    stored, wanted = read_json(path), sweep.definition
+    absent = [key for key in ("intermediate", "targets") if key not in stored]
+    if absent:
+        raise InputError(
+            f"{path} must hold a sweep's definition, but lacks {', '.join(absent)}; restore it from a copy."
+        )
+    return changes(stored, wanted)
 
 
 def _stored(root: Path, name: str) -> Path:

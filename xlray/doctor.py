@@ -1,4 +1,4 @@
-"""Whether this machine can run a sweep: checks that start nothing and change nothing."""
+"""Whether this machine can run a sweep: checks that start nothing and change nothing but Ray's folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xlray.canonical import InputError
+from xlray.local_ray import ray_environment, ray_folder, start_within_s, token_file
+from xlray.machine import load_per_core, num_cpus, total_memory_bytes
 from xlray.store import check_writable
 
 GIB = 2**30
 PROBE_TIMEOUT_S = 120
+BUSY = 2.0  # processes per core
 # Libraries are loaded in a process of their own: a broken one may hang, abort or print.
 TORCH_PROBE = """
 import json, torch
@@ -54,6 +57,8 @@ def run_checks(root: Path) -> list[Check]:
         _cores,
         _memory,
         _shared_memory,
+        _place_of_ray,
+        _load,
         lambda: _storage(root),
     ]
     return [check for make in made for check in make()]
@@ -129,16 +134,13 @@ def _compiler() -> list[Check]:
 
 
 def _cores() -> list[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cpus()
     note = "" if cores >= 2 else "; two or more are advised"
     return [Check("cores", "warning" if note else "ok", f"{cores}{note}")]
 
 
 def _memory() -> list[Check]:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        total = min(total, int(text))
+    total = total_memory_bytes()
     note = "" if total >= 4 * GIB else "; Ray wants 4 or more"
     return [Check("memory", "warning" if note else "ok", f"{total / GIB:.1f} GiB{note}")]
 
@@ -150,6 +152,21 @@ def _shared_memory() -> list[Check]:
     free = shutil.disk_usage(path).free
     note = "" if free >= GIB // 2 else "; Ray's object store is slow with less than 0.5 (docker: --shm-size)"
     return [Check("/dev/shm", "warning" if note else "ok", f"{free / GIB:.1f} GiB free{note}")]
+
+
+def _place_of_ray() -> list[Check]:
+    try:
+        folder, chosen = ray_folder(), ray_environment()
+    except InputError as error:
+        return [Check("folder of Ray", "problem", str(error))]
+    token = Path(chosen.get("RAY_AUTH_TOKEN_PATH", token_file()))
+    return [Check("folder of Ray", "ok", f"{folder}; token in {token}")]
+
+
+def _load() -> list[Check]:
+    load = load_per_core()
+    note = f"; Ray gets {start_within_s():.0f} s to start" if load > BUSY else ""
+    return [Check("load", "warning" if note else "ok", f"{load:.1f} processes per core{note}")]
 
 
 def _storage(root: Path) -> list[Check]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.canonical import InputError
+from xlray.canonical import InputError, require
 
 Contains = Mapping[str, tuple[str, ...]]
 
@@ -145,6 +145,7 @@ def permutation(
 
 def _random(key: tuple[int, ...], num: int) -> NDArray[np.uint64]:
     """[num] uint64 of a counter-based generator; its raw stream is the same in every version of NumPy."""
+    require(all(isinstance(part, int) and part >= 0 for part in key), "seed >= 0, a whole number", key[0], "subsets")
     raw = np.random.Philox(np.random.SeedSequence(key)).random_raw(num)
     return np.asarray(raw, dtype=np.uint64)
 

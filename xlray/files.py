@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from xlray.canonical import InputError
 
 TEMPORARY_BYTES = 2**16  # that a folder of temporary files must have room for
 
@@ -58,6 +61,21 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new, never a part."""
     with atomic_file(path) as file:
         file.write(text.encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        InputError: it holds a part of one, or something else; names the file.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        if not isinstance(document, dict):
+            raise ValueError(f"it holds a {type(document).__name__}")
+    except ValueError as error:
+        raise InputError(f"{path} must hold a whole JSON object, but: {error}; restore it from a copy.") from error
+    return document
 
 
 def fsync(path: Path) -> None:

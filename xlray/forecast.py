@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -44,13 +45,14 @@ class Terms:
 
     def __post_init__(self) -> None:
         for name, option in (("devices", "--devices"), ("price_per_hour", "--price-per-hour")):
-            _require_positive(getattr(self, name), option)
+            require_positive(getattr(self, name), option)
         for name, option in (("device_tflops", "--device-tflops"), ("budget_hours", "--budget-hours")):
-            _require_positive(getattr(self, name), option)
+            require_positive(getattr(self, name), option)
 
 
-def _require_positive(value: float | None, option: str) -> None:
-    if value is not None and not value > 0:
+def require_positive(value: float | None, option: str) -> None:
+    """Raise `InputError` unless the number that was given with an option is finite and above 0."""
+    if value is not None and not 0 < value < math.inf:
         raise InputError(f"{option}: a number above 0 must be given, but got {value}.")
 
 

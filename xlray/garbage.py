@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from xlray.canonical import InputError
 from xlray.data import data_name
-from xlray.files import file_digest
+from xlray.files import file_digest, read_json
 from xlray.jobs import data_of
 from xlray.journal import read_journal
 from xlray.phases import from_plain, phase_name
@@ -172,7 +172,7 @@ def _references_of(root: Path, sweep: str, found: References) -> dict[str, Any]:
     refresh(root, directory, ("jobs", "results"))
     specs, known = {}, set()
     for path in (directory / "jobs").glob("*.json"):
-        document = json.loads(path.read_text())
+        document = read_json(path)
         read = [_spec(p["spec"]) for p in document["phases"]]
         specs.update({phase_name(spec): spec for spec in read if spec is not None})
         if None not in read:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from xlray.canonical import fingerprint, to_plain
 from xlray.config import Execution, Sweep, Trial
 from xlray.data import Vocabulary
-from xlray.files import write_atomically
+from xlray.files import read_json, write_atomically
 from xlray.phases import DataSpec, RetrievalSpec, Spec, TrainSpec, from_plain, phase_hash
 from xlray.plan import PlannedPhase, SweepPlan
 from xlray.storage import bring, relative, root_of, send, uri_of, working_folder
@@ -121,7 +120,7 @@ def write_job(path: Path, job: Job) -> None:
 
 def read_job(path: Path) -> Job:
     """The inverse of `write_job`, with the paths of this machine."""
-    document: dict[str, Any] = json.loads(path.read_text())
+    document = read_json(path)
     root = working_folder(document["storage"])
     phases = tuple(PlannedPhase(from_plain(p["spec"]), p["rung_index"]) for p in document["phases"])
     return Job(

@@ -223,7 +223,11 @@ def diverted(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
     sys.stdout.flush()
     sys.stderr.flush()
     with contextlib.ExitStack() as stack:
-        real = [stack.enter_context(os.fdopen(os.dup(number), "w", encoding="utf-8")) for number in (1, 2)]
+        said = {1: sys.stdout.encoding, 2: sys.stderr.encoding}
+        real = [
+            stack.enter_context(os.fdopen(os.dup(number), "w", encoding=said[number], errors="backslashreplace"))
+            for number in (1, 2)
+        ]
         outputs = [cast(TextIO, Lasting(stream, print)) for stream in real]
         with log.open("ab") as file:
             os.dup2(file.fileno(), 1)

@@ -222,16 +222,6 @@ def check_offload(
         )
 
 
-def free_host_bytes() -> int:
-    """Memory of this machine, or of its container, that is free or can be freed."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, max(0, int(text) - int(used.read_text())))
-    return free
-
-
 def table(
     shape: ModelShape, precision: str, execution: Execution, records: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:

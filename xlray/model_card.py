@@ -13,7 +13,7 @@ from xlray.jobs import Job
 from xlray.lineage import phase_folders
 from xlray.phases import DataSpec, RetrievalSpec, TrainSpec, from_plain, phase_name
 from xlray.registry import ALL_TASKS
-from xlray.results import languages_of
+from xlray.results import languages_of, read_definition
 from xlray.store import Store
 from xlray.tasks.task import Task
 
@@ -76,7 +76,7 @@ def read_facts(directory: Path, job: Job, rung_index: int, spec: TrainSpec | Ret
         phases.insert(0, before)
         parent = before.parent
     scores = pq.read_table(Store(root).open(spec, "scores.parquet")).to_pylist() if fine_tuned else []
-    definition = json.loads((directory / "sweep.json").read_text())
+    definition = read_definition(directory)
     return Facts(definition, job, job.rungs[rung_index], tuple(phases), spec if fine_tuned else None, tuple(scores))
 
 

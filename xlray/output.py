@@ -7,8 +7,10 @@ import io
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -75,9 +77,17 @@ def fail(message: str, code: int) -> int:
     return code
 
 
+def speak_any_encoding() -> None:
+    """Have stdout and stderr write letters that their encoding lacks as escapes, such as `\\xe4`, where they would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(document: Any) -> None:
     """The one document of `--json`; what is not a number becomes null."""
-    json.dump(_finite(document), sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
+    ascii_only = "utf" not in sys.stdout.encoding.lower()
+    json.dump(_finite(document), sys.stdout, ensure_ascii=ascii_only, indent=1, allow_nan=False)
     sys.stdout.write("\n")
 
 
@@ -87,6 +97,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def tensorboard_line(directory: Path) -> str:
+    """The command that shows the curves of the sweep in a folder, for a shell."""
+    return shlex.join(["tensorboard", "--logdir", str(directory / "tensorboard")])
 
 
 def open_console(stderr: bool = False) -> Console:

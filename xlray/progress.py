@@ -16,6 +16,7 @@ from xlray.jobs import read_job, trial_title
 from xlray.journal import is_held, read_journal
 from xlray.phases import Spec, TrainSpec, label
 from xlray.plan import SweepPlan
+from xlray.results import read_definition
 from xlray.scheduler import Standing, standings
 from xlray.storage import fetch_small, find, find_all, root_of
 from xlray.store import Store
@@ -138,8 +139,7 @@ def work_of_plan(plan: SweepPlan, store: Store, directory: Path) -> Work:
 def read_work(directory: Path) -> tuple[Work, list[dict[str, Any]]]:
     """What can be known of a sweep from its folder alone (definition, jobs that were written), and its journal."""
     journal = read_journal(directory / "journal")
-    path = directory / "sweep.json"
-    definition: Mapping[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    definition = read_definition(directory)
     rungs = definition.get("intermediate", {}).get("rungs", [])
     targets = tuple(t["task"] for t in definition.get("targets", []))
     trials: dict[str, TrialWork] = {}

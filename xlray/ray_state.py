@@ -11,10 +11,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 from xlray.canonical import InputError
+from xlray.local_ray import token_file
 
 TIMEOUT_S = 4.0
 ASK_EVERY_S = 3.0
@@ -42,9 +42,8 @@ def token() -> str | None:
     """The token that clusters of this user ask for, from where Ray looks for it."""
     if text := os.environ.get("RAY_AUTH_TOKEN"):
         return text.strip()
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     try:
-        return path.read_text().strip() or None
+        return token_file().read_text().strip() or None
     except OSError:
         return None
 

@@ -38,6 +38,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         check_types(self, "Architecture")
+        for name, size in vars(self).items():
+            require(size > 0, f"{name} > 0", size, "Architecture")
         require(
             self.hidden_size % self.num_heads == 0, "hidden_size % num_heads == 0", self.hidden_size, "Architecture"
         )
@@ -69,6 +71,8 @@ class Pretraining:
     def __post_init__(self) -> None:
         _check_recipe(self, "Pretraining")
         require(bool(self.tasks), "tasks is not empty", self.tasks, "Pretraining")
+        for name in ("seed", "num_examples"):
+            require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name), "Pretraining")
         require(
             self.num_examples % self.batch_size == 0, "num_examples % batch_size == 0", self.num_examples, "Pretraining"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xlray.canonical import InputError
-from xlray.files import atomic_file
+from xlray.files import atomic_file, read_json
 
 HEADLINE = "headline"
 MAJORITY = "majority"
@@ -267,12 +266,7 @@ def read_definition(directory: Path) -> dict[str, Any]:
     path = directory / "sweep.json"
     if not path.exists():
         return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}).") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: `a JSON object` must hold, but got {type(document).__name__}.")
+    document = read_json(path)
     inner = document.get("definition")
     return inner if isinstance(inner, dict) else document
 

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
+from ray._private import services
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.job_config import JobConfig
 
 from xlray.canonical import InputError, require
 from xlray.config import Execution, Sweep
-from xlray.memory import check_offload, free_host_bytes, shape_of
+from xlray.local_ray import ray_environment, ray_folder, start_within_s
+from xlray.machine import free_host_bytes, load_per_core, num_cpus
+from xlray.memory import check_offload, shape_of
 from xlray.node_types import NodeTypes, fit, node_types
 from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
@@ -25,7 +28,12 @@ from xlray.signals import kept
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing anew on them; a machine that is off is not waited for any longer
+ANSWERS_WITHIN_S = 20.0
 RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
+
+
+class SessionError(RuntimeError):
+    """Ray cannot be started on this machine as it is now."""
 
 
 @contextlib.contextmanager
@@ -37,6 +45,10 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
 
     Yields:
         Where people find it: `dashboard` (URL of Ray's), `address`, `job_id`, `host` of this driver, `version`.
+
+    Raises:
+        InputError: nothing answers at the address, or this machine has no folder that Ray can use.
+        SessionError: Ray does not start here.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.update(TRAIN_ENVIRONMENT)
@@ -56,24 +68,24 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
     if address is not None:
         known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT, **known}
-        options: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": environment}}
+        start: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": environment}}
+        _check_answers(address)
     else:
         # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
-        os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"})
+        os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", **ray_environment()})
         # Named for the questions about actors and groups, which a second Ray on the machine would otherwise be asked.
         port = _free_port()
         os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
         # A trial that waits for another's CPUs has started all but its workers by then.
-        options = {
+        start = {
             "address": "local",
-            "num_cpus": max(os.cpu_count() or 1, execution.min_workers * execution.cpus_per_worker),
+            "num_cpus": max(num_cpus(), execution.min_workers * execution.cpus_per_worker),
             "resources": {"trial_driver": 64},
             "include_dashboard": True,
+            "_temp_dir": str(ray_folder()),
         }
     try:
-        with _signals_left_alone():
-            found = ray.init(**common, **options)
-        yield _where(found)
+        yield _where(_init({**start, **common}))
     finally:
         ray.shutdown()
         if address is None:
@@ -97,6 +109,55 @@ def _signals_left_alone() -> Iterator[None]:
         ray._private.utils.set_sigterm_handler = known
 
 
+def _init(arguments: Mapping[str, Any]) -> Any:
+    """`ray.init`, with as much time for a new node as this machine needs now.
+
+    Ray gives a node 30 s to register, which takes longer where other processes have the cores.
+    """
+    address, get_node = arguments["address"], services.get_node
+
+    def patient_get_node(*of: str) -> Any:
+        began = time.monotonic()
+        while True:
+            try:
+                return get_node(*of)
+            except RuntimeError:  # it is not there yet
+                if time.monotonic() - began > start_within_s():
+                    raise
+                time.sleep(0.5)
+
+    services.get_node = patient_get_node
+    try:
+        with _signals_left_alone():
+            return ray.init(**arguments)
+    except Exception as error:  # whatever Ray says: it raises bare ones, too
+        if address != "local":
+            raise InputError(
+                f"--address {address}: a Ray cluster must answer there, but: {_last_line(error)}"
+            ) from error
+        raise SessionError(
+            f"Ray cannot be started on this machine ({load_per_core():.1f} processes per core): {_last_line(error)}; "
+            "`xlray doctor` looks for the cause, and the same command goes on when it is gone."
+        ) from error
+    finally:
+        services.get_node = get_node
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[-1]
+
+
+def _check_answers(address: str) -> None:
+    """Raise `InputError` where nothing listens at HOST:PORT, after which Ray would look for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not (host and port.isdigit()):
+        return  # "auto", a cluster's name or a URL: Ray knows what is meant
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--address {address}: a Ray cluster must answer there, but: {error}.") from error
+
+
 def _where(context: Any) -> dict[str, Any]:
     url, job_id = context.dashboard_url, ray.get_runtime_context().get_job_id()
     place = {"dashboard": f"http://{url}" if url else None, "address": context.address_info["gcs_address"]}
@@ -110,10 +171,12 @@ def _free_port() -> int:
 
 
 def check_machine(sweep: Sweep, architecture: Architecture) -> None:
-    """Raise `InputError` where this machine lacks what a sweep that runs on it alone asks for; before Ray is started.
+    """Raise `InputError` where this machine lacks what a sweep that runs on it alone, or Ray, asks for; before it is started.
 
     GPUs are counted as Ray will count them.
     """
+    ray_folder()
+    ray_environment()
     execution = sweep.execution
     if execution.gpus_per_worker:
         manager = get_accelerator_manager_for_resource("GPU")

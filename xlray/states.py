@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xlray.files import atomic_file
-from xlray.memory import free_host_bytes
+from xlray.machine import free_host_bytes
 
 # Type and shape of each tensor, in the order of the file.
 StateLayout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]

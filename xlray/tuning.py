@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from xlray import batches, memory
+from xlray import batches, machine, memory
 from xlray.batches import Batch, Layout
 from xlray.canonical import InputError, fingerprint
 from xlray.checkpoints import weights_folder
@@ -67,7 +67,7 @@ def settle(job: Job, device: torch.device) -> Execution:
     spec = next((s for s in training if any(d.kind == "mlm" for d in s.data)), training[0])
     bring_inputs(spec, job)
     precision, shape = spec.precision, _shape(spec, job)
-    host = memory.free_host_bytes()
+    host = machine.free_host_bytes()
     memory.check_offload(shape, precision, job.execution, workers_on_host(), host)
     device_bytes = int(least_of_all(free_bytes(device), device))
     own_host = int(least_of_all(host // workers_on_host(), device))
@@ -294,7 +294,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that this worker may use on its device; on a CPU its share of what is free."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return memory.free_host_bytes() // workers_on_host()
+    return machine.free_host_bytes() // workers_on_host()
 
 
 def resident_bytes() -> int:

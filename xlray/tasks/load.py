@@ -27,6 +27,7 @@ from xlray.tasks.lines import (
     shown,
     text_lines,
 )
+from xlray.tasks.own_code import own_code_named
 from xlray.tasks.task import CONVERTED, Files, Generated, Hub, Joined, Record, Task, check_labels
 
 FIELDS = {
@@ -44,6 +45,7 @@ SKIP = "`--on-bad-example skip` trains without such examples."
 MEND = "Bad examples of evaluation sets are not left out: mend the file."
 
 
+@own_code_named
 def load_records(
     task: Task, split: str, data_dir: Path | str | None = None, remarks: Remarks | None = None
 ) -> list[Record]:

@@ -1,4 +1,5 @@
 # make demo   sets everything up and runs the embedded sweep
+# make check  lint, and the tests that need neither Ray nor torch
 # make test   sets everything up and runs the tests
 # make test-cluster   runs a real `ray up` on hosts out of namespaces
 PYTHON ?= python3
@@ -6,10 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all test-cluster lint format clean
+.PHONY: demo check test test-all test-cluster lint format clean
 
 demo: $(INSTALLED)
-	$(BIN)/xlray run sweeps/quickstart.py
+	$(BIN)/xlray demo
+
+check: lint
+	$(BIN)/python -m pytest --light
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -8,10 +8,25 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["XLRAY_STORAGE"] = "storage-that-no-test-may-make"  # a test that needs one names it
 
 import hypothesis
+import light
 import pytest
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--light", action="store_true", help="Only files that load neither torch nor Ray; `make check`.")
+
+
+def pytest_configure(config):
+    if config.getoption("--light"):
+        config.option.markexpr = f"({config.option.markexpr}) and not ray and not browser and not prometheus"
+
+
+def pytest_ignore_collect(collection_path, config):
+    heavy = collection_path.name.startswith("test_") and not light.is_light(collection_path)
+    return True if config.getoption("--light") and heavy else None
 
 
 @pytest.fixture(scope="session")

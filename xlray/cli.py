@@ -339,7 +339,10 @@ def status(
         raise InputError("--watch and --json: one of them may be given, but got both.")
     directory = find_sweep_folder(name, storage_root(storage))
     if watch:
-        _watch(directory)
+        try:
+            _watch(directory)
+        except KeyboardInterrupt:
+            raise typer.Exit(fail(f"{directory.name} is not watched any more; it goes on.", INTERRUPTED)) from None
         return
     work, journal = progress.read_work(directory)
     seen = progress.Watch(work)

@@ -14,6 +14,7 @@ from xlray.canonical import InputError
 from xlray.loading import apply_settings, load_sweep
 from xlray.output import fail, open_console, print_json
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile
+from xlray.signals import INTERRUPTED
 from xlray.storage import is_remote
 from xlray.task_commands import Json
 
@@ -31,7 +32,6 @@ ClusterData = Annotated[
 ]
 Submitted = Annotated[str, typer.Argument(metavar="NAME", help="Of a sweep that was submitted.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, and do not follow.")]
-INTERRUPTED = 4
 
 
 def submit(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import hashlib
 import json
 import math
+import numbers
 import types
 import typing
 from collections.abc import Hashable, Iterable, Mapping
@@ -31,19 +33,24 @@ def require(condition: bool, law: str, found: object, where: str) -> None:
 
 
 def check_types(value: Any, where: str) -> None:
-    """Raise `InputError` where a field of a dataclass has another type than it is declared with, or a number no place.
+    """Give the fields of a frozen dataclass the types that they are declared with; raise `InputError` where one cannot be.
 
-    Whole numbers are numbers, truth values are not; numbers are finite, whole ones have 64 bits, as in tables; of a tuple
-    every item is looked at; mappings and `Any` pass.
+    A whole number where a real one is declared becomes one, so that 1 and 1.0 are the same identity; numpy's numbers become
+    Python's. Truth values are no numbers; numbers are finite, whole ones have 64 bits, as in tables; every item of a tuple
+    is checked; mappings and `Any` pass.
     """
     kind: Any = type(value)
     for name, declared in _declared(kind).items():
         found = getattr(value, name)
         require_numbers(found, name, where)
-        if not _fits(found, declared):
+        try:
+            fitting = _fitted(found, declared)
+        except TypeError:
             wanted = getattr(declared, "__name__", str(declared)) if isinstance(declared, type) else str(declared)
             law = f"a value of type {wanted.replace('xlray.recipes.', '').replace('xlray.config.', '')}"
-            raise InputError(f"{where}: {name} must be {law}, but got {found!r}.")
+            raise InputError(f"{where}: {name} must be {law}, but got {found!r}.") from None
+        if fitting is not found:
+            object.__setattr__(value, name, fitting)
 
 
 def require_numbers(value: Any, name: str, where: str) -> None:
@@ -51,9 +58,9 @@ def require_numbers(value: Any, name: str, where: str) -> None:
     if isinstance(value, tuple):
         for item in value:
             require_numbers(item, name, where)
-    elif isinstance(value, float):
+    elif isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational):
         require(math.isfinite(value), f"{name} is a finite number", value, where)
-    elif isinstance(value, int):
+    elif isinstance(value, numbers.Integral):
         require(-(2**63) <= value < 2**63, f"-2^63 <= {name} < 2^63", value, where)
 
 
@@ -62,20 +69,31 @@ def _declared(kind: Hashable) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _fits(value: Any, declared: Any) -> bool:
+def _fitted(value: Any, declared: Any) -> Any:
+    """The value as one of the declared type, the same object where it is one already; TypeError where it is none."""
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is typing.Literal:
-        return value in arguments
+        for argument in sorted(arguments, key=lambda kind: type(value) is not kind):  # 1 is an int of int | float
+            with contextlib.suppress(TypeError):
+                return _fitted(value, argument)
+        raise TypeError
     if origin is tuple:
         items = arguments[:1] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
-        return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, value, items))
-    if declared is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if declared is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return declared is Any or not isinstance(declared, type) or isinstance(value, declared)
+        if not isinstance(value, tuple) or len(value) != len(items):
+            raise TypeError
+        fitted = tuple(map(_fitted, value, items))
+        return value if all(a is b for a, b in zip(value, fitted, strict=True)) else fitted
+    if declared in (int, float):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral if declared is int else numbers.Real):
+            raise TypeError
+        return value if type(value) is declared else declared(value)
+    if origin is typing.Literal:
+        known = value in arguments
+    else:
+        known = declared is Any or not isinstance(declared, type) or isinstance(value, declared)
+    if not known:
+        raise TypeError
+    return value
 
 
 def to_plain(value: Any) -> Any:

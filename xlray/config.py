@@ -37,6 +37,9 @@ class TrialConfig:
     precision: str = "fp32"
     caps: tuple[tuple[str, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        check_types(self, "TrialConfig")
+
     @functools.cached_property
     def trial_id(self) -> str:
         """Ten hexadecimal digits of the hash of what is trained, whatever is measured of it.

@@ -36,6 +36,8 @@ def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
             lines.append(f"targets.{name}: is gone")
     apart = (*FREE, "intermediate", "targets")
     theirs, ours = ({k: v for k, v in document.items() if k not in apart} for document in (stored, wanted))
+    if theirs.get("stopping") == ours.get("stopping"):  # is in no hash, so that a cut at 3 is one at 3.0
+        theirs["stopping"] = ours.get("stopping")
     return lines + differing_fields(theirs, ours)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.canonical import InputError, fingerprint, object_json
+from xlray.canonical import InputError, canonical_json, fingerprint, object_json
 
 # Bumped when a change of the code changes the numbers of that kind of phase; tests/test_golden.py holds the numbers.
 METHOD_VERSIONS = {"tokenizer": 1, "pretrain": 2, "trunk": 2, "cooldown": 2, "target": 3, "retrieval": 2}
@@ -191,7 +191,7 @@ def phase_name(spec: Spec) -> str:
 
 
 def differing_fields(stored: Any, wanted: Any, path: str = "") -> list[str]:
-    """Lines `field: stored != wanted` for every field in which two plain values differ."""
+    """Lines `field: stored != wanted` for every field in which two plain values differ, as they are hashed: 1 is not 1.0."""
     if isinstance(stored, dict) and isinstance(wanted, dict):
         return [
             line
@@ -201,7 +201,7 @@ def differing_fields(stored: Any, wanted: Any, path: str = "") -> list[str]:
     if isinstance(stored, list) and isinstance(wanted, list) and len(stored) == len(wanted):
         pairs = enumerate(zip(stored, wanted, strict=True))
         return [line for i, (a, b) in pairs for line in differing_fields(a, b, f"{path}[{i}]")]
-    return [] if stored == wanted else [f"{path}: {stored!r} != {wanted!r}"]
+    return [] if canonical_json(stored) == canonical_json(wanted) else [f"{path}: {stored!r} != {wanted!r}"]
 
 
 _TYPES = {c.__name__: c for c in (DataSpec, EvaluationSpec, EncoderSpec, TokenizerSpec, TrainSpec, RetrievalSpec)}

@@ -126,7 +126,7 @@ class Sources:
             max_length=max_length,
             stride=stride if task.kind == "span_qa" else 0,
             labels=tuple(task.labels),
-            scale=task.scale,
+            scale=(float(task.scale[0]), float(task.scale[1])),
         )
         self._specs[spec] = wanted
         return spec

@@ -57,6 +57,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
         cell = f"{len(tasks)}-all" if tasks else "0"
         trial = hashlib.sha256(f"{seed} {tasks}".encode()).hexdigest()[:10]
         append(journal, {"event": "created", "trial_id": trial, "role": role, "cell": cell})
+        append(journal, {"event": "running", "trial_id": trial})
         stopped = role == "explore" and "random" in tasks
         last = min(1 if stopped else 2, rungs - 1)
         means = []

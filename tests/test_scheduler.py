@@ -101,7 +101,18 @@ def test_a_replayed_report_gets_the_decision_that_was_made():
     for i in range(5):
         report(journal, f"b{i}", 50.0 + i)
     assert decide(standings(journal), "a", "2-all", "explore", 0, 10.0, False, NEVER_SPARED, LAST) == first
-    assert decide(standings(journal), "a", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST) == first
+    report(journal, "d", math.nan)
+    broken = decide(standings(journal), "d", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST)
+    assert broken == Decision("stop", "diverged", None, 0.0)
+
+
+def test_a_decision_on_numbers_does_not_stand_where_there_are_none_now_nor_one_on_none_where_there_are():
+    journal = []
+    report(journal, "a", 10.0)
+    report(journal, "d", math.nan)
+    found = standings(journal)
+    assert decide(found, "a", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST).reason == "diverged"
+    assert decide(found, "d", "2-all", "explore", 0, 20.0, False, NEVER_SPARED, LAST).reason == "above the cut"
 
 
 def test_cells_and_rungs_compete_only_within_themselves():
@@ -297,10 +308,13 @@ def test_what_was_the_last_rung_is_decided_once_there_is_a_further_one():
     assert replay([*journal, {**stopped, "decision": "continue"}], NEVER_SPARED, LAST + 1)
 
 
-def test_scores_of_another_measure_rank_no_more_and_their_decisions_stand():
+def test_outdated_scores_rank_no_more_and_their_decisions_stand():
     journal = [entry("a", 90.0, "above the cut"), entry("b", 10.0, "below the cut", decision="stop", cutoff=90.0)]
     found = standings(journal)
     assert [trial for _, trial in found.ranked["2-all", 0]] == ["a", "b"]
+    for name in "ab":
+        found.add({"event": "outdated", "trial_id": name, "rungs": [0]})
+    assert found.trials["b"].last == {} and found.trials["b"].rungs
     found.add(entry("c", 50.0, "above the cut", basis="four targets"))
     assert [trial for _, trial in found.ranked["2-all", 0]] == ["c"]
     again = decide(found, "b", "2-all", "explore", 0, 99.0, False, NEVER_SPARED, LAST)

@@ -22,6 +22,7 @@ from xlray.forecast import summary
 from xlray.journal import JOURNAL_FILE, append, read_journal
 from xlray.leases import Leases
 from xlray.plan import SweepPlan, plan_sweep
+from xlray.rungs import measured_by
 from xlray.scheduler import decide
 from xlray.store import Store
 from xlray.subsets import random_subsets
@@ -102,7 +103,7 @@ def _driver_of_finished(planned: SweepPlan, finished: Sequence[Trial], root: Pat
     """A driver that has not been opened yet, of a sweep in whose storage and journal some trials are finished."""
     driver = Driver(planned, Store(root), lambda _: None, Leases(root, "bench", LEASE_TTL_S))
     (driver.directory / "journal").mkdir(parents=True)
-    lines = (json.dumps(entry) + "\n" for entry in _entries(finished, planned.sweep))
+    lines = (json.dumps(entry) + "\n" for entry in _entries(finished, planned))
     (driver.directory / "journal" / JOURNAL_FILE).write_text("".join(lines))
     specs = {p.spec.key: p.spec for trial in finished for p in planned.phases[trial.trial_id]}
     for spec in [*planned.shared, *specs.values()]:
@@ -113,15 +114,16 @@ def _driver_of_finished(planned: SweepPlan, finished: Sequence[Trial], root: Pat
     return driver
 
 
-def _entries(trials: Sequence[Trial], sweep: Sweep) -> Iterator[dict[str, Any]]:
+def _entries(trials: Sequence[Trial], planned: SweepPlan) -> Iterator[dict[str, Any]]:
+    bases = [planned.sweep.basis(index) for index in range(len(planned.sweep.intermediate.rungs))]
     for number, trial in enumerate(trials):
         place = {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role}
         yield {"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed, "time": 0.0}
         yield {"event": "running", "trial_id": trial.trial_id, "attempt": 1, "time": 0.0}
-        for index, rung in enumerate(sweep.intermediate.rungs):
+        for index, rung in enumerate(planned.sweep.intermediate.rungs):
             made = {"decision": "continue", "reason": "above the cut", "cutoff": 40.0, "probability": 1.0}
             score = {"score": 40.0 + number % 997 / 50, "fi_accuracy": 41.0, "degenerate": "", "scores": {}}
-            score["basis"] = sweep.basis(index)
+            score |= {"basis": bases[index], "phases": measured_by(planned.phases[trial.trial_id], index)}
             yield {"event": "rung", **place, "rung_index": index, "rung": rung, **made, **score, "time": 0.0}
         yield {"event": "finished", "trial_id": trial.trial_id, "time": 0.0}
 

@@ -61,7 +61,7 @@ def require_numbers(value: Any, name: str, where: str) -> None:
     elif isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational):
         require(math.isfinite(value), f"{name} is a finite number", value, where)
     elif isinstance(value, numbers.Integral):
-        require(-(2**63) <= value < 2**63, f"-2^63 <= {name} < 2^63", value, where)
+        require(-(2**63) <= int(value) < 2**63, f"-2^63 <= {name} < 2^63", value, where)
 
 
 @functools.cache

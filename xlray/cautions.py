@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 from xlray.analysis import estimable
-from xlray.evidence import ENDED, Evidence, num_planned
+from xlray.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.results import languages_of
+from xlray.scheduler import Standing, is_by_rank, is_cut, standings
 from xlray.shortfalls import sentences
 from xlray.tasks.languages import label_note
 
@@ -27,6 +29,7 @@ def find_warnings(evidence: Evidence) -> list[str]:
     """Everything worth knowing first: another language than Finnish, then an unfinished sweep, before all else."""
     found = [_language(evidence), _unfinished(evidence), _nothing_scored(evidence)]
     found += [*_sampling(evidence), _survivors(evidence)]
+    found += [*_chosen(evidence), _older(evidence), _without_scores(evidence), _listed_twice(evidence)]
     found += [_unequal_seeds(evidence), _ends(evidence), _searched(evidence), _selection(evidence)]
     found += [*_mixed(evidence), _overlap(evidence), *sentences(evidence.data), _unsealed(evidence)]
     return [warning for warning in found if warning]
@@ -48,12 +51,22 @@ def behind(evidence: Evidence) -> str:
     still = sum(number for status, number in counts.items() if status not in ENDED)
     parts = [f"{counts['finished']:,} finished", f"{counts['stopped']:,} stopped early", f"{counts['failed']:,} failed"]
     parts += [f"{still:,} not ended"] if still else []
-    return f"Of {count(len(evidence.statuses), 'trial')}: {', '.join(parts)}; {num_degenerate(evidence):,} degenerate."
+    broken = f"{num_degenerate(evidence):,} degenerate ({num_diverged(evidence):,} diverged, without scores)"
+    return f"Of {count(len(evidence.statuses), 'trial')}: {', '.join(parts)}; {broken}."
 
 
 def num_degenerate(evidence: Evidence) -> int:
-    """Trials that collapsed."""
+    """Trials that collapsed or diverged."""
     return sum(bool(flag) for flag in evidence.results.trials["degenerate"].to_pylist())
+
+
+def num_diverged(evidence: Evidence) -> int:
+    """Trials without scores from some rung on, since their loss was not finite there."""
+    return sum(standing.last.get("reason") == "diverged" for standing in _members(evidence).values())
+
+
+def _members(evidence: Evidence) -> dict[str, Standing]:
+    return {name: s for name, s in standings(evidence.journal).trials.items() if name in evidence.statuses}
 
 
 def _language(evidence: Evidence) -> str:
@@ -124,9 +137,77 @@ def _ends(evidence: Evidence) -> str:
     degenerate = num_degenerate(evidence)
     if not (counts["stopped"] or counts["failed"] or degenerate):
         return ""
+    diverged = num_diverged(evidence)
     return (
         f"Of {count(len(evidence.statuses), 'trial')} {counts['stopped']} were stopped early, {counts['failed']} failed "
-        f"and {degenerate} collapsed (degenerate). Collapsed trials are in all means; failed ones up to their last rung."
+        f"and {degenerate} are degenerate: {max(0, degenerate - diverged)} collapsed and {diverged} diverged. Collapsed "
+        "trials are in all means; diverged ones have no scores from there on, failed ones up to their last rung."
+    )
+
+
+def _chosen(evidence: Evidence) -> list[str]:
+    """Trials that a cut let through and that now look as if nothing had chosen them."""
+    found = []
+    selected = {point.trial_id for point in evidence.points if point.selected}
+    if selected:
+        cells = ", ".join(sorted({point.cell for point in evidence.points if point.selected}))
+        found.append(
+            f"{count(len(selected), 'measure trial')} of {cells} met a cut as explore trials, and not all that were cut with "
+            "them are in the sweep and opened again: past that rung they are in no estimate."
+        )
+    members = _members(evidence)
+    met = {
+        name for name, s in members.items() if any(is_by_rank(e) for i, e in s.rungs.items() if i < _index(evidence))
+    }
+    here = [point for point in evidence.here if point.trial_id in met]
+    for cell in sorted({point.cell for point in here}):
+        held = sum(is_cut(s) for s in members.values() if s.cell == cell)
+        if held and all(point.weight == 1 for point in here if point.cell == cell):
+            found.append(
+                f"Winners only: in {cell} {count(held, 'trial')} below a cut did not go on, and none below it did; its mean "
+                f"after {evidence.rung:,} examples is of those above the cut and flatters the cell."
+            )
+    return found
+
+
+def _index(evidence: Evidence) -> int:
+    return evidence.rung_index or 0
+
+
+def _older(evidence: Evidence) -> str:
+    entries = [entry for standing in _members(evidence).values() for entry in standing.current.values()]
+    older = sum(entry.get("decided_on", entry["score"]) != entry["score"] for entry in entries if is_by_rank(entry))
+    if not older:
+        return ""
+    return (
+        f"{count(older, 'decision')} of the scheduler stand that were made on older numbers: data, encoder, targets or "
+        "method have changed since. The scores are those of now; who was stopped is not (table of decisions)."
+    )
+
+
+def _without_scores(evidence: Evidence) -> str:
+    cells = set(evidence.results.trials["cell"].to_pylist()) - {point.cell for point in evidence.here}
+    if not cells or not evidence.here:
+        return ""
+    return (
+        f"Without a trial that could be estimated from after {evidence.rung:,} examples, and in no mean or comparison there: "
+        f"{', '.join(sorted(map(str, cells)))}."
+    )
+
+
+def _listed_twice(evidence: Evidence) -> str:
+    sources: dict[tuple[object, ...], list[str]] = {}
+    for role in ("measure", "explore"):
+        for subset in evidence.definition.get(role) or ():
+            if isinstance(subset, Mapping) and subset.get("tasks"):
+                sources.setdefault(subset_key(evidence.definition, subset), []).append(str(subset.get("source")))
+    twice = [list(dict.fromkeys(names)) for names in sources.values() if len(set(names)) > 1]
+    if not twice:
+        return ""
+    places = "; ".join(sorted({f"{names[0]}, not {', '.join(names[1:])}" for names in twice}))
+    return (
+        f"{count(len(twice), 'subset')} listed under more than one source: each is run once and counts in the cell of the "
+        f"first alone ({places})."
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from xlray.config import Trial
 from xlray.files import write_atomically
 from xlray.journal import read_journal
-from xlray.phases import METHOD_VERSIONS, Spec, TrainSpec, phase_hash, phase_name
+from xlray.phases import Spec, TrainSpec, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS, to_table, write_table
 from xlray.scheduler import Standing, standings
@@ -122,10 +122,10 @@ def _with_place(items: pa.Table, place: Mapping[str, Any]) -> pa.Table:
 
 
 def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mapping[str, Any]) -> dict[str, Any]:
-    rungs = standing.rungs
-    last = max(rungs, default=None)
-    keys = dict.fromkeys(phase_hash(p.spec) for p in plan.phases[trial.trial_id])
-    finished = [records[key] for key in keys if key in records]
+    last = standing.last
+    specs = {phase_hash(p.spec): p.spec for p in plan.phases[trial.trial_id]}
+    finished = [records[key] for key in specs if key in records]
+    versions = {spec.kind: spec.method_version for key, spec in specs.items() if key in records}
     return {
         "sweep": plan.sweep.name,
         "trial_id": trial.trial_id,
@@ -138,12 +138,12 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
         "chain": trial.subset.chain,
         "position": trial.subset.position,
         "seed": trial.config.seed,
-        "last_rung": None if last is None else plan.sweep.intermediate.rungs[last],
+        "last_rung": last.get("rung"),
         "degenerate": any(record["degenerate"] for record in finished),
         "error": standing.error,
         "execution": _recorded(finished, "execution"),
-        "method_versions": json.dumps(METHOD_VERSIONS, sort_keys=True),
-        "fi_accuracy": None if last is None else rungs[last]["fi_accuracy"],
+        "method_versions": json.dumps(versions, sort_keys=True),
+        "fi_accuracy": last.get("fi_accuracy"),
         "versions": _recorded(finished, "versions"),
         "examples_per_task": trial.subset.examples_per_task,
     }

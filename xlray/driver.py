@@ -5,6 +5,7 @@ It knows no framework: `tuning` asks it what to start and tells it what was repo
 
 from __future__ import annotations
 
+import functools
 import math
 import secrets
 import time
@@ -21,8 +22,8 @@ from xlray.journal import append
 from xlray.leases import Leases
 from xlray.phases import Spec, TokenizerSpec, phase_hash, phase_name
 from xlray.plan import PlannedPhase, SweepPlan, lease_keys
-from xlray.rungs import rung_report
-from xlray.scheduler import Standing, Standings, decide, next_trials, outcome, passed, promotions, standings
+from xlray.rungs import measured_by, rung_entry, rung_report, up_to_rung
+from xlray.scheduler import Standing, Standings, decide, is_cut, next_trials, outcome, passed, promotions, standings
 from xlray.store import Store, StoreError
 
 Listener = Callable[[dict[str, Any]], None]
@@ -94,6 +95,11 @@ class Driver:
     def directory(self) -> Path:
         return sweep_folder(self.store.root, self.plan.sweep.name)
 
+    @functools.cached_property
+    def bases(self) -> list[str]:
+        """What the scores of each rung are means of."""
+        return [self.plan.sweep.basis(index) for index in range(self.last_rung_index + 1)]
+
     @property
     def last_rung_index(self) -> int:
         return len(self.plan.sweep.intermediate.rungs) - 1
@@ -120,6 +126,9 @@ class Driver:
         shared.status = "created" if self._left(SHARED) else "finished"
         for trial in self.plan.trials:
             self._settle(trial)
+        for trial_id, standing in self.found.trials.items():
+            if trial_id not in self.jobs and standing.status != "dropped":
+                self.write({"event": "dropped", "trial_id": trial_id})
         for cell, rung_index in list(self.found.ranked):
             self._promote(cell, rung_index)
         for name in next_trials(list(self.trials), self.found):
@@ -140,21 +149,43 @@ class Driver:
         self._settle(trial)
 
     def _settle(self, trial: Trial) -> None:
-        """Journal a new trial, or what became of one that an earlier driver did not see to its end."""
-        trial_id = trial.trial_id
+        """Journal a new trial, or what keeps one that an earlier driver knew from being what it was."""
+        trial_id, place = trial.trial_id, {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role}
         self.trials[trial_id] = trial
-        if trial_id not in self.found.trials:
-            place = {"trial_id": trial_id, "cell": trial.cell, "role": trial.role}
+        known = self.found.trials.get(trial_id)
+        if known is None or known.status == "dropped" or (known.cell, known.role) != (trial.cell, trial.role):
             self.write({"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed})
-        status, left = self.found.trials[trial_id].status, self._left(trial_id)
-        if left and (status == "finished" or (status == "stopped" and not self._is_measured(trial_id))):
-            text = f"not in the storage (any more): {phase_name(left[0])}"
+        standing = self.found.trials[trial_id]
+        if outdated := [index for index, entry in standing.current.items() if not self._is_of_now(trial_id, entry)]:
+            self.write({"event": "outdated", "trial_id": trial_id, "rungs": outdated})
+        if trial.role == "measure" and is_cut(standing):
+            text = "it is a measure trial now, which is stopped at no rung"
+            entry = {"kind": "role", "error": text, "rung_index": max(standing.rungs)}
+            self.write({"event": "retried", "trial_id": trial_id, **entry})
+        elif lost := self._lost(trial_id, standing.status):
+            text = f"not in the storage (any more): {phase_name(lost[0])}"
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
 
-    def _is_measured(self, trial_id: str) -> bool:
-        """Whether the rungs that a trial has reported are of the sweep's targets as they are now."""
+    def _is_of_now(self, trial_id: str, entry: Mapping[str, Any]) -> bool:
+        """Whether the numbers of a reported rung are of the phases that the plan has for it.
+
+        Journals of earlier versions do not say which phases they were; what they hold is read again.
+        """
+        return {key: entry.get(key) for key in ("basis", "phases")} == self._read_from(trial_id, entry["rung_index"])
+
+    def _read_from(self, trial_id: str, rung_index: int) -> dict[str, Any]:
+        return {"basis": self.bases[rung_index], "phases": measured_by(self.jobs[trial_id], rung_index)}
+
+    def _lost(self, trial_id: str, end: str) -> list[Spec]:
+        """Phases that are not stored of a trial that has ended: all of a finished one, else those that it reported from."""
         rungs = self.found.trials[trial_id].rungs
-        return all(entry.get("basis") == self.plan.sweep.basis(index) for index, entry in rungs.items())
+        reported = [index for index, entry in rungs.items() if entry["reason"] != "diverged"]
+        if end == "finished":
+            return self._left(trial_id)
+        if end not in ("stopped", "paused") or not reported:
+            return []
+        phases = up_to_rung(self.jobs[trial_id], max(reported))
+        return [p.spec for p in phases if phase_hash(p.spec) not in self.stored]
 
     def _left(self, name: str) -> list[Spec]:
         """Phases of a job that are not stored, as far as known, in order and each once."""
@@ -211,8 +242,7 @@ class Driver:
             return False
         phases, rungs = self.jobs[name], self.plan.sweep.intermediate.rungs
         for index, rung in enumerate(rungs):
-            last = max(i for i, planned in enumerate(phases) if planned.rung_index == index)
-            if any(phase_hash(p.spec) not in self.stored for p in phases[: last + 1]):
+            if any(phase_hash(p.spec) not in self.stored for p in up_to_rung(phases, index)):
                 break
             try:
                 found = rung_report(self.store, phases, index, rung, self.plan.sweep.select_by)
@@ -223,8 +253,7 @@ class Driver:
             if found is None or self.on_rung(name, found) != "continue":
                 break
         known = outcome(self.found.trials[name], self.last_rung_index)
-        ends = known == "paused" or (known == "stopped" and self._is_measured(name))
-        ends = ends or (known == "finished" and not self._left(name))
+        ends = known != "interrupted" and not self._lost(name, known)
         if ends:
             self.write({"event": known, "trial_id": name})
         return ends
@@ -298,34 +327,17 @@ class Driver:
         """Decide on a reported rung: "continue", "stop" or "pause".
 
         The same report again (after a crash or a promotion) gets the answer that stands and makes no new entry, unless
-        the sweep has changed: other targets make a new entry with the decision that stands, a further rung a new decision.
+        the sweep has changed: other numbers make a new entry with the decision that stands, a further rung a new decision.
         """
         trial, index, standing = self.trials[trial_id], int(result["rung_index"]), self.found.trials[trial_id]
-        scores = {key.removeprefix("fi/"): value for key, value in result.items() if key.startswith("fi/")}
-        place, basis = (trial_id, trial.cell, trial.role, index), self.plan.sweep.basis(index)
+        place, known = (trial_id, trial.cell, trial.role, index), standing.rungs.get(index, {})
         score, stopping = float(result["score"]), self.plan.sweep.stopping
         decision = decide(self.found, *place, score, bool(result["diverged"]), stopping, self.last_rung_index)
-        known = standing.rungs.get(index, {})
-        if (known.get("basis"), known.get("reason")) == (basis, decision.reason):
-            return "continue" if passed(standing, index) else decision.action
-        self._alike.clear()
-        fields = {key: result[key] for key in ("rung", "rung_index", "score", "fi_accuracy", "degenerate")}
-        self.write(
-            {
-                "event": "rung",
-                "trial_id": trial_id,
-                "cell": trial.cell,
-                "role": trial.role,
-                **fields,
-                "scores": scores,
-                "basis": basis,
-                "decision": decision.action,
-                "reason": decision.reason,
-                "cutoff": decision.cutoff,
-                "probability": decision.probability,
-            }
-        )
-        self._promote(trial.cell, index)
+        entry = rung_entry(place, result, self._read_from(trial_id, index), decision, known)
+        if index in standing.outdated or entry != {key: value for key, value in known.items() if key != "time"}:
+            self._alike.clear()
+            self.write(entry)
+            self._promote(trial.cell, index)
         return "continue" if passed(standing, index) else decision.action
 
     def _promote(self, cell: str, rung_index: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from xlray.analysis import (
     FI_ACCURACY,
@@ -21,6 +25,7 @@ from xlray.analysis import (
 )
 from xlray.journal import read_journal, read_lines
 from xlray.results import UNSEALED_FILE, Results, load_results, read_definition
+from xlray.scheduler import standings
 from xlray.shortfalls import SHORTFALLS_FILE
 
 ENDED = ("finished", "stopped", "failed")
@@ -64,6 +69,8 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
     sampling = sampling or Sampling()
     results = load_results(directory)
     journal = read_journal(results.directory / "journal")
+    statuses = _statuses(results, journal)
+    results = _of_now(results, statuses)
     points = collect_points(results, journal)
     usable = [index for index in {point.rung_index for point in points} if estimable(points, index)]
     # The deepest rung with two cells, for the question is about differences; else the deepest with anything.
@@ -75,7 +82,7 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
         results=results,
         definition=read_definition(results.directory),
         journal=journal,
-        statuses=_statuses(results, journal),
+        statuses=statuses,
         points=points,
         estimates=all_estimates(points_used, sampling, item_variances(results, points_used)),
         rung_index=rung_index,
@@ -100,13 +107,16 @@ def target_names(points: Sequence[Point]) -> list[str]:
 def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Status of every trial. The journal is written first, so what it says last of a trial beats the table."""
     found = {row["trial_id"]: row["status"] or "created" for row in results.trials.to_pylist()}
-    open_states = ("created", "running", "paused", "interrupted")
-    meaning = {"rung": "running", "retried": "created", **{status: status for status in (*open_states, *ENDED)}}
-    for entry in journal:
-        status, trial = meaning.get(str(entry.get("event"))), entry.get("trial_id")
-        if status and isinstance(trial, str):
-            found[trial] = status
-    return found
+    trials = {entry["trial_id"] for entry in journal if "trial_id" in entry}
+    found |= {name: s.status for name, s in standings(journal).trials.items() if name in trials}
+    return {name: status for name, status in found.items() if status != "dropped"}
+
+
+def _of_now(results: Results, statuses: Mapping[str, str]) -> Results:
+    """The tables without the trials that were dropped since they were written."""
+    members = pa.array(list(statuses), pa.string())
+    trials, scores = (t.filter(pc.is_in(t["trial_id"], members)) for t in (results.trials, results.scores))
+    return dataclasses.replace(results, trials=trials, scores=scores)
 
 
 def num_planned(definition: Mapping[str, Any]) -> int | None:
@@ -115,7 +125,15 @@ def num_planned(definition: Mapping[str, Any]) -> int | None:
     seeds = definition.get("seeds")
     if not seeds or not subsets or not all(isinstance(subset, Mapping) for subset in subsets):
         return None
-    return len(seeds) * len({tuple(sorted(subset.get("tasks", ()))) for subset in subsets})
+    return len(seeds) * len({subset_key(definition, subset) for subset in subsets})
+
+
+def subset_key(definition: Mapping[str, Any], subset: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes a subset of the definition a trial of its own, whatever it is listed under: tasks and sizes."""
+    intermediate = definition.get("intermediate")
+    size = intermediate.get("examples_per_task") if isinstance(intermediate, Mapping) else None
+    caps = tuple(sorted(map(tuple, subset.get("caps") or ())))
+    return tuple(sorted(subset.get("tasks", ()))), caps, subset.get("examples_per_task") or size
 
 
 def num_rungs(definition: Mapping[str, Any]) -> int:

@@ -109,7 +109,7 @@ def _chosen(directory: Path, trial_id: str | None, rung: int | None) -> list[tup
     """The trials' jobs, each with the index of the rung to export."""
     store = Store(directory.parents[1])
     reported = {
-        name: standing.rungs for name, standing in standings(read_journal(directory / "journal")).trials.items()
+        name: standing.current for name, standing in standings(read_journal(directory / "journal")).trials.items()
     }
     if trial_id is not None and trial_id not in reported:
         raise InputError(f"--trial {trial_id}: {directory.name} has no such trial.{nearest(trial_id, list(reported))}")

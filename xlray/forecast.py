@@ -17,6 +17,7 @@ from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
 from xlray.proposals import with_proposed, with_stand_ins
+from xlray.scheduler import standings
 from xlray.sensitivity import detectable_effects
 from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
@@ -185,7 +186,7 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
     schedule = play(plan, found.costs, found.seconds, devices, (), recorded(entries))
     rest = document(replace(found, full=schedule, schedule=schedule), terms)
-    known = sum(entry.get("event") == "rung" for entry in entries)
+    known = sum(len(standing.current) for standing in standings(entries).trials.values())
     shown = ("trials", "cells", "devices", "wall_hours", "device_hours", "naive_steps", "steps_ratio", "saved")
     return {
         "name": plan.sweep.name,

@@ -105,7 +105,7 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _line(entry: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    full = dict(_finite({**entry, "time": time.time()}))
+    full = dict(finite({**entry, "time": time.time()}))
     return full, json.dumps(full, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
@@ -306,11 +306,12 @@ def _mend_tail(descriptor: int) -> None:
         os.write(descriptor, b"\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as a reader of the journal sees it: NaN and infinities are None, mappings and sequences plain."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

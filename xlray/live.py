@@ -162,6 +162,10 @@ class LiveView:
             return str(entry["text"])
         if entry["event"] == "promoted":
             return f"{title}: promoted beyond rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs}"
+        if entry["event"] == "outdated":
+            return f"{title}: its inputs have changed since it reported; what it reported is read or computed again"
+        if entry["event"] == "dropped":
+            return f"{title}: no longer in the sweep; what was computed stays stored"
         return "" if entry["event"] in ("created", "opened", "closed", "phase") else f"{title}: {entry['event']}"
 
     def snapshot(self) -> Snapshot:

@@ -145,7 +145,9 @@ def read_work(directory: Path) -> tuple[Work, list[dict[str, Any]]]:
     trials: dict[str, TrialWork] = {}
     for entry in journal:
         trial_id = entry.get("trial_id")
-        if trial_id and trial_id not in trials:
+        if entry["event"] == "dropped":
+            del trials[entry["trial_id"]]
+        elif trial_id and (trial_id not in trials or entry["event"] == "created"):  # once more where its place changed
             num_tasks, seed = len(entry.get("tasks", [])), int(entry.get("seed", 0))
             title, phases = (
                 f"{num_tasks}tasks-s{seed}-{trial_id}",
@@ -263,9 +265,9 @@ class Watch:
         found = []
         for trial in self.work.trials:
             standing = known.get(trial.trial_id, Standing())
-            status, rungs = standing.status, standing.rungs
+            status, rungs = standing.status, standing.current
             phase, done = self.current(trial.phases, trial.trial_id) if status == "running" else (None, 0)
-            last = rungs[max(rungs)] if rungs else {}
+            last = standing.last
             found.append(
                 TrialState(
                     trial,

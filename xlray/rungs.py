@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from xlray.phases import RetrievalSpec, Spec, TokenizerSpec
+from xlray.journal import finite
+from xlray.phases import RetrievalSpec, Spec, TokenizerSpec, phase_hash
 from xlray.plan import PlannedPhase, ranking_languages
+from xlray.scheduler import Decision, is_by_rank
 from xlray.store import Store
 
 NOT_FINITE = "the loss is not finite"
@@ -24,6 +26,48 @@ def not_finite(degenerate: str | None) -> bool:
 def diverged(kind: str, degenerate: str | None) -> bool:
     """Whether nothing can be built on a phase. One that degenerated in another way keeps its numbers."""
     return kind in ("trunk", "cooldown") and not_finite(degenerate)
+
+
+def up_to_rung(phases: Sequence[PlannedPhase], index: int) -> Sequence[PlannedPhase]:
+    """The phases of a trial up to its report at a rung."""
+    return phases[: 1 + max(i for i, planned in enumerate(phases) if planned.rung_index == index)]
+
+
+def measured_by(phases: Sequence[PlannedPhase], index: int) -> list[str]:
+    """Hashes of the phases whose scores make up a rung; each covers all that came before it."""
+    return [phase_hash(planned.spec) for planned in phases if planned.rung_index == index]
+
+
+def rung_entry(
+    place: tuple[str, str, str, int],
+    report: Mapping[str, Any],
+    read_from: Mapping[str, Any],
+    decision: Decision,
+    known: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The journal's entry of a reported rung.
+
+    Args:
+        place: id, cell and role of the trial, index of the rung.
+        report: see `rung_report`.
+        read_from: `basis` (what the score is a mean of) and `phases` (hashes of those that it was read from).
+        decision: what was decided; one that stands was made on another score where this one is new: `decided_on`.
+        known: the entry before, or {}.
+    """
+    stands = decision.reason == known.get("reason") and is_by_rank(known)
+    entry = {
+        "event": "rung",
+        **dict(zip(("trial_id", "cell", "role", "rung_index"), place, strict=True)),
+        **{key: report[key] for key in ("rung", "score", "fi_accuracy", "degenerate")},
+        "scores": {key.removeprefix("fi/"): value for key, value in report.items() if key.startswith("fi/")},
+        **read_from,
+        "decision": decision.action,
+        "reason": decision.reason,
+        "cutoff": decision.cutoff,
+        "probability": decision.probability,
+        "decided_on": known.get("decided_on", known["score"]) if stands else report["score"],
+    }
+    return dict(finite(entry))
 
 
 def rung_report(
@@ -44,13 +88,12 @@ def rung_report(
     Raises:
         StoreError: a stored score was damaged.
     """
-    last = max(i for i, planned in enumerate(phases) if planned.rung_index == index)
     degenerate: list[str] = []
     headlines: dict[str, float] = {}
     signals: dict[str, float] = {}
     retrieval: set[str] = set()
     broken = False
-    for planned in phases[: last + 1]:
+    for planned in up_to_rung(phases, index):
         if not store.has(planned.spec):
             return None
         reason = store.done(planned.spec)["record"]["degenerate"]

@@ -35,8 +35,9 @@ def check_search(sweep: Sweep) -> None:
 
 def proposed(sweep: Sweep, journal: Iterable[Mapping[str, Any]]) -> tuple[Trial, ...]:
     """The trials that the journal says were proposed, in order."""
-    entries = [e for e in journal if e["event"] == "created" and e.get("role") == SOURCE]
-    return tuple(_trial(sweep, tuple(e["tasks"]), int(e["seed"]), i) for i, e in enumerate(entries))
+    created = (e for e in journal if e["event"] == "created" and e.get("role") == SOURCE)
+    entries = {e["trial_id"]: e for e in created}  # one that was dropped and is back is created twice
+    return tuple(_trial(sweep, tuple(e["tasks"]), int(e["seed"]), i) for i, e in enumerate(entries.values()))
 
 
 def next_trial(sweep: Sweep, journal: Sequence[Mapping[str, Any]]) -> Trial | None:
@@ -73,6 +74,10 @@ def observations(journal: Iterable[Mapping[str, Any]], search: Search) -> list[T
     tasks: dict[str, frozenset[str]] = {}
     scores: dict[str, dict[tuple[int, Any], float]] = {}
     for entry in journal:
+        if entry["event"] in ("created", "outdated", "dropped"):  # until it is reported again, nothing is known there
+            before, gone = scores.pop(entry["trial_id"], {}), entry.get("rungs")
+            left = {place: score for place, score in before.items() if gone is not None and place[0] not in gone}
+            scores |= {entry["trial_id"]: left} if left else {}
         if entry["event"] == "created":
             tasks[entry["trial_id"]] = frozenset(entry["tasks"])
         elif entry["event"] == "rung" and isinstance(entry["score"], (int, float)) and math.isfinite(entry["score"]):

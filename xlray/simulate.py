@@ -14,7 +14,7 @@ from typing import Any
 from xlray.config import Trial
 from xlray.costs import Cost
 from xlray.plan import PlannedPhase, SweepPlan
-from xlray.scheduler import Standings, decide, promotions
+from xlray.scheduler import Standings, decide, promotions, standings
 
 Curve = Callable[[Trial, int], float]  # (trial, rung index) to the score that it reports there
 
@@ -69,9 +69,10 @@ def synthetic(trial: Trial, rung_index: int) -> float:
 def recorded(entries: Sequence[Mapping[str, Any]]) -> Curve:
     """The scores that a journal holds, and synthetic ones where it holds none."""
     known = {
-        (e["trial_id"], e["rung_index"]): float(e["score"])
-        for e in entries
-        if e.get("event") == "rung" and isinstance(e.get("score"), (int, float)) and math.isfinite(e["score"])
+        (trial_id, index): float(e["score"])
+        for trial_id, standing in standings(entries).trials.items()
+        for index, e in standing.current.items()
+        if isinstance(e.get("score"), (int, float)) and math.isfinite(e["score"])
     }
     return lambda trial, index: known.get((trial.trial_id, index), synthetic(trial, index))
 

@@ -19,6 +19,7 @@ from xlray.analysis import (
 )
 from xlray.evidence import target_names
 from xlray.results import Results
+from xlray.scheduler import Standing, is_by_rank, passed, standings
 from xlray.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 
 
@@ -240,10 +241,11 @@ def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) 
 def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:
     """How many trials reached each rung, how many were stopped there, and how well it orders them."""
     last = max((point.rung for point in points), default=0)
+    held = (s for s in _trials(journal) if s.last.get("decision", "continue") != "continue")
+    ended = Counter(s.last["rung_index"] for s in held if not passed(s, s.last["rung_index"]))
     rows: list[tuple[Cell, ...]] = []
     for rung_index in sorted({point.rung_index for point in points}):
         here = [point for point in points if point.rung_index == rung_index]
-        stopped = {e.get("trial_id") for e in journal if _is_stop(e) and e.get("rung_index") == rung_index}
         values = [point.scores[FI_ACCURACY] for point in here]
         order = next(
             (e for e in estimates if e.name == f"rank_correlation/{FI_ACCURACY}/{here[0].rung} - {last}"), None
@@ -256,7 +258,7 @@ def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Seque
                 here[0].rung,
                 len(here),
                 sum(p.role == "measure" for p in here),
-                len(stopped),
+                ended[rung_index],
                 sum(values) / len(values),
                 max(values),
                 text or None,
@@ -272,27 +274,37 @@ def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Seque
         ("rank_correlation", "Rank correlation with the last rung"),
     )
     note = (
+        "Stopped trials are those that are held there now, paused and diverged ones among them. "
         "The mean is over all trials that got there, survivors included, and is no estimate. Rank correlations are "
         "Spearman's, over trials that no score kept from the later rung, with intervals."
     )
     return Table("rungs", "Rungs", note, columns, tuple(rows), "" if rows else "a rung with all targets scored")
 
 
-def _is_stop(entry: Mapping[str, Any]) -> bool:
-    return entry.get("event") == "rung" and entry.get("decision") == "stop"
+def _trials(journal: Sequence[Mapping[str, Any]]) -> list[Standing]:
+    return [standing for standing in standings(journal).trials.values() if standing.status != "dropped"]
 
 
 def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
     """What the scheduler decided of trials that it may stop, and whom else it stopped (they diverged), from the journal.
 
-    The latest entry of a trial at a rung counts.
+    The latest entry of a trial at a rung counts; a decision may have been made on an older score than it has now.
     """
-    latest = {(e.get("trial_id"), e.get("rung_index")): e for e in journal if e.get("event") == "rung"}
-    latest = {key: e for key, e in latest.items() if e.get("role") != "measure" or _is_stop(e)}
-    keys = ("rung", "trial_id", "role", "cell", "score", "fi_accuracy", "cutoff", "decision", "probability")
-    ordered = sorted(
-        latest.values(), key=lambda e: (e.get("rung_index") or 0, str(e.get("cell")), -(e.get("score") or 0.0))
+    latest = [e for standing in _trials(journal) for e in standing.current.values()]
+    latest = [e for e in latest if e.get("role") != "measure" or is_by_rank(e) or e.get("decision") == "stop"]
+    keys = (
+        "rung",
+        "trial_id",
+        "role",
+        "cell",
+        "score",
+        "fi_accuracy",
+        "decided_on",
+        "cutoff",
+        "decision",
+        "probability",
     )
+    ordered = sorted(latest, key=lambda e: (e.get("rung_index") or 0, str(e.get("cell")), -(e.get("score") or 0.0)))
     rows = tuple(tuple(_plain(entry.get(key)) for key in keys) for entry in ordered)
     headings = (
         "Rung (examples)",
@@ -301,6 +313,7 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
         "Cell",
         "Ranked by (%)",
         "fi_accuracy (%)",
+        "Decided on (%)",
         "Cut (%)",
         "Decision",
         "Probability of going on",

@@ -69,7 +69,7 @@ class SweepMetrics:
             self.phases.set(number, {**sweep, "status": status})
         statuses: dict[str, int] = {}
         for name, standing in driver.found.trials.items():
-            if name != SHARED:
+            if name != SHARED and standing.status != "dropped":
                 statuses[standing.status] = statuses.get(standing.status, 0) + 1
         for status, number in statuses.items():
             self.trials.set(number, {**sweep, "status": status})
@@ -79,8 +79,9 @@ class SweepMetrics:
     def _set_accuracy(self, trial_id: str) -> None:
         if trial_id not in self.driver.trials:
             return
-        rungs = self.driver.found.trials[trial_id].rungs
-        last, trial = rungs[max(rungs)], self.driver.trials[trial_id]
+        last, trial = self.driver.found.trials[trial_id].last, self.driver.trials[trial_id]
+        if not last:  # its inputs have changed, and nothing was reported since
+            return
         title = trial_title(self.driver.plan.sweep, trial)
         tags = {"sweep": self.name, "trial": title, "cell": trial.cell, "rung": str(last["rung"])}
         for target, value in {"mean": last["fi_accuracy"], **last["scores"]}.items():

@@ -87,7 +87,7 @@ class Following:
     def trial_row(self, trial_id: str) -> dict[str, Any]:
         """A trial as the page lists it."""
         place, standing = self.places[trial_id], self.found.trials.get(trial_id, Standing())
-        last = standing.rungs[max(standing.rungs)] if standing.rungs else {}
+        last = standing.last
         return {
             "id": trial_id,
             "title": title_of(place),
@@ -96,7 +96,7 @@ class Following:
             "cell": place.get("cell", ""),
             "tasks": list(place.get("tasks", ())),
             "seed": place.get("seed", 0),
-            "rungs": len(standing.rungs),
+            "rungs": len(standing.current),
             "rung": last.get("rung"),
             "fi_accuracy": last.get("fi_accuracy"),
             "scores": last.get("scores", {}),
@@ -110,10 +110,10 @@ class Following:
         """What each cell's trials have reported at each rung: how many, mean and best Finnish accuracy, mean per target."""
         reported: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
         trials: dict[str, list[str]] = {}
-        for trial_id, place in self.places.items():
-            standing = self.found.trials[trial_id]
+        for trial_id in self.members():
+            place, standing = self.places[trial_id], self.found.trials[trial_id]
             trials.setdefault(place.get("cell", ""), []).append(standing.status)
-            for index, entry in standing.rungs.items():
+            for index, entry in standing.current.items():
                 reported.setdefault((entry["cell"], index), []).append(entry)
         rows = []
         for (cell, index), entries in sorted(reported.items()):
@@ -135,10 +135,14 @@ class Following:
             )
         return rows
 
+    def members(self) -> list[str]:
+        """The trials that the sweep has now."""
+        return [trial_id for trial_id in self.places if self.found.trials[trial_id].status != "dropped"]
+
     def counts(self) -> dict[str, int]:
         """Trials by status."""
         counted: dict[str, int] = {}
-        for trial_id in self.places:
+        for trial_id in self.members():
             status = self.found.trials[trial_id].status
             counted[status] = counted.get(status, 0) + 1
         return counted
@@ -205,7 +209,10 @@ class SweepPage:
             self._cells = (followed.version, followed.cells())
         if since > followed.version:  # of another sweep under this name
             since = 0
-        changed = [trial_id for trial_id in followed.places if followed.versions[trial_id] > since]
+        listed = (
+            followed.places if since else followed.members()
+        )  # a page that knows a trial is told that it was dropped
+        changed = [trial_id for trial_id in listed if followed.versions[trial_id] > since]
         definition, running = self._definition, self._is_held()
         execution = definition.get("execution", {})
         seconds = followed.job_seconds(now if running else followed.changed)
@@ -244,7 +251,7 @@ class SweepPage:
             raise InputError(f"{trial_id}: no such trial.")
         standing = self.following.found.trials[trial_id]
         keys = ("time", "rung", "fi_accuracy", "scores", "score", "decision", "reason", "cutoff", "degenerate")
-        rungs = [{key: entry.get(key) for key in keys} for _, entry in sorted(standing.rungs.items())]
+        rungs = [{key: entry.get(key) for key in keys} for _, entry in sorted(standing.current.items())]
         place = self._read(f"progress/{trial_id}.ray.json")
         return {**self.following.trial_row(trial_id), "history": rungs, "error": standing.error, "place": place}
 

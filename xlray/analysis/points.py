@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from xlray.results import (
     retrieval_tasks,
     without_tatoeba,
 )
+from xlray.scheduler import Standing, is_by_rank, standings
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -83,6 +85,8 @@ class Point:
         scores: outcome to percent: every target, `fi_accuracy`, `without_tatoeba`, `<target>@en` on English dev and
             `<target>@<language>` on a pivot's dev.
         weight: inverse of the recorded probability that the trial got this far; None where there is no such record.
+        selected: a measure trial that its score has brought here: it met a cut before it was moved to `measure`, and not
+            all that were cut with it have been opened again.
         degenerate: the trial is marked so: it diverged or gives one answer to everything.
         target_examples: training examples of the targets at this rung; scores compare only where they are equal.
     """
@@ -99,6 +103,7 @@ class Point:
     rung_index: int
     scores: dict[str, float]
     weight: float | None = None
+    selected: bool = False
     degenerate: bool = False
     target_examples: int | None = None
 
@@ -158,19 +163,24 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     for row in rows.values():
         examples[row["rung_index"]] = max(examples.get(row["rung_index"], 0), row["rung"] or 0)
     others = _other_dev(results.scores)
-    weights = survival_weights(journal)
+    found_trials = standings(journal).trials
+    weights = survival_weights(found_trials)
     first = min(examples, default=0)
     points = []
     for key, scores in complete_rungs(results.scores, results.targets).items():
-        row, trial = rows[key], trials.get(key[0], {})
+        row, trial, standing = rows[key], trials.get(key[0], {}), found_trials.get(key[0], Standing())
+        if key[1] in standing.outdated or standing.status == "dropped":  # the table is older than the sweep
+            continue
         tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
         cluster = f"chain {chain} of {source}" if chain is not None and tasks else " ".join(tasks)
         summary = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
         role = row["role"] or "measure"
-        weight = 1.0 if role == "measure" or key[1] == first else weights.get(key)
+        known = key[1] != first and standing.rungs
+        weight = weights.get(key) if known or (role != "measure" and key[1] != first) else 1.0
         place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
         found = {**summary, **scores, **others.get(key, {})}
-        points.append(Point(*place, found, weight, bool(trial.get("degenerate")), seen[key]))
+        selected = role == "measure" and weight is None
+        points.append(Point(*place, found, weight, selected, bool(trial.get("degenerate")), seen[key]))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
 
 
@@ -196,13 +206,14 @@ def _check_headlines(headline: pa.Table) -> None:
 
 def _check_versions(trials: pa.Table) -> None:
     """A mean over trials of different methods is the mean of nothing."""
-    found: dict[str, str] = {}
-    for cell, versions in zip(trials["cell"].to_pylist(), trials["method_versions"].to_pylist(), strict=True):
-        if versions and found.setdefault(cell, versions) != versions:
-            raise InputError(
-                f"cell {cell}: `one version of the method` must hold, but got trials made with {found[cell]} and with "
-                f"{versions}; run the sweep again under another name."
-            )
+    found: dict[tuple[str, str], int] = {}
+    for cell, text in zip(trials["cell"].to_pylist(), trials["method_versions"].to_pylist(), strict=True):
+        for kind, version in json.loads(text or "{}").items():
+            if found.setdefault((cell, kind), version) != version:
+                raise InputError(
+                    f"cell {cell}: `one version of the method` must hold, but got {kind} phases made with "
+                    f"{found[cell, kind]} and with {version}; run the sweep again."
+                )
 
 
 def _other_dev(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
@@ -219,47 +230,69 @@ def _other_dev(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
     return found
 
 
-def survival_weights(journal: Iterable[Mapping[str, Any]]) -> dict[tuple[str, int], float]:
+def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], float]:
     """Of each (trial, rung number): the inverse of the recorded probability of getting there, given its scores.
 
     A rung at which a trial could be stopped for certain has no survivors that stand for it: past such a rung no trial
-    of that cell has a weight. A trial that diverged was not stopped for its rank and counts as failed.
+    that met the cut has a weight in that cell. Where all trials that were cut have been opened again, the cut has chosen
+    nothing. Where only some were, they have no weight: people chose them. A trial that diverged was not stopped for its
+    rank and counts as failed.
+
+    Args:
+        trials: what the journal says of each.
     """
-    latest = {(e["trial_id"], e["rung_index"]): e for e in journal if e.get("event") == "rung"}
-    blocked: dict[str, int] = {}
-    by_trial: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for (trial, rung), entry in latest.items():
-        by_trial.setdefault(trial, {})[rung] = entry
-        certain = entry.get("decision") == "stop" and not entry.get("probability") and entry.get("role") == "explore"
-        if certain and entry.get("reason") != "diverged":
-            cell = str(entry.get("cell"))
-            blocked[cell] = min(blocked.get(cell, rung), rung)
+    cuts = _cuts(trials)
     found: dict[tuple[str, int], float] = {}
-    for trial, entries in by_trial.items():
+    for trial_id, standing in trials.items():
         weight: float | None = 1.0
-        for rung in range(max(entries) + 2):
-            entry = entries.get(rung - 1, {}) if rung else {}
-            if rung:
-                chance = entry.get("probability")
-                weight = None if weight is None or not chance else weight / float(chance)
-            cell = str(entries.get(rung, entry).get("cell"))
-            if weight is not None and rung <= blocked.get(cell, rung):
-                found[trial, rung] = weight
+        for rung in range(max(standing.rungs, default=-1) + 2):
+            if rung and weight is not None:
+                entry = standing.rungs.get(rung - 1, {})
+                chance = _chance(standing, rung - 1, entry, cuts.get((standing.cell, rung - 1), []))
+                weight = None if not chance else weight / chance
+            if weight is not None:
+                found[trial_id, rung] = weight
     return found
+
+
+def _cuts(trials: Mapping[str, Standing]) -> dict[tuple[str, int], list[Standing]]:
+    """Trials that their rank kept from going on, by (cell, rung), in the seeds that the sweep has."""
+    seeds = {standing.seed for standing in trials.values() if standing.status != "dropped"}
+    found: dict[tuple[str, int], list[Standing]] = {}
+    for standing in trials.values():
+        for index, entry in standing.rungs.items():
+            kept = entry.get("decision", "continue") != "continue" and entry.get("reason") != "diverged"
+            rose = index in standing.promoted - standing.reopened
+            if kept and not rose and standing.seed in seeds:
+                found.setdefault((standing.cell, index), []).append(standing)
+    return found
+
+
+def _chance(standing: Standing, rung: int, entry: Mapping[str, Any], cut: Sequence[Standing]) -> float | None:
+    """Of going beyond a rung, given the score there; None where it is not known, or was not drawn."""
+    measured = entry.get("role") == "measure" and not is_by_rank(entry)
+    if measured or (not entry and standing.role == "measure") or (cut and all(rung in s.reopened for s in cut)):
+        return 1.0
+    certain = any(not s.rungs[rung].get("probability") and rung not in s.reopened for s in cut)
+    left_out = standing.role == "measure" and any(s.status == "dropped" for s in cut)
+    if rung in standing.reopened or certain or left_out:
+        return None
+    return 1.0 if rung in standing.promoted else entry.get("probability")
 
 
 def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:
     """The points from which a rung may be estimated.
 
-    At the first rung nothing has been stopped yet, so all trials count. Later `measure` trials do, and those `explore`
-    trials whose probability of getting that far is on record; the others that are left were chosen by their score.
+    At the first rung nothing has been stopped yet, so all trials count. Later `measure` trials do that met no cut, and
+    those trials whose probability of getting that far is on record; the others that are left were chosen by their score.
     """
     points = [point for point in points if point.role in ESTIMATED_ROLES]
     first = min((point.rung_index for point in points), default=0)
     return [
         p
         for p in points
-        if p.rung_index == rung_index and (rung_index == first or p.role == "measure" or p.weight is not None)
+        if p.rung_index == rung_index
+        and (rung_index == first or (p.role == "measure" and not p.selected) or p.weight is not None)
     ]
 
 

@@ -1,9 +1,10 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from xlray import subsets
-from xlray.canonical import InputError, fingerprint, nearest, require, to_plain
+from xlray.canonical import InputError, canonical_json, fingerprint, nearest, require, to_plain
 from xlray.config import Execution, Search, Stopping, Sweep, TrialConfig
 from xlray.recipes import (
     Architecture,
@@ -332,3 +333,42 @@ def test_a_field_of_another_type_is_named_with_what_was_found(make, message):
 
 def test_whole_numbers_are_numbers():
     assert Target("udpos", learning_rate=1).learning_rate == 1
+
+
+FLOATS = [
+    (kind, field.name)
+    for kind in (Architecture, Pretraining, Intermediate, Target, Stopping, Sweep)
+    for field in dataclasses.fields(kind)
+    if field.type in ("float", "float | None")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FLOATS)
+def test_a_whole_number_in_a_real_field_is_the_same_identity(kind, name):
+    required = {Pretraining: {"tasks": ("x",)}, Target: {"task": "x"}}
+    required[Sweep] = {"name": "s", "encoder": Encoder("e", "0"), "measure": (Subset(()),)}
+    made = kind(**required.get(kind, {}))
+    for whole in (0, 1, 2):
+        try:
+            same = dataclasses.replace(made, **{name: float(whole)})
+        except InputError:  # against a law of its own
+            continue
+        for number in (whole, np.int64(whole), np.float32(whole), np.float64(whole)):
+            found = dataclasses.replace(made, **{name: number})
+            assert type(getattr(found, name)) is float
+            assert canonical_json(found) == canonical_json(same)
+    for wrong in (True, np.True_, "1", None):
+        with pytest.raises(InputError, match=f"{name} must be a value of type float"):
+            dataclasses.replace(made, **{name: wrong})
+
+
+def test_numbers_of_numpy_are_pythons_in_tuples_too():
+    sweep = Sweep(
+        "s", Encoder("e", "0"), measure=(Subset(("a",), caps=(("a", np.int64(5)),)),), seeds=tuple(np.arange(2))
+    )
+    assert [type(seed) for seed in sweep.seeds] == [int, int] and type(sweep.measure[0].caps[0][1]) is int
+    plain = Sweep("s", Encoder("e", "0"), measure=(Subset(("a",), caps=(("a", 5),)),), seeds=(0, 1), clip_norm=1)
+    assert [t.trial_id for t in sweep.trials()] == [t.trial_id for t in plain.trials()]
+    for seeds in ((True,), (1.0,), (np.float64(1.0),)):
+        with pytest.raises(InputError, match="seeds must be"):
+            dataclasses.replace(sweep, seeds=seeds)

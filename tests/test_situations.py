@@ -1,0 +1,194 @@
+"""Nothing stale: whatever changed under a sweep, its status, tables and answer are those of its inputs as they are now."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from played import SWEEP, TASKS, World, plan_of, play, truth
+
+from xlray import phases
+from xlray.analysis import Sampling
+from xlray.answer import write_answer
+from xlray.canonical import InputError
+from xlray.cautions import behind, find_warnings
+from xlray.config import Stopping
+from xlray.definition import check_definition
+from xlray.evidence import collect_evidence
+from xlray.progress import Watch, read_work, status_document, sweep_state
+from xlray.recipes import Subset, Target
+from xlray.results import complete_rungs, fi_accuracy, load_results
+
+FAST = Sampling(num_draws=20)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_waiting_for_disks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+def changed_data(part):
+    return lambda sweep, world: (sweep, dataclasses.replace(world, data=(*world.data, part)))
+
+
+def changed_sweep(change):
+    return lambda sweep, world: (dataclasses.replace(sweep, **change(sweep)), world)
+
+
+def all_measured(sweep):
+    return {"measure": (*sweep.measure, *sweep.explore), "explore": ()}
+
+
+def one_measured(sweep):
+    return {"measure": (*sweep.measure, *sweep.explore[:1]), "explore": sweep.explore[1:]}
+
+
+CHANGES = {
+    "nothing": lambda sweep, world: (sweep, world),
+    "the encoder's files": lambda sweep, world: (sweep, dataclasses.replace(world, encoder=f"{world.encoder} again")),
+    "the first encoder again": lambda sweep, world: (sweep, World()),
+    "training data of a task": changed_data((TASKS[0], "train")),
+    "dev data of a target": changed_data(("mini_udpos", "dev")),
+    "roles of all": changed_sweep(all_measured),
+    "role of one": changed_sweep(one_measured),
+    "one seed more": changed_sweep(lambda sweep: {"seeds": (*sweep.seeds, max(sweep.seeds) + 1)}),
+    "one seed less": changed_sweep(lambda sweep: {"seeds": sweep.seeds[-1:]}),
+    "one subset less": changed_sweep(lambda sweep: {"explore": sweep.explore[1:], "measure": sweep.measure}),
+    "another order": changed_sweep(
+        lambda s: {k: getattr(s, k)[::-1] for k in ("seeds", "measure", "explore", "targets")}
+    ),
+    "another target": changed_sweep(
+        lambda sweep: {"targets": (*sweep.targets, *(() if len(sweep.targets) > 2 else (Target("mini_panx"),)))}
+    ),
+    "the name of a source": changed_sweep(
+        lambda sweep: {"explore": tuple(dataclasses.replace(s, source=f"{s.source}2") for s in sweep.explore)}
+    ),
+    "whole numbers": changed_sweep(lambda sweep: {"clip_norm": 1}),
+    "the method of targets": "target",
+    "the method of trunks": "trunk",
+}
+
+
+def status_of(folder):
+    work, journal = read_work(folder)
+    states = Watch(work).states(journal)
+    return status_document(work, states, sweep_state(states, False))
+
+
+def check(folder, plan, driver):
+    """Journal, `status`, tables and answer say the same of the same trials, and it is what the phases say."""
+    trials = {trial.trial_id: trial for trial in plan.trials}
+    shown = {row["trial_id"]: row for row in status_of(folder)["trials"]}
+    results = load_results(folder)
+    listed = {row["trial_id"]: row for row in results.trials.to_pylist()}
+    assert set(shown) == set(listed) == set(trials)
+    found = complete_rungs(results.scores, results.targets)
+    for trial_id, row in listed.items():
+        reported = driver.found.trials[trial_id].current
+        assert {index for trial, index in found if trial == trial_id} == set(reported), trial_id
+        for index, entry in reported.items():
+            now = pytest.approx(truth(plan, trial_id, index))
+            assert entry["fi_accuracy"] == now and fi_accuracy(found[trial_id, index]) == now
+        last = truth(plan, trial_id, max(reported)) if reported else None
+        place = (row["status"], row["role"], row["cell"], row["seed"], row["fi_accuracy"])
+        seen = shown[trial_id]
+        assert place == tuple(seen[key] for key in ("status", "role", "cell", "seed", "fi_accuracy"))
+        assert place[1:] == (trials[trial_id].role, trials[trial_id].cell, row["seed"], last and pytest.approx(last))
+    for (cell, index), ranked in driver.found.ranked.items():
+        for score, trial_id in ranked:
+            assert trials[trial_id].cell == cell and -score == driver.found.trials[trial_id].rungs[index]["score"]
+    evidence = collect_evidence(folder, FAST)
+    assert set(evidence.statuses) == set(trials) and behind(evidence).startswith(f"Of {len(trials)} trial")
+    assert {p.trial_id: p.cell for p in evidence.points}.items() <= {t.trial_id: t.cell for t in plan.trials}.items()
+    return write_answer(evidence) if evidence.points else ""
+
+
+@settings(max_examples=6, derandomize=True, deadline=None)
+@given(names=st.lists(st.sampled_from(list(CHANGES)), min_size=2, max_size=2), stop=st.sampled_from([0, 3]))
+def test_whatever_changed_status_tables_and_answer_are_those_of_the_inputs_as_they_are(tmp_path_factory, names, stop):
+    root, sweep, world = tmp_path_factory.mktemp("storage"), SWEEP, World()
+    with pytest.MonkeyPatch.context() as patch:
+        folder, driver = play(root, plan_of(sweep, world))
+        check(folder, driver.plan, driver)
+        for name in names:
+            change = CHANGES[name]
+            if isinstance(change, str):
+                patch.setitem(phases.METHOD_VERSIONS, change, phases.METHOD_VERSIONS[change] + 1)
+            else:
+                sweep, world = change(sweep, world)
+            check_definition(sweep, root)
+            for jobs in ({3: (3, None), 0: (None,)})[stop]:
+                folder, driver = play(root, plan_of(sweep, world), jobs)
+                answer = check(folder, driver.plan, driver)
+        again, fresh = play(tmp_path_factory.mktemp("nothing"), plan_of(sweep, world))
+        from_nothing = check(again, fresh.plan, fresh)
+    if not sweep.explore:  # no decision depends on what was there before
+        assert answer == from_nothing
+        assert {t: s.status for t, s in driver.found.trials.items() if s.status != "dropped"} == {
+            t: s.status for t, s in fresh.found.trials.items()
+        }
+    assert not driver._any_open() and not fresh._any_open()
+
+
+NEVER = Stopping(reduction_factor=50.0, survival_probability=0.0)
+
+
+def warnings_of(folder):
+    return " ".join(find_warnings(collect_evidence(folder, FAST)))
+
+
+def test_a_survivor_that_is_measured_now_is_in_no_estimate_unless_all_that_were_cut_with_it_go_on(tmp_path):
+    sweep = dataclasses.replace(SWEEP, stopping=NEVER)
+    _, driver = play(tmp_path, plan_of(sweep, World()))
+    (winner, *_) = [
+        t for t in driver.plan.trials if t.cell == "1-all" and driver.found.trials[t.trial_id].status == "finished"
+    ]
+    measured = dataclasses.replace(sweep, measure=(*sweep.measure, winner.subset), explore=())
+    folder, driver = play(tmp_path, plan_of(measured, World()))
+    assert "2 measure trials of 1-all met a cut" in warnings_of(
+        folder
+    ) or "1 measure trial of 1-all met a cut" in warnings_of(folder)
+    evidence = collect_evidence(folder, FAST)
+    assert "1-all" not in {point.cell for point in evidence.here}
+    whole = dataclasses.replace(sweep, **all_measured(sweep))
+    folder, driver = play(tmp_path, plan_of(whole, World()))
+    evidence = collect_evidence(folder, FAST)
+    assert sum(point.cell == "1-all" for point in evidence.here) == 6 and "met a cut" not in warnings_of(folder)
+
+
+def test_decisions_that_stand_on_older_numbers_are_said(tmp_path):
+    folder, _ = play(tmp_path, plan_of(SWEEP, World()))
+    assert "older numbers" not in warnings_of(folder)
+    folder, _ = play(tmp_path, plan_of(SWEEP, World("second")))
+    assert "decisions of the scheduler stand that were made on older numbers" in warnings_of(folder)
+    folder, _ = play(tmp_path, plan_of(SWEEP, World()))
+    assert "older numbers" not in warnings_of(folder)  # they are those of the decisions again
+
+
+def test_a_cell_of_winners_alone_is_said(tmp_path):
+    sweep = dataclasses.replace(SWEEP, stopping=Stopping(reduction_factor=2.0, survival_probability=1e-9))
+    folder, _ = play(tmp_path, plan_of(sweep, World()))
+    assert "Winners only: in 1-all" in warnings_of(folder)
+
+
+def test_a_subset_that_is_listed_under_two_sources_counts_in_the_first_cell_and_that_is_said(tmp_path):
+    sweep = dataclasses.replace(SWEEP, measure=(*SWEEP.measure, Subset(TASKS[:2], "en")))
+    folder, _ = play(tmp_path, plan_of(sweep, World()))
+    text = warnings_of(folder)
+    assert "1 subset listed under more than one source" in text and "(all, not en)" in text and "Unfinished" not in text
+
+
+def test_a_definition_is_compared_as_it_is_hashed(tmp_path):
+    folder, _ = play(tmp_path, plan_of(SWEEP, World()))
+    check_definition(dataclasses.replace(SWEEP, clip_norm=1), tmp_path)
+    stored = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(
+        json.dumps({**stored, "stopping": {**stored["stopping"], "reduction_factor": 2}})
+    )
+    check_definition(SWEEP, tmp_path)  # enters no hash
+    (folder / "sweep.json").write_text(json.dumps({**stored, "clip_norm": 1}))
+    with pytest.raises(InputError, match=r"clip_norm: 1 != 1\.0"):
+        check_definition(SWEEP, tmp_path)

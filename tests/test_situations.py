@@ -18,6 +18,7 @@ from xlray.definition import check_definition
 from xlray.evidence import collect_evidence
 from xlray.progress import Watch, read_work, status_document, sweep_state
 from xlray.recipes import Subset, Target
+from xlray.reopening import reopen
 from xlray.results import complete_rungs, fi_accuracy, load_results
 
 FAST = Sampling(num_draws=20)
@@ -148,9 +149,7 @@ def test_a_survivor_that_is_measured_now_is_in_no_estimate_unless_all_that_were_
     ]
     measured = dataclasses.replace(sweep, measure=(*sweep.measure, winner.subset), explore=())
     folder, driver = play(tmp_path, plan_of(measured, World()))
-    assert "2 measure trials of 1-all met a cut" in warnings_of(
-        folder
-    ) or "1 measure trial of 1-all met a cut" in warnings_of(folder)
+    assert "of 1-all met a cut before being moved to measure" in warnings_of(folder)
     evidence = collect_evidence(folder, FAST)
     assert "1-all" not in {point.cell for point in evidence.here}
     whole = dataclasses.replace(sweep, **all_measured(sweep))
@@ -192,3 +191,19 @@ def test_a_definition_is_compared_as_it_is_hashed(tmp_path):
     (folder / "sweep.json").write_text(json.dumps({**stored, "clip_norm": 1}))
     with pytest.raises(InputError, match=r"clip_norm: 1 != 1\.0"):
         check_definition(SWEEP, tmp_path)
+
+
+def test_trials_that_were_opened_again_by_hand_are_in_no_estimate_while_others_stay_stopped(tmp_path):
+    sweep = dataclasses.replace(SWEEP, stopping=NEVER)
+    folder, driver = play(tmp_path, plan_of(sweep, World()))
+    stopped = [t.trial_id for t in driver.plan.trials if driver.found.trials[t.trial_id].status == "stopped"]
+    reopen(folder, stopped[0])
+    folder, driver = play(tmp_path, plan_of(sweep, World()))
+    assert driver.found.trials[stopped[0]].status == "finished"
+    evidence = collect_evidence(folder, FAST)
+    assert [p.trial_id for p in evidence.points if p.selected] == stopped[:1]
+    assert "1 trial of 1-all met a cut before being moved to measure or opened again" in warnings_of(folder)
+    for trial_id in stopped[1:]:
+        reopen(folder, trial_id)
+    folder, driver = play(tmp_path, plan_of(sweep, World()))
+    assert sum(point.cell == "1-all" for point in collect_evidence(folder, FAST).here) == 6

@@ -152,8 +152,8 @@ def _chosen(evidence: Evidence) -> list[str]:
     if selected:
         cells = ", ".join(sorted({point.cell for point in evidence.points if point.selected}))
         found.append(
-            f"{count(len(selected), 'measure trial')} of {cells} met a cut as explore trials, and not all that were cut with "
-            "them are in the sweep and opened again: past that rung they are in no estimate."
+            f"{count(len(selected), 'trial')} of {cells} met a cut before being moved to measure or opened again, and not all "
+            "that were cut there are in the sweep and opened again: past that rung they are in no estimate."
         )
     members = _members(evidence)
     met = {

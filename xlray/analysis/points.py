@@ -85,8 +85,8 @@ class Point:
         scores: outcome to percent: every target, `fi_accuracy`, `without_tatoeba`, `<target>@en` on English dev and
             `<target>@<language>` on a pivot's dev.
         weight: inverse of the recorded probability that the trial got this far; None where there is no such record.
-        selected: a measure trial that its score has brought here: it met a cut before it was moved to `measure`, and not
-            all that were cut with it have been opened again.
+        selected: it is here past a cut because somebody moved it to `measure` or opened it again, and not all that were cut
+            there have been opened with it: what its score has to do with that is not known.
         degenerate: the trial is marked so: it diverged or gives one answer to everything.
         target_examples: training examples of the targets at this rung; scores compare only where they are equal.
     """
@@ -179,7 +179,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         weight = weights.get(key) if known or (role != "measure" and key[1] != first) else 1.0
         place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
         found = {**summary, **scores, **others.get(key, {})}
-        selected = role == "measure" and weight is None
+        selected = weight is None and (role == "measure" or bool(standing.reopened))
         points.append(Point(*place, found, weight, selected, bool(trial.get("degenerate")), seen[key]))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
 

@@ -420,7 +420,7 @@ def test_the_hub_is_asked_once_where_it_is_out_of_reach(tmp_path, monkeypatch):
 
     asked = []
 
-    def unreachable(task, split, data_dir=None):
+    def unreachable(task, split, data_dir=None, remarks=None):
         if isinstance(task.source, Generated):
             return load_records(task, split, data_dir)
         asked.append((task.name, split))

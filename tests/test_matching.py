@@ -17,7 +17,8 @@ from xlray.recipes import Intermediate, Subset, Target
 from xlray.screens import plan_lines
 from xlray.store import Store
 from xlray.subsets import Pool
-from xlray.tasks import TASKS, Files, Generated, Task, available
+from xlray.tasks import TASKS, Generated, Task
+from xlray.tasks.local import is_local
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -136,16 +137,10 @@ def test_a_pool_is_restricted_to_tasks_by_name() -> None:
 
 
 def readable(english: bool) -> list[str]:
-    """Intermediate tasks whose training files are here, but for targets in other languages and languages that rank."""
-    return [
-        task.name
-        for task in TASKS.values()
-        if task.role == "intermediate"
-        and not task.multi_source
-        and (task.languages == ("en",)) == english
-        and isinstance(task.source, Files)
-        and available(dataclasses.replace(task, hub=None), task.train_split, DATA)
-    ]
+    """Tasks of the pool whose training files are here."""
+    pool = pools.english if english else pools.nonenglish
+    tasks = (TASKS[name] for name in pool.names)
+    return [task.name for task in tasks if is_local(task, task.train_split, DATA)]
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")
@@ -159,10 +154,8 @@ def test_a_matched_two_by_two_is_planned_from_registered_tasks_whose_files_are_h
         ]
         for english, names in named.items()
     }
-    sizes = (9, 20) if common.total() >= 20 else (2, common.total())
-    english, other = (
-        pools.make_pool(label, tuple(chosen[is_en])) for label, is_en in (("en", True), ("non-en", False))
-    )
+    sizes = (9, 20)
+    english, other = pools.english.restricted_to(chosen[True]), pools.nonenglish.restricted_to(chosen[False])
     sweep = Sweep(
         "two-by-two",
         mini.ENCODER,

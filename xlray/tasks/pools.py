@@ -53,4 +53,19 @@ english9 = make_pool("en", ENGLISH_9)
 english32 = make_pool("en", ENGLISH_32)
 nonenglish32 = make_pool("non-en", NON_ENGLISH_32)
 
-POOLS = {"english9": english9, "english32": english32, "nonenglish32": nonenglish32}
+
+def _registered(in_english: bool) -> tuple[str, ...]:
+    """Every intermediate task with labels that is no target in another language, by its one side."""
+    return tuple(
+        task.name
+        for task in TASKS.values()
+        if task.role == "intermediate"
+        and task.kind != "mlm"
+        and not task.multi_source
+        and (task.languages == ("en",)) == in_english
+    )
+
+
+# All of a side. They grow with the registry, so draws are made from them once they are restricted to tasks by name.
+english = make_pool("en", _registered(True))
+nonenglish = make_pool("non-en", _registered(False))

@@ -167,10 +167,7 @@ class Driver:
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
 
     def _is_of_now(self, trial_id: str, entry: Mapping[str, Any]) -> bool:
-        """Whether the numbers of a reported rung are of the phases that the plan has for it.
-
-        Journals of earlier versions do not say which phases they were; what they hold is read again.
-        """
+        """Whether a rung's numbers are of the plan's phases; journals of earlier versions do not say, and are read again."""
         return {key: entry.get(key) for key in ("basis", "phases")} == self._read_from(trial_id, entry["rung_index"])
 
     def _read_from(self, trial_id: str, rung_index: int) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import helpers
 import pytest
 
 from xlray import bench_data, cli, data
-from xlray.canonical import InputError
 from xlray.data import open_examples, prepare
+from xlray.errors import InputError
 from xlray.jobs import read_job
 from xlray.phases import phase_hash
 from xlray.tokenizer import train_tokenizer

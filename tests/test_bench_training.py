@@ -17,7 +17,7 @@ from xlray.bench import Turn, summarize
 from xlray.bench_trainer import PaddedClassifier, _Collator, _dataset, _steps_of_epoch
 from xlray.bench_training import forward_flops, make_setting
 from xlray.bench_workload import LENGTHS, make_examples, make_model
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 ABSENT = {"ray", "datasets", "pyarrow"}
 HIDE = f"""

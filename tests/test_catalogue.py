@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from xlray import cli, online, registry
-from xlray.canonical import InputError
 from xlray.catalogue import listed, shown
+from xlray.errors import InputError
 from xlray.online import Comparison, Difference, Unreached, compare
 from xlray.previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
 from xlray.task_screens import bar, print_comparison, print_tasks, sequence_text

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from xlray import cli, loading, output, progress, results
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.journal import append, exclusive
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
 from xlray.results import SCORES, TRIALS

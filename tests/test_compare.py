@@ -8,7 +8,7 @@ from test_report import SUBSETS, make_sweep
 
 from xlray import compare, results
 from xlray.analysis import Sampling
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.results import ITEMS, SCORES
 
 FEW = Sampling(num_draws=100)

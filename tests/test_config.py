@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from xlray import subsets
-from xlray.canonical import InputError, canonical_json, fingerprint, nearest, require, to_plain
+from xlray.canonical import canonical_json, fingerprint, to_plain
 from xlray.config import Execution, Search, Stopping, Sweep, TrialConfig
+from xlray.errors import InputError, nearest, require
 from xlray.recipes import (
     Architecture,
     Encoder,

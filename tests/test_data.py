@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlray.canonical import InputError
 from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half, read_counts
+from xlray.errors import InputError
 from xlray.leases import Leases
 from xlray.phases import DataSpec, TokenizerSpec
 from xlray.store import Store

@@ -25,8 +25,8 @@ import pytest
 import torch
 
 from xlray import batches
-from xlray.canonical import InputError
 from xlray.config import Execution, Sweep
+from xlray.errors import InputError
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.recipes import Architecture, Encoder, Subset
 

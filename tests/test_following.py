@@ -19,8 +19,8 @@ from rich.console import Console
 
 from xlray import node_types as node_types_module
 from xlray import resume, submission
-from xlray.canonical import InputError
 from xlray.cluster_job import main as cluster_job
+from xlray.errors import InputError
 from xlray.following import Screen
 from xlray.live import LiveView, is_tick
 from xlray.node_types import node_types

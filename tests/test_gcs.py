@@ -4,7 +4,7 @@ import pytest
 from test_storage import OTHER, RECORD, SPEC, finish, objects
 
 from xlray import journal, remote, storage
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.store import Store, StoreError, check_writable
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.sources import Sources
 from xlray.tasks import TASKS, Files, Hub, Task, available, load_records
 from xlray.tasks.readers import json_lines

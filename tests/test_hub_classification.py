@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray.canonical import InputError
 from xlray.catalogue import describe
+from xlray.errors import InputError
 from xlray.tasks import TASKS, Generated, Hub, Joined, Task, available, check_record, load_records
 from xlray.tasks.acceptability import ACCEPTABILITY
 from xlray.tasks.inference import INFERENCE

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks import TASKS, Hub, Task, check_record
 from xlray.tasks.multiple_choice import MULTIPLE_CHOICE
 from xlray.tasks.names import NAMES

@@ -5,7 +5,7 @@ import pytest
 
 from xlray import analysis, metrics, results
 from xlray.analysis import FI_ACCURACY, Point, items
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.results import ITEMS, SCORES, Results
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from xlray import journal
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 
 def test_journal_keeps_order_and_adds_time(tmp_path):

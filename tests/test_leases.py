@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.leases import FolderRegisters, Leases, turn
 from xlray.remote import RemoteError
 from xlray.storage import working_folder

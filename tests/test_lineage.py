@@ -5,7 +5,7 @@ import helpers
 import pytest
 
 from xlray import cli
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.lineage import Difference, explain, find_phase
 from xlray.phases import EncoderSpec, EvaluationSpec, phase_hash, phase_name
 from xlray.store import Store

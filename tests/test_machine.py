@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from xlray import doctor, local_ray, machine, ray_state
-from xlray.canonical import InputError
 from xlray.config import Execution
+from xlray.errors import InputError
 
 TOP = Path(__file__).parent.parent
 ALL = len(os.sched_getaffinity(0))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from xlray import mini, pools, subsets
-from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.recipes import Intermediate, Subset, Target

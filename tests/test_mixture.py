@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlray import mixture
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 NAMES, SIZES = ["nli", "qqp", "squad"], [7, 100, 13]
 CHANCES = mixture.probabilities(SIZES, "proportional", 50, 1.0)

@@ -13,9 +13,9 @@ from transformers import XLMRobertaForMaskedLM, XLMRobertaModel
 
 from xlray import batches
 from xlray.batches import Row, collate, layout, step_rows
-from xlray.canonical import InputError
 from xlray.checkpoints import save_weights
 from xlray.dropout import CounterDropout, keep_mask
+from xlray.errors import InputError
 from xlray.model import Model, initialise_heads, load_encoder, random_encoder
 
 RELATIVE = 1e-5

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from xlray import cli
-from xlray.canonical import InputError, to_plain
+from xlray.canonical import to_plain
+from xlray.errors import InputError
 from xlray.jobs import write_job
 from xlray.journal import append
 from xlray.model_export import choose, export_model

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlray import cli, overlap
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.overlap import (
     build_exclusions,
     drop_overlap,

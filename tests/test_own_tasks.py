@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from xlray import mini
-from xlray.canonical import InputError
 from xlray.collect import sweep_folder
 from xlray.config import Sweep
 from xlray.definition import check_definition
+from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.plan import plan_sweep
 from xlray.recipes import Subset, Target

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xlray import packing
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60).map(lambda found: np.array(found, dtype=np.int64))
 WORLD = st.integers(1, 9)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from xlray import phases
 from xlray import store as store_module
-from xlray.canonical import InputError, canonical_json, fingerprint, to_plain
+from xlray.canonical import canonical_json, fingerprint, to_plain
+from xlray.errors import InputError
 from xlray.files import write_atomically
 from xlray.phases import (
     METHOD_VERSIONS,

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from xlray import definition, screens, sources
-from xlray.canonical import InputError
 from xlray.config import Stopping, Sweep
 from xlray.costs import phase_cost
 from xlray.encoders import architecture_of
+from xlray.errors import InputError
 from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
 from xlray.loading import load_sweep
 from xlray.memory import shape_of

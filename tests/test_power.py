@@ -2,7 +2,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from xlray import analysis
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 
 @pytest.mark.parametrize("num_seeds", [3, 6, 20])

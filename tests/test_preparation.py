@@ -12,8 +12,8 @@ import helpers
 import pytest
 
 from xlray import preparation, sources
-from xlray.canonical import InputError
 from xlray.config import Execution, Sweep
+from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.jobs import data_of
 from xlray.phases import EncoderSpec

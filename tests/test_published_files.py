@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from xlray.canonical import InputError
 from xlray.catalogue import checked
+from xlray.errors import InputError
 from xlray.metrics import score
 from xlray.tasks import TASKS, Files, Generated, Record, Task, load_records
 from xlray.tasks.lines import Remarks, file_names

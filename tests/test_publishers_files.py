@@ -10,7 +10,7 @@ import pytest
 from test_hub_structured import CASES, WORDS, shaped
 
 from xlray import pools
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks import TASKS, Files, Record, available, load_records
 from xlray.tasks.lines import Remarks
 from xlray.tasks.repairs import begun_spans, placed_answers, spans_of_characters, spans_of_types

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks import TASKS, Files, Record, Task, load_records
 from xlray.tasks.lines import Remarks, remarks_go_to
 from xlray.tasks.paired import paired_lines

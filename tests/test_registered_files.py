@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray import pools
-from xlray.canonical import InputError
 from xlray.catalogue import checked, local_records
+from xlray.errors import InputError
 from xlray.sources import Sources
 from xlray.tasks import TASKS, Files, Hub, Joined, Task, available, load_records
 from xlray.tasks.lines import Remarks, remarks_go_to

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import xlray
-from xlray.canonical import InputError
 from xlray.cli import main
+from xlray.errors import InputError
 from xlray.loading import load_sweep
 from xlray.plan import plan_sweep
 from xlray.start_commands import QUICKSTART, init

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from xlray import cli
-from xlray.canonical import InputError
 from xlray.config import Stopping
 from xlray.driver import outcome
+from xlray.errors import InputError
 from xlray.journal import append, exclusive, read_journal
 from xlray.reopening import reopen
 from xlray.scheduler import passed, replay, standings

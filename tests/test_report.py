@@ -24,7 +24,7 @@ from xlray import (
     task_figures,
     task_summaries,
 )
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.findings import Findings
 from xlray.journal import append
 from xlray.results import PHASES, SCORES, TRIALS

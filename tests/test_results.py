@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray import results
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 
 DESIGN_COLUMNS = {

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import test_driver
 
-from xlray.canonical import InputError
 from xlray.config import Search, Stopping, Sweep
+from xlray.errors import InputError
 from xlray.recipes import Encoder, Subset
 from xlray.scheduler import replay
 from xlray.search import SOURCE, check_search, next_trial, observations, proposed

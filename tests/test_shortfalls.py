@@ -8,10 +8,10 @@ from pathlib import Path
 import helpers
 import pytest
 
-from xlray.canonical import InputError
 from xlray.cautions import find_warnings
 from xlray.collect import write_results
 from xlray.config import Sweep
+from xlray.errors import InputError
 from xlray.evidence import collect_evidence
 from xlray.forecast import summary
 from xlray.plan import SweepPlan, plan_sweep

@@ -11,10 +11,10 @@ from played import SWEEP, TASKS, World, plan_of, play, truth
 from xlray import phases
 from xlray.analysis import Sampling
 from xlray.answer import write_answer
-from xlray.canonical import InputError
 from xlray.cautions import behind, find_warnings
 from xlray.config import Stopping
 from xlray.definition import check_definition
+from xlray.errors import InputError
 from xlray.evidence import collect_evidence
 from xlray.progress import Watch, read_work, status_document, sweep_state
 from xlray.recipes import Subset, Target

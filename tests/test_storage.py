@@ -10,7 +10,7 @@ import obstore
 import pytest
 
 from xlray import journal, remote, storage
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.loading import find_sweep_folder, storage_root
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.phases import phase_name

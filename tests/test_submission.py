@@ -18,10 +18,10 @@ import pytest
 from ray_head import Head, end_all_of, free_ports, ray_head
 from test_sweep import SWEEP, TASKS, finish, start, table
 
-from xlray.canonical import InputError
 from xlray.cli import main
 from xlray.cluster_job import keep_running
 from xlray.collect import sweep_folder
+from xlray.errors import InputError
 from xlray.following import Screen, fetch_snapshot
 from xlray.journal import read_journal
 from xlray.loading import load_sweep

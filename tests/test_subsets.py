@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlray import subsets
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.recipes import Subset
 
 POOL = tuple(f"task{i:02d}" for i in range(32))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks import (
     TASKS,
     Files,

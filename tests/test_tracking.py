@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.errors import InputError
 from xlray.journal import read_lines
 from xlray.recipes import Encoder, Subset
 from xlray.tracking import Progress, Trackers, check_tracking, parameters, tensorboard

@@ -8,7 +8,7 @@ from test_export import PREDICTIONS, RUNGS, make_sweep
 
 from xlray import report, results
 from xlray.analysis import Sampling
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.jobs import read_job, write_job
 from xlray.journal import read_lines
 from xlray.outcomes import Outcome, write_outcomes

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from xlray import dashboard, journal, ray_state
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.watching import Following, SweepPage
 
 TARGETS = ("udpos", "tatoeba")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.plan import plan_sweep

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from xlray.bench import document, ratios
-from xlray.canonical import require
 from xlray.data import load_vocabulary, open_examples, prepare
+from xlray.errors import require
 from xlray.phases import DataSpec
 from xlray.registry import find_task
 from xlray.tasks.load import load_records

@@ -15,9 +15,10 @@ from typing import Any
 
 from xlray import mini
 from xlray.bench import machine
-from xlray.canonical import canonical_json, require
+from xlray.canonical import canonical_json
 from xlray.config import Stopping, Sweep, Trial
 from xlray.driver import LEASE_TTL_S, Driver
+from xlray.errors import require
 from xlray.forecast import summary
 from xlray.journal import JOURNAL_FILE, append, read_journal
 from xlray.leases import Leases

@@ -27,8 +27,8 @@ from xlray.bench_workload import (
     make_model,
     matrix_rate,
 )
-from xlray.canonical import InputError, require
 from xlray.config import Execution
+from xlray.errors import InputError, require
 from xlray.examples import Examples
 from xlray.feeding import made_ahead, pack_step, pinned
 from xlray.phases import DataSpec

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xlray.canonical import InputError, nearest
+from xlray.errors import InputError, nearest
 from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import Task, available, load_records

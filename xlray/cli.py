@@ -15,10 +15,10 @@ import typer
 
 from xlray import signals
 from xlray.bench_commands import bench_app
-from xlray.canonical import InputError
 from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
 from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
+from xlray.errors import InputError
 from xlray.export_commands import export_predictions
 from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
 from xlray.output import (

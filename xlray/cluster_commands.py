@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.loading import apply_settings, load_sweep
 from xlray.output import fail, open_console, print_json
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile

@@ -27,9 +27,9 @@ from xlray.analysis import (
     items_by_cell,
     variance_of,
 )
-from xlray.canonical import InputError
 from xlray.cautions import count, find_warnings
 from xlray.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
+from xlray.errors import InputError
 from xlray.evidence import collect_evidence, target_names
 from xlray.page import Page, Section
 from xlray.phases import differing_fields

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from xlray.canonical import check_types, fingerprint, require, require_numbers, to_plain
+from xlray.canonical import check_types, fingerprint, require_numbers, to_plain
+from xlray.errors import require
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
 SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be ranked

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.loading import is_sweep_folder
 from xlray.ray_state import Looking, RayUnreachableError, log_page
 from xlray.remote import RemoteError

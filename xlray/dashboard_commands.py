@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xlray.canonical import require
+from xlray.errors import require
 from xlray.loading import find_sweep_folder, storage_root
 from xlray.task_commands import Storage
 

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
-from xlray.canonical import InputError, fingerprint
+from xlray.canonical import fingerprint
+from xlray.errors import InputError
 from xlray.examples import Examples
 from xlray.files import atomic_folder, file_digest, read_json, write_atomically
 from xlray.graphemes import widened

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.errors import InputError
 from xlray.files import read_json
 from xlray.phases import differing_fields
 from xlray.storage import fetch_small

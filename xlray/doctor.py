@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.local_ray import ray_environment, ray_folder, start_within_s, token_file
 from xlray.machine import load_per_core, num_cpus, total_memory_bytes
 from xlray.store import check_writable

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.canonical import InputError, require
+from xlray.errors import InputError, require
 
 Contains = Mapping[str, tuple[str, ...]]
 

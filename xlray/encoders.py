@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from xlray.canonical import InputError, require
 from xlray.config import Sweep
+from xlray.errors import InputError, require
 from xlray.recipes import KNOWN_ARCHITECTURES, Architecture, Encoder, Intermediate, Pretraining, Target
 from xlray.sources import Sources
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from xlray.canonical import InputError, nearest
+from xlray.errors import InputError, nearest
 from xlray.files import atomic_file, file_digest
 from xlray.jobs import Job, data_key, read_job
 from xlray.journal import append_line, journal_digest, read_journal, read_lines

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 TEMPORARY_BYTES = 2**16  # that a folder of temporary files must have room for
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
 from xlray.collect import sweep_folder
 from xlray.costs import Cost, Rates, phase_cost, rates_of
+from xlray.errors import InputError
 from xlray.journal import read_journal
 from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec

@@ -21,8 +21,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from xlray.canonical import InputError
 from xlray.data import data_name
+from xlray.errors import InputError
 from xlray.files import file_digest, read_json
 from xlray.jobs import data_of
 from xlray.journal import read_journal

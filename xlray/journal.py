@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.files import fsync
 from xlray.leases import Leases, process_name, renewing
 from xlray.remote import Remote

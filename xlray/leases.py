@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from xlray.canonical import require
+from xlray.errors import require
 from xlray.storage import remote_of
 
 

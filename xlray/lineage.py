@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError, nearest
+from xlray.errors import InputError, nearest
 from xlray.storage import bring, remote_of, root_of
 
 ABSENT = "absent"

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlray.canonical import InputError, nearest
 from xlray.config import Sweep
+from xlray.errors import InputError, nearest
 from xlray.journal import read_journal
 from xlray.remote import RemoteError
 from xlray.settings import with_fields

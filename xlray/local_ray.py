@@ -9,7 +9,7 @@ import stat
 import sys
 from pathlib import Path
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.files import file_lock
 from xlray.machine import load_per_core
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xlray.canonical import InputError
 from xlray.config import Sweep
+from xlray.errors import InputError
 from xlray.recipes import Subset
 from xlray.sources import Sources
 

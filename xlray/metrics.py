@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.canonical import InputError, nearest, require
+from xlray.errors import InputError, nearest, require
 from xlray.tag_sets import check_tag_set, is_iob2
 
 Statistics = dict[str, NDArray[Any]]

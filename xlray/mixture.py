@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.canonical import require
+from xlray.errors import require
 
 
 def probabilities(sizes: Sequence[int], mixing: str, cap: int, temperature: float) -> NDArray[np.float64]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from xlray.canonical import InputError, nearest
 from xlray.checkpoints import HEADS_FILE, weights_folder
+from xlray.errors import InputError, nearest
 from xlray.jobs import Job, read_job
 from xlray.model_card import model_card, read_facts
 from xlray.phases import DataSpec, RetrievalSpec, TrainSpec, phase_name

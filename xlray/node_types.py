@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 MONITOR = "ray/autoscaler/"  # in the command line of the autoscaler's process
 OPTION = "--autoscaling-config="

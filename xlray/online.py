@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks import Hub, Task, check_record
 from xlray.tasks.labels import check_labelled
 from xlray.tasks.task import CONVERTED, Joined

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from xlray.canonical import InputError, fingerprint
+from xlray.canonical import fingerprint
+from xlray.errors import InputError
 from xlray.files import atomic_file, write_atomically
 from xlray.storage import fetch_small, send
 from xlray.tasks.languages import language_of

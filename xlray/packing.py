@@ -11,7 +11,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.canonical import require
+from xlray.errors import require
 
 Indices = NDArray[np.int64]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import ray
 
-from xlray.canonical import InputError
 from xlray.data import Vocabulary, data_folder, open_examples, prepare
+from xlray.errors import InputError
 from xlray.phases import DataSpec
 from xlray.sources import Sources
 from xlray.storage import bring, find, uri_of, working_folder

@@ -11,7 +11,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from xlray.canonical import InputError, fingerprint
+from xlray.canonical import fingerprint
+from xlray.errors import InputError
 from xlray.phases import METHOD_VERSIONS
 from xlray.remote import RemoteError
 from xlray.storage import is_remote, remote_of, uri_of, working_folder

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.local_ray import token_file
 
 TIMEOUT_S = 4.0

@@ -6,7 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.canonical import check_types, require
+from xlray.canonical import check_types
+from xlray.errors import require
 
 
 def _check_recipe(recipe: Any, where: str) -> None:

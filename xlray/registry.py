@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xlray.canonical import InputError, nearest
+from xlray.errors import InputError, nearest
 from xlray.mini import MINI_TASKS
 from xlray.tasks import TASKS
 from xlray.tasks.task import Task

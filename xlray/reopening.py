@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.journal import append, exclusive, read_journal
 from xlray.scheduler import standings
 

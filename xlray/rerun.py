@@ -19,7 +19,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from xlray import tuning
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.jobs import Job, bring_inputs, data_key, data_of, read_job
 from xlray.phases import RetrievalSpec, Spec, TrainSpec, phase_name
 from xlray.store import Store

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.files import atomic_file, read_json
 
 HEADLINE = "headline"

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.files import write_atomically
 from xlray.output import fail
 from xlray.submission import DEFAULT_ADDRESS, LOST, Request, connect, join_or_submit

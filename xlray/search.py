@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xlray.canonical import InputError
 from xlray.config import Search, Sweep, Trial
+from xlray.errors import InputError
 from xlray.recipes import Subset
 
 SOURCE = "search"  # the second half of the cells of proposed trials, and their role

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from xlray.canonical import InputError, nearest
 from xlray.config import Sweep
+from xlray.errors import InputError, nearest
 from xlray.recipes import Encoder, Pretraining
 
 

@@ -16,7 +16,7 @@ from xlray.analysis import (
     estimable,
     item_variances,
 )
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.evidence import Evidence
 from xlray.journal import read_journal
 from xlray.results import load_results, read_definition

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from xlray.canonical import InputError, fingerprint, require
+from xlray.canonical import fingerprint
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary
 from xlray.encoder_files import PATTERNS, check_weights, encoder_files
+from xlray.errors import InputError, require
 from xlray.files import atomic_folder, file_digest, write_atomically
 from xlray.mixture import nested_sample
 from xlray.overlap import (

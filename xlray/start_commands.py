@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.loading import load_sweep
 
 QUICKSTART = Path(__file__).parent / "quickstart.sweep"  # sweeps/quickstart.py

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.files import atomic_file, file_digest, file_lock, write_atomically
 from xlray.remote import DamagedError, Remote, RemoteError, parallel
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError, canonical_json, to_plain
+from xlray.canonical import canonical_json, to_plain
+from xlray.errors import InputError
 from xlray.files import file_digest, fsync, write_atomically
 from xlray.phases import Spec, differing_fields, phase_hash, phase_name
 from xlray.remote import DamagedError

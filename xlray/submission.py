@@ -22,7 +22,7 @@ from typing import Any
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from xlray.canonical import InputError, nearest
+from xlray.errors import InputError, nearest
 from xlray.probe import differences, versions
 from xlray.ray_state import token
 from xlray.remote import ENVIRONMENT

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from xlray.canonical import InputError, nearest, require
 from xlray.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, permutation
+from xlray.errors import InputError, nearest, require
 from xlray.recipes import Subset
 
 

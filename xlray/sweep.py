@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
 from xlray.collect import OPEN_STATES, write_results, write_shortfalls
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
+from xlray.errors import InputError
 from xlray.files import write_atomically
 from xlray.jobs import data_of, make_job, write_job
 from xlray.journal import exclusive, read_journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 _LETTERS = "BIOLUESMW"  # of IOB, BILOU, BIOES (IOBES) and BMES (BMEWO)
 _IOB2 = re.compile("[BI]-.+")

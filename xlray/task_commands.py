@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.loading import data_folder, storage_root
 from xlray.output import fail, open_console, print_json
 

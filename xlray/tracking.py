@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from xlray.canonical import InputError
 from xlray.config import Sweep, Trial
+from xlray.errors import InputError
 from xlray.jobs import trial_title
 from xlray.journal import append_line, read_lines
 from xlray.storage import refresh, root_of

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Point
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.files import file_digest
 from xlray.jobs import read_job
 from xlray.journal import append_line, journal_digest

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
 from xlray.collect import OPEN_STATES
+from xlray.errors import InputError
 from xlray.journal import Follower
 from xlray.progress import Watch, Work, is_running, phases_of_job
 from xlray.scheduler import Standing, Standings

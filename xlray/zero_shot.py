@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xlray.canonical import InputError, nearest
 from xlray.config import Sweep
+from xlray.errors import InputError, nearest
 from xlray.recipes import Pretraining
 from xlray.sources import Sources
 from xlray.tasks.languages import language_of

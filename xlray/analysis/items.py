@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Array, Point, estimable
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.results import Results, headline_rows, retrieval_tasks
 
 # outcome, {cell: coefficient} -> variance of the signed sum of cell means through the evaluated items

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import stats
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.results import (
     HEADLINE,
     Results,

@@ -11,7 +11,7 @@ from scipy import optimize, stats
 
 from xlray.analysis.effects import cell_grids
 from xlray.analysis.points import Point
-from xlray.canonical import require
+from xlray.errors import require
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks.task import Files, Generated, Hub, Joined, Task
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks.lines import one_example
 from xlray.tasks.task import CONVERTED, Hub, Record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks.lines import shown
 from xlray.tasks.task import Record, Task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 
 # ISO 639-1 and ISO 639-3 (which is ISO 639-2's terminological code).
 _CODES = """

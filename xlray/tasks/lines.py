@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks.task import Record
 
 SHOWN_CHARACTERS = 80

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError, nearest
+from xlray.errors import InputError, nearest
 from xlray.tasks.doubts import find_doubts
 from xlray.tasks.folders import source_of
 from xlray.tasks.hub import hub_records

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks.task import Record, Task
 
 

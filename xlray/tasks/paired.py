@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError
+from xlray.errors import InputError
 from xlray.tasks.lines import at_least_one, fail, line_of, member, one_example, parsed_json, text_lines
 from xlray.tasks.task import Record, Shape
 

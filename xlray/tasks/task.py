@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlray.canonical import InputError, check_types, nearest
+from xlray.canonical import check_types
+from xlray.errors import InputError, nearest
 from xlray.tag_sets import check_tag_set
 from xlray.tasks.languages import UNNAMED, language_of
 

@@ -1,0 +1,22 @@
+"""Errors of wrong use and of the storage; each knows the exit code of the command line. Standard library only."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Wrong use: one line that says what must hold, what was found, and where. The command line exits with 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def require(condition: bool, law: str, found: object, where: str) -> None:
+    """Raise `InputError` "`law` must hold, but got `found`" unless the condition is true."""
+    if not condition:
+        raise InputError(f"{where}: `{law}` must hold, but got {found!r}.")

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from xlray.canonical import fingerprint
 from xlray.checkpoints import save_weights
-from xlray.config import Execution
 from xlray.data import Examples, load_vocabulary, prepare
+from xlray.execution import Execution
 from xlray.jobs import Job, data_key, data_of
 from xlray.model import Model, random_encoder
 from xlray.phases import DataSpec, EncoderSpec, TrainSpec, phase_hash

@@ -11,8 +11,9 @@ import numpy as np
 
 from xlray.canonical import fingerprint
 from xlray.collect import write_results
-from xlray.config import Execution, Stopping, Sweep
+from xlray.config import Stopping, Sweep
 from xlray.driver import Driver
+from xlray.execution import Execution
 from xlray.journal import read_journal
 from xlray.leases import Leases
 from xlray.outcomes import Outcome, write_outcomes

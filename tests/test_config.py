@@ -5,8 +5,9 @@ import pytest
 
 from xlray import subsets
 from xlray.canonical import canonical_json, fingerprint, to_plain
-from xlray.config import Execution, Search, Stopping, Sweep, TrialConfig
+from xlray.config import Search, Stopping, Sweep, TrialConfig
 from xlray.errors import InputError, nearest, require
+from xlray.execution import Execution
 from xlray.recipes import (
     Architecture,
     Encoder,

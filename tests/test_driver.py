@@ -8,8 +8,9 @@ import math
 import helpers
 import pytest
 
-from xlray.config import Execution, Stopping, Sweep
+from xlray.config import Stopping, Sweep
 from xlray.driver import SHARED, Driver, lease_keys
+from xlray.execution import Execution
 from xlray.journal import read_journal
 from xlray.leases import Leases
 from xlray.phases import phase_hash

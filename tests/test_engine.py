@@ -25,8 +25,9 @@ import pytest
 import torch
 
 from xlray import batches
-from xlray.config import Execution, Sweep
+from xlray.config import Sweep
 from xlray.errors import InputError
+from xlray.execution import Execution
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.recipes import Architecture, Encoder, Subset
 

@@ -9,8 +9,8 @@ import pytest
 
 from xlray import storage
 from xlray.cli import main
-from xlray.config import Execution
 from xlray.data import data_name
+from xlray.execution import Execution
 from xlray.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.jobs import Job, write_job
 from xlray.journal import append

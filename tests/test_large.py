@@ -19,7 +19,7 @@ import torch.multiprocessing as processes
 from safetensors import safe_open
 
 from xlray import machine, memory
-from xlray.config import Execution
+from xlray.execution import Execution
 from xlray.jobs import read_job, write_job
 from xlray.phases import EvaluationSpec, phase_hash
 from xlray.recipes import KNOWN_ARCHITECTURES, XLM_R_LARGE

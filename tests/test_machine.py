@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from xlray import doctor, local_ray, machine, ray_state
-from xlray.config import Execution
 from xlray.errors import InputError
+from xlray.execution import Execution
 
 TOP = Path(__file__).parent.parent
 ALL = len(os.sched_getaffinity(0))

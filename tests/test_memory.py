@@ -7,8 +7,8 @@ import json
 import pytest
 
 from xlray import machine, memory
-from xlray.config import Execution
 from xlray.errors import InputError
+from xlray.execution import Execution
 from xlray.memory import GIB, ModelShape, candidates, choose, predict, shape_of, table
 from xlray.recipes import Architecture
 

@@ -12,8 +12,9 @@ import helpers
 import pytest
 
 from xlray import preparation, sources
-from xlray.config import Execution, Sweep
+from xlray.config import Sweep
 from xlray.errors import InputError
+from xlray.execution import Execution
 from xlray.forecast import summary
 from xlray.jobs import data_of
 from xlray.phases import EncoderSpec

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray import subsets
-from xlray.config import Execution, Sweep
+from xlray.config import Sweep
 from xlray.data import open_examples
+from xlray.execution import Execution
 from xlray.jobs import data_of, make_job
 from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits

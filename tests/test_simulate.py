@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from xlray.config import Execution, Stopping, Sweep
+from xlray.config import Stopping, Sweep
 from xlray.costs import Cost
+from xlray.execution import Execution
 from xlray.phases import TrainSpec
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from xlray import engine
-from xlray.config import Execution
+from xlray.execution import Execution
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, phase_hash
 from xlray.plan import PlannedPhase

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xlray import subsets
     from xlray.api import SweepResults, load_results, run
-    from xlray.config import Execution, Search, Stopping, Sweep, Trial, TrialConfig
+    from xlray.config import Search, Stopping, Sweep, Trial, TrialConfig
     from xlray.errors import InputError
+    from xlray.execution import Execution
     from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Subset, Target
     from xlray.tasks import Task, pools
 

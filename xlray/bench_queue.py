@@ -14,8 +14,9 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from xlray.config import Execution, Sweep, Trial
+from xlray.config import Sweep, Trial
 from xlray.driver import LEASE_TTL_S, Driver
+from xlray.execution import Execution
 from xlray.files import write_atomically
 from xlray.leases import Leases
 from xlray.phases import DataSpec, EvaluationSpec, RetrievalSpec

@@ -7,13 +7,13 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
-from xlray.canonical import check_types, fingerprint, require_numbers, to_plain
+from xlray.canonical import check_types, fingerprint, to_plain
 from xlray.errors import require
+from xlray.execution import Execution
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
 SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be ranked
@@ -76,92 +76,6 @@ class Trial:
             return "0"
         size = self.subset.examples_per_task
         return f"{len(self.config.tasks)}-{self.subset.source}{'' if size is None else f'-{size}'}"
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How to run; changes results by rounding only.
-
-    Attributes:
-        num_workers: processes per trial; `(least, most)` lets a trial run on what a cluster that shrinks and grows has room
-            for. It is then started anew from its last state with another number, the same run up to rounding.
-        cpus_per_worker: CPU cores (and threads of torch) per worker.
-        gpus_per_worker: 0 runs on CPU with gloo, 1 on a GPU with NCCL; a worker drives one device.
-        zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device.
-        offload: optimizer state on the CPU (stages 1 to 3).
-        micro_batch_tokens: token budget of one forward and backward per worker. "auto" finds the largest that fits a GPU,
-            or the fastest on a CPU, by a short trial before training, and remembers it in the storage.
-        activation_checkpointing: recompute activations in the backward pass. "auto" does so only where it must to fit.
-        checkpoint_every_steps: steps between two saved states of an unfinished phase.
-        max_concurrent_trials: trials that run at one time; None takes as many as the cluster has devices for.
-        max_failures: times a trial is started again after a process died, before it counts as failed. A node that was
-            lost and memory that ran out are counted apart, an exception in its code is not tried again.
-        time_budget_s: after that many seconds a run stops gently, as after Ctrl-C; for machines that are lent by the hour.
-    """
-
-    num_workers: int | tuple[int, int] = 1
-    cpus_per_worker: int = 1
-    gpus_per_worker: int = 0
-    zero_stage: int | Literal["auto"] = 1
-    offload: bool = False
-    micro_batch_tokens: int | Literal["auto"] = 8_192
-    activation_checkpointing: bool | Literal["auto"] = False
-    checkpoint_every_steps: int = 500
-    max_concurrent_trials: int | None = None
-    max_failures: int = 3
-    time_budget_s: float | None = None
-
-    def __post_init__(self) -> None:
-        self._require_workers()
-        for name in ("cpus_per_worker", "checkpoint_every_steps"):
-            self._require_number(name, 1)
-        if self.max_concurrent_trials is not None:
-            self._require_number("max_concurrent_trials", 1)
-        self._require_number("max_failures", 0)
-        if self.time_budget_s is not None:
-            self._require_seconds()
-        self._require_one_of("gpus_per_worker", (0, 1))
-        self._require_one_of("zero_stage", (0, 1, 2, 3, "auto"))
-        self._require_one_of("offload", (False, True))
-        self._require_one_of("activation_checkpointing", (False, True, "auto"))
-        if self.micro_batch_tokens != "auto":
-            self._require_number("micro_batch_tokens", 1, ' or "auto"')
-        require(not self.offload or self.zero_stage != 0, "offload needs zero_stage >= 1", 0, "Execution")
-
-    @property
-    def min_workers(self) -> int:
-        """The fewest processes that a trial runs with."""
-        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
-
-    @property
-    def max_workers(self) -> int:
-        """The processes of a trial where there is room."""
-        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
-
-    def _require_workers(self) -> None:
-        if isinstance(self.num_workers, list):  # a pair that was stored as JSON or given with --set
-            object.__setattr__(self, "num_workers", tuple(self.num_workers))
-        if not isinstance(self.num_workers, tuple):
-            return self._require_number("num_workers", 1, " or (least, most)")
-        pair = self.num_workers
-        valid = len(pair) == 2 and all(type(number) is int for number in pair) and 1 <= pair[0] <= pair[1]
-        require(valid, "num_workers = (least, most), whole numbers with 1 <= least <= most", pair, "Execution")
-
-    def _require_number(self, name: str, least: int, otherwise: str = "") -> None:
-        value = getattr(self, name)
-        valid = type(value) is int and value >= least  # True is an int to isinstance
-        require(valid, f"{name} >= {least}, a whole number{otherwise}", value, "Execution")
-        require_numbers(value, name, "Execution")
-
-    def _require_seconds(self) -> None:
-        value: Any = self.time_budget_s
-        valid = type(value) in (int, float) and 0 < value < math.inf
-        require(valid, "time_budget_s > 0, a finite number of seconds, or None", value, "Execution")
-
-    def _require_one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
-        value = getattr(self, name)
-        valid = any(type(value) is type(item) and value == item for item in allowed)
-        require(valid, f"{name} in {allowed}", value, "Execution")
 
 
 @dataclass(frozen=True)

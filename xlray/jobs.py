@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from xlray.canonical import fingerprint, to_plain
-from xlray.config import Execution, Sweep, Trial
+from xlray.config import Sweep, Trial
 from xlray.data import Vocabulary
+from xlray.execution import Execution
 from xlray.files import read_json, write_atomically
 from xlray.phases import DataSpec, RetrievalSpec, Spec, TrainSpec, from_plain, phase_hash
 from xlray.plan import PlannedPhase, SweepPlan

@@ -16,8 +16,9 @@ from ray._private import services
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.job_config import JobConfig
 
-from xlray.config import Execution, Sweep
+from xlray.config import Sweep
 from xlray.errors import InputError, require
+from xlray.execution import Execution
 from xlray.local_ray import ray_environment, ray_folder, start_within_s
 from xlray.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.memory import check_offload, shape_of

@@ -22,10 +22,10 @@ from xlray import batches, machine, memory
 from xlray.batches import Batch, Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import weights_folder
-from xlray.config import Execution
 from xlray.data import open_examples
 from xlray.errors import InputError
 from xlray.examples import Examples
+from xlray.execution import Execution
 from xlray.files import write_atomically
 from xlray.jobs import Job, bring_inputs, data_key
 from xlray.memory import ModelShape

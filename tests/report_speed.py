@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from synthetic import NAMES, TARGETS, digest
 
-from xlray import report, results
+from xlray import parquet, report, results
 from xlray.analysis import Sampling
 from xlray.journal import JOURNAL_FILE
 from xlray.results import PHASES, SCORES, TRIALS
@@ -91,7 +91,7 @@ def make_large_study(folder, num_subsets=2_000):
 def write(folder, name, schema, columns):
     size = len(next(iter(columns.values())))
     arrays = [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(size, f.type) for f in schema]
-    results.write_table(folder / "results" / f"{name}.parquet", pa.table(arrays, schema=schema))
+    parquet.write_table(folder / "results" / f"{name}.parquet", pa.table(arrays, schema=schema))
 
 
 def score_columns(place, lists, which, last, scores, sweep):

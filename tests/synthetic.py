@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xlray import results
+from xlray import parquet
 from xlray.journal import JOURNAL_FILE
 from xlray.results import PHASES, SCORES, TRIALS
 from xlray.tasks.pools import ENGLISH_32, NON_ENGLISH_32
@@ -122,7 +122,7 @@ def make_study(  # noqa: PLR0915
                 )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for name, found, schema in (("scores", rows, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
-        results.write_table(folder / "results" / f"{name}.parquet", pa.Table.from_pylist(found, schema))
+        parquet.write_table(folder / "results" / f"{name}.parquet", pa.Table.from_pylist(found, schema))
     (folder / "journal").mkdir(exist_ok=True)
     lines = [json.dumps({**entry, "time": clock + 40.0 * number}) for number, entry in enumerate(journal)]
     (folder / "journal" / JOURNAL_FILE).write_text("\n".join(lines) + "\n")

@@ -11,7 +11,7 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import cli, loading, output, progress, results
+from xlray import cli, loading, output, parquet, progress, results
 from xlray.errors import InputError
 from xlray.journal import append, exclusive
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
@@ -158,8 +158,8 @@ def runs(tmp_path):
                 "position": 0,
             }
         )
-    results.write_table(directory / "results" / "trials.parquet", results.to_table(rows, TRIALS))
-    results.write_table(directory / "results" / "scores.parquet", results.to_table(scores, SCORES))
+    parquet.write_table(directory / "results" / "trials.parquet", parquet.to_table(rows, TRIALS))
+    parquet.write_table(directory / "results" / "scores.parquet", parquet.to_table(scores, SCORES))
     return tmp_path / "runs"
 
 

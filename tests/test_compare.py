@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import compare, results
+from xlray import compare, parquet, results
 from xlray.analysis import Sampling
 from xlray.errors import InputError
 from xlray.results import ITEMS, SCORES
@@ -19,7 +19,7 @@ def shift(folder, points):
     for row in rows:
         if row["metric"] == "headline" and row["language"] == "fi":
             row["value"] += points
-    results.write_table(folder / "results/scores.parquet", results.to_table(rows, SCORES))
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def with_items(folder, num_items=200, gain=0.0):
             place = {key: row[key] for key in ("trial_id", "rung", "task", "language")} | {"split": "dev"}
             for statistic, values in (("correct", correct), ("total", np.ones(num_items))):
                 written += [{**place, "item": k, "statistic": statistic, "value": v} for k, v in enumerate(values)]
-    results.write_table(folder / "results/scores.parquet", results.to_table(table, SCORES))
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(table, SCORES))
     pq.write_table(pa.Table.from_pylist(written, ITEMS), folder / "results/items.parquet")
     return folder
 

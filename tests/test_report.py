@@ -18,6 +18,7 @@ from xlray import (
     evidence,
     ledger,
     load_results,
+    parquet,
     report,
     results,
     tables,
@@ -157,7 +158,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
                 }
             )
     for name, rows, schema in (("scores", scores, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
-        results.write_table(folder / f"results/{name}.parquet", results.to_table(rows, schema))
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
     definition = {
         "type": "Sweep",
         "name": folder.name,
@@ -384,7 +385,7 @@ def test_early_stages_are_reported_without_a_wrong_number(tmp_path, stage):
             "role": "measure",
             "source": "all",
         }
-        results.write_table(folder / "results/scores.parquet", results.to_table([row], SCORES))
+        parquet.write_table(folder / "results/scores.parquet", parquet.to_table([row], SCORES))
     document = report.write_report(folder)
     assert any(warning.startswith("Unfinished sweep") for warning in document["warnings"])
     assert "is not drawn. Missing:" in page(folder) and "nan" not in page(folder).lower().replace("isnan", "")
@@ -398,7 +399,7 @@ def test_a_later_report_leaves_no_figure_behind_that_it_refuses(tmp_path):
     folder = make_sweep(tmp_path / "s")
     report.write_report(folder)
     for name, schema in (("scores", SCORES), ("phases", PHASES)):
-        results.write_table(folder / f"results/{name}.parquet", schema.empty_table())
+        parquet.write_table(folder / f"results/{name}.parquet", schema.empty_table())
     document = report.write_report(folder)
     assert not list((folder / "report/figures").iterdir())
     assert sorted(str(p) for p in (folder / "report").rglob("*.*")) == document["files"]
@@ -428,7 +429,7 @@ def test_cells_that_were_computed_differently_are_warned_about(tmp_path, column,
     rows = results.load_results(folder).trials.to_pylist()
     for place, row in enumerate(rows):
         row[column] = other if place == 1 else one
-    results.write_table(folder / "results/trials.parquet", results.to_table(rows, TRIALS))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(rows, TRIALS))
     assert any(re.match(warning, text) for text in cautions.find_warnings(evidence.collect_evidence(folder)))
 
 
@@ -450,7 +451,7 @@ def test_two_pools_have_two_sentences(tmp_path):
                 row["source"] = "english" if "mnli" in row["tasks"] else "other"
                 row["cell"] = f"4-{row['source']}"
         rows = [row for row in rows if row["num_tasks"] in (0, 4)]
-        results.write_table(folder / f"results/{name}.parquet", results.to_table(rows, schema))
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
     document = report.write_report(folder)
     assert (
         "4 tasks from english instead of none" in document["answer"]
@@ -480,8 +481,8 @@ def test_points_take_the_rung_of_their_index_and_chains_as_clusters(tmp_path):
     loaded = results.load_results(folder)
     scores = [{**row, "rung": 0 if row["num_tasks"] == 0 else row["rung"]} for row in loaded.scores.to_pylist()]
     trials = [{**row, "chain": 3 if row["num_tasks"] == 2 else None} for row in loaded.trials.to_pylist()]
-    results.write_table(folder / "results/scores.parquet", results.to_table(scores, SCORES))
-    results.write_table(folder / "results/trials.parquet", results.to_table(trials, TRIALS))
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(scores, SCORES))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(trials, TRIALS))
     points = analysis.collect_points(results.load_results(folder))
     assert {(p.rung_index, p.rung) for p in points} == set(enumerate(RUNGS))
     assert {p.cluster for p in points if p.num_tasks == 2} == {"chain 3 of all"}
@@ -581,7 +582,7 @@ def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
     hours = (1.0, 2.0, 4.0)
     rows = [{**common, "phase": f"trunk-{h}", "kind": "trunk", "device_hours": h} for h in hours]
     rows.append({**common, "phase": "target", "kind": "target", "device_hours": 8.0})
-    tables = (SCORES.empty_table(), TRIALS.empty_table(), results.to_table(rows, PHASES))
+    tables = (SCORES.empty_table(), TRIALS.empty_table(), parquet.to_table(rows, PHASES))
     costs = ledger.device_hours(results.Results("s", Path(), *tables), {"t": "finished"})
     assert costs.trunk == 1.0 + (1.0 + 2.0) and costs.spent == 15.0
 
@@ -589,7 +590,7 @@ def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
 def test_a_rung_without_a_target_of_the_definition_is_not_complete(tmp_path):
     folder = make_sweep(tmp_path / "s", seeds=(0,))
     rows = [row for row in results.load_results(folder).scores.to_pylist() if row["task"] != "tydiqa"]
-    results.write_table(folder / "results/scores.parquet", results.to_table(rows, SCORES))
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
     assert len(evidence.collect_evidence(folder).points) > 0  # the definition does not name the targets
     definition = json.loads((folder / "sweep.json").read_text())
     (folder / "sweep.json").write_text(json.dumps({**definition, "targets": [{"task": task} for task in TARGETS]}))

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray import results
+from xlray import parquet, results
 from xlray.errors import InputError
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 
@@ -45,8 +45,8 @@ def score(trial_id, rung_index, task, value, **changes):
 
 
 def write_scores(folder, rows, trials=()):
-    results.write_table(folder / "results/scores.parquet", results.to_table(rows, SCORES))
-    results.write_table(folder / "results/trials.parquet", results.to_table(list(trials), TRIALS))
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(list(trials), TRIALS))
     return folder
 
 
@@ -59,21 +59,21 @@ def test_schemas_hold_the_designed_columns_in_order(name, schema):
 
 
 def test_table_survives_a_round_trip(tmp_path):
-    table = results.to_table([score("t", 0, "udpos", 50.0)], SCORES)
-    results.write_table(tmp_path / "new/scores.parquet", table)
-    assert results.read_table(tmp_path / "new/scores.parquet", SCORES).equals(table)
-    items = results.to_table(
+    table = parquet.to_table([score("t", 0, "udpos", 50.0)], SCORES)
+    parquet.write_table(tmp_path / "new/scores.parquet", table)
+    assert parquet.read_table(tmp_path / "new/scores.parquet", SCORES).equals(table)
+    items = parquet.to_table(
         [{"sweep": "s", "trial_id": "t", "rung": 64, "item": 3, "statistic": "tp", "value": 1.0}], ITEMS
     )
-    results.write_table(tmp_path / "items.parquet", items)
-    assert results.read_table(tmp_path / "items.parquet", ITEMS).to_pylist() == items.to_pylist()
+    parquet.write_table(tmp_path / "items.parquet", items)
+    assert parquet.read_table(tmp_path / "items.parquet", ITEMS).to_pylist() == items.to_pylist()
 
 
 def test_read_takes_equal_values_in_other_types_and_ignores_further_columns(tmp_path):
-    table = results.to_table([score("t", 0, "udpos", 50.0)], SCORES)
+    table = parquet.to_table([score("t", 0, "udpos", 50.0)], SCORES)
     frame = table.set_column(5, "seed", table["seed"].cast(pa.int32())).append_column("more", pa.array([1]))
     pq.write_table(frame, tmp_path / "t.parquet")
-    assert results.read_table(tmp_path / "t.parquet", SCORES).equals(table)
+    assert parquet.read_table(tmp_path / "t.parquet", SCORES).equals(table)
 
 
 def truncate(path, table):
@@ -97,46 +97,46 @@ def mistype(path, table):
 )
 def test_damaged_table_is_one_clear_line(tmp_path, damage, message):
     path = tmp_path / "scores.parquet"
-    damage(path, results.to_table([score("t", 0, "udpos", 50.0)], SCORES))
+    damage(path, parquet.to_table([score("t", 0, "udpos", 50.0)], SCORES))
     with pytest.raises(InputError, match=message) as caught:
-        results.read_table(path, SCORES)
+        parquet.read_table(path, SCORES)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("moment", ["write", "replace"])
 def test_crash_while_writing_keeps_the_old_table(tmp_path, monkeypatch, moment):
     path = tmp_path / "scores.parquet"
-    old, new = (results.to_table([score("t", 0, "udpos", value)], SCORES) for value in (1.0, 2.0))
-    results.write_table(path, old)
+    old, new = (parquet.to_table([score("t", 0, "udpos", value)], SCORES) for value in (1.0, 2.0))
+    parquet.write_table(path, old)
 
     def crash(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(*((pq, "write_table", crash) if moment == "write" else (type(path), "replace", crash)))
     with pytest.raises(KeyboardInterrupt):
-        results.write_table(path, new)
+        parquet.write_table(path, new)
     monkeypatch.undo()
-    assert results.read_table(path, SCORES).equals(old)
+    assert parquet.read_table(path, SCORES).equals(old)
     assert [p.name for p in tmp_path.iterdir()] == ["scores.parquet"]
 
 
 def test_killed_before_replace_keeps_the_old_table(tmp_path):
     path = tmp_path / "phases.parquet"
-    results.write_table(path, results.to_table([{"phase": "old"}], PHASES))
+    parquet.write_table(path, parquet.to_table([{"phase": "old"}], PHASES))
     code = (
         "import os, sys, pathlib; from xlray import results\n"
         "pathlib.Path.replace = lambda *_: os._exit(9)\n"
         "results.write_table(sys.argv[1], results.to_table([{'phase': 'new'}], results.PHASES))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
-    assert results.read_table(path, PHASES)["phase"].to_pylist() == ["old"]
+    assert parquet.read_table(path, PHASES)["phase"].to_pylist() == ["old"]
 
 
 def test_to_table_names_the_unknown_column():
     with pytest.raises(InputError, match="row 1: unknown column 'vaule'"):
-        results.to_table([{"value": 1.0}, {"vaule": 1.0}], SCORES)
+        parquet.to_table([{"value": 1.0}, {"vaule": 1.0}], SCORES)
     with pytest.raises(InputError, match="do not fit"):
-        results.to_table([{"value": "high"}], SCORES)
+        parquet.to_table([{"value": "high"}], SCORES)
 
 
 def test_fi_accuracy_is_the_plain_mean():

@@ -3,7 +3,7 @@ import json
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import reliability, reliability_figures, results, sibling
+from xlray import parquet, reliability, reliability_figures, results, sibling
 from xlray.analysis import Sampling
 from xlray.answer import main_pairs
 from xlray.evidence import collect_evidence
@@ -26,7 +26,7 @@ def pair(tmp_path):
     for row in rows:
         if row["num_tasks"] and row["language"] == "fi" and row["metric"] == "headline":
             row["value"] += 2
-    results.write_table(kept / "results/scores.parquet", results.to_table(rows, SCORES))
+    parquet.write_table(kept / "results/scores.parquet", parquet.to_table(rows, SCORES))
     define(plain, seeds=[0, 1, 2])
     define(kept, seeds=[0, 1, 2], drop_overlap=False)
     return plain, kept

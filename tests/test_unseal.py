@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 from test_export import PREDICTIONS, RUNGS, make_sweep
 
-from xlray import report, results
+from xlray import parquet, report
 from xlray.analysis import Sampling
 from xlray.errors import InputError
 from xlray.jobs import read_job, write_job
@@ -34,8 +34,8 @@ def sweep(tmp_path):
                 examples = 0 if task == "tatoeba" else 64
                 row |= {"metric": "headline", "value": 40.0 + seed, "selection": True, "num_examples": examples}
                 scores.append(row)
-    results.write_table(folder / "results/scores.parquet", results.to_table(scores, SCORES))
-    results.write_table(folder / "results/trials.parquet", results.to_table(trials, TRIALS))
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(scores, SCORES))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(trials, TRIALS))
     return folder
 
 

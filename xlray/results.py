@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xlray.errors import InputError
-from xlray.files import atomic_file, read_json
+from xlray.files import read_json
+from xlray.parquet import read_table
 
 HEADLINE = "headline"
 MAJORITY = "majority"
@@ -168,67 +168,6 @@ def complete_rungs(scores: pa.Table, targets: Collection[str] = ()) -> dict[tupl
             found.setdefault((trial_id, rung_index), {})[task] = value
     wanted = {*targets, *headline["task"].to_pylist()}
     return {key: dict(sorted(values.items())) for key, values in found.items() if set(values) == wanted}
-
-
-def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """A table of `schema` from dictionaries; absent keys become null.
-
-    Raises:
-        InputError: for a key that is no column, or a value of the wrong type.
-    """
-    known = set(schema.names)
-    for number, row in enumerate(rows):
-        unknown = sorted(set(row) - known)
-        if unknown:
-            raise InputError(f"row {number}: unknown column {unknown[0]!r}; the columns are {', '.join(schema.names)}.")
-    try:
-        return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise InputError(f"rows do not fit the columns {', '.join(schema.names)}: {error}") from error
-
-
-def write_table(path: Path | str, table: pa.Table) -> None:
-    """Write Parquet atomically: readers see the old file or the new one, whatever happens in between."""
-    with atomic_file(path) as file:
-        pq.write_table(table, file, compression="zstd")
-
-
-def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
-    """Read the columns of `schema` from a Parquet file; further columns are ignored.
-
-    Raises:
-        InputError: the file is missing, truncated or no Parquet file, or a column is missing or of another type.
-    """
-    path = Path(path)
-    try:
-        file = pq.ParquetFile(path)
-        missing = [name for name in schema.names if name not in file.schema_arrow.names]
-        if missing:
-            raise InputError(f"{path}: column {missing[0]!r} is missing; found {', '.join(file.schema_arrow.names)}.")
-        table = file.read(columns=schema.names).select(schema.names)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from error
-    for field in schema:
-        if not _compatible(table.schema.field(field.name).type, field.type):
-            found = table.schema.field(field.name).type
-            raise InputError(f"{path}: column {field.name!r} must be {field.type}, but is {found}.")
-    return table.cast(schema)
-
-
-def _compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
-    plain = found.value_type if pa.types.is_dictionary(found) else found
-    wanted = wanted.value_type if pa.types.is_dictionary(wanted) else wanted
-    integers = pa.types.is_integer(plain) and (pa.types.is_integer(wanted) or pa.types.is_floating(wanted))
-    floats = pa.types.is_floating(plain) and pa.types.is_floating(wanted)
-    strings = plain in (pa.string(), pa.large_string()) and wanted == pa.string()
-    lists = pa.types.is_list(plain) and pa.types.is_list(wanted) and _compatible(plain.value_type, wanted.value_type)
-    return plain == wanted or pa.types.is_null(plain) or integers or floats or strings or lists
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def load_results(directory: Path | str) -> Results:

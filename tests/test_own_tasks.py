@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from xlray import mini
-from xlray.collect import sweep_folder
 from xlray.config import Sweep
 from xlray.definition import check_definition
 from xlray.errors import InputError
@@ -21,6 +20,7 @@ from xlray.recipes import Subset, Target
 from xlray.registry import find_task
 from xlray.screens import plan_lines
 from xlray.store import Store
+from xlray.sweep_folder import sweep_folder
 from xlray.tasks import Files, Generated, Task, load_records
 from xlray.tasks.readers import json_lines
 from xlray.tasks.shapes import labelled

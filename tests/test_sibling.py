@@ -3,7 +3,7 @@ import json
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import parquet, reliability, reliability_figures, results, sibling
+from xlray import parquet, reliability, reliability_figures, results, sibling, sweep_folder
 from xlray.analysis import Sampling
 from xlray.answer import main_pairs
 from xlray.evidence import collect_evidence
@@ -53,7 +53,7 @@ def test_differences_with_and_without_overlapping_examples_stand_side_by_side(pa
 
 def test_only_the_same_sweep_is_a_sibling(pair):
     plain, kept = pair
-    definition = results.read_definition(plain)
+    definition = sweep_folder.read_definition(plain)
     assert sibling.find_sibling(plain, definition) == kept.resolve()
     define(kept, seeds=[0, 1])
     assert sibling.find_sibling(plain, definition) is None

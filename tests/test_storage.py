@@ -11,12 +11,12 @@ import pytest
 
 from xlray import journal, remote, storage
 from xlray.errors import InputError
-from xlray.loading import find_sweep_folder, storage_root
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.phases import phase_name
 from xlray.registry import ALL_TASKS
 from xlray.remote import RemoteError
 from xlray.store import Store, StoreError, check_writable
+from xlray.sweep_folder import find_sweep_folder, storage_root
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 OTHER = helpers.train_spec("cooldown", "def", [])

@@ -20,7 +20,6 @@ from test_sweep import SWEEP, TASKS, finish, start, table
 
 from xlray.cli import main
 from xlray.cluster_job import keep_running
-from xlray.collect import sweep_folder
 from xlray.errors import InputError
 from xlray.following import Screen, fetch_snapshot
 from xlray.journal import read_journal
@@ -28,6 +27,7 @@ from xlray.loading import load_sweep
 from xlray.probe import differences, versions
 from xlray.snapshot import Snapshot
 from xlray.submission import arguments_of, imported_files
+from xlray.sweep_folder import sweep_folder
 
 SIMPLE = SWEEP.replace("{tasks!r}", repr(TASKS[:1]))
 PARTED = SIMPLE.replace("from xlray import", "from parts.names import NAMES\nfrom xlray import").replace(

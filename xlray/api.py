@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from xlray.config import Sweep
-from xlray.loading import data_folder, find_sweep_folder, storage_root
+from xlray.loading import data_folder
 from xlray.results import Results
 from xlray.results import load_results as load_tables
+from xlray.sweep_folder import find_sweep_folder, storage_root
 
 
 class SweepResults(Results):

@@ -20,7 +20,7 @@ from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.errors import InputError
 from xlray.export_commands import export_predictions
-from xlray.loading import data_folder, find_sweep_folder, load_plan, storage_root
+from xlray.loading import data_folder, load_plan
 from xlray.output import (
     SNAPSHOT_VARIABLE,
     fail,
@@ -38,6 +38,7 @@ from xlray.signals import INTERRUPTED
 from xlray.start_commands import QUICKSTART, init
 from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
+from xlray.sweep_folder import find_sweep_folder, storage_root
 from xlray.task_commands import DataDir, Json, Storage, tasks_app
 from xlray.trial_commands import export_model, retry
 

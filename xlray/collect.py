@@ -19,20 +19,11 @@ from xlray.plan import PlannedPhase, SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.scheduler import Standing, standings
 from xlray.shortfalls import SHORTFALLS_FILE, shortfalls
-from xlray.storage import send, send_changed
+from xlray.storage import send
 from xlray.store import Store
+from xlray.sweep_folder import send_sweep, sweep_folder
 
 OPEN_STATES = ("created", "running", "paused", "interrupted")
-
-
-def sweep_folder(root: Path, name: str) -> Path:
-    """`<storage>/sweeps/<name>`."""
-    return root / "sweeps" / name
-
-
-def send_sweep(root: Path, name: str) -> None:
-    """Write what has changed in a sweep's folder through to the object store: tables, curves, report and log."""
-    send_changed(sweep_folder(root, name), ("journal", "jobs", "progress", "models", "wandb"))
 
 
 def write_shortfalls(plan: SweepPlan, root: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.loading import is_sweep_folder
 from xlray.ray_state import Looking, RayUnreachableError, log_page
 from xlray.remote import RemoteError
 from xlray.storage import remote_of
+from xlray.sweep_folder import is_sweep_folder
 from xlray.templates import render_template
 from xlray.watching import SweepPage, bring_page
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import sweep_folder
 from xlray.config import Trial
 from xlray.failures import classify, common_error, may_retry
 from xlray.files import temporary_trouble
@@ -25,6 +24,7 @@ from xlray.plan import PlannedPhase, SweepPlan, lease_keys
 from xlray.rungs import measured_by, rung_entry, rung_report, up_to_rung
 from xlray.scheduler import Standing, Standings, decide, is_cut, next_trials, outcome, passed, promotions, standings
 from xlray.store import Store, StoreError
+from xlray.sweep_folder import sweep_folder
 
 Listener = Callable[[dict[str, Any]], None]
 

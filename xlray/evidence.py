@@ -24,9 +24,10 @@ from xlray.analysis import (
     item_variances,
 )
 from xlray.journal import read_journal, read_lines
-from xlray.results import UNSEALED_FILE, Results, load_results, read_definition
+from xlray.results import UNSEALED_FILE, Results, load_results
 from xlray.scheduler import standings
 from xlray.shortfalls import SHORTFALLS_FILE
+from xlray.sweep_folder import read_definition
 
 ENDED = ("finished", "stopped", "failed")
 

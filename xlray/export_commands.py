@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from xlray.errors import InputError
-from xlray.loading import find_sweep_folder, storage_root
 from xlray.output import open_console, print_json
+from xlray.sweep_folder import find_sweep_folder, storage_root
 from xlray.task_commands import Json, Storage, SweepName
 
 

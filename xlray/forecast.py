@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import sweep_folder
 from xlray.costs import Cost, Rates, phase_cost, rates_of
 from xlray.errors import InputError
 from xlray.journal import read_journal
@@ -22,6 +21,7 @@ from xlray.sensitivity import detectable_effects
 from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.store import Store
+from xlray.sweep_folder import sweep_folder
 
 
 class BudgetError(RuntimeError):

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from xlray.lineage import explain, find_phase
-from xlray.loading import storage_root
 from xlray.output import open_console, print_json
+from xlray.sweep_folder import storage_root
 from xlray.task_commands import Json, Storage
 
 PhaseName = Annotated[

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from xlray.loading import load_plan, storage_root
+from xlray.loading import load_plan
 from xlray.output import open_console, print_json
+from xlray.sweep_folder import storage_root
 from xlray.task_commands import DataDir, Json, Storage
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]

@@ -16,10 +16,10 @@ from xlray.jobs import read_job, trial_title
 from xlray.journal import is_held, read_journal
 from xlray.phases import Spec, TrainSpec, label
 from xlray.plan import SweepPlan
-from xlray.results import read_definition
 from xlray.scheduler import Standing, standings
 from xlray.storage import fetch_small, find, find_all, root_of
 from xlray.store import Store
+from xlray.sweep_folder import read_definition
 
 ASK_EVERY_S = 5.0  # an object store for what another machine may have done
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing

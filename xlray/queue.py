@@ -18,13 +18,13 @@ from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 from ray.util.state.exception import RayStateApiException
 
-from xlray.collect import send_sweep
 from xlray.driver import Driver, Listener
 from xlray.jobs import trial_title
 from xlray.leases import renewing
 from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.signals import gently
 from xlray.storage import address
+from xlray.sweep_folder import send_sweep
 from xlray.sweep_telemetry import SweepMetrics
 from xlray.trial import run_trial
 

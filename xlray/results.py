@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xlray.errors import InputError
-from xlray.files import read_json
 from xlray.parquet import read_table
+from xlray.sweep_folder import read_definition
 
 HEADLINE = "headline"
 MAJORITY = "majority"
@@ -189,25 +189,6 @@ def load_results(directory: Path | str) -> Results:
     targets = read_definition(directory).get("targets") or ()
     names = tuple(str(target["task"]) for target in targets if isinstance(target, Mapping) and target.get("task"))
     return Results(directory.resolve().name, directory, **tables, targets=names)
-
-
-def languages_of(definition: Mapping[str, Any]) -> list[str]:
-    """The languages that targets are evaluated in, by a sweep's definition."""
-    return sorted({str(target.get("language", "fi")) for target in definition.get("targets") or ()})
-
-
-def read_definition(directory: Path) -> dict[str, Any]:
-    """`sweep.json` of a sweep's folder; {} if it is not there.
-
-    Raises:
-        InputError: it holds no JSON object.
-    """
-    path = directory / "sweep.json"
-    if not path.exists():
-        return {}
-    document = read_json(path)
-    inner = document.get("definition")
-    return inner if isinstance(inner, dict) else document
 
 
 def _check_unique(scores: pa.Table, path: Path) -> None:

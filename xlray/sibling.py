@@ -19,7 +19,8 @@ from xlray.analysis import (
 from xlray.errors import InputError
 from xlray.evidence import Evidence
 from xlray.journal import read_journal
-from xlray.results import load_results, read_definition
+from xlray.results import load_results
+from xlray.sweep_folder import read_definition
 
 FIELD = "drop_overlap"
 ANY = ("name", "question", "execution", "own_tasks", "sources", FIELD)  # fields in which siblings may differ

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from xlray.errors import InputError
-from xlray.loading import data_folder, storage_root
+from xlray.loading import data_folder
 from xlray.output import fail, open_console, print_json
+from xlray.sweep_folder import storage_root
 
 WRONG_USE = 2
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xlray.loading import find_sweep_folder, find_trial, storage_root
 from xlray.output import open_console, print_json
+from xlray.sweep_folder import find_sweep_folder, find_trial, storage_root
 from xlray.task_commands import Json, Storage, SweepName
 
 TrialName = Annotated[

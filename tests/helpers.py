@@ -12,10 +12,9 @@ from xlray.canonical import fingerprint
 from xlray.checkpoints import save_weights
 from xlray.data import Examples, load_vocabulary, prepare
 from xlray.execution import Execution
-from xlray.jobs import Job, data_key, data_of
+from xlray.jobs import Job
 from xlray.model import Model, random_encoder
-from xlray.phases import DataSpec, EncoderSpec, TrainSpec, phase_hash
-from xlray.plan import PlannedPhase
+from xlray.phases import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
 from xlray.recipes import Architecture
 from xlray.tokenizer import SPECIAL
 

@@ -13,8 +13,8 @@ from xlray.driver import SHARED, Driver, lease_keys
 from xlray.execution import Execution
 from xlray.journal import read_journal
 from xlray.leases import Leases
-from xlray.phases import phase_hash
-from xlray.plan import PlannedPhase, SweepPlan
+from xlray.phases import PlannedPhase, phase_hash
+from xlray.plan import SweepPlan
 from xlray.recipes import Encoder, Intermediate, Subset, Target
 from xlray.rungs import up_to_rung
 from xlray.scheduler import replay

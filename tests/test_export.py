@@ -13,11 +13,10 @@ from xlray import cli, report
 from xlray.errors import InputError
 from xlray.execution import Execution
 from xlray.export import export_predictions, xtreme_text
-from xlray.jobs import Job, data_key, write_job
+from xlray.jobs import Job, write_job
 from xlray.journal import append, append_line, read_lines
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import EvaluationSpec, RetrievalSpec
-from xlray.plan import PlannedPhase
+from xlray.phases import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
 from xlray.results import UNSEALED_FILE
 from xlray.store import Store, StoreError
 

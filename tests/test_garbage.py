@@ -9,14 +9,12 @@ import pytest
 
 from xlray import storage
 from xlray.cli import main
-from xlray.data import data_name
 from xlray.execution import Execution
 from xlray.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.jobs import Job, write_job
 from xlray.journal import append
 from xlray.leases import Leases
-from xlray.phases import phase_hash, phase_name
-from xlray.plan import PlannedPhase
+from xlray.phases import PlannedPhase, data_name, phase_hash, phase_name
 from xlray.remote import RemoteError
 from xlray.store import Store
 

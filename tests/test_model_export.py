@@ -24,8 +24,7 @@ from xlray.errors import InputError
 from xlray.jobs import write_job
 from xlray.journal import append
 from xlray.model_export import choose, export_model
-from xlray.phases import EvaluationSpec, RetrievalSpec, phase_hash, phase_name
-from xlray.plan import PlannedPhase
+from xlray.phases import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
 from xlray.recipes import Encoder
 from xlray.rerun import compare, find_job, rerun
 from xlray.train import run_phase

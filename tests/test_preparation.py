@@ -16,8 +16,7 @@ from xlray.config import Sweep
 from xlray.errors import InputError
 from xlray.execution import Execution
 from xlray.forecast import summary
-from xlray.jobs import data_of
-from xlray.phases import EncoderSpec
+from xlray.phases import EncoderSpec, data_of
 from xlray.plan import plan_sweep
 from xlray.recipes import Encoder, Intermediate, Subset, Target
 from xlray.session import ray_session

@@ -13,8 +13,9 @@ from xlray import subsets
 from xlray.config import Sweep
 from xlray.data import open_examples
 from xlray.execution import Execution
-from xlray.jobs import data_of, make_job
-from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
+from xlray.jobs import make_job
+from xlray.phases import PlannedPhase, data_of
+from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits
 from xlray.recipes import Encoder, Intermediate, Target
 from xlray.sources import encoder_vocabulary

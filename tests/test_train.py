@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from xlray import engine
 from xlray.execution import Execution
 from xlray.outcomes import Outcome, write_outcomes
-from xlray.phases import EvaluationSpec, phase_hash
-from xlray.plan import PlannedPhase
+from xlray.phases import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.rungs import rung_metrics, rung_report
 from xlray.storage import working_folder
 from xlray.store import Store

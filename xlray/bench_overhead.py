@@ -17,10 +17,9 @@ from xlray.bench_data import LABELS, make_records
 from xlray.data import load_vocabulary, prepare
 from xlray.errors import require
 from xlray.execution import Execution
-from xlray.jobs import Job, data_key, read_job, write_job
+from xlray.jobs import Job, read_job, write_job
 from xlray.mini import ENCODER
-from xlray.phases import DataSpec, TrainSpec
-from xlray.plan import PlannedPhase
+from xlray.phases import DataSpec, PlannedPhase, TrainSpec, data_key
 from xlray.store import Store
 from xlray.tokenizer import train_tokenizer
 

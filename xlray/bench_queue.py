@@ -19,8 +19,8 @@ from xlray.driver import LEASE_TTL_S, Driver
 from xlray.execution import Execution
 from xlray.files import write_atomically
 from xlray.leases import Leases
-from xlray.phases import DataSpec, EvaluationSpec, RetrievalSpec
-from xlray.plan import PlannedPhase, SweepPlan
+from xlray.phases import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
+from xlray.plan import SweepPlan
 from xlray.queue import tune
 from xlray.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.session import ray_session

@@ -14,8 +14,8 @@ from xlray.config import Trial
 from xlray.files import write_atomically
 from xlray.journal import read_journal
 from xlray.parquet import to_table, write_table
-from xlray.phases import Spec, TrainSpec, phase_hash, phase_name
-from xlray.plan import PlannedPhase, SweepPlan
+from xlray.phases import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
+from xlray.plan import SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.scheduler import Standing, standings
 from xlray.shortfalls import SHORTFALLS_FILE, shortfalls

@@ -18,16 +18,14 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
-from xlray.canonical import fingerprint
 from xlray.errors import InputError
 from xlray.examples import Examples
 from xlray.files import atomic_folder, file_digest, read_json, write_atomically
 from xlray.graphemes import widened
-from xlray.phases import DataSpec
+from xlray.phases import DataSpec, data_name
 from xlray.storage import find, publish_folder
 from xlray.tasks.task import Record
 
-CODE_VERSION = 3  # bumped when the same records give other files
 MAX_QUESTION_TOKENS = 64  # XTREME's run_squad.py
 MASKED_RATIO = 0.15  # of the tokens (Devlin et al. 2019)
 
@@ -279,12 +277,6 @@ _ROWS: dict[str, Callable[[_Encoder, int, Record, Sequence[Encoding]], Iterator[
 def data_folder(root: Path, spec: DataSpec, vocabulary: Vocabulary) -> Path:
     """`<storage>/data/<task>-<split>-<hash>`: by content of the records, tokenizer, lengths and version of the code."""
     return root / "data" / data_name(spec, vocabulary.digest)
-
-
-def data_name(spec: DataSpec, tokenizer_digest: str) -> str:
-    """The folder's name."""
-    key = fingerprint([spec, tokenizer_digest, CODE_VERSION])[:16]
-    return f"{spec.task}-{spec.split.replace('/', '-')}-{key}"
 
 
 def prepare(root: Path, spec: DataSpec, records: Sequence[Record], vocabulary: Vocabulary) -> Path:

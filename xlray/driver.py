@@ -19,8 +19,8 @@ from xlray.failures import classify, common_error, may_retry
 from xlray.files import temporary_trouble
 from xlray.journal import append
 from xlray.leases import Leases
-from xlray.phases import Spec, TokenizerSpec, phase_hash, phase_name
-from xlray.plan import PlannedPhase, SweepPlan, lease_keys
+from xlray.phases import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
+from xlray.plan import SweepPlan, lease_keys
 from xlray.rungs import measured_by, rung_entry, rung_report, up_to_rung
 from xlray.scheduler import Standing, Standings, decide, is_cut, next_trials, outcome, passed, promotions, standings
 from xlray.store import Store, StoreError

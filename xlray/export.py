@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from xlray.errors import InputError, nearest
 from xlray.files import atomic_file, file_digest
-from xlray.jobs import Job, data_key, read_job
+from xlray.jobs import Job, read_job
 from xlray.journal import append_line, journal_digest, read_journal, read_lines
-from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, phase_name
+from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.results import UNSEALED_FILE
 from xlray.scheduler import standings
 from xlray.storage import bring, find

@@ -21,12 +21,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from xlray.data import data_name
 from xlray.errors import InputError
 from xlray.files import file_digest, read_json
-from xlray.jobs import data_of
 from xlray.journal import read_journal
-from xlray.phases import from_plain, phase_name
+from xlray.phases import data_name, data_of, from_plain, phase_name
 from xlray.storage import MARKER, refresh, relative, remote_of
 
 LIVING_S = 600.0  # since a lease was renewed: its holder may live

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xlray.canonical import fingerprint, to_plain
+from xlray.canonical import to_plain
 from xlray.config import Sweep, Trial
 from xlray.data import Vocabulary
 from xlray.execution import Execution
 from xlray.files import read_json, write_atomically
-from xlray.phases import DataSpec, RetrievalSpec, Spec, TrainSpec, from_plain, phase_hash
-from xlray.plan import PlannedPhase, SweepPlan
+from xlray.phases import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
+from xlray.plan import SweepPlan
 from xlray.storage import bring, relative, root_of, send, uri_of, working_folder
 from xlray.store import Store
 
@@ -46,20 +46,6 @@ class Job:
     progress: Path
     select_by: str = "finnish-dev"
     keep_targets: bool = False
-
-
-def data_key(spec: DataSpec) -> str:
-    """Key of a data spec in `Job.folders`."""
-    return fingerprint(spec)[:20]
-
-
-def data_of(spec: Spec) -> tuple[DataSpec, ...]:
-    """Every split that a phase reads."""
-    if isinstance(spec, RetrievalSpec):
-        return tuple(e.data for e in spec.evaluations)
-    if isinstance(spec, TrainSpec):
-        return (*spec.data, *(e.data for e in spec.evaluations))
-    return spec.data
 
 
 def make_job(

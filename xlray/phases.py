@@ -220,3 +220,34 @@ def from_plain(value: Any) -> Any:
             raise InputError(f"unknown type of spec {value['type']!r}.")
         return _TYPES[value["type"]](**fields)
     return value
+
+
+CODE_VERSION = 3  # bumped when the same records give other files
+
+
+def data_name(spec: DataSpec, tokenizer_digest: str) -> str:
+    """The folder's name."""
+    key = fingerprint([spec, tokenizer_digest, CODE_VERSION])[:16]
+    return f"{spec.task}-{spec.split.replace('/', '-')}-{key}"
+
+
+def data_key(spec: DataSpec) -> str:
+    """Key of a data spec in `Job.folders`."""
+    return fingerprint(spec)[:20]
+
+
+def data_of(spec: Spec) -> tuple[DataSpec, ...]:
+    """Every split that a phase reads."""
+    if isinstance(spec, RetrievalSpec):
+        return tuple(e.data for e in spec.evaluations)
+    if isinstance(spec, TrainSpec):
+        return (*spec.data, *(e.data for e in spec.evaluations))
+    return spec.data
+
+
+@dataclass(frozen=True)
+class PlannedPhase:
+    """A phase of a trial; `rung_index` is set on the target phases, whose scores make up that rung."""
+
+    spec: Spec
+    rung_index: int | None = None

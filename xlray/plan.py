@@ -15,6 +15,7 @@ from xlray.phases import (
     DataSpec,
     EncoderSpec,
     EvaluationSpec,
+    PlannedPhase,
     RetrievalSpec,
     Spec,
     TokenizerSpec,
@@ -31,14 +32,6 @@ from xlray.sources import (
 )
 from xlray.tasks.task import Task
 from xlray.zero_shot import check_languages, check_roles, check_signal
-
-
-@dataclass(frozen=True)
-class PlannedPhase:
-    """A phase of a trial; `rung_index` is set on the target phases, whose scores make up that rung."""
-
-    spec: Spec
-    rung_index: int | None = None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xlray.phases import Spec
-from xlray.plan import PlannedPhase, SweepPlan, with_trials
+from xlray.phases import PlannedPhase, Spec
+from xlray.plan import SweepPlan, with_trials
 from xlray.recipes import Subset
 from xlray.search import SOURCE, next_trial, proposed
 

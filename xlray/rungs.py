@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from xlray.journal import finite
-from xlray.phases import RetrievalSpec, Spec, TokenizerSpec, phase_hash
-from xlray.plan import PlannedPhase, ranking_languages
+from xlray.phases import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
+from xlray.plan import ranking_languages
 from xlray.scheduler import Decision, is_by_rank
 from xlray.store import Store
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from xlray.config import Trial
 from xlray.costs import Cost
-from xlray.plan import PlannedPhase, SweepPlan
+from xlray.phases import PlannedPhase
+from xlray.plan import SweepPlan
 from xlray.scheduler import Standings, decide, promotions, standings
 
 Curve = Callable[[Trial, int], float]  # (trial, rung index) to the score that it reports there

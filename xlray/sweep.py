@@ -20,11 +20,11 @@ from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.errors import InputError
 from xlray.files import write_atomically
-from xlray.jobs import data_of, make_job, write_job
+from xlray.jobs import make_job, write_job
 from xlray.journal import exclusive, read_journal
 from xlray.leases import Leases, process_name
-from xlray.phases import DataSpec, Spec, TokenizerSpec
-from xlray.plan import PlannedPhase, SweepPlan, plan_sweep
+from xlray.phases import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
+from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.probe import check_nodes
 from xlray.proposals import pool_specs, propose, with_proposed

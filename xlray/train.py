@@ -31,11 +31,11 @@ from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
 from xlray.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
-from xlray.jobs import Job, bring_inputs, data_key
+from xlray.jobs import Job, bring_inputs
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import RetrievalSpec, Spec, TrainSpec, phase_name
+from xlray.phases import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.provenance import versions
 from xlray.recipes import Architecture, default_retrieval_layer
 from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report

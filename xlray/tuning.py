@@ -27,10 +27,10 @@ from xlray.errors import InputError
 from xlray.examples import Examples
 from xlray.execution import Execution
 from xlray.files import write_atomically
-from xlray.jobs import Job, bring_inputs, data_key
+from xlray.jobs import Job, bring_inputs
 from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder
-from xlray.phases import TrainSpec
+from xlray.phases import TrainSpec, data_key
 from xlray.recipes import Architecture
 from xlray.storage import fetch_small, root_of, send
 

@@ -8,7 +8,8 @@ from xlray.driver import outcome
 from xlray.errors import InputError
 from xlray.journal import append, exclusive, read_journal
 from xlray.reopening import reopen
-from xlray.scheduler import passed, replay, standings
+from xlray.scheduler import replay
+from xlray.standings import passed, standings
 
 
 @pytest.fixture

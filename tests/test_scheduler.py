@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from xlray.config import Stopping
-from xlray.scheduler import Decision, decide, promotions, replay, standings
+from xlray.scheduler import Decision, decide, promotions, replay
+from xlray.standings import standings
 
 STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)
 NEVER_SPARED = Stopping(reduction_factor=3.0, survival_probability=0.0)

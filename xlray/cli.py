@@ -156,9 +156,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
-    from xlray.collect import OPEN_STATES
     from xlray.definition import check_definition, newest_version
     from xlray.forecast import Terms, check_hours, summary
+    from xlray.standings import OPEN_STATES
     from xlray.store import Store, check_writable
 
     started = time.time()

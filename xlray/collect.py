@@ -17,13 +17,11 @@ from xlray.parquet import to_table, write_table
 from xlray.phases import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
 from xlray.plan import SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
-from xlray.scheduler import Standing, standings
 from xlray.shortfalls import SHORTFALLS_FILE, shortfalls
+from xlray.standings import Standing, standings
 from xlray.storage import send
 from xlray.store import Store
 from xlray.sweep_folder import send_sweep, sweep_folder
-
-OPEN_STATES = ("created", "running", "paused", "interrupted")
 
 
 def write_shortfalls(plan: SweepPlan, root: Path) -> None:

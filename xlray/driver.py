@@ -22,7 +22,8 @@ from xlray.leases import Leases
 from xlray.phases import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
 from xlray.plan import SweepPlan, lease_keys
 from xlray.rungs import measured_by, rung_entry, rung_report, up_to_rung
-from xlray.scheduler import Standing, Standings, decide, is_cut, next_trials, outcome, passed, promotions, standings
+from xlray.scheduler import decide, next_trials, outcome, promotions
+from xlray.standings import Standing, Standings, is_cut, passed, standings
 from xlray.store import Store, StoreError
 from xlray.sweep_folder import sweep_folder
 

@@ -25,8 +25,8 @@ from xlray.analysis import (
 )
 from xlray.journal import read_journal, read_lines
 from xlray.results import UNSEALED_FILE, Results, load_results
-from xlray.scheduler import standings
 from xlray.shortfalls import SHORTFALLS_FILE
+from xlray.standings import standings
 from xlray.sweep_folder import read_definition
 
 ENDED = ("finished", "stopped", "failed")

@@ -16,7 +16,7 @@ from xlray.jobs import Job, read_job
 from xlray.journal import append_line, journal_digest, read_journal, read_lines
 from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.results import UNSEALED_FILE
-from xlray.scheduler import standings
+from xlray.standings import standings
 from xlray.storage import bring, find
 from xlray.store import Store
 

@@ -16,10 +16,10 @@ from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
 from xlray.proposals import with_proposed, with_stand_ins
-from xlray.scheduler import standings
 from xlray.sensitivity import detectable_effects
 from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
+from xlray.standings import standings
 from xlray.store import Store
 from xlray.sweep_folder import sweep_folder
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import OPEN_STATES
 from xlray.forecast import steps_of
 from xlray.jobs import read_job, trial_title
 from xlray.journal import is_held, read_journal
 from xlray.phases import Spec, TrainSpec, label
 from xlray.plan import SweepPlan
-from xlray.scheduler import Standing, standings
+from xlray.standings import OPEN_STATES, Standing, standings
 from xlray.storage import fetch_small, find, find_all, root_of
 from xlray.store import Store
 from xlray.sweep_folder import read_definition

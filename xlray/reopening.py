@@ -7,7 +7,7 @@ from typing import Any
 
 from xlray.errors import InputError
 from xlray.journal import append, exclusive, read_journal
-from xlray.scheduler import standings
+from xlray.standings import standings
 
 
 def reopen(directory: Path, trial_id: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from xlray.journal import finite
 from xlray.phases import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
 from xlray.plan import ranking_languages
-from xlray.scheduler import Decision, is_by_rank
+from xlray.scheduler import Decision
+from xlray.standings import is_by_rank
 from xlray.store import Store
 
 NOT_FINITE = "the loss is not finite"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import OPEN_STATES, write_results, write_shortfalls
+from xlray.collect import write_results, write_shortfalls
 from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.definition import check_definition
@@ -34,6 +34,7 @@ from xlray.results import Results, load_results
 from xlray.search import next_trial
 from xlray.session import await_machines, check_machine, num_slots, ray_session
 from xlray.sources import bring_encoder, encoder_vocabulary
+from xlray.standings import OPEN_STATES
 from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase

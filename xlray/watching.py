@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xlray.collect import OPEN_STATES
 from xlray.errors import InputError
 from xlray.journal import Follower
 from xlray.progress import Watch, Work, is_running, phases_of_job
-from xlray.scheduler import Standing, Standings
+from xlray.standings import OPEN_STATES, Standing, Standings
 from xlray.storage import fetch_small, refresh, root_of
 
 ENDINGS = ("finished", "stopped", "paused", "interrupted", "failed", "retried")

@@ -20,16 +20,9 @@ from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.errors import InputError
 from xlray.export_commands import export_predictions
+from xlray.lasting import lasting
 from xlray.loading import data_folder, load_plan
-from xlray.output import (
-    SNAPSHOT_VARIABLE,
-    fail,
-    lasting,
-    open_console,
-    print_json,
-    speak_any_encoding,
-    tensorboard_line,
-)
+from xlray.output import SNAPSHOT_VARIABLE, fail, open_console, print_json, speak_any_encoding, tensorboard_line
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.remote import storage_trouble

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from xlray.files import write_atomically
-from xlray.output import Lasting
+from xlray.lasting import Lasting
 from xlray.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
 from xlray.snapshot import Snapshot, draw, percent, rows_of, short_names, summary_line
 

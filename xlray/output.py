@@ -6,68 +6,16 @@ import contextlib
 import io
 import json
 import math
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH_OF_FILES = 160
 SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it
-
-
-class Lasting(io.TextIOBase):
-    """A stream that takes text also after its reader went away, a closed pipe or terminal, and drops it from then on.
-
-    Args:
-        log: gets a line when that happens.
-    """
-
-    def __init__(self, stream: TextIO, log: Callable[[str], object] = lambda _: None) -> None:
-        self.stream = stream
-        self.log = log
-
-    def write(self, text: str) -> int:
-        self._attempt(lambda: self.stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._attempt(self.stream.flush)
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
-
-    def isatty(self) -> bool:
-        return self.stream.isatty()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self.stream.encoding
-
-    def _attempt(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except OSError as error:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())  # what is still buffered goes there, too
-            os.close(nowhere)
-            self.log(f"the output went away ({error.strerror or error}); what is done goes on without it")
-
-
-@contextlib.contextmanager
-def lasting() -> Iterator[None]:
-    """What a command does and how it ends does not depend on anybody reading its output, for the time of a block."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Lasting(before[0]), Lasting(before[1])
-    try:
-        yield
-        sys.stdout.flush()
-    finally:
-        sys.stdout, sys.stderr = before
 
 
 def fail(message: str, code: int) -> int:

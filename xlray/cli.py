@@ -18,11 +18,11 @@ from xlray.bench_commands import bench_app
 from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
 from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
-from xlray.errors import InputError
+from xlray.errors import InputError, fail
 from xlray.export_commands import export_predictions
 from xlray.lasting import lasting
 from xlray.loading import data_folder, load_plan
-from xlray.output import SNAPSHOT_VARIABLE, fail, open_console, print_json, speak_any_encoding, tensorboard_line
+from xlray.output import open_console, print_json, speak_any_encoding, tensorboard_line
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
 from xlray.remote import storage_trouble
@@ -31,6 +31,7 @@ from xlray.signals import INTERRUPTED
 from xlray.start_commands import QUICKSTART, init
 from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
+from xlray.submission import SNAPSHOT_VARIABLE
 from xlray.sweep_folder import find_sweep_folder, storage_root
 from xlray.task_commands import DataDir, Json, Storage, tasks_app
 from xlray.trial_commands import export_model, retry

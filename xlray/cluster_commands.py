@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.errors import InputError
+from xlray.errors import InputError, fail
 from xlray.loading import apply_settings, load_sweep
-from xlray.output import fail, open_console, print_json
+from xlray.output import open_console, print_json
 from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile
 from xlray.signals import INTERRUPTED
 from xlray.storage import is_remote

@@ -18,10 +18,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from xlray.output import SNAPSHOT_VARIABLE, fail
+from xlray.errors import fail
 from xlray.probe import differences, versions
 from xlray.resume import forget, remember
-from xlray.submission import QUESTIONS, SNAPSHOT_SUFFIX, Request
+from xlray.submission import QUESTIONS, SNAPSHOT_SUFFIX, SNAPSHOT_VARIABLE, Request
 
 WRONG_USE = 2
 MAX_RESTARTS = 5  # in a row

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -20,3 +22,10 @@ def require(condition: bool, law: str, found: object, where: str) -> None:
     """Raise `InputError` "`law` must hold, but got `found`" unless the condition is true."""
     if not condition:
         raise InputError(f"{where}: `{law}` must hold, but got {found!r}.")
+
+
+def fail(message: str, code: int) -> int:
+    """Print one line on stderr, if anybody reads it; returns the exit code."""
+    with contextlib.suppress(OSError):
+        print(f"xlray: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code

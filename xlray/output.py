@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH_OF_FILES = 160
-SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it
-
-
-def fail(message: str, code: int) -> int:
-    """Print one line on stderr, if anybody reads it; returns the exit code."""
-    with contextlib.suppress(OSError):
-        print(f"xlray: {' '.join(message.split())}", file=sys.stderr, flush=True)
-    return code
 
 
 def speak_any_encoding() -> None:

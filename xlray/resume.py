@@ -18,9 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from xlray.errors import InputError
+from xlray.errors import InputError, fail
 from xlray.files import write_atomically
-from xlray.output import fail
 from xlray.submission import DEFAULT_ADDRESS, LOST, Request, connect, join_or_submit
 
 FOLDER = "~/.xlray/jobs"

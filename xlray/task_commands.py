@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from xlray.errors import InputError
+from xlray.errors import InputError, fail
 from xlray.loading import data_folder
-from xlray.output import fail, open_console, print_json
+from xlray.output import open_console, print_json
 from xlray.sweep_folder import storage_root
 
 WRONG_USE = 2

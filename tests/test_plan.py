@@ -12,7 +12,7 @@ from rich.console import Console
 from xlray import definition, screens, sources
 from xlray.config import Stopping, Sweep
 from xlray.costs import phase_cost
-from xlray.encoders import architecture_of
+from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of
 from xlray.errors import InputError
 from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
 from xlray.loading import load_sweep
@@ -20,17 +20,7 @@ from xlray.memory import shape_of
 from xlray.mini import MINI_TASKS
 from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.plan import plan_sweep
-from xlray.recipes import (
-    KNOWN_ARCHITECTURES,
-    XLM_R_BASE,
-    XLM_R_LARGE,
-    Architecture,
-    Encoder,
-    Intermediate,
-    Pretraining,
-    Subset,
-    Target,
-)
+from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Subset, Target
 from xlray.registry import find_task
 from xlray.settings import with_fields
 from xlray.store import Store

@@ -11,7 +11,7 @@ from typing import Any
 import helpers
 import pytest
 
-from xlray import preparation, sources
+from xlray import encoders, preparation, sources
 from xlray.config import Sweep
 from xlray.errors import InputError
 from xlray.execution import Execution
@@ -115,9 +115,9 @@ def test_a_file_that_breaks_after_it_was_remembered_is_still_refused(encoder: Pa
 def test_a_stored_encoder_of_the_hub_is_used_without_the_hub(encoder: Path, tmp_path: Path) -> None:
     hub = Encoder("somebody/xlm-r", "1" * 40)
     spec = EncoderSpec(f"{hub.path}@{hub.revision}")
-    stored = sources.bring_encoder(tmp_path, spec, encoder)
-    assert sources.encoder_folder(hub, tmp_path) == stored
-    assert sources.encoder_spec(hub, stored) == spec
+    stored = encoders.bring_encoder(tmp_path, spec, encoder)
+    assert encoders.encoder_folder(hub, tmp_path) == stored
+    assert encoders.encoder_spec(hub, stored) == spec
 
 
 def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
@@ -131,8 +131,8 @@ def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
 
     monkeypatch.setattr(sources.shutil, "copyfile", fail)
     with pytest.raises(FileNotFoundError):
-        sources.bring_encoder(tmp_path, spec, encoder)
-    assert not sources.stored_encoder(tmp_path, spec).exists()
+        encoders.bring_encoder(tmp_path, spec, encoder)
+    assert not encoders.stored_encoder(tmp_path, spec).exists()
     assert list((tmp_path / "encoders").iterdir()) == []
 
 
@@ -160,7 +160,7 @@ def test_large_splits_are_tokenised_in_parallel_to_the_same_files(
     plan = plan_sweep(sweep(encoder), data, parallel)
     with ray_session(Execution(), None):
         specs = {d for spec in plan.all_specs().values() for d in data_of(spec)}
-        vocabulary = sources.encoder_vocabulary(encoder)
+        vocabulary = encoders.encoder_vocabulary(encoder)
         seen: list[str] = []
         folders = preparation.prepare_splits(plan.sources, parallel, specs, vocabulary, lambda s: seen.append(s.task))
     assert sorted(seen) == ["indonlu_smsa", "korsts_ko", "tatoeba"]

@@ -162,7 +162,7 @@ def _sources(task: Task) -> dict[str, Any]:
 def _vocabulary(encoder: str) -> Vocabulary:
     """The tokenizer of a folder (a bare tokenizer.json is enough) or of an encoder on the Hub."""
     from xlray.data import load_vocabulary
-    from xlray.sources import encoder_folder, encoder_vocabulary
+    from xlray.encoders import encoder_folder, encoder_vocabulary
 
     folder = Path(encoder).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():

@@ -19,7 +19,7 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHea
 
 from xlray.batches import Batch, Group, Layout, PackedSequences
 from xlray.dropout import CounterDropout
-from xlray.encoder_files import body_names, check_weights, weight_files
+from xlray.encoders import body_names, check_weights, weight_files
 from xlray.recipes import Architecture
 
 ATTENTION = "xlray_packed"

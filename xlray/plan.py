@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from xlray.config import Sweep, Trial, TrialConfig
-from xlray.encoders import architecture_of, check_fit
+from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
 from xlray.matching import with_matched_caps
 from xlray.own_tasks import own_tasks
 from xlray.phases import (
@@ -22,14 +22,9 @@ from xlray.phases import (
     TrainSpec,
     phase_hash,
 )
-from xlray.recipes import KNOWN_ARCHITECTURES, Architecture, Encoder, Pretraining, Target
+from xlray.recipes import Architecture, Encoder, Pretraining, Target
 from xlray.search import check_search
-from xlray.sources import (
-    Sources,
-    encoder_folder,
-    encoder_spec,
-    find_exclusions,
-)
+from xlray.sources import Sources, find_exclusions
 from xlray.tasks.task import Task
 from xlray.zero_shot import check_languages, check_roles, check_signal
 

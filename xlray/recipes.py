@@ -100,12 +100,6 @@ XLM_R_LARGE = Encoder("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604
 
 XLM_R_BASE = Encoder("FacebookAI/xlm-roberta-base", "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089")
 
-# What their config.json says, for plans that are made without them.
-KNOWN_ARCHITECTURES = {
-    XLM_R_LARGE.path: Architecture(1024, 24, 16, 4096, 250_002, 514),
-    XLM_R_BASE.path: Architecture(768, 12, 12, 3072, 250_002, 514),
-}
-
 
 @dataclass(frozen=True)
 class Subset:

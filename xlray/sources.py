@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from xlray.canonical import fingerprint
 from xlray.config import Sweep
-from xlray.data import Vocabulary, load_vocabulary
-from xlray.encoder_files import PATTERNS, check_weights, encoder_files
-from xlray.errors import InputError, require
-from xlray.files import atomic_folder, file_digest, write_atomically
+from xlray.errors import InputError
+from xlray.files import write_atomically
 from xlray.mixture import nested_sample
 from xlray.overlap import (
     Exclusions,
@@ -26,10 +23,9 @@ from xlray.overlap import (
     target_splits,
     uncovered,
 )
-from xlray.phases import DataSpec, EncoderSpec, phase_hash
-from xlray.recipes import Encoder
+from xlray.phases import DataSpec
 from xlray.registry import find_task
-from xlray.storage import bring, fetch_small, find, publish_folder, send
+from xlray.storage import fetch_small, send
 from xlray.tasks import TASKS
 from xlray.tasks.folders import has_folder
 from xlray.tasks.languages import language_of
@@ -295,85 +291,3 @@ def find_exclusions(sweep: Sweep, sources: Sources) -> Exclusions | None:
         with contextlib.suppress(OSError):  # a storage that cannot be written: `plan` still plans
             store_exclusions(storage, made)
     return made
-
-
-def stored_encoder(root: Path, spec: EncoderSpec) -> Path:
-    """Where the storage keeps an encoder."""
-    return root / "encoders" / phase_hash(spec)[:20]
-
-
-def bring_encoder(root: Path, spec: EncoderSpec, folder: Path) -> Path:
-    """Copy an encoder's files into the storage, once, so that workers ask neither the Hub nor another machine's disk.
-
-    Returns:
-        The folder in the storage; it appears by one rename.
-    """
-    there = stored_encoder(root, spec)
-    if find(root, there):
-        bring(root, there)
-        return there
-    if not there.is_dir():
-        with atomic_folder(there) as staging:
-            for name in encoder_files(folder):
-                shutil.copyfile(folder / name, staging / name)
-    publish_folder(root, there)
-    return there
-
-
-def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
-    """The folder of a public encoder: a local one as it is, a Hub id from the storage or the Hub's cache, else fetched.
-
-    Args:
-        root: the storage.
-
-    Raises:
-        InputError: neither a folder nor a Hub id with a pinned revision, or files are missing or do not fit one another.
-    """
-    local = Path(encoder.path).expanduser().absolute()  # workers run in another folder
-    if local.is_dir():
-        return _fitting(local)
-    hub_id = encoder.path.count("/") == 1 and not encoder.path.startswith((".", "/", "~"))
-    if not hub_id:
-        raise InputError(f"encoder {encoder.path!r} must be a folder or a Hub id, but there is no such folder.")
-    if encoder.revision is None:
-        raise InputError(f"encoder {encoder.path!r}: a Hub id must be given with a pinned revision (ID@COMMIT).")
-    stored = None if root is None else stored_encoder(root, EncoderSpec(f"{encoder.path}@{encoder.revision}"))
-    if root is not None and stored is not None and find(root, stored):
-        bring(root, stored)
-        return stored
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(encoder.path, revision=encoder.revision, allow_patterns=list(PATTERNS)))
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or ["no answer"])[0]
-        raise InputError(
-            f"encoder {encoder.path}@{encoder.revision} must be in the Hub's cache or reachable, but: {reason}"
-        ) from error
-    return _fitting(folder)
-
-
-def _fitting(folder: Path) -> Path:
-    """The folder, once weights and tokenizer are known to be there and to fit its configuration."""
-    encoder_files(folder)
-    check_weights(folder)
-    encoder_vocabulary(folder)
-    return folder
-
-
-def encoder_spec(encoder: Encoder, folder: Path | None) -> EncoderSpec:
-    """Identity of a public encoder: the pinned revision, or the digest of a folder's files."""
-    if folder is None or (encoder.revision is not None and not Path(encoder.path).expanduser().is_dir()):
-        return EncoderSpec(f"{encoder.path}@{encoder.revision}")
-    return EncoderSpec(fingerprint({name: file_digest(folder / name) for name in encoder_files(folder)}))
-
-
-def encoder_vocabulary(folder: Path) -> Vocabulary:
-    """The tokenizer of a public encoder, checked against its embedding."""
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        rows, positions = int(config["vocab_size"]), int(config["max_position_embeddings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
-    require(positions > 2, "max_position_embeddings > 2", positions, str(folder / "config.json"))
-    return load_vocabulary(folder / "tokenizer.json", rows)

@@ -18,6 +18,7 @@ from xlray.config import Sweep
 from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
+from xlray.encoders import bring_encoder, encoder_vocabulary
 from xlray.errors import InputError
 from xlray.files import write_atomically
 from xlray.jobs import make_job, write_job
@@ -33,7 +34,6 @@ from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
 from xlray.search import next_trial
 from xlray.session import await_machines, check_machine, num_slots, ray_session
-from xlray.sources import bring_encoder, encoder_vocabulary
 from xlray.standings import OPEN_STATES
 from xlray.storage import send, working_folder
 from xlray.store import Store, check_writable

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import test_driver
 
-from xlray.config import Search, Stopping, Sweep
+from xlray.config import SOURCE, Search, Stopping, Sweep, check_search
 from xlray.errors import InputError
 from xlray.recipes import Encoder, Subset
 from xlray.scheduler import replay
-from xlray.search import SOURCE, check_search, next_trial, observations, proposed
+from xlray.search import next_trial, observations, proposed
 
 POOL = tuple(f"task{i:02}" for i in range(12))
 SEARCH = Search(POOL, (3, 4), 40)
@@ -137,7 +137,7 @@ def test_a_plan_costs_the_trials_to_come(tmp_path):
     from xlray import mini
     from xlray.forecast import summary
     from xlray.plan import plan_sweep
-    from xlray.proposals import pool_specs
+    from xlray.search import pool_specs
     from xlray.store import Store
 
     pool = ("mini_topic_en", "mini_sentiment_en", "mini_roles_de")
@@ -185,7 +185,7 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
 def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, monkeypatch):
     """Through the driver, without Ray: proposed one by one, journalled, scored, rebuilt by a second driver."""
     from xlray.journal import read_journal
-    from xlray.proposals import with_proposed
+    from xlray.search import with_proposed
     from xlray.sweep import _propose
 
     def with_trials(plan, trials):

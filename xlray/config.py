@@ -7,12 +7,13 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from xlray.canonical import check_types, fingerprint, to_plain
-from xlray.errors import require
+from xlray.errors import InputError, require
 from xlray.execution import Execution
 from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
@@ -256,3 +257,18 @@ class Sweep:
         sizes = [t.num_examples if last or t.probe_examples is None else t.probe_examples for t in self.targets]
         recipes = [replace(t, num_examples=n, probe_examples=None) for t, n in zip(self.targets, sizes, strict=True)]
         return fingerprint([self.select_by, sorted(to_plain(recipes), key=lambda recipe: recipe["task"])])[:10]
+
+
+SOURCE = "search"  # the second half of the cells of proposed trials, and their role
+
+
+def check_search(sweep: Sweep) -> None:
+    """Raise `InputError` where a search cannot be made: names of its own, or a package that is missing."""
+    if sweep.search is None:
+        return
+    if any(subset.source == SOURCE for subset in (*sweep.measure, *sweep.explore)):
+        raise InputError(
+            f"Sweep({sweep.name!r}): the source {SOURCE!r} is that of proposed subsets, but a subset has it."
+        )
+    if sweep.search.method == "optuna" and importlib.util.find_spec("optuna") is None:
+        raise InputError("search: method 'optuna' needs the package optuna, but it is not installed.")

@@ -15,7 +15,7 @@ from xlray.journal import read_journal
 from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
-from xlray.proposals import with_proposed, with_stand_ins
+from xlray.search import with_proposed, with_stand_ins
 from xlray.sensitivity import detectable_effects
 from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from xlray.config import Search, Sweep, Trial
-from xlray.errors import InputError
+from xlray.config import SOURCE, Search, Sweep, Trial
+from xlray.phases import PlannedPhase, Spec
+from xlray.plan import SweepPlan, with_trials
 from xlray.recipes import Subset
 
-SOURCE = "search"  # the second half of the cells of proposed trials, and their role
 NOISE = 0.5  # standard deviation of a score about the linear surrogate, that of all scores being 1
 ATTEMPTS = 200
 
 Tried = tuple[frozenset[str], float]
-
-
-def check_search(sweep: Sweep) -> None:
-    """Raise `InputError` where a search cannot be made: names of its own, or a package that is missing."""
-    if sweep.search is None:
-        return
-    if any(subset.source == SOURCE for subset in (*sweep.measure, *sweep.explore)):
-        raise InputError(
-            f"Sweep({sweep.name!r}): the source {SOURCE!r} is that of proposed subsets, but a subset has it."
-        )
-    if sweep.search.method == "optuna" and importlib.util.find_spec("optuna") is None:
-        raise InputError("search: method 'optuna' needs the package optuna, but it is not installed.")
 
 
 def proposed(sweep: Sweep, journal: Iterable[Mapping[str, Any]]) -> tuple[Trial, ...]:
@@ -154,3 +142,46 @@ def propose_optuna(
         if frozenset(inside) not in known:
             return tuple(sorted(inside))
     return None
+
+
+def with_proposed(plan: SweepPlan, journal: Sequence[Mapping[str, Any]]) -> SweepPlan:
+    """The plan with the trials that were proposed so far."""
+    return with_trials(plan, proposed(plan.sweep, journal)) if plan.sweep.search is not None else plan
+
+
+def propose(plan: SweepPlan, journal: Sequence[Mapping[str, Any]]) -> SweepPlan | None:
+    """The plan with one more trial, or None where the search is over."""
+    trial = next_trial(plan.sweep, journal)
+    return None if trial is None else with_trials(plan, (trial,))
+
+
+def with_stand_ins(plan: SweepPlan, before: Sequence[Mapping[str, Any]]) -> SweepPlan:
+    """The plan with as many trials as the search may make, for its cost; which they will be is not known yet.
+
+    Proposals that are told no more scores take their place: a phase costs the same whatever its tasks are, but for lengths.
+
+    Args:
+        before: the sweep's journal so far.
+    """
+    known = {entry.get("trial_id") for entry in before}
+    new = (t for t in plan.trials if t.trial_id not in known)
+    journal = [*before, *(_created(t.trial_id, t.config.tasks, t.config.seed, t.role) for t in new)]
+    while (more := propose(plan, journal)) is not None:
+        plan, trial = more, more.trials[-1]
+        journal.append(_created(trial.trial_id, trial.config.tasks, trial.config.seed, trial.role))
+    return plan
+
+
+def _created(trial_id: str, tasks: Sequence[str], seed: int, role: str) -> dict[str, Any]:
+    return {"event": "created", "trial_id": trial_id, "tasks": list(tasks), "seed": seed, "role": role}
+
+
+def pool_specs(plan: SweepPlan) -> list[Spec]:
+    """Phases that read everything that a proposed trial can: one trial on the whole pool, which is never run."""
+    if plan.sweep.search is None:
+        return []
+    stand_in = replace(plan.trials[0], subset=Subset(plan.sweep.search.pool, SOURCE))
+    config = plan.sweep.trial_config(stand_in.subset, plan.sweep.seeds[0])
+    whole = with_trials(plan, (replace(stand_in, config=config),))
+    phases: Sequence[PlannedPhase] = whole.phases[config.trial_id]
+    return [planned.spec for planned in phases]

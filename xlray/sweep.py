@@ -28,11 +28,10 @@ from xlray.phases import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.probe import check_nodes
-from xlray.proposals import pool_specs, propose, with_proposed
 from xlray.queue import both, tune
 from xlray.recipes import Pretraining
 from xlray.results import Results, load_results
-from xlray.search import next_trial
+from xlray.search import next_trial, pool_specs, propose, with_proposed
 from xlray.session import await_machines, check_machine, num_slots, ray_session
 from xlray.standings import OPEN_STATES
 from xlray.storage import send, working_folder

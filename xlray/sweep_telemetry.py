@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.util.metrics import Histogram
+from ray.util.metrics import Gauge, Histogram
 
 from xlray.driver import SHARED, Driver
-from xlray.jobs import trial_title
-from xlray.telemetry import METRICS, SET_EVERY_S, gauge
+from xlray.jobs import Job, trial_title
 
 MOST_TRIALS = 200  # whose accuracy is exported: a series each per target and for the mean, those that reported last
 PHASE_SECONDS = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0]
@@ -87,3 +87,51 @@ class SweepMetrics:
         for target, value in {"mean": last["fi_accuracy"], **last["scores"]}.items():
             if value is not None and math.isfinite(value):
                 self.accuracy.set(value, {**tags, "target": target})
+
+
+SET_EVERY_S = 5.0  # Ray exports every 10 s
+
+
+STALE_S = 60.0  # after which a phase's speed says nothing of what runs
+
+
+# Name without Ray's prefix `ray_`, what it is, its tags. The dashboard in deploy/grafana is made from these.
+METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "xlray_finnish_accuracy": (
+        "Finnish dev accuracy of a trial at its last rung, in percent; target `mean` is the mean of all",
+        ("sweep", "trial", "cell", "rung", "target"),
+    ),
+    "xlray_tokens_per_second": ("Tokens that a trial trains on per second, over all ranks", ("sweep", "trial", "kind")),
+    "xlray_padding_ratio": ("Share of padding and idle tokens among those computed", ("sweep", "trial", "kind")),
+    "xlray_phase_seconds": ("Time that a phase held its workers, start-up of the first included", ("sweep", "kind")),
+    "xlray_phases": ("Phases of the sweep: computed in this run, stored before it, open", ("sweep", "status")),
+    "xlray_trials": ("Trials of the sweep by status", ("sweep", "status")),
+}
+
+
+def gauge(name: str) -> Gauge:
+    """A gauge of `METRICS`."""
+    description, tags = METRICS[name]
+    return Gauge(name, description, tag_keys=tags)
+
+
+def worker_gauges(job: Job) -> Callable[[], None]:
+    """A function that sets a trial's speed from the progress that its first worker writes; to be called now and then."""
+    speed, padding = gauge("xlray_tokens_per_second"), gauge("xlray_padding_ratio")
+    looked_at = 0.0
+
+    def measure() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < SET_EVERY_S:
+            return
+        looked_at = time.monotonic()
+        try:
+            found = json.loads(job.progress.read_text())
+        except (OSError, ValueError):  # nothing yet
+            return
+        if "tokens_per_second" in found and time.time() - found["time"] < STALE_S:
+            tags = {"sweep": job.sweep, "trial": job.name, "kind": found["kind"]}
+            speed.set(found["tokens_per_second"], tags)
+            padding.set(found["padding_ratio"], tags)
+
+    return measure

@@ -26,7 +26,7 @@ from xlray import (
     task_summaries,
 )
 from xlray.errors import InputError
-from xlray.findings import Findings
+from xlray.evidence import Findings
 from xlray.journal import append
 from xlray.results import PHASES, SCORES, TRIALS
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import parquet, reliability, reliability_figures, results, sibling, sweep_folder
+from xlray import evidence, parquet, reliability, reliability_figures, results, sweep_folder
 from xlray.analysis import Sampling
 from xlray.answer import main_pairs
 from xlray.evidence import collect_evidence
@@ -35,7 +35,7 @@ def pair(tmp_path):
 def robustness_of(folder):
     """(estimates with those of the sibling, their table) as the report has them."""
     found = collect_evidence(folder, FEW)
-    estimates = [*found.estimates, *sibling.with_other_overlap(found, FEW)]
+    estimates = [*found.estimates, *evidence.with_other_overlap(found, FEW)]
     kept = not found.definition.get("drop_overlap", True)
     return found, estimates, reliability.robustness(estimates, kept_overlap=kept)
 
@@ -54,13 +54,13 @@ def test_differences_with_and_without_overlapping_examples_stand_side_by_side(pa
 def test_only_the_same_sweep_is_a_sibling(pair):
     plain, kept = pair
     definition = sweep_folder.read_definition(plain)
-    assert sibling.find_sibling(plain, definition) == kept.resolve()
+    assert evidence.find_sibling(plain, definition) == kept.resolve()
     define(kept, seeds=[0, 1])
-    assert sibling.find_sibling(plain, definition) is None
+    assert evidence.find_sibling(plain, definition) is None
     define(kept, seeds=[0, 1, 2], drop_overlap=True)
-    assert sibling.find_sibling(plain, definition) is None
+    assert evidence.find_sibling(plain, definition) is None
     (kept / "sweep.json").write_text("{no JSON")
-    assert sibling.find_sibling(plain, definition) is None and sibling.find_sibling(plain, {}) is None
+    assert evidence.find_sibling(plain, definition) is None and evidence.find_sibling(plain, {}) is None
 
 
 def test_without_a_sibling_the_table_says_how_to_make_one(pair):

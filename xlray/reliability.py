@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from xlray.analysis import Estimate
-from xlray.findings import Power
+from xlray.evidence import Power
 from xlray.summaries import with_interval
 from xlray.tables import Cell, Precise, Table
 

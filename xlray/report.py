@@ -27,9 +27,8 @@ from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_corr
 from xlray.answer import main_pairs, write_answer
 from xlray.cautions import behind, count, find_warnings, moment
 from xlray.drawing import Drawing
-from xlray.evidence import Evidence, collect_evidence
+from xlray.evidence import Evidence, Findings, collect_evidence, collect_findings
 from xlray.files import atomic_file
-from xlray.findings import Findings, collect_findings
 from xlray.journal import read_lines
 from xlray.page import Page, Paragraph, Section
 from xlray.results import UNSEALED_FILE

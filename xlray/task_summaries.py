@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from xlray.analysis import FI_ACCURACY, ChainContributions, Contributions, Estimate, side_by_side
 from xlray.analysis.groups import groups_of
-from xlray.findings import Findings, task_facts
+from xlray.evidence import Findings, task_facts
 from xlray.summaries import as_p_value, with_interval
 from xlray.tables import Cell, Precise, Table, number
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from xlray.options import Json
 from xlray.output import open_console, print_json
-from xlray.task_commands import Json
 
 bench_app = typer.Typer(
     help="Measure xlray beside other libraries on this machine.", no_args_is_help=True, rich_markup_mode=None

@@ -22,9 +22,10 @@ from xlray.errors import InputError, fail
 from xlray.export_commands import export_predictions
 from xlray.lasting import lasting
 from xlray.loading import data_folder, load_plan
+from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
 from xlray.output import open_console, print_json, speak_any_encoding, tensorboard_line
 from xlray.phase_commands import rerun, why
-from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile, plan, simulate
+from xlray.plan_commands import plan, simulate
 from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
 from xlray.signals import INTERRUPTED
@@ -33,7 +34,7 @@ from xlray.storage import send_changed
 from xlray.storage_commands import collect_garbage
 from xlray.submission import SNAPSHOT_VARIABLE
 from xlray.sweep_folder import find_sweep_folder, storage_root
-from xlray.task_commands import DataDir, Json, Storage, tasks_app
+from xlray.task_commands import tasks_app
 from xlray.trial_commands import export_model, retry
 
 if TYPE_CHECKING:

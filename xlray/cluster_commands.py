@@ -12,11 +12,10 @@ import typer
 
 from xlray.errors import InputError, fail
 from xlray.loading import apply_settings, load_sweep
+from xlray.options import BudgetHours, Json, OnBadExample, Settings, SweepFile
 from xlray.output import open_console, print_json
-from xlray.plan_commands import BudgetHours, OnBadExample, Settings, SweepFile
 from xlray.signals import INTERRUPTED
 from xlray.storage import is_remote
-from xlray.task_commands import Json
 
 if TYPE_CHECKING:
     from xlray.submission import Request

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from xlray.errors import require
+from xlray.options import Storage
 from xlray.sweep_folder import find_sweep_folder, storage_root
-from xlray.task_commands import Storage
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="A sweep; the one that ran last by default.")]
 RayDashboard = Annotated[

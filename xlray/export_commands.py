@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from xlray.errors import InputError
+from xlray.options import Json, Storage, SweepName
 from xlray.output import open_console, print_json
 from xlray.sweep_folder import find_sweep_folder, storage_root
-from xlray.task_commands import Json, Storage, SweepName
 
 
 def export_predictions(

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from xlray.lineage import explain, find_phase
+from xlray.options import Json, Storage
 from xlray.output import open_console, print_json
 from xlray.sweep_folder import storage_root
-from xlray.task_commands import Json, Storage
 
 PhaseName = Annotated[
     str, typer.Argument(metavar="PHASE", help="Name or hash of a phase in the storage, or the beginning of one.")

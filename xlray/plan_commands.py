@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from xlray.loading import load_plan
+from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
 from xlray.output import open_console, print_json
 from xlray.sweep_folder import storage_root
-from xlray.task_commands import DataDir, Json, Storage
 
-SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
-]
-OnBadExample = Annotated[
-    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad training example, or leave that out.")
-]
-BudgetHours = Annotated[
-    float | None, typer.Option("--budget-hours", help="Device-hours that may be spent; more is refused (exit code 5).")
-]
 AssumeSizes = Annotated[
     bool, typer.Option("--assume-sizes", help="Plan without the data, from the registry's sizes; cannot be run.")
 ]

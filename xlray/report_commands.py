@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from xlray.options import Json, Storage, SweepName
 from xlray.output import open_console, print_json
 from xlray.storage import send_changed
 from xlray.sweep_folder import find_sweep_folder, storage_root
-from xlray.task_commands import Json, Storage, SweepName
 
 MOST_ROWS = 24
 

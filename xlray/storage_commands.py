@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from xlray.options import Json, Storage
 from xlray.output import open_console, print_json
 from xlray.sweep_folder import storage_root
-from xlray.task_commands import Json, Storage
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
 

@@ -12,25 +12,9 @@ import typer
 
 from xlray.errors import InputError, fail
 from xlray.loading import data_folder
+from xlray.options import WRONG_USE, DataDir, Json, Storage
 from xlray.output import open_console, print_json
 from xlray.sweep_folder import storage_root
-
-WRONG_USE = 2
-
-SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
-Storage = Annotated[
-    str,
-    typer.Option(
-        "--storage",
-        envvar="XLRAY_STORAGE",
-        help="Folder that all workers see, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
-    ),
-]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Folder of the tasks' original files.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
-
 
 tasks_app = typer.Typer(help="The tasks that sweeps can name.", invoke_without_command=True, rich_markup_mode=None)
 

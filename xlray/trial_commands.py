@@ -7,13 +7,9 @@ from typing import Annotated
 
 import typer
 
+from xlray.options import Json, Storage, SweepName, TrialName
 from xlray.output import open_console, print_json
 from xlray.sweep_folder import find_sweep_folder, find_trial, storage_root
-from xlray.task_commands import Json, Storage, SweepName
-
-TrialName = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or its readable name.")
-]
 
 
 def export_model(

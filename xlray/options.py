@@ -1,0 +1,54 @@
+"""Options and arguments that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+WRONG_USE = 2
+
+
+SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
+
+
+Storage = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        envvar="XLRAY_STORAGE",
+        help="Folder that all workers see, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+    ),
+]
+
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Folder of the tasks' original files.")
+]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
+
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
+]
+
+
+OnBadExample = Annotated[
+    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad training example, or leave that out.")
+]
+
+
+BudgetHours = Annotated[
+    float | None, typer.Option("--budget-hours", help="Device-hours that may be spent; more is refused (exit code 5).")
+]
+
+
+TrialName = Annotated[
+    str, typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or its readable name.")
+]

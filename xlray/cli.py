@@ -19,7 +19,7 @@ from xlray.cluster_commands import logs, prepare_there, status_there, stop, subm
 from xlray.config import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.errors import InputError, fail
-from xlray.export_commands import export_predictions
+from xlray.export_commands import export_model, export_predictions
 from xlray.lasting import lasting
 from xlray.loading import data_folder, load_plan
 from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
@@ -28,6 +28,7 @@ from xlray.phase_commands import rerun, why
 from xlray.plan_commands import plan, simulate
 from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
+from xlray.run_commands import retry
 from xlray.signals import INTERRUPTED
 from xlray.start_commands import QUICKSTART, init
 from xlray.storage import send_changed
@@ -35,7 +36,6 @@ from xlray.storage_commands import collect_garbage
 from xlray.submission import SNAPSHOT_VARIABLE
 from xlray.sweep_folder import find_sweep_folder, storage_root
 from xlray.task_commands import tasks_app
-from xlray.trial_commands import export_model, retry
 
 if TYPE_CHECKING:
     from rich.console import Console

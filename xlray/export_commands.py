@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from xlray.errors import InputError
-from xlray.options import Json, Storage, SweepName
+from xlray.options import Json, Storage, SweepName, TrialName
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import find_sweep_folder, storage_root
+from xlray.sweep_folder import find_sweep_folder, find_trial, storage_root
 
 
 def export_predictions(
@@ -48,5 +48,37 @@ def export_predictions(
         f"predictions  {document['out']}/<trial>/predictions",
         f"unsealings   {document['unsealings']}, this one included",
     )
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def export_model(
+    name: SweepName,
+    trial: TrialName,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="TASK", help="By default the encoder that targets start from.")
+    ] = None,
+    rung: Annotated[
+        int | None, typer.Option("--rung", metavar="N", help="Examples of the rung; by default the last finished one.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="A new folder; by default below the sweep's.")
+    ] = None,
+    storage: Storage = "runs",
+    as_json: Json = False,
+) -> None:
+    """Write a model for transformers' from_pretrained, with a model card; a target is trained again for it."""
+    directory = find_sweep_folder(name, storage_root(storage))
+    trial_id = find_trial(directory, trial)
+    from xlray.model_export import export_model as export  # loads torch: seconds
+
+    document = export(directory, trial_id, target, rung, out)
+    if as_json:
+        print_json(document)
+        return
+    gap = max((abs(c["stored"] - c["rerun"]) for c in document["comparisons"]), default=None)
+    lines = [f"model   {document['out']} ({document['architecture']})", f"phase   {document['phase']}"]
+    lines += [] if gap is None else [f"scores  {'exactly' if gap == 0 else f'within {gap:.3g} of'} the stored ones"]
+    console = open_console()
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,20 @@
+"""`xlray run`, `prepare`, `status` and `retry`."""
+
+from __future__ import annotations
+
+from xlray.options import Json, Storage, SweepName, TrialName
+from xlray.output import open_console, print_json
+from xlray.sweep_folder import find_sweep_folder, find_trial, storage_root
+
+
+def retry(name: SweepName, trial: TrialName, storage: Storage = "runs", as_json: Json = False) -> None:
+    """Open a failed or stopped trial again; the next run of the sweep goes on with it."""
+    from xlray.reopening import reopen
+
+    directory = find_sweep_folder(name, storage_root(storage))
+    entry = reopen(directory, find_trial(directory, trial))
+    if as_json:
+        print_json({"sweep": directory.name, **entry})
+        return
+    text = f"trial {entry['trial_id']} is open again; `xlray run` on the sweep's file goes on with it."
+    open_console().print(text, highlight=False, markup=False, soft_wrap=True)

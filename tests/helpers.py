@@ -10,12 +10,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from xlray.canonical import fingerprint
 from xlray.checkpoints import save_weights
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture
 from xlray.data import Examples, load_vocabulary, prepare
-from xlray.execution import Execution
 from xlray.jobs import Job
 from xlray.model import Model, random_encoder
 from xlray.phases import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
-from xlray.recipes import Architecture
 from xlray.tokenizer import SPECIAL
 
 torch.set_num_threads(1)  # the machine is shared, and the models are tiny

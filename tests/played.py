@@ -11,15 +11,15 @@ import numpy as np
 
 from xlray.canonical import fingerprint
 from xlray.collect import write_results
-from xlray.config import Stopping, Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Stopping, Sweep
 from xlray.driver import Driver
-from xlray.execution import Execution
 from xlray.journal import read_journal
 from xlray.leases import Leases
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import DataSpec, EncoderSpec, phase_hash
 from xlray.plan import SweepPlan, with_trials
-from xlray.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.rungs import rung_report, up_to_rung
 from xlray.sources import Sources
 from xlray.store import Store

@@ -173,8 +173,8 @@ def test_all_modules_of_the_package_are_looked_at():
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("config", "import xlray.subsets"),
-        ("config", "from xlray.subsets import chains"),
+        ("config", "import xlray.config.subsets"),
+        ("config", "from xlray.config.subsets import chains"),
         ("config", "from xlray import subsets"),
         ("config", "from . import subsets"),
         ("config", "from .subsets import chains"),
@@ -193,7 +193,7 @@ def test_a_planted_layer_fault_is_found(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("subsets", "from xlray.config import Subset"),
+        ("subsets", "from xlray.config.sweep import Subset"),
         ("tasks.english", "from xlray.tasks.task import Task\nfrom .task import Task\nfrom . import task"),
         ("__init__", "from xlray import cli\nfrom . import config"),
         ("cli", "from xlray import bench, report"),

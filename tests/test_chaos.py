@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_sweep import TASKS, finish, journal, scores, start, sweep_folder, table
 
-from xlray.config import Stopping
+from xlray.config.sweep import Stopping
 from xlray.scheduler import replay
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]

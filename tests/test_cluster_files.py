@@ -19,7 +19,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 
 from xlray.aws import SpotOrOnDemand
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 
 TOP = Path(__file__).parent.parent
 LAUNCHED = ("cluster.yaml", "deploy/onprem.yaml", "deploy/gcp.yaml")

@@ -4,10 +4,10 @@ from collections import Counter
 import pytest
 
 from xlray.collect import phase_rows
-from xlray.config import Sweep
+from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
+from xlray.config.subsets import at_sizes, explicit
+from xlray.config.sweep import Sweep
 from xlray.plan import plan_sweep
-from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
-from xlray.subsets import at_sizes, explicit
 
 SWEEP = Sweep(
     "s",

@@ -5,10 +5,9 @@ import pytest
 
 from xlray import subsets
 from xlray.canonical import canonical_json, fingerprint, to_plain
-from xlray.config import Search, Stopping, Sweep, TrialConfig
-from xlray.errors import InputError, nearest, require
-from xlray.execution import Execution
-from xlray.recipes import (
+from xlray.config.execution import Execution
+from xlray.config.overrides import with_fields
+from xlray.config.recipes import (
     Architecture,
     Encoder,
     Intermediate,
@@ -17,7 +16,8 @@ from xlray.recipes import (
     Target,
     default_retrieval_layer,
 )
-from xlray.settings import with_fields
+from xlray.config.sweep import Search, Stopping, Sweep, TrialConfig
+from xlray.errors import InputError, nearest, require
 
 ENCODER = Encoder("folder")
 SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))

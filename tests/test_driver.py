@@ -8,14 +8,14 @@ import math
 import helpers
 import pytest
 
-from xlray.config import Stopping, Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Stopping, Sweep
 from xlray.driver import SHARED, Driver, lease_keys
-from xlray.execution import Execution
 from xlray.journal import read_journal
 from xlray.leases import Leases
 from xlray.phases import PlannedPhase, phase_hash
 from xlray.plan import SweepPlan
-from xlray.recipes import Encoder, Intermediate, Subset, Target
 from xlray.rungs import up_to_rung
 from xlray.scheduler import replay
 from xlray.store import StoreError

@@ -25,11 +25,11 @@ import pytest
 import torch
 
 from xlray import batches
-from xlray.config import Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture, Encoder, Subset
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.execution import Execution
 from xlray.model import Model, initialise_heads, random_encoder
-from xlray.recipes import Architecture, Encoder, Subset
 
 STEPS, SAVED_AT, BATCH_SIZE, LEARNING_RATE = 20, 9, 16, 1e-3
 CLIP_NORM = 1.5  # between the norms of the run, so that some steps are clipped and others are not
@@ -341,7 +341,7 @@ import shutil, sys
 import torch
 import torch.distributed as dist
 from test_engine import build_model, one_step
-from xlray.config import Execution
+from xlray.config.sweep import Execution
 
 assert not any(map(shutil.which, ("cc", "c++", "gcc", "g++", "clang", "ninja")))
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)

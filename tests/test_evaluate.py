@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from xlray import batches, evaluate
+from xlray.config.recipes import Architecture
 from xlray.data import open_examples, prepare
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.phases import EvaluationSpec
-from xlray.recipes import Architecture
 
 WORDS = [f"w{i}" for i in range(60)]
 TAGS = ("A", "B", "C", "D")

@@ -8,12 +8,12 @@ from pathlib import Path
 import helpers
 import pytest
 
-from xlray.config import Sweep
+from xlray.config.recipes import Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Sweep
 from xlray.forecast import summary
 from xlray.overlap import load_exclusions
 from xlray.phases import DataSpec
 from xlray.plan import plan_sweep
-from xlray.recipes import Encoder, Intermediate, Subset, Target
 from xlray.store import Store
 
 SHARED = "moni lause on jo täällä"

@@ -10,8 +10,8 @@ import helpers
 import pytest
 
 from xlray import cli, report
+from xlray.config.execution import Execution
 from xlray.errors import InputError
-from xlray.execution import Execution
 from xlray.export import export_predictions, xtreme_text
 from xlray.jobs import Job, write_job
 from xlray.journal import append, append_line, read_lines

@@ -9,7 +9,7 @@ import pytest
 
 from xlray import storage
 from xlray.cli import main
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.jobs import Job, write_job
 from xlray.journal import append

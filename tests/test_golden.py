@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.phases import METHOD_VERSIONS, EvaluationSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.store import Store
 from xlray.tokenizer import train_tokenizer

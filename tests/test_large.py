@@ -19,11 +19,11 @@ import torch.multiprocessing as processes
 from safetensors import safe_open
 
 from xlray import machine, memory
+from xlray.config.execution import Execution
+from xlray.config.recipes import XLM_R_LARGE
 from xlray.encoders import KNOWN_ARCHITECTURES
-from xlray.execution import Execution
 from xlray.jobs import read_job, write_job
 from xlray.phases import EvaluationSpec, phase_hash
-from xlray.recipes import XLM_R_LARGE
 from xlray.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

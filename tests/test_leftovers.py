@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from xlray import queue
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 
 
 @pytest.fixture

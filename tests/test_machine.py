@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from xlray import doctor, local_ray, machine, ray_state
+from xlray.config.execution import Execution
 from xlray.errors import InputError
-from xlray.execution import Execution
 
 TOP = Path(__file__).parent.parent
 ALL = len(os.sched_getaffinity(0))
@@ -89,7 +89,7 @@ def test_doctor_counts_the_cores_of_an_affinity():
 
 SESSION = """
 import json, sys, ray
-from xlray.config import Execution
+from xlray.config.sweep import Execution
 from xlray.session import ray_session
 with ray_session(Execution(), None) as place:
     print(json.dumps({"cpus": ray.cluster_resources()["CPU"], "temp": ray._private.worker._global_node.get_temp_dir_path(),
@@ -117,7 +117,7 @@ SLOW_NODE = """
 import sys
 from ray._private import services
 from xlray import session
-from xlray.config import Execution
+from xlray.config.sweep import Execution
 services.RAYLET_EXECUTABLE, within_s = sys.argv[1], float(sys.argv[2])
 session.start_within_s = lambda: within_s
 try:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from xlray import mini, pools, subsets
-from xlray.config import Sweep
+from xlray.config.recipes import Intermediate, Subset, Target
+from xlray.config.subsets import Pool
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.plan import SweepPlan, plan_sweep
-from xlray.recipes import Intermediate, Subset, Target
 from xlray.screens import plan_lines
 from xlray.store import Store
-from xlray.subsets import Pool
 from xlray.tasks import TASKS, Generated, Task
 from xlray.tasks.local import is_local
 

@@ -20,12 +20,12 @@ from transformers import (
 
 from xlray import cli
 from xlray.canonical import to_plain
+from xlray.config.recipes import Encoder
 from xlray.errors import InputError
 from xlray.jobs import write_job
 from xlray.journal import append
 from xlray.model_export import choose, export_model
 from xlray.phases import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
-from xlray.recipes import Encoder
 from xlray.rerun import compare, find_job, rerun
 from xlray.train import run_phase
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from xlray import mini
-from xlray.config import Sweep
+from xlray.config.recipes import Subset, Target
+from xlray.config.sweep import Sweep
 from xlray.definition import check_definition
 from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.plan import plan_sweep
-from xlray.recipes import Subset, Target
 from xlray.registry import find_task
 from xlray.screens import plan_lines
 from xlray.store import Store

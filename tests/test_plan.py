@@ -10,7 +10,19 @@ import pytest
 from rich.console import Console
 
 from xlray import definition, screens, sources
-from xlray.config import Stopping, Sweep
+from xlray.config.overrides import with_fields
+from xlray.config.recipes import (
+    XLM_R_BASE,
+    XLM_R_LARGE,
+    Architecture,
+    Encoder,
+    Intermediate,
+    Pretraining,
+    Subset,
+    Target,
+)
+from xlray.config.subsets import at_sizes, random_subsets
+from xlray.config.sweep import Stopping, Sweep
 from xlray.costs import phase_cost
 from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of
 from xlray.errors import InputError
@@ -20,11 +32,8 @@ from xlray.memory import shape_of
 from xlray.mini import MINI_TASKS
 from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.plan import plan_sweep
-from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Subset, Target
 from xlray.registry import find_task
-from xlray.settings import with_fields
 from xlray.store import Store
-from xlray.subsets import at_sizes, random_subsets
 from xlray.tasks import load_records
 
 ENCODER = Pretraining(

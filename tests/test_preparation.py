@@ -12,13 +12,13 @@ import helpers
 import pytest
 
 from xlray import encoders, preparation, sources
-from xlray.config import Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.execution import Execution
 from xlray.forecast import summary
 from xlray.phases import EncoderSpec, data_of
 from xlray.plan import plan_sweep
-from xlray.recipes import Encoder, Intermediate, Subset, Target
 from xlray.session import ray_session
 from xlray.store import Store
 from xlray.sweep import prepare

@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray import subsets
-from xlray.config import Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Intermediate, Target
+from xlray.config.sweep import Sweep
 from xlray.data import open_examples
 from xlray.encoders import encoder_vocabulary
-from xlray.execution import Execution
 from xlray.jobs import make_job
 from xlray.phases import PlannedPhase, data_of
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits
-from xlray.recipes import Encoder, Intermediate, Target
 from xlray.store import Store
 from xlray.tasks import TASKS, Files, available
 from xlray.train import run_phase

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from xlray import cli
-from xlray.config import Stopping
+from xlray.config.sweep import Stopping
 from xlray.driver import outcome
 from xlray.errors import InputError
 from xlray.journal import append, exclusive, read_journal

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from xlray.config import Stopping
+from xlray.config.sweep import Stopping
 from xlray.scheduler import Decision, decide, promotions, replay
 from xlray.standings import standings
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import test_driver
 
-from xlray.config import SOURCE, Search, Stopping, Sweep, check_search
+from xlray.config.recipes import Encoder, Subset
+from xlray.config.sweep import SOURCE, Search, Stopping, Sweep, check_search
 from xlray.errors import InputError
-from xlray.recipes import Encoder, Subset
 from xlray.scheduler import replay
 from xlray.search import next_trial, observations, proposed
 

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from xlray import analysis
-from xlray.config import Sweep
-from xlray.recipes import Encoder
+from xlray.config.recipes import Encoder
+from xlray.config.subsets import chains, empty, random_subsets
+from xlray.config.sweep import Sweep
 from xlray.screens import detectable_lines
 from xlray.sensitivity import detectable_effects
-from xlray.subsets import chains, empty, random_subsets
 
 POOL = [f"task{i}" for i in range(24)]
 

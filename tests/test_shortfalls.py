@@ -10,12 +10,12 @@ import pytest
 
 from xlray.cautions import find_warnings
 from xlray.collect import write_results
-from xlray.config import Sweep
+from xlray.config.recipes import Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
 from xlray.forecast import summary
 from xlray.plan import SweepPlan, plan_sweep
-from xlray.recipes import Encoder, Intermediate, Subset, Target
 from xlray.screens import plan_lines
 from xlray.store import Store
 from xlray.task_screens import remark_lines

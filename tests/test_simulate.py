@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from xlray.config import Stopping, Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
+from xlray.config.sweep import Stopping, Sweep
 from xlray.costs import Cost
-from xlray.execution import Execution
 from xlray.phases import TrainSpec
 from xlray.plan import SweepPlan, plan_sweep
-from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.simulate import by_rung, play, recorded, synthetic, timeline_svg
 
 ENCODER = Pretraining(("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=64, max_length=64)

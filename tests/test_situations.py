@@ -12,12 +12,12 @@ from xlray import phases
 from xlray.analysis import Sampling
 from xlray.answer import write_answer
 from xlray.cautions import behind, find_warnings
-from xlray.config import Stopping
+from xlray.config.recipes import Subset, Target
+from xlray.config.sweep import Stopping
 from xlray.definition import check_definition
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
 from xlray.progress import Watch, read_work, status_document, sweep_state
-from xlray.recipes import Subset, Target
 from xlray.reopening import reopen
 from xlray.results import complete_rungs, fi_accuracy, load_results
 

@@ -16,7 +16,7 @@ from test_engine import BATCH_SIZE, BF16, CLIP_NORM, FP32, LEARNING_RATE, build_
 
 from xlray import batches, packing
 from xlray.checkpoints import load_weights
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.states import write_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

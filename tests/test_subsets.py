@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlray import subsets
+from xlray.config.recipes import Subset
 from xlray.errors import InputError
-from xlray.recipes import Subset
 
 POOL = tuple(f"task{i:02d}" for i in range(32))
 KINDS = {name: ("nli", "nli", "nli", "qa", "qa", "tagging", "tagging", "mlm")[i % 8] for i, name in enumerate(POOL)}

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from xlray.config import Sweep
+from xlray.config.recipes import Encoder, Subset
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.journal import read_lines
-from xlray.recipes import Encoder, Subset
 from xlray.tracking import Progress, Trackers, check_tracking, parameters, tensorboard
 
 SWEEP = Sweep("demo", Encoder("encoder"), measure=(Subset(()), Subset(("b", "a"), "en")), seeds=(0, 1))

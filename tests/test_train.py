@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from xlray import engine
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.rungs import rung_metrics, rung_report

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from xlray import engine, tuning
+from xlray.config.execution import Execution
 from xlray.errors import InputError
-from xlray.execution import Execution
 from xlray.phases import phase_hash
 from xlray.storage import working_folder
 from xlray.store import Store

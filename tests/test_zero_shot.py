@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from xlray.config import Sweep
+from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.plan import plan_sweep
-from xlray.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.screens import plan_lines
 from xlray.store import Store
 from xlray.sweep_folder import languages_of

@@ -6,12 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xlray import subsets
     from xlray.api import SweepResults, load_results, run
-    from xlray.config import Search, Stopping, Sweep, Trial, TrialConfig
+    from xlray.config import subsets
+    from xlray.config.execution import Execution
+    from xlray.config.recipes import (
+        XLM_R_BASE,
+        XLM_R_LARGE,
+        Architecture,
+        Encoder,
+        Intermediate,
+        Pretraining,
+        Subset,
+        Target,
+    )
+    from xlray.config.sweep import Search, Stopping, Sweep, Trial, TrialConfig
     from xlray.errors import InputError
-    from xlray.execution import Execution
-    from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Subset, Target
     from xlray.tasks import Task, pools
 
 __version__ = "0.1.0"
@@ -40,7 +49,7 @@ __all__ = [
     "subsets",
 ]
 
-_MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.subsets"}
+_MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.config.subsets"}
 _HOMES = {
     "api": ("SweepResults", "load_results", "run"),
     "canonical": ("InputError",),

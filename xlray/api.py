@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from xlray.config import Sweep
+from xlray.config.sweep import Sweep
 from xlray.loading import data_folder
 from xlray.results import Results
 from xlray.results import load_results as load_tables

@@ -14,9 +14,9 @@ from typing import Any
 
 from xlray.bench import document
 from xlray.bench_data import LABELS, make_records
+from xlray.config.execution import Execution
 from xlray.data import load_vocabulary, prepare
 from xlray.errors import require
-from xlray.execution import Execution
 from xlray.jobs import Job, read_job, write_job
 from xlray.mini import ENCODER
 from xlray.phases import DataSpec, PlannedPhase, TrainSpec, data_key

@@ -14,15 +14,15 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from xlray.config import Sweep, Trial
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Sweep, Trial
 from xlray.driver import LEASE_TTL_S, Driver
-from xlray.execution import Execution
 from xlray.files import write_atomically
 from xlray.leases import Leases
 from xlray.phases import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
 from xlray.plan import SweepPlan
 from xlray.queue import tune
-from xlray.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.session import ray_session
 from xlray.sources import Sources
 from xlray.store import Store

@@ -16,7 +16,8 @@ from typing import Any
 from xlray import mini
 from xlray.bench import machine
 from xlray.canonical import canonical_json
-from xlray.config import Stopping, Sweep, Trial
+from xlray.config.subsets import random_subsets
+from xlray.config.sweep import Stopping, Sweep, Trial
 from xlray.driver import LEASE_TTL_S, Driver
 from xlray.errors import require
 from xlray.forecast import summary
@@ -26,7 +27,6 @@ from xlray.plan import SweepPlan, plan_sweep
 from xlray.rungs import measured_by
 from xlray.scheduler import decide
 from xlray.store import Store
-from xlray.subsets import random_subsets
 
 SEEDS = 10
 REPETITIONS = 200

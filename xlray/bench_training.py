@@ -27,9 +27,9 @@ from xlray.bench_workload import (
     make_model,
     matrix_rate,
 )
+from xlray.config.execution import Execution
 from xlray.errors import InputError, require
 from xlray.examples import Examples
-from xlray.execution import Execution
 from xlray.feeding import made_ahead, pack_step, pinned
 from xlray.phases import DataSpec
 

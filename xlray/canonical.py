@@ -32,7 +32,7 @@ def check_types(value: Any, where: str) -> None:
             fitting = _fitted(found, declared)
         except TypeError:
             wanted = getattr(declared, "__name__", str(declared)) if isinstance(declared, type) else str(declared)
-            law = f"a value of type {wanted.replace('xlray.recipes.', '').replace('xlray.config.', '')}"
+            law = f"a value of type {wanted.replace('xlray.config.recipes.', '').replace('xlray.config.sweep.', '')}"
             raise InputError(f"{where}: {name} must be {law}, but got {found!r}.") from None
         if fitting is not found:
             object.__setattr__(value, name, fitting)

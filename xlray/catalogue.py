@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xlray.config.recipes import Encoder
 from xlray.errors import InputError, nearest
-from xlray.recipes import Encoder
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import Task, available, load_records
 from xlray.tasks.lines import Remarks

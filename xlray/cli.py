@@ -16,7 +16,7 @@ import typer
 from xlray import signals
 from xlray.bench_commands import bench_app
 from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
-from xlray.config import Sweep
+from xlray.config.sweep import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.errors import InputError, fail
 from xlray.export_commands import export_model, export_predictions

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.config import Trial
+from xlray.config.sweep import Trial
 from xlray.files import write_atomically
 from xlray.journal import read_journal
 from xlray.parquet import to_table, write_table

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.memory import ModelShape, shape_of
 from xlray.mixture import probabilities
 from xlray.phases import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec

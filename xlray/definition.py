@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xlray.config import Sweep
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.files import read_json
 from xlray.phases import differing_fields

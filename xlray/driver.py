@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.config import Trial
+from xlray.config.sweep import Trial
 from xlray.failures import classify, common_error, may_retry
 from xlray.files import temporary_trouble
 from xlray.journal import append

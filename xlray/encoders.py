@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from xlray.canonical import fingerprint
-from xlray.config import Sweep
+from xlray.config.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Target
+from xlray.config.sweep import Sweep
 from xlray.data import Vocabulary, load_vocabulary
 from xlray.errors import InputError, require
 from xlray.files import atomic_folder, file_digest
 from xlray.phases import EncoderSpec, phase_hash
-from xlray.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Target
 from xlray.sources import Sources
 from xlray.storage import bring, find, publish_folder
 

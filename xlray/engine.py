@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from xlray.batches import Batch
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.memory import LIVE_PARAMETERS, REDUCE_BUCKET
 from xlray.model import Model
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from xlray.canonical import to_plain
-from xlray.config import Sweep, Trial
+from xlray.config.execution import Execution
+from xlray.config.sweep import Sweep, Trial
 from xlray.data import Vocabulary
-from xlray.execution import Execution
 from xlray.files import read_json, write_atomically
 from xlray.phases import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
 from xlray.plan import SweepPlan

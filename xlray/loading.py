@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlray.config import Sweep
+from xlray.config.overrides import with_fields
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
-from xlray.settings import with_fields
 
 if TYPE_CHECKING:
     from xlray.plan import SweepPlan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xlray.config import Sweep
+from xlray.config.recipes import Subset
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.recipes import Subset
 from xlray.sources import Sources
 
 

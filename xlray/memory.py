@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture
 from xlray.errors import InputError
-from xlray.execution import Execution
-from xlray.recipes import Architecture
 
 REDUCE_BUCKET = 50_000_000  # elements that one collective of gradients carries; DeepSpeed's own 5e8 would hold 2 GB
 LIVE_PARAMETERS = 50_000_000  # elements that ZeRO 3 keeps gathered beyond the layer in use

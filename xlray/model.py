@@ -18,9 +18,9 @@ from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead
 
 from xlray.batches import Batch, Group, Layout, PackedSequences
+from xlray.config.recipes import Architecture
 from xlray.dropout import CounterDropout
 from xlray.encoders import body_names, check_weights, weight_files
-from xlray.recipes import Architecture
 
 ATTENTION = "xlray_packed"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from xlray.config import Sweep
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest, require
 from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks.task import Files, Generated, Hub, Task

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from xlray.config import Sweep, Trial, TrialConfig, check_search
+from xlray.config.recipes import Architecture, Encoder, Pretraining, Target
+from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
 from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
 from xlray.matching import with_matched_caps
 from xlray.own_tasks import own_tasks
@@ -22,7 +23,6 @@ from xlray.phases import (
     TrainSpec,
     phase_hash,
 )
-from xlray.recipes import Architecture, Encoder, Pretraining, Target
 from xlray.sources import Sources, find_exclusions
 from xlray.tasks.task import Task
 from xlray.zero_shot import check_languages, check_roles, check_signal

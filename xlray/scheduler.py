@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.config import Stopping
+from xlray.config.sweep import Stopping
 from xlray.standings import Entry, Standing, Standings, passed
 
 

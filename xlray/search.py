@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from xlray.config import SOURCE, Search, Sweep, Trial
+from xlray.config.recipes import Subset
+from xlray.config.sweep import SOURCE, Search, Sweep, Trial
 from xlray.phases import PlannedPhase, Spec
 from xlray.plan import SweepPlan, with_trials
-from xlray.recipes import Subset
 
 NOISE = 0.5  # standard deviation of a score about the linear surrogate, that of all scores being 1
 ATTEMPTS = 200

@@ -16,14 +16,14 @@ from ray._private import services
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.job_config import JobConfig
 
-from xlray.config import Sweep
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError, require
-from xlray.execution import Execution
 from xlray.local_ray import ray_environment, ray_folder, start_within_s
 from xlray.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.memory import check_offload, shape_of
 from xlray.node_types import NodeTypes, fit, node_types
-from xlray.recipes import Architecture
 from xlray.remote import ENVIRONMENT
 from xlray.signals import kept
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources

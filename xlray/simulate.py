@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
-from xlray.config import Trial
+from xlray.config.sweep import Trial
 from xlray.costs import Cost
 from xlray.phases import PlannedPhase
 from xlray.plan import SweepPlan

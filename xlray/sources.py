@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from xlray.canonical import fingerprint
-from xlray.config import Sweep
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.files import write_atomically
 from xlray.mixture import nested_sample

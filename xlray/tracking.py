@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from xlray.config import Sweep, Trial
+from xlray.config.sweep import Sweep, Trial
 from xlray.errors import InputError
 from xlray.jobs import trial_title
 from xlray.journal import append_line, read_lines

@@ -27,6 +27,7 @@ from xlray.checkpoints import (
     save_heads,
     save_weights,
 )
+from xlray.config.recipes import Architecture, default_retrieval_layer
 from xlray.data import open_examples
 from xlray.examples import Examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
@@ -37,7 +38,6 @@ from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.provenance import versions
-from xlray.recipes import Architecture, default_retrieval_layer
 from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
 from xlray.states import StateWriter, latest_state
 from xlray.storage import remote_of

@@ -29,7 +29,7 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from xlray.execution import Execution
+from xlray.config.execution import Execution
 from xlray.failures import MAX_RETRIES, classify
 from xlray.files import write_atomically
 from xlray.jobs import Job, read_job

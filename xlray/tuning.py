@@ -22,16 +22,16 @@ from xlray import batches, machine, memory
 from xlray.batches import Batch, Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import weights_folder
+from xlray.config.execution import Execution
+from xlray.config.recipes import Architecture
 from xlray.data import open_examples
 from xlray.errors import InputError
 from xlray.examples import Examples
-from xlray.execution import Execution
 from xlray.files import write_atomically
 from xlray.jobs import Job, bring_inputs
 from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder
 from xlray.phases import TrainSpec, data_key
-from xlray.recipes import Architecture
 from xlray.storage import fetch_small, root_of, send
 
 CPU_BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)  # tokens; beyond, a pack no longer fits a cache of any CPU

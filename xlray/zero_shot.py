@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xlray.config import Sweep
+from xlray.config.recipes import Pretraining
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
-from xlray.recipes import Pretraining
 from xlray.sources import Sources
 from xlray.tasks.languages import language_of
 from xlray.tasks.lines import listed

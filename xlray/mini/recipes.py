@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xlray.recipes import Architecture, Intermediate, Pretraining, Target
+from xlray.config.recipes import Architecture, Intermediate, Pretraining, Target
 
 ENCODER = Pretraining(
     tasks=("mini_text",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xlray.subsets import Pool
+from xlray.config.subsets import Pool
 from xlray.tasks import TASKS
 
 

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from xlray.config import Sweep
+from xlray.config.recipes import Encoder, Pretraining
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
-from xlray.recipes import Encoder, Pretraining
 
 
 def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:

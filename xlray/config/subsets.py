@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from xlray.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, permutation
+from xlray.config.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, permutation
+from xlray.config.recipes import Subset
 from xlray.errors import InputError, nearest, require
-from xlray.recipes import Subset
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from xlray.canonical import check_types, fingerprint, to_plain
+from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 from xlray.errors import InputError, require
-from xlray.execution import Execution
-from xlray.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 
 SIGNALS = ("finnish-dev", "pivot-dev", "english-dev")  # by which trials may be ranked
 LONGEST_NAME = 100  # bytes of a sweep's: file systems take 255, and it is a part of other names

@@ -1,0 +1,1 @@
+"""What a user writes: a sweep, its recipes, its subsets of tasks, how to execute it, `--set`."""

@@ -15,7 +15,7 @@ import yaml
 from hosts import TOP, Hosts
 from test_sweep import finish
 
-from xlray.sweep_folder import sweep_folder
+from xlray.storage.sweep_folder import sweep_folder
 
 DASHBOARD = "http://127.0.0.1:8265"
 NODES = """

@@ -16,8 +16,8 @@ from cluster_checks import onprem_file, ray_up, xlray
 from hosts import SHARED, hosts
 from test_sweep import SWEEP, TASKS
 
-from xlray.journal import read_journal
-from xlray.sweep_folder import sweep_folder
+from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import sweep_folder
 
 WORKERS = (1, 2, 4)
 ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", **{f"w{n}": f"10.77.0.{11 + n}" for n in WORKERS[:2]}}

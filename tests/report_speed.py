@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 from synthetic import NAMES, TARGETS, digest
 
-from xlray import parquet, report, results
+from xlray import report, results
 from xlray.analysis import Sampling
-from xlray.journal import JOURNAL_FILE
 from xlray.results import PHASES, SCORES, TRIALS
+from xlray.storage import parquet
+from xlray.storage.journal import JOURNAL_FILE
 
 RUNGS = (4_096, 16_384, 65_536, 262_144)
 SIZES = (3, 6, 9, 14, 20)

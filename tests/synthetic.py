@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xlray import parquet
-from xlray.journal import JOURNAL_FILE
 from xlray.results import PHASES, SCORES, TRIALS
+from xlray.storage import parquet
+from xlray.storage.journal import JOURNAL_FILE
 from xlray.tasks.pools import ENGLISH_32, NON_ENGLISH_32
 
 TARGETS = {"udpos": (80.0, "accuracy"), "panx": (66.0, "f1"), "tydiqa": (55.0, "f1"), "tatoeba": (62.0, "accuracy")}

@@ -11,11 +11,12 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import cli, loading, output, parquet, progress, results
+from xlray import cli, loading, output, progress, results
 from xlray.errors import InputError
-from xlray.journal import append, exclusive
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
 from xlray.results import SCORES, TRIALS
+from xlray.storage import parquet
+from xlray.storage.journal import append, exclusive
 
 SWEEP = """
 from xlray import Encoder, Execution, Intermediate, Sweep, Target, subsets

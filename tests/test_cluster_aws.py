@@ -33,8 +33,8 @@ ONE_BY_ONE = (
 LEDGER = f"""
 import json
 from xlray.collect import sweep_folder
-from xlray.journal import read_journal
-from xlray.storage import working_folder
+from xlray.storage.journal import read_journal
+from xlray.storage.working_folder import working_folder
 folder = sweep_folder(working_folder("{STORAGE}"), "small")
 print(json.dumps([str(folder), read_journal(folder / "journal")]))
 """

@@ -24,8 +24,8 @@ from cluster_checks import (
 from hosts import SHARED, Hosts, hosts, missing, namespaces
 from test_sweep import SWEEP, TASKS
 
-from xlray.journal import read_journal
-from xlray.sweep_folder import sweep_folder
+from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import sweep_folder
 
 pytestmark = [
     pytest.mark.cluster,

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import compare, parquet, results
+from xlray import compare, results
 from xlray.analysis import Sampling
 from xlray.errors import InputError
 from xlray.results import ITEMS, SCORES
+from xlray.storage import parquet
 
 FEW = Sampling(num_draws=100)
 

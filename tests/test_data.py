@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half, read_counts
 from xlray.errors import InputError
-from xlray.leases import Leases
 from xlray.phases import DataSpec, TokenizerSpec
+from xlray.storage.leases import Leases
 from xlray.store import Store
 from xlray.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
 

@@ -14,7 +14,7 @@ import pytest
 from imds_server import start_instance
 
 from xlray import spot
-from xlray.journal import read_journal
+from xlray.storage.journal import read_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 NOTICE_S = 40

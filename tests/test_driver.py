@@ -12,12 +12,12 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
 from xlray.driver import SHARED, Driver, lease_keys
-from xlray.journal import read_journal
-from xlray.leases import Leases
 from xlray.phases import PlannedPhase, phase_hash
 from xlray.plan import SweepPlan
 from xlray.rungs import up_to_rung
 from xlray.scheduler import replay
+from xlray.storage.journal import read_journal
+from xlray.storage.leases import Leases
 from xlray.store import StoreError
 
 

@@ -7,15 +7,15 @@ import time
 import helpers
 import pytest
 
-from xlray import storage
 from xlray.cli import main
 from xlray.config.execution import Execution
 from xlray.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.jobs import Job, write_job
-from xlray.journal import append
-from xlray.leases import Leases
 from xlray.phases import PlannedPhase, data_name, phase_hash, phase_name
-from xlray.remote import RemoteError
+from xlray.storage import working_folder
+from xlray.storage.journal import append
+from xlray.storage.leases import Leases
+from xlray.storage.object_store import RemoteError
 from xlray.store import Store
 
 DATA = helpers.data_spec("mini", "classification", "train/en", [{"id": "0"}], labels=("a", "b"))
@@ -29,7 +29,7 @@ def root(request, tmp_path, monkeypatch):
     if request.param == "folder":
         return tmp_path / "runs"
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "cache"))
-    return storage.working_folder(request.getfixturevalue("s3_uri"))
+    return working_folder.working_folder(request.getfixturevalue("s3_uri"))
 
 
 def finish(root, spec, tokenizer="pieces"):
@@ -55,7 +55,7 @@ def put(root, name, text="x"):
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    storage.send(root, [path])
+    working_folder.send(root, [path])
     return path
 
 
@@ -71,7 +71,7 @@ def test_what_a_sweep_needs_stays_with_its_ancestors_and_their_data_and_all_else
     needed, other = data_name(DATA, digest), data_name(DATA, "another tokenizer")
     for name in (needed, other):
         put(root, f"data/{name}/examples.arrow")
-        storage.publish_folder(root, root / "data" / name)
+        working_folder.publish_folder(root, root / "data" / name)
     put(root, "data/fingerprints/abc.json")
     garbage, references = find_garbage(root)
     assert {(one.kind, one.name) for one in garbage if one.kind not in ("upload", "lease")} == {
@@ -82,7 +82,7 @@ def test_what_a_sweep_needs_stays_with_its_ancestors_and_their_data_and_all_else
     remove(root, garbage)
     store = Store(root)
     assert store.has(TRUNK) and store.has(CHILD) and not store.has(LONELY)
-    assert storage.find(root, root / "data" / needed) and not storage.find(root, root / "data" / other)
+    assert working_folder.find(root, root / "data" / needed) and not working_folder.find(root, root / "data" / other)
     assert not found(root)
 
 
@@ -107,7 +107,7 @@ def test_nothing_goes_while_something_runs_that_may_be_writing_it(root):
     assert leases.take("phase-1")
     assert not found(root)
     leases.release("phase-1")
-    if storage.remote_of(root) is None:
+    if working_folder.remote_of(root) is None:
         old = time.time() - FORGOTTEN_S - 1
         for path in (root / "leases").rglob("*"):
             os.utime(path, (old, old))
@@ -145,7 +145,7 @@ def test_what_crashes_left_behind_goes(tmp_path):
 
 def test_an_upload_that_broke_off_goes_and_the_one_that_counts_stays(tmp_path, monkeypatch, s3_uri, s3_server):
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path))
-    root = storage.working_folder(s3_uri)
+    root = working_folder.working_folder(s3_uri)
     s3_server.fault = lambda method, path: 400 if method == "PUT" and path.endswith("DONE") else None
     with pytest.raises(RemoteError):
         finish(root, TRUNK)
@@ -155,7 +155,7 @@ def test_an_upload_that_broke_off_goes_and_the_one_that_counts_stays(tmp_path, m
     assert [kind for kind, _ in found(root)] == ["upload"]
     remove(root, find_garbage(root)[0])
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "elsewhere"))
-    assert Store(storage.working_folder(s3_uri)).open(TRUNK, "weights/tokenizer.json").read_text() == "pieces"
+    assert Store(working_folder.working_folder(s3_uri)).open(TRUNK, "weights/tokenizer.json").read_text() == "pieces"
 
 
 def test_the_command_says_what_it_would_remove_and_removes_it(tmp_path, capsys):

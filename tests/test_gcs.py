@@ -3,8 +3,8 @@
 import pytest
 from test_storage import OTHER, RECORD, SPEC, finish, objects
 
-from xlray import journal, remote, storage
 from xlray.errors import InputError
+from xlray.storage import journal, object_store, working_folder
 from xlray.store import Store, StoreError, check_writable
 
 
@@ -14,7 +14,7 @@ def machines(tmp_path, monkeypatch, gcs_uri):
 
     def open_on(number):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / f"machine-{number}"))
-        return storage.working_folder(gcs_uri)
+        return working_folder.working_folder(gcs_uri)
 
     return [open_on(number) for number in range(2)]
 
@@ -30,7 +30,7 @@ def test_a_phase_finished_on_one_machine_is_there_on_the_other(machines):
 
 def test_the_second_that_commits_keeps_what_the_first_made(machines):
     finish(machines[0], "first")
-    storage.remote_of(machines[1]).client  # noqa: B018  made before, as on a machine of its own
+    working_folder.remote_of(machines[1]).client  # noqa: B018  made before, as on a machine of its own
     finish(machines[1], "second")
     assert {Store(root).open(SPEC, "scores.parquet").read_text() for root in machines} == {"first"}
 
@@ -40,7 +40,7 @@ def test_a_damaged_object_is_quarantined(machines):
 
     finish(machines[0])
     damaged = next(name for name in objects(machines[0]) if name.endswith("scores.parquet"))
-    obstore.put(storage.remote_of(machines[0]).client, damaged, b"other bytes")
+    obstore.put(working_folder.remote_of(machines[0]).client, damaged, b"other bytes")
     with pytest.raises(StoreError, match=r"scores.parquet is damaged.*quarantine.*run again"):
         Store(machines[1]).open(SPEC, "scores.parquet")
     assert not Store(machines[1]).has(SPEC)
@@ -58,10 +58,10 @@ def test_a_second_writer_of_a_journal_is_found_out(machines):
 
 
 def test_a_large_file_goes_up_and_comes_down_in_parts(machines, tmp_path, monkeypatch, gcs_server):
-    monkeypatch.setattr(remote, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(object_store, "PART_BYTES", 5 * 2**20)
     content = bytes(range(256)) * 2**16  # 16 MiB
     (tmp_path / "large").write_bytes(content)
-    client = storage.remote_of(machines[0])
+    client = working_folder.remote_of(machines[0])
     client.upload({"large": tmp_path / "large"})
     assert sum("partNumber" in path for _, path in gcs_server.requests) > 1
     client.download("large", tmp_path / "copy")

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from xlray import journal
 from xlray.errors import InputError
+from xlray.storage import journal
 
 
 def test_journal_keeps_order_and_adds_time(tmp_path):

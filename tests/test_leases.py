@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from xlray.errors import InputError
-from xlray.leases import FolderRegisters, Leases, turn
-from xlray.remote import RemoteError
-from xlray.storage import working_folder
+from xlray.storage.leases import FolderRegisters, Leases, turn
+from xlray.storage.object_store import RemoteError
+from xlray.storage.working_folder import working_folder
 
 
 class Clock:

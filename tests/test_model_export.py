@@ -23,10 +23,10 @@ from xlray.canonical import to_plain
 from xlray.config.recipes import Encoder
 from xlray.errors import InputError
 from xlray.jobs import write_job
-from xlray.journal import append
 from xlray.model_export import choose, export_model
 from xlray.phases import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
 from xlray.rerun import compare, find_job, rerun
+from xlray.storage.journal import append
 from xlray.train import run_phase
 
 pytestmark = pytest.mark.usefixtures("process_group")

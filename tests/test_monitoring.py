@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from xlray import ray_state
-from xlray.journal import read_journal
+from xlray.storage.journal import read_journal
 from xlray.watching import title_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_800)]

@@ -19,8 +19,8 @@ from xlray.forecast import summary
 from xlray.plan import plan_sweep
 from xlray.registry import find_task
 from xlray.screens import plan_lines
+from xlray.storage.sweep_folder import sweep_folder
 from xlray.store import Store
-from xlray.sweep_folder import sweep_folder
 from xlray.tasks import Files, Generated, Task, load_records
 from xlray.tasks.readers import json_lines
 from xlray.tasks.shapes import labelled

@@ -14,7 +14,6 @@ from xlray import phases
 from xlray import store as store_module
 from xlray.canonical import canonical_json, fingerprint, to_plain
 from xlray.errors import InputError
-from xlray.files import write_atomically
 from xlray.phases import (
     METHOD_VERSIONS,
     DataSpec,
@@ -29,6 +28,7 @@ from xlray.phases import (
     phase_hash,
     phase_name,
 )
+from xlray.storage.files import write_atomically
 from xlray.store import Store, StoreError, check_writable
 
 DATA = DataSpec("panx", "tagging", "train/en", "f" * 64, 100, 128, 0, ("O", "B-LOC"))

@@ -6,10 +6,10 @@ from xlray import cli
 from xlray.config.sweep import Stopping
 from xlray.driver import outcome
 from xlray.errors import InputError
-from xlray.journal import append, exclusive, read_journal
 from xlray.reopening import reopen
 from xlray.scheduler import replay
-from xlray.standings import passed, standings
+from xlray.storage.journal import append, exclusive, read_journal
+from xlray.storage.standings import passed, standings
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from xlray import (
     evidence,
     ledger,
     load_results,
-    parquet,
     report,
     results,
     tables,
@@ -27,8 +26,9 @@ from xlray import (
 )
 from xlray.errors import InputError
 from xlray.evidence import Findings
-from xlray.journal import append
 from xlray.results import PHASES, SCORES, TRIALS
+from xlray.storage import parquet
+from xlray.storage.journal import append
 
 RUNGS = (1_024, 4_096, 16_384)
 TARGETS = {"udpos": 75.0, "panx": 55.0, "tydiqa": 40.0, "tatoeba": 30.0}

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray import parquet, results
+from xlray import results
 from xlray.errors import InputError
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
+from xlray.storage import parquet
 
 DESIGN_COLUMNS = {
     "scores": "sweep trial_id cell num_tasks tasks seed rung num_examples task language split metric value "

@@ -6,7 +6,7 @@ import pytest
 
 from xlray.config.sweep import Stopping
 from xlray.scheduler import Decision, decide, promotions, replay
-from xlray.standings import standings
+from xlray.storage.standings import standings
 
 STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)
 NEVER_SPARED = Stopping(reduction_factor=3.0, survival_probability=0.0)

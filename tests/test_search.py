@@ -157,7 +157,7 @@ def test_a_plan_costs_the_trials_to_come(tmp_path):
 def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
     """Two proposals, then a third by a second run, which rebuilds the first two from the journal."""
     from xlray import Architecture, Execution, Intermediate, Pretraining, Target, load_results
-    from xlray.journal import read_journal
+    from xlray.storage.journal import read_journal
     from xlray.sweep import run
 
     sweep = Sweep(
@@ -184,8 +184,8 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
 
 def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, monkeypatch):
     """Through the driver, without Ray: proposed one by one, journalled, scored, rebuilt by a second driver."""
-    from xlray.journal import read_journal
     from xlray.search import with_proposed
+    from xlray.storage.journal import read_journal
     from xlray.sweep import _propose
 
     def with_trials(plan, trials):

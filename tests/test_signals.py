@@ -19,8 +19,8 @@ from test_sweep import SWEEP as SMALL
 from test_sweep import TASKS, table
 
 from xlray import signals
-from xlray.journal import read_journal
-from xlray.sweep_folder import sweep_folder
+from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import sweep_folder
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 TINY = """

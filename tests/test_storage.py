@@ -9,14 +9,14 @@ import helpers
 import obstore
 import pytest
 
-from xlray import journal, remote, storage
 from xlray.errors import InputError
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.phases import phase_name
 from xlray.registry import ALL_TASKS
-from xlray.remote import RemoteError
+from xlray.storage import journal, object_store, working_folder
+from xlray.storage.object_store import RemoteError
+from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 from xlray.store import Store, StoreError, check_writable
-from xlray.sweep_folder import find_sweep_folder, storage_root
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 OTHER = helpers.train_spec("cooldown", "def", [])
@@ -29,7 +29,7 @@ def machines(tmp_path, monkeypatch, s3_uri):
 
     def open_on(number):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / f"machine-{number}"))
-        return storage.working_folder(s3_uri)
+        return working_folder.working_folder(s3_uri)
 
     return [open_on(number) for number in range(3)]
 
@@ -44,7 +44,7 @@ def finish(root, text="weights", spec=SPEC):
 
 
 def objects(root, prefix=""):
-    return sorted(storage.remote_of(root).list(prefix))
+    return sorted(working_folder.remote_of(root).list(prefix))
 
 
 def test_a_phase_finished_on_one_machine_is_there_on_all(machines):
@@ -64,7 +64,7 @@ def test_of_many_that_commit_at_once_one_is_kept_whole(machines, tmp_path, monke
     roots = []
     for number in range(6):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / f"committer-{number}"))
-        roots.append(storage.working_folder(s3_uri))
+        roots.append(working_folder.working_folder(s3_uri))
     barrier = threading.Barrier(len(roots))
 
     def work(number):
@@ -122,7 +122,7 @@ def test_a_throttled_request_is_sent_again(machines, s3_server):
 
 def test_a_damaged_object_is_quarantined_named_and_made_anew(machines):
     finish(machines[0])
-    client = storage.remote_of(machines[0]).client
+    client = working_folder.remote_of(machines[0]).client
     damaged = next(name for name in objects(machines[0]) if name.endswith("scores.parquet"))
     obstore.put(client, damaged, b"other bytes")
     with pytest.raises(StoreError, match=r"scores.parquet is damaged.*quarantine.*run again"):
@@ -135,7 +135,7 @@ def test_a_damaged_object_is_quarantined_named_and_made_anew(machines):
 
 def test_an_object_that_was_deleted_is_said_and_the_phase_is_made_anew(machines):
     finish(machines[0])
-    store = storage.remote_of(machines[0])
+    store = working_folder.remote_of(machines[0])
     store.delete([name for name in objects(machines[0]) if name.endswith("scores.parquet")])
     with pytest.raises(StoreError, match=r"scores\.parquet is missing"):
         Store(machines[1]).bring(SPEC)
@@ -158,7 +158,7 @@ def test_finished_phases_are_found_in_one_listing_and_deleted_ones_forgotten(mac
     s3_server.requests.clear()
     assert len(store.finished([SPEC, OTHER, *others])) == 2
     assert len(s3_server.requests) < 12  # not one for each that is not there
-    remote_store = storage.remote_of(machines[0])
+    remote_store = working_folder.remote_of(machines[0])
     remote_store.delete(objects(machines[0], f"phases/{phase_name(SPEC)}/"))
     assert len(store.finished([SPEC, OTHER])) == 1 and not store.has(SPEC)
 
@@ -187,13 +187,13 @@ def test_an_unfinished_phase_goes_on_on_another_machine(machines):
 
 
 def test_large_files_go_in_parts(machines, monkeypatch):
-    monkeypatch.setattr(remote, "PART_BYTES", 5 * 2**20)  # the least that S3 takes
+    monkeypatch.setattr(object_store, "PART_BYTES", 5 * 2**20)  # the least that S3 takes
     content = bytes(range(256)) * 50_000
     source = machines[0] / "large"
     source.write_bytes(content)
-    storage.send(machines[0], [source])
-    storage.fetch_small(machines[1], machines[1] / "large")
-    storage.remote_of(machines[2]).download("large", machines[2] / "large")
+    working_folder.send(machines[0], [source])
+    working_folder.fetch_small(machines[1], machines[1] / "large")
+    working_folder.remote_of(machines[2]).download("large", machines[2] / "large")
     assert (machines[1] / "large").read_bytes() == (machines[2] / "large").read_bytes() == content
 
 
@@ -261,13 +261,13 @@ def test_folders_made_the_same_by_everybody_are_published_once(machines):
     for root in machines[:2]:
         (root / "data" / "x").mkdir(parents=True)
         (root / "data" / "x" / "examples.arrow").write_text("rows")
-        storage.publish_folder(root, root / "data" / "x")
-    assert not storage.find(machines[2], machines[2] / "data" / "y")
-    assert storage.find(machines[2], machines[2] / "data" / "x")
-    storage.bring(machines[2], machines[2] / "data" / "x")
+        working_folder.publish_folder(root, root / "data" / "x")
+    assert not working_folder.find(machines[2], machines[2] / "data" / "y")
+    assert working_folder.find(machines[2], machines[2] / "data" / "x")
+    working_folder.bring(machines[2], machines[2] / "data" / "x")
     assert (machines[2] / "data" / "x" / "examples.arrow").read_text() == "rows"
     with pytest.raises(RemoteError, match="no such folder"):
-        storage.bring(machines[2], machines[2] / "data" / "y")
+        working_folder.bring(machines[2], machines[2] / "data" / "y")
 
 
 def test_a_sweep_is_found_by_name_on_a_machine_that_has_not_seen_it(machines):
@@ -275,11 +275,11 @@ def test_a_sweep_is_found_by_name_on_a_machine_that_has_not_seen_it(machines):
     (folder / "results").mkdir(parents=True)
     (folder / "sweep.json").write_text("{}")
     (folder / "results" / "scores.parquet").write_text("old")
-    storage.send_changed(folder)
+    working_folder.send_changed(folder)
     found = find_sweep_folder("finnish", machines[1])
     assert found.is_relative_to(machines[1]) and (found / "results" / "scores.parquet").read_text() == "old"
     (folder / "results" / "scores.parquet").write_text("newer")
-    storage.send_changed(folder)
+    working_folder.send_changed(folder)
     (found / "results" / "scores.parquet").touch()
     assert (find_sweep_folder("finnish", machines[2]) / "results" / "scores.parquet").read_text() == "newer"
     with pytest.raises(InputError, match=r"s3://bucket/\w+ holds finnish. Did you mean 'finnish'\?"):
@@ -290,9 +290,9 @@ def test_another_machine_arrives_at_an_address(machines, tmp_path):
     path = machines[0] / "sweeps" / "s" / "jobs" / "t.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"number": 1}))
-    storage.send(machines[0], [path])
-    assert json.loads(storage.arrive(storage.address(path)).read_text()) == {"number": 1}
-    assert storage.arrive(storage.address(tmp_path / "file")) == tmp_path / "file"
+    working_folder.send(machines[0], [path])
+    assert json.loads(working_folder.arrive(working_folder.address(path)).read_text()) == {"number": 1}
+    assert working_folder.arrive(working_folder.address(tmp_path / "file")) == tmp_path / "file"
 
 
 # --- names and faults ----------------------------------------------------------------------------------------------
@@ -306,9 +306,9 @@ def test_other_schemes_and_names_without_a_bucket_are_refused(uri):
 
 def test_a_name_with_and_without_a_last_slash_is_one_storage(tmp_path, monkeypatch):
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path))
-    root = storage.working_folder("gs://bucket/a/")
-    assert root == storage.working_folder("gs://bucket/a") != storage.working_folder("gs://bucket/b")
-    assert storage.uri_of(root) == "gs://bucket/a"
+    root = working_folder.working_folder("gs://bucket/a/")
+    assert root == working_folder.working_folder("gs://bucket/a") != working_folder.working_folder("gs://bucket/b")
+    assert working_folder.uri_of(root) == "gs://bucket/a"
     assert storage_root("file:///tmp/x") == Path("/tmp/x")
 
 
@@ -316,7 +316,7 @@ def test_a_bucket_that_is_not_there_or_closed_is_refused_in_one_line(machines, m
     with pytest.raises(
         InputError, match=r"storage 's3://nowhere/x' must be a bucket that can be written, but: .*\."
     ) as caught:
-        check_writable(storage.working_folder("s3://nowhere/x"))
+        check_writable(working_folder.working_folder("s3://nowhere/x"))
     assert "\n" not in str(caught.value)
     check_writable(machines[0])
     assert not objects(machines[0])

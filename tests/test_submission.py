@@ -22,12 +22,12 @@ from xlray.cli import main
 from xlray.cluster_job import keep_running
 from xlray.errors import InputError
 from xlray.following import Screen, fetch_snapshot
-from xlray.journal import read_journal
 from xlray.loading import load_sweep
 from xlray.probe import differences, versions
 from xlray.snapshot import Snapshot
+from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import sweep_folder
 from xlray.submission import arguments_of, imported_files
-from xlray.sweep_folder import sweep_folder
 
 SIMPLE = SWEEP.replace("{tasks!r}", repr(TASKS[:1]))
 PARTED = SIMPLE.replace("from xlray import", "from parts.names import NAMES\nfrom xlray import").replace(

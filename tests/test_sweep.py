@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray.journal import read_journal
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
-from xlray.sweep_folder import sweep_folder
+from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import sweep_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1_800)]
 

@@ -8,7 +8,7 @@ import pytest
 from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.journal import read_lines
+from xlray.storage.journal import read_lines
 from xlray.tracking import Progress, Trackers, check_tracking, parameters, tensorboard
 
 SWEEP = Sweep("demo", Encoder("encoder"), measure=(Subset(()), Subset(("b", "a"), "en")), seeds=(0, 1))

@@ -14,7 +14,7 @@ from xlray.config.execution import Execution
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.rungs import rung_metrics, rung_report
-from xlray.storage import working_folder
+from xlray.storage.working_folder import working_folder
 from xlray.store import Store
 from xlray.train import run_phase, run_phases
 

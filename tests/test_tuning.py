@@ -12,7 +12,7 @@ from xlray import engine, tuning
 from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.phases import phase_hash
-from xlray.storage import working_folder
+from xlray.storage.working_folder import working_folder
 from xlray.store import Store
 from xlray.train import run_phase, run_phases
 

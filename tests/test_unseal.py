@@ -6,14 +6,15 @@ import dataclasses
 import pytest
 from test_export import PREDICTIONS, RUNGS, make_sweep
 
-from xlray import parquet, report
+from xlray import report
 from xlray.analysis import Sampling
 from xlray.errors import InputError
 from xlray.jobs import read_job, write_job
-from xlray.journal import read_lines
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases import RetrievalSpec
 from xlray.results import SCORES, TRIALS, UNSEALED_FILE
+from xlray.storage import parquet
+from xlray.storage.journal import read_lines
 from xlray.store import Store
 
 FEW = Sampling(num_draws=50)

@@ -7,8 +7,9 @@ import urllib.request
 
 import pytest
 
-from xlray import dashboard, journal, ray_state
+from xlray import dashboard, ray_state
 from xlray.errors import InputError
+from xlray.storage import journal
 from xlray.watching import Following, SweepPage
 
 TARGETS = ("udpos", "tatoeba")

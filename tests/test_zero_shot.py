@@ -16,8 +16,8 @@ from xlray.forecast import summary
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.plan import plan_sweep
 from xlray.screens import plan_lines
+from xlray.storage.sweep_folder import languages_of
 from xlray.store import Store
-from xlray.sweep_folder import languages_of
 from xlray.tasks import Generated, Record, Task, load_records
 from xlray.tasks.languages import label_note
 

@@ -14,7 +14,7 @@ from xlray.config.sweep import Sweep
 from xlray.loading import data_folder
 from xlray.results import Results
 from xlray.results import load_results as load_tables
-from xlray.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 
 class SweepResults(Results):
@@ -36,7 +36,7 @@ class SweepResults(Results):
     def estimates(self) -> pa.Table:
         """One row per estimate, as in the report: name, value, low, high, level, num_seeds, num_subsets, rung."""
         from xlray.analysis import all_estimates, collect_points, item_variances
-        from xlray.journal import read_journal
+        from xlray.storage.journal import read_journal
 
         points = collect_points(self, read_journal(self.directory / "journal"))
         found = all_estimates(points, item_variances=item_variances(self, points))

@@ -26,15 +26,15 @@ from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, St
 from xlray.output import open_console, print_json, speak_any_encoding, tensorboard_line
 from xlray.phase_commands import rerun, why
 from xlray.plan_commands import plan, simulate
-from xlray.remote import storage_trouble
 from xlray.report_commands import compare, report
 from xlray.run_commands import retry
 from xlray.signals import INTERRUPTED
 from xlray.start_commands import QUICKSTART, init
-from xlray.storage import send_changed
+from xlray.storage.object_store import storage_trouble
+from xlray.storage.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.working_folder import send_changed
 from xlray.storage_commands import collect_garbage
 from xlray.submission import SNAPSHOT_VARIABLE
-from xlray.sweep_folder import find_sweep_folder, storage_root
 from xlray.task_commands import tasks_app
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def run(
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
     from xlray.definition import check_definition, newest_version
     from xlray.forecast import Terms, check_hours, summary
-    from xlray.standings import OPEN_STATES
+    from xlray.storage.standings import OPEN_STATES
     from xlray.store import Store, check_writable
 
     started = time.time()
@@ -214,10 +214,10 @@ def _run(
     from rich.console import Console
 
     from xlray.forecast import summary
-    from xlray.journal import read_journal
     from xlray.live import LiveView, diverted
     from xlray.progress import Watch, work_of_plan
     from xlray.screens import print_plan
+    from xlray.storage.journal import read_journal
     from xlray.store import Store
 
     store, directory = Store(root), root / "sweeps" / sweep.name

@@ -15,7 +15,7 @@ from xlray.loading import apply_settings, load_sweep
 from xlray.options import BudgetHours, Json, OnBadExample, Settings, SweepFile
 from xlray.output import open_console, print_json
 from xlray.signals import INTERRUPTED
-from xlray.storage import is_remote
+from xlray.storage.working_folder import is_remote
 
 if TYPE_CHECKING:
     from xlray.submission import Request

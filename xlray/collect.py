@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlray.config.sweep import Trial
-from xlray.files import write_atomically
-from xlray.journal import read_journal
-from xlray.parquet import to_table, write_table
 from xlray.phases import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
 from xlray.plan import SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.shortfalls import SHORTFALLS_FILE, shortfalls
-from xlray.standings import Standing, standings
-from xlray.storage import send
+from xlray.storage.files import write_atomically
+from xlray.storage.journal import read_journal
+from xlray.storage.parquet import to_table, write_table
+from xlray.storage.standings import Standing, standings
+from xlray.storage.sweep_folder import send_sweep, sweep_folder
+from xlray.storage.working_folder import send
 from xlray.store import Store
-from xlray.sweep_folder import send_sweep, sweep_folder
 
 
 def write_shortfalls(plan: SweepPlan, root: Path) -> None:

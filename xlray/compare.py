@@ -35,7 +35,7 @@ from xlray.page import Page, Section
 from xlray.phases import differing_fields
 from xlray.report import write_files
 from xlray.results import Results
-from xlray.sweep_folder import languages_of
+from xlray.storage.sweep_folder import languages_of
 from xlray.tables import Interval, Signed, Table, number
 
 ALL = "all shared cells"

@@ -15,9 +15,9 @@ from typing import Any
 
 from xlray.errors import InputError
 from xlray.ray_state import Looking, RayUnreachableError, log_page
-from xlray.remote import RemoteError
-from xlray.storage import remote_of
-from xlray.sweep_folder import is_sweep_folder
+from xlray.storage.object_store import RemoteError
+from xlray.storage.sweep_folder import is_sweep_folder
+from xlray.storage.working_folder import remote_of
 from xlray.templates import render_template
 from xlray.watching import SweepPage, bring_page
 

@@ -9,7 +9,7 @@ import typer
 
 from xlray.errors import require
 from xlray.options import Storage
-from xlray.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="A sweep; the one that ran last by default.")]
 RayDashboard = Annotated[

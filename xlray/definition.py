@@ -9,9 +9,9 @@ from typing import Any
 
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.files import read_json
 from xlray.phases import differing_fields
-from xlray.storage import fetch_small
+from xlray.storage.files import read_json
+from xlray.storage.working_folder import fetch_small
 
 # They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
 FREE = ("name", "seeds", "measure", "explore", "execution", "question", "own_tasks", "sources", "tracking", "search")

@@ -13,10 +13,10 @@ from xlray.config.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder,
 from xlray.config.sweep import Sweep
 from xlray.data import Vocabulary, load_vocabulary
 from xlray.errors import InputError, require
-from xlray.files import atomic_folder, file_digest
 from xlray.phases import EncoderSpec, phase_hash
 from xlray.sources import Sources
-from xlray.storage import bring, find, publish_folder
+from xlray.storage.files import atomic_folder, file_digest
+from xlray.storage.working_folder import bring, find, publish_folder
 
 
 def architecture_of(encoder: Encoder | Pretraining, folder: Path | None) -> Architecture:

@@ -43,12 +43,12 @@ from xlray.analysis import (
     task_curves,
 )
 from xlray.errors import InputError
-from xlray.journal import read_journal, read_lines
 from xlray.registry import ALL_TASKS
 from xlray.results import UNSEALED_FILE, Results, load_results
 from xlray.shortfalls import SHORTFALLS_FILE
-from xlray.standings import standings
-from xlray.sweep_folder import read_definition
+from xlray.storage.journal import read_journal, read_lines
+from xlray.storage.standings import standings
+from xlray.storage.sweep_folder import read_definition
 
 ENDED = ("finished", "stopped", "failed")
 

@@ -10,7 +10,7 @@ import typer
 from xlray.errors import InputError
 from xlray.options import Json, Storage, SweepName, TrialName
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import find_sweep_folder, find_trial, storage_root
+from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
 
 
 def export_predictions(

@@ -11,7 +11,6 @@ from typing import Any
 
 from xlray.costs import Cost, Rates, phase_cost, rates_of
 from xlray.errors import InputError
-from xlray.journal import read_journal
 from xlray.memory import shape_of, table
 from xlray.phases import Spec, TrainSpec
 from xlray.plan import SweepPlan
@@ -19,9 +18,10 @@ from xlray.search import with_proposed, with_stand_ins
 from xlray.sensitivity import detectable_effects
 from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
-from xlray.standings import standings
+from xlray.storage.journal import read_journal
+from xlray.storage.standings import standings
+from xlray.storage.sweep_folder import sweep_folder
 from xlray.store import Store
-from xlray.sweep_folder import sweep_folder
 
 
 class BudgetError(RuntimeError):

@@ -22,10 +22,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from xlray.errors import InputError
-from xlray.files import file_digest, read_json
-from xlray.journal import read_journal
 from xlray.phases import data_name, data_of, from_plain, phase_name
-from xlray.storage import MARKER, refresh, relative, remote_of
+from xlray.storage.files import file_digest, read_json
+from xlray.storage.journal import read_journal
+from xlray.storage.working_folder import MARKER, refresh, relative, remote_of
 
 LIVING_S = 600.0  # since a lease was renewed: its holder may live
 FORGOTTEN_S = 86_400.0  # since a lease was written: nobody waits for it any more

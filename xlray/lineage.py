@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError, nearest
-from xlray.storage import bring, remote_of, root_of
+from xlray.storage.working_folder import bring, remote_of, root_of
 
 ABSENT = "absent"
 

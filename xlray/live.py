@@ -17,10 +17,10 @@ from typing import Any, TextIO, cast
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from xlray.files import write_atomically
 from xlray.lasting import Lasting
 from xlray.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
 from xlray.snapshot import Snapshot, draw, percent, rows_of, short_names, summary_line
+from xlray.storage.files import write_atomically
 
 PLAIN_EVERY_S = 20.0
 REFRESH_PER_S = 2.0

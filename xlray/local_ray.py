@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from xlray.errors import InputError
-from xlray.files import file_lock
 from xlray.machine import load_per_core
+from xlray.storage.files import file_lock
 
 LONGEST_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # what the kernel takes as the path of a socket
 # Ray's sockets lie so deep below its folder; the process number has seven digits at most.

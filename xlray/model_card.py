@@ -13,8 +13,8 @@ from xlray.jobs import Job
 from xlray.lineage import phase_folders
 from xlray.phases import DataSpec, RetrievalSpec, TrainSpec, from_plain, phase_name
 from xlray.registry import ALL_TASKS
+from xlray.storage.sweep_folder import languages_of, read_definition
 from xlray.store import Store
-from xlray.sweep_folder import languages_of, read_definition
 from xlray.tasks.task import Task
 
 PIPELINES = {

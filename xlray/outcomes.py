@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlray.parquet import write_table
 from xlray.phases import EvaluationSpec
+from xlray.storage.parquet import write_table
 
 SCORE_FIELDS = pa.schema(
     [

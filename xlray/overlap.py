@@ -17,8 +17,8 @@ import numpy as np
 
 from xlray.canonical import fingerprint
 from xlray.errors import InputError
-from xlray.files import atomic_file, write_atomically
-from xlray.storage import fetch_small, send
+from xlray.storage.files import atomic_file, write_atomically
+from xlray.storage.working_folder import fetch_small, send
 from xlray.tasks.languages import language_of
 from xlray.tasks.load import digest
 from xlray.tasks.task import Record, Task

@@ -10,7 +10,7 @@ import typer
 from xlray.lineage import explain, find_phase
 from xlray.options import Json, Storage
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import storage_root
+from xlray.storage.sweep_folder import storage_root
 
 PhaseName = Annotated[
     str, typer.Argument(metavar="PHASE", help="Name or hash of a phase in the storage, or the beginning of one.")

@@ -10,7 +10,7 @@ import typer
 from xlray.loading import load_plan
 from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import storage_root
+from xlray.storage.sweep_folder import storage_root
 
 AssumeSizes = Annotated[
     bool, typer.Option("--assume-sizes", help="Plan without the data, from the registry's sizes; cannot be run.")
@@ -76,8 +76,8 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Play a sweep's schedule on a virtual clock, with the scores of its journal or made-up ones."""
-    from xlray.files import write_atomically
     from xlray.forecast import Terms, simulation
+    from xlray.storage.files import write_atomically
     from xlray.store import Store
 
     root = storage_root(storage)

@@ -11,7 +11,7 @@ from xlray.data import Vocabulary, data_folder, open_examples, prepare
 from xlray.errors import InputError
 from xlray.phases import DataSpec
 from xlray.sources import Sources
-from xlray.storage import bring, find, uri_of, working_folder
+from xlray.storage.working_folder import bring, find, uri_of, working_folder
 from xlray.tasks.task import Record
 
 PARALLEL_FROM = 50_000  # records; below, starting processes costs more than it saves

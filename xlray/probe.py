@@ -14,8 +14,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from xlray.canonical import fingerprint
 from xlray.errors import InputError
 from xlray.phases import METHOD_VERSIONS
-from xlray.remote import RemoteError
-from xlray.storage import is_remote, remote_of, uri_of, working_folder
+from xlray.storage.object_store import RemoteError
+from xlray.storage.working_folder import is_remote, remote_of, uri_of, working_folder
 
 WITHIN_S = 120.0  # a node that is up answers within a second; one that just came starts a process first
 

@@ -20,11 +20,11 @@ from ray.util.state.exception import RayStateApiException
 
 from xlray.driver import Driver, Listener
 from xlray.jobs import trial_title
-from xlray.leases import renewing
 from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.signals import gently
-from xlray.storage import address
-from xlray.sweep_folder import send_sweep
+from xlray.storage.leases import renewing
+from xlray.storage.sweep_folder import send_sweep
+from xlray.storage.working_folder import address
 from xlray.sweep_telemetry import SweepMetrics
 from xlray.trial import run_trial
 

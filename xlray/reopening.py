@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.journal import append, exclusive, read_journal
-from xlray.standings import standings
+from xlray.storage.journal import append, exclusive, read_journal
+from xlray.storage.standings import standings
 
 
 def reopen(directory: Path, trial_id: str) -> dict[str, Any]:

@@ -28,10 +28,10 @@ from xlray.answer import main_pairs, write_answer
 from xlray.cautions import behind, count, find_warnings, moment
 from xlray.drawing import Drawing
 from xlray.evidence import Evidence, Findings, collect_evidence, collect_findings
-from xlray.files import atomic_file
-from xlray.journal import read_lines
 from xlray.page import Page, Paragraph, Section
 from xlray.results import UNSEALED_FILE
+from xlray.storage.files import atomic_file
+from xlray.storage.journal import read_lines
 from xlray.tables import Table
 from xlray.unseal import open_test_scores
 

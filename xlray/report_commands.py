@@ -8,8 +8,8 @@ import typer
 
 from xlray.options import Json, Storage, SweepName
 from xlray.output import open_console, print_json
-from xlray.storage import send_changed
-from xlray.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.working_folder import send_changed
 
 MOST_ROWS = 24
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xlray.errors import InputError
-from xlray.parquet import read_table
-from xlray.sweep_folder import read_definition
+from xlray.storage.parquet import read_table
+from xlray.storage.sweep_folder import read_definition
 
 HEADLINE = "headline"
 MAJORITY = "majority"

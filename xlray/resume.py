@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xlray.errors import InputError, fail
-from xlray.files import write_atomically
+from xlray.storage.files import write_atomically
 from xlray.submission import DEFAULT_ADDRESS, LOST, Request, connect, join_or_submit
 
 FOLDER = "~/.xlray/jobs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xlray.options import Json, Storage, SweepName, TrialName
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import find_sweep_folder, find_trial, storage_root
+from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
 
 
 def retry(name: SweepName, trial: TrialName, storage: Storage = "runs", as_json: Json = False) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xlray.config.sweep import Stopping
-from xlray.standings import Entry, Standing, Standings, passed
+from xlray.storage.standings import Entry, Standing, Standings, passed
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from xlray.analysis import (
     estimate_variances,
     minimum_detectable_effect,
 )
-from xlray.journal import read_journal
 from xlray.plan import SweepPlan
 from xlray.results import load_results
+from xlray.storage.journal import read_journal
 
 
 def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from xlray.local_ray import ray_environment, ray_folder, start_within_s
 from xlray.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.memory import check_offload, shape_of
 from xlray.node_types import NodeTypes, fit, node_types
-from xlray.remote import ENVIRONMENT
 from xlray.signals import kept
+from xlray.storage.object_store import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing anew on them; a machine that is off is not waited for any longer

@@ -16,7 +16,7 @@ from xlray.costs import Cost
 from xlray.phases import PlannedPhase
 from xlray.plan import SweepPlan
 from xlray.scheduler import decide, promotions
-from xlray.standings import Standings, standings
+from xlray.storage.standings import Standings, standings
 
 Curve = Callable[[Trial, int], float]  # (trial, rung index) to the score that it reports there
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from xlray.canonical import fingerprint
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.files import write_atomically
 from xlray.mixture import nested_sample
 from xlray.overlap import (
     Exclusions,
@@ -25,7 +24,8 @@ from xlray.overlap import (
 )
 from xlray.phases import DataSpec
 from xlray.registry import find_task
-from xlray.storage import fetch_small, send
+from xlray.storage.files import write_atomically
+from xlray.storage.working_folder import fetch_small, send
 from xlray.tasks import TASKS
 from xlray.tasks.folders import has_folder
 from xlray.tasks.languages import language_of

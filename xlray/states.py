@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlray.files import atomic_file
 from xlray.machine import free_host_bytes
+from xlray.storage.files import atomic_file
 
 # Type and shape of each tensor, in the order of the file.
 StateLayout = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]

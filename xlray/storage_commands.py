@@ -8,7 +8,7 @@ import typer
 
 from xlray.options import Json, Storage
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import storage_root
+from xlray.storage.sweep_folder import storage_root
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
 

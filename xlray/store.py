@@ -17,10 +17,20 @@ from typing import Any
 
 from xlray.canonical import canonical_json, to_plain
 from xlray.errors import InputError
-from xlray.files import file_digest, fsync, write_atomically
 from xlray.phases import Spec, differing_fields, phase_hash, phase_name
-from xlray.remote import DamagedError
-from xlray.storage import bring, find, find_all, node_lock, publish, quarantine, relative, remote_of, uri_of
+from xlray.storage.files import file_digest, fsync, write_atomically
+from xlray.storage.object_store import DamagedError
+from xlray.storage.working_folder import (
+    bring,
+    find,
+    find_all,
+    node_lock,
+    publish,
+    quarantine,
+    relative,
+    remote_of,
+    uri_of,
+)
 
 
 class StoreError(RuntimeError):

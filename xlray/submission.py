@@ -25,7 +25,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from xlray.errors import InputError, nearest
 from xlray.probe import differences, versions
 from xlray.ray_state import token
-from xlray.remote import ENVIRONMENT
+from xlray.storage.object_store import ENVIRONMENT
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` brings the head's
 TOKEN_FILE = "~/.ray/auth_token"

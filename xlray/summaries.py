@@ -19,7 +19,7 @@ from xlray.analysis import (
 )
 from xlray.evidence import target_names
 from xlray.results import Results
-from xlray.standings import Standing, is_by_rank, passed, standings
+from xlray.storage.standings import Standing, is_by_rank, passed, standings
 from xlray.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 
 

@@ -21,10 +21,7 @@ from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.encoders import bring_encoder, encoder_vocabulary
 from xlray.errors import InputError
-from xlray.files import write_atomically
 from xlray.jobs import make_job, write_job
-from xlray.journal import exclusive, read_journal
-from xlray.leases import Leases, process_name
 from xlray.phases import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
@@ -33,8 +30,11 @@ from xlray.queue import both, tune
 from xlray.results import Results, load_results
 from xlray.search import next_trial, pool_specs, propose, with_proposed
 from xlray.session import await_machines, check_machine, num_slots, ray_session
-from xlray.standings import OPEN_STATES
-from xlray.storage import send, working_folder
+from xlray.storage.files import write_atomically
+from xlray.storage.journal import exclusive, read_journal
+from xlray.storage.leases import Leases, process_name
+from xlray.storage.standings import OPEN_STATES
+from xlray.storage.working_folder import send, working_folder
 from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
 from xlray.tracking import Progress, Trackers, check_tracking, tensorboard

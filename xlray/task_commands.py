@@ -14,7 +14,7 @@ from xlray.errors import InputError, fail
 from xlray.loading import data_folder
 from xlray.options import WRONG_USE, DataDir, Json, Storage
 from xlray.output import open_console, print_json
-from xlray.sweep_folder import storage_root
+from xlray.storage.sweep_folder import storage_root
 
 tasks_app = typer.Typer(help="The tasks that sweeps can name.", invoke_without_command=True, rich_markup_mode=None)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from xlray.leases import Leases, turn
 from xlray.phases import TokenizerSpec, phase_hash
+from xlray.storage.leases import Leases, turn
 from xlray.store import Store
 from xlray.tasks.task import Record
 

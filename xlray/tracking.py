@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from xlray.config.sweep import Sweep, Trial
 from xlray.errors import InputError
 from xlray.jobs import trial_title
-from xlray.journal import append_line, read_lines
-from xlray.storage import refresh, root_of
+from xlray.storage.journal import append_line, read_lines
+from xlray.storage.working_folder import refresh, root_of
 
 PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # name in `Sweep.tracking` -> module
 SHOWN = ("running", "rung", "finished", "stopped", "failed", "paused", "interrupted")  # events that a tracker shows

@@ -40,7 +40,7 @@ from xlray.phases import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.provenance import versions
 from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
 from xlray.states import StateWriter, latest_state
-from xlray.storage import remote_of
+from xlray.storage.working_folder import remote_of
 from xlray.store import Store
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks

@@ -31,10 +31,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config.execution import Execution
 from xlray.failures import MAX_RETRIES, classify
-from xlray.files import write_atomically
 from xlray.jobs import Job, read_job
 from xlray.rungs import rung_line
-from xlray.storage import address, arrive, root_of, send_small
+from xlray.storage.files import write_atomically
+from xlray.storage.working_folder import address, arrive, root_of, send_small
 from xlray.sweep_telemetry import worker_gauges
 
 # Read by Ray Train where `fit` is called and passed on to its workers. The health check bounds how soon a

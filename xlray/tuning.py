@@ -27,12 +27,12 @@ from xlray.config.recipes import Architecture
 from xlray.data import open_examples
 from xlray.errors import InputError
 from xlray.examples import Examples
-from xlray.files import write_atomically
 from xlray.jobs import Job, bring_inputs
 from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder
 from xlray.phases import TrainSpec, data_key
-from xlray.storage import fetch_small, root_of, send
+from xlray.storage.files import write_atomically
+from xlray.storage.working_folder import fetch_small, root_of, send
 
 CPU_BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)  # tokens; beyond, a pack no longer fits a cache of any CPU
 LEAST_BUDGET, MOST_BUDGET, GRAIN = 1_024, 2**20, 256  # tokens: ends of the search on a GPU; a budget is a multiple of

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.journal import Follower
 from xlray.progress import Watch, Work, is_running, phases_of_job
-from xlray.standings import OPEN_STATES, Standing, Standings
-from xlray.storage import fetch_small, refresh, root_of
+from xlray.storage.journal import Follower
+from xlray.storage.standings import OPEN_STATES, Standing, Standings
+from xlray.storage.working_folder import fetch_small, refresh, root_of
 
 ENDINGS = ("finished", "stopped", "paused", "interrupted", "failed", "retried")
 HELD_EVERY_S = 5.0  # between two looks at who holds the journal

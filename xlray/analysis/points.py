@@ -24,7 +24,7 @@ from xlray.results import (
     retrieval_tasks,
     without_tatoeba,
 )
-from xlray.standings import Standing, is_by_rank, standings
+from xlray.storage.standings import Standing, is_by_rank, standings
 
 Array: TypeAlias = NDArray[np.float64]
 

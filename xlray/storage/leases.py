@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xlray.errors import require
-from xlray.storage import remote_of
+from xlray.storage.working_folder import remote_of
 
 
 class Registers(Protocol):

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
-from xlray.files import atomic_file, file_digest
+from xlray.storage.files import atomic_file, file_digest
 
 PART_BYTES = 16 * 2**20  # of large files, which are sent and fetched in parts at once
 NUM_PARALLEL = 16

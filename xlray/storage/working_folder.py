@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.files import atomic_file, file_digest, file_lock, write_atomically
-from xlray.remote import DamagedError, Remote, RemoteError, parallel
+from xlray.storage.files import atomic_file, file_digest, file_lock, write_atomically
+from xlray.storage.object_store import DamagedError, Remote, RemoteError, parallel
 
 SCHEMES = ("s3", "gs")
 REMOTE_FILE = ".remote"

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.files import fsync
-from xlray.leases import Leases, process_name, renewing
-from xlray.remote import Remote
-from xlray.storage import relative, remote_of, root_of, send, uri_of
+from xlray.storage.files import fsync
+from xlray.storage.leases import Leases, process_name, renewing
+from xlray.storage.object_store import Remote
+from xlray.storage.working_folder import relative, remote_of, root_of, send, uri_of
 
 JOURNAL_FILE = "000000.jsonl"
 SEGMENT_BYTES = 2**16  # of a segment; what one more line costs to send

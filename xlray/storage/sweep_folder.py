@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError, nearest
-from xlray.files import read_json
-from xlray.journal import read_journal
-from xlray.remote import RemoteError
-from xlray.storage import refresh, remote_of, send_changed, uri_of, working_folder
+from xlray.storage.files import read_json
+from xlray.storage.journal import read_journal
+from xlray.storage.object_store import RemoteError
+from xlray.storage.working_folder import refresh, remote_of, send_changed, uri_of, working_folder
 
 
 def sweep_folder(root: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ from xlray.config.recipes import Architecture
 from xlray.data import Examples, load_vocabulary, prepare
 from xlray.jobs import Job
 from xlray.model import Model, random_encoder
-from xlray.phases import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
+from xlray.phases.spec import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
 from xlray.tokenizer import SPECIAL
 
 torch.set_num_threads(1)  # the machine is shared, and the models are tiny
@@ -135,7 +135,7 @@ def make_job(storage, specs, records, vocabulary, parents, execution=None, **cha
         records: of each data spec that the phases read.
         parents: folders by spec of root or phase; a phase's own folder in the store is added.
     """
-    from xlray.store import Store
+    from xlray.phases.store import Store
 
     wanted = {data for spec in specs for data in data_of(spec)}
     folders = {data_key(data): str(prepare(storage, data, records[data], vocabulary)) for data in wanted}

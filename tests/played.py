@@ -16,13 +16,13 @@ from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Ta
 from xlray.config.sweep import Stopping, Sweep
 from xlray.driver import Driver
 from xlray.outcomes import Outcome, write_outcomes
-from xlray.phases import DataSpec, EncoderSpec, phase_hash
+from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan, with_trials
 from xlray.rungs import rung_report, up_to_rung
 from xlray.sources import Sources
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
-from xlray.store import Store
 
 TASKS = ("mini_topic_en", "mini_roles_de", "mini_similarity_en", "mini_reading_es")
 

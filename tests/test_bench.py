@@ -12,7 +12,7 @@ from xlray import bench_data, cli, data
 from xlray.data import open_examples, prepare
 from xlray.errors import InputError
 from xlray.jobs import read_job
-from xlray.phases import phase_hash
+from xlray.phases.spec import phase_hash
 from xlray.tokenizer import train_tokenizer
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half, read_counts
 from xlray.errors import InputError
-from xlray.phases import DataSpec, TokenizerSpec
+from xlray.phases.spec import DataSpec, TokenizerSpec
+from xlray.phases.store import Store
 from xlray.storage.leases import Leases
-from xlray.store import Store
 from xlray.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
 
 WORDS = [f"word{i}" for i in range(100)]

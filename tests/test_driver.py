@@ -12,13 +12,13 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
 from xlray.driver import SHARED, Driver, lease_keys
-from xlray.phases import PlannedPhase, phase_hash
+from xlray.phases.spec import PlannedPhase, phase_hash
+from xlray.phases.store import StoreError
 from xlray.plan import SweepPlan
 from xlray.rungs import up_to_rung
 from xlray.scheduler import replay
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
-from xlray.store import StoreError
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from xlray import batches, evaluate
 from xlray.config.recipes import Architecture
 from xlray.data import open_examples, prepare
 from xlray.model import Model, initialise_heads, random_encoder
-from xlray.phases import EvaluationSpec
+from xlray.phases.spec import EvaluationSpec
 
 WORDS = [f"w{i}" for i in range(60)]
 TAGS = ("A", "B", "C", "D")

@@ -12,9 +12,9 @@ from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.forecast import summary
 from xlray.overlap import load_exclusions
-from xlray.phases import DataSpec
+from xlray.phases.spec import DataSpec
+from xlray.phases.store import Store
 from xlray.plan import plan_sweep
-from xlray.store import Store
 
 SHARED = "moni lause on jo täällä"
 WORDS = ["sky", *SHARED.split()]

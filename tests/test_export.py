@@ -15,10 +15,10 @@ from xlray.errors import InputError
 from xlray.export import export_predictions, xtreme_text
 from xlray.jobs import Job, write_job
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
+from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
+from xlray.phases.store import Store, StoreError
 from xlray.results import UNSEALED_FILE
 from xlray.storage.journal import append, append_line, read_lines
-from xlray.store import Store, StoreError
 
 RUNGS = (256, 512)
 TAGS = [["DET", "NOUN", "VERB"], ["X"], ["NOUN", "PUNCT"]]

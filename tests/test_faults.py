@@ -9,11 +9,11 @@ import helpers
 import pytest
 
 from xlray import cli
-from xlray.phases import phase_name
+from xlray.phases.spec import phase_name
+from xlray.phases.store import Store, check_writable
 from xlray.storage import journal
 from xlray.storage.files import temporary_trouble
 from xlray.storage.object_store import RemoteError, storage_trouble
-from xlray.store import Store, check_writable
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 

@@ -4,8 +4,8 @@ import pytest
 from test_storage import OTHER, RECORD, SPEC, finish, objects
 
 from xlray.errors import InputError
+from xlray.phases.store import Store, StoreError, check_writable
 from xlray.storage import journal, object_store, working_folder
-from xlray.store import Store, StoreError, check_writable
 
 
 @pytest.fixture

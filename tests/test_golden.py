@@ -13,8 +13,8 @@ import pytest
 from safetensors.torch import load_file
 
 from xlray.config.execution import Execution
-from xlray.phases import METHOD_VERSIONS, EvaluationSpec, RetrievalSpec, TokenizerSpec, phase_hash
-from xlray.store import Store
+from xlray.phases.spec import METHOD_VERSIONS, EvaluationSpec, RetrievalSpec, TokenizerSpec, phase_hash
+from xlray.phases.store import Store
 from xlray.tokenizer import train_tokenizer
 
 WORDS = [f"w{i}" for i in range(60)]

@@ -23,8 +23,8 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import XLM_R_LARGE
 from xlray.encoders import KNOWN_ARCHITECTURES
 from xlray.jobs import read_job, write_job
-from xlray.phases import EvaluationSpec, phase_hash
-from xlray.store import Store
+from xlray.phases.spec import EvaluationSpec, phase_hash
+from xlray.phases.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

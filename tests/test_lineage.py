@@ -6,9 +6,9 @@ import pytest
 
 from xlray import cli
 from xlray.errors import InputError
-from xlray.lineage import Difference, explain, find_phase
-from xlray.phases import EncoderSpec, EvaluationSpec, phase_hash, phase_name
-from xlray.store import Store
+from xlray.phases.lineage import Difference, explain, find_phase
+from xlray.phases.spec import EncoderSpec, EvaluationSpec, phase_hash, phase_name
+from xlray.phases.store import Store
 
 ROOT = EncoderSpec("an encoder")
 

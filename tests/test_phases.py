@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlray import phases
-from xlray import store as store_module
 from xlray.canonical import canonical_json, fingerprint, to_plain
 from xlray.errors import InputError
-from xlray.phases import (
+from xlray.phases import spec as phases
+from xlray.phases import store as store_module
+from xlray.phases.spec import (
     METHOD_VERSIONS,
     DataSpec,
     EncoderSpec,
@@ -28,8 +28,8 @@ from xlray.phases import (
     phase_hash,
     phase_name,
 )
+from xlray.phases.store import Store, StoreError, check_writable
 from xlray.storage.files import write_atomically
-from xlray.store import Store, StoreError, check_writable
 
 DATA = DataSpec("panx", "tagging", "train/en", "f" * 64, 100, 128, 0, ("O", "B-LOC"))
 EVALUATION = EvaluationSpec(dataclasses.replace(DATA, split="dev/fi"), "fi", "dev", False, True)
@@ -203,7 +203,7 @@ def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
 
 @pytest.mark.parametrize("seed", ["0", "12345"])
 def test_the_hash_is_the_same_in_every_process(seed):
-    code = "import json, sys; from xlray.phases import from_plain, phase_hash; print(phase_hash(from_plain(json.load(sys.stdin))))"
+    code = "import json, sys; from xlray.phases.spec import from_plain, phase_hash; print(phase_hash(from_plain(json.load(sys.stdin))))"
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": seed},

@@ -30,10 +30,10 @@ from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_o
 from xlray.loading import load_sweep
 from xlray.memory import shape_of
 from xlray.mini import MINI_TASKS
-from xlray.phases import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
+from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
+from xlray.phases.store import Store
 from xlray.plan import plan_sweep
 from xlray.registry import find_task
-from xlray.store import Store
 from xlray.tasks import load_records
 
 ENCODER = Pretraining(

@@ -2,12 +2,12 @@ import json
 import subprocess
 from importlib.metadata import version
 
-from xlray import provenance
 from xlray.collect import _recorded
+from xlray.phases import versions
 
 
 def test_versions_name_what_is_installed():
-    found = provenance.versions()
+    found = versions.versions()
     assert found["xlray"] == version("xlray") and found["torch"] == version("torch") and "python" in found
 
 
@@ -19,15 +19,15 @@ def test_commit_is_that_of_a_checkout_and_says_whether_files_were_changed(tmp_pa
         )  # fmt: skip
         return done.stdout.strip()
 
-    assert provenance.commit(tmp_path) is None
+    assert versions.commit(tmp_path) is None
     git("init", "-q")
     (tmp_path / "file").write_text("one")
     git("add", "file")
     git("commit", "-q", "-m", "one")
     head = git("rev-parse", "HEAD")
-    assert provenance.commit(tmp_path) == head[:12]
+    assert versions.commit(tmp_path) == head[:12]
     (tmp_path / "file").write_text("two")
-    assert provenance.commit(tmp_path) == f"{head[:12]}-dirty"
+    assert versions.commit(tmp_path) == f"{head[:12]}-dirty"
 
 
 def test_a_trial_lists_the_different_ways_its_phases_were_computed():

@@ -16,10 +16,10 @@ from xlray.config.sweep import Sweep
 from xlray.data import open_examples
 from xlray.encoders import encoder_vocabulary
 from xlray.jobs import make_job
-from xlray.phases import PlannedPhase, data_of
+from xlray.phases.spec import PlannedPhase, data_of
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits
-from xlray.store import Store
 from xlray.tasks import TASKS, Files, available
 from xlray.train import run_phase
 

@@ -136,9 +136,9 @@ def test_what_cannot_be_searched_is_refused(monkeypatch):
 def test_a_plan_costs_the_trials_to_come(tmp_path):
     from xlray import mini
     from xlray.forecast import summary
+    from xlray.phases.store import Store
     from xlray.plan import plan_sweep
     from xlray.search import pool_specs
-    from xlray.store import Store
 
     pool = ("mini_topic_en", "mini_sentiment_en", "mini_roles_de")
     alone = Sweep("s", mini.ENCODER, (Subset(()),), intermediate=mini.INTERMEDIATE, targets=mini.TARGETS)

@@ -15,9 +15,9 @@ from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
 from xlray.forecast import summary
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.screens import plan_lines
-from xlray.store import Store
 from xlray.task_screens import remark_lines
 
 WORDS = ["sky", *(f"w{n}" for n in range(30))]

@@ -10,7 +10,7 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
 from xlray.costs import Cost
-from xlray.phases import TrainSpec
+from xlray.phases.spec import TrainSpec
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.simulate import by_rung, play, recorded, synthetic, timeline_svg
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import SWEEP, TASKS, World, plan_of, play, truth
 
-from xlray import phases
 from xlray.analysis import Sampling
 from xlray.answer import write_answer
 from xlray.cautions import behind, find_warnings
@@ -17,6 +16,7 @@ from xlray.config.sweep import Stopping
 from xlray.definition import check_definition
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
+from xlray.phases import spec
 from xlray.progress import Watch, read_work, status_document, sweep_state
 from xlray.reopening import reopen
 from xlray.results import complete_rungs, fi_accuracy, load_results
@@ -117,7 +117,7 @@ def test_whatever_changed_status_tables_and_answer_are_those_of_the_inputs_as_th
         for name in names:
             change = CHANGES[name]
             if isinstance(change, str):
-                patch.setitem(phases.METHOD_VERSIONS, change, phases.METHOD_VERSIONS[change] + 1)
+                patch.setitem(spec.METHOD_VERSIONS, change, spec.METHOD_VERSIONS[change] + 1)
             else:
                 sweep, world = change(sweep, world)
             check_definition(sweep, root)

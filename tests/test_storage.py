@@ -11,12 +11,12 @@ import pytest
 
 from xlray.errors import InputError
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
-from xlray.phases import phase_name
+from xlray.phases.spec import phase_name
+from xlray.phases.store import Store, StoreError, check_writable
 from xlray.registry import ALL_TASKS
 from xlray.storage import journal, object_store, working_folder
 from xlray.storage.object_store import RemoteError
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
-from xlray.store import Store, StoreError, check_writable
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 OTHER = helpers.train_spec("cooldown", "def", [])

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from xlray import engine
 from xlray.config.execution import Execution
 from xlray.outcomes import Outcome, write_outcomes
-from xlray.phases import EvaluationSpec, PlannedPhase, phase_hash
+from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
+from xlray.phases.store import Store
 from xlray.rungs import rung_metrics, rung_report
 from xlray.storage.working_folder import working_folder
-from xlray.store import Store
 from xlray.train import run_phase, run_phases
 
 pytestmark = pytest.mark.usefixtures("process_group")

@@ -11,9 +11,9 @@ import torch
 from xlray import engine, tuning
 from xlray.config.execution import Execution
 from xlray.errors import InputError
-from xlray.phases import phase_hash
+from xlray.phases.spec import phase_hash
+from xlray.phases.store import Store
 from xlray.storage.working_folder import working_folder
-from xlray.store import Store
 from xlray.train import run_phase, run_phases
 
 WORDS = [f"word{i}" for i in range(40)]

@@ -11,11 +11,11 @@ from xlray.analysis import Sampling
 from xlray.errors import InputError
 from xlray.jobs import read_job, write_job
 from xlray.outcomes import Outcome, write_outcomes
-from xlray.phases import RetrievalSpec
+from xlray.phases.spec import RetrievalSpec
+from xlray.phases.store import Store
 from xlray.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.storage import parquet
 from xlray.storage.journal import read_lines
-from xlray.store import Store
 
 FEW = Sampling(num_draws=50)
 TRIALS_OF = {"aaa": ((), 0), "bbb": ((), 1), "ccc": (("qqp",), 0), "ddd": (("qqp",), 1)}

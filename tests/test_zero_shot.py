@@ -14,10 +14,10 @@ from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
+from xlray.phases.store import Store
 from xlray.plan import plan_sweep
 from xlray.screens import plan_lines
 from xlray.storage.sweep_folder import languages_of
-from xlray.store import Store
 from xlray.tasks import Generated, Record, Task, load_records
 from xlray.tasks.languages import label_note
 

@@ -15,7 +15,7 @@ from typing import Any
 from xlray.bench import document, ratios
 from xlray.data import load_vocabulary, open_examples, prepare
 from xlray.errors import require
-from xlray.phases import DataSpec
+from xlray.phases.spec import DataSpec
 from xlray.registry import find_task
 from xlray.tasks.load import load_records
 from xlray.tasks.task import Record

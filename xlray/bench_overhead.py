@@ -19,8 +19,8 @@ from xlray.data import load_vocabulary, prepare
 from xlray.errors import require
 from xlray.jobs import Job, read_job, write_job
 from xlray.mini import ENCODER
-from xlray.phases import DataSpec, PlannedPhase, TrainSpec, data_key
-from xlray.store import Store
+from xlray.phases.spec import DataSpec, PlannedPhase, TrainSpec, data_key
+from xlray.phases.store import Store
 from xlray.tokenizer import train_tokenizer
 
 NUM_EXAMPLES, BATCH_SIZE, MAX_LENGTH, VOCAB_SIZE = 64, 16, 64, 1_000

@@ -31,7 +31,7 @@ from xlray.config.execution import Execution
 from xlray.errors import InputError, require
 from xlray.examples import Examples
 from xlray.feeding import made_ahead, pack_step, pinned
-from xlray.phases import DataSpec
+from xlray.phases.spec import DataSpec
 
 PACKAGES = ("xlray", "torch", "transformers", "accelerate", "deepspeed")
 

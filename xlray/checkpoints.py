@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xlray.batches import Layout
 from xlray.model import Model, empty_encoder, initialise_heads, load_encoder
-from xlray.phases import TrainSpec
+from xlray.phases.spec import TrainSpec
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import root_of, send_small
 

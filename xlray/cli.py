@@ -153,8 +153,8 @@ def run(
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
     from xlray.definition import check_definition, newest_version
     from xlray.forecast import Terms, check_hours, summary
+    from xlray.phases.store import Store, check_writable
     from xlray.storage.standings import OPEN_STATES
-    from xlray.store import Store, check_writable
 
     started = time.time()
     root = storage_root(storage)
@@ -215,10 +215,10 @@ def _run(
 
     from xlray.forecast import summary
     from xlray.live import LiveView, diverted
+    from xlray.phases.store import Store
     from xlray.progress import Watch, work_of_plan
     from xlray.screens import print_plan
     from xlray.storage.journal import read_journal
-    from xlray.store import Store
 
     store, directory = Store(root), root / "sweeps" / sweep.name
     work = work_of_plan(planned, store, directory)
@@ -282,7 +282,7 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Bring the encoder and the tokenised data of a sweep into the storage, once; `run` then finds them there."""
-    from xlray.store import check_writable
+    from xlray.phases.store import check_writable
 
     if address is not None and address.startswith(("http://", "https://")):
         folder = None if data_dir is None else str(data_dir)

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xlray.config.sweep import Trial
-from xlray.phases import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
+from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan
 from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.shortfalls import SHORTFALLS_FILE, shortfalls
@@ -21,7 +22,6 @@ from xlray.storage.parquet import to_table, write_table
 from xlray.storage.standings import Standing, standings
 from xlray.storage.sweep_folder import send_sweep, sweep_folder
 from xlray.storage.working_folder import send
-from xlray.store import Store
 
 
 def write_shortfalls(plan: SweepPlan, root: Path) -> None:

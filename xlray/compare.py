@@ -32,7 +32,7 @@ from xlray.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, sp
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence, target_names
 from xlray.page import Page, Section
-from xlray.phases import differing_fields
+from xlray.phases.spec import differing_fields
 from xlray.report import write_files
 from xlray.results import Results
 from xlray.storage.sweep_folder import languages_of

@@ -14,7 +14,7 @@ from typing import Any
 from xlray.config.execution import Execution
 from xlray.memory import ModelShape, shape_of
 from xlray.mixture import probabilities
-from xlray.phases import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec
+from xlray.phases.spec import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec
 from xlray.plan import SweepPlan
 
 # Tokens of an example as XLM-R's tokenizer cuts it, where the data is not there: rough means over the registry's tasks,

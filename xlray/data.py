@@ -21,7 +21,7 @@ from tokenizers import Encoding, Tokenizer
 from xlray.errors import InputError
 from xlray.examples import Examples
 from xlray.graphemes import widened
-from xlray.phases import DataSpec, data_name
+from xlray.phases.spec import DataSpec, data_name
 from xlray.storage.files import atomic_folder, file_digest, read_json, write_atomically
 from xlray.storage.working_folder import find, publish_folder
 from xlray.tasks.task import Record

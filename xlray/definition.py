@@ -9,7 +9,7 @@ from typing import Any
 
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.phases import differing_fields
+from xlray.phases.spec import differing_fields
 from xlray.storage.files import read_json
 from xlray.storage.working_folder import fetch_small
 

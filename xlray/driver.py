@@ -16,7 +16,8 @@ from typing import Any
 
 from xlray.config.sweep import Trial
 from xlray.failures import classify, common_error, may_retry
-from xlray.phases import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
+from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
+from xlray.phases.store import Store, StoreError
 from xlray.plan import SweepPlan, lease_keys
 from xlray.rungs import measured_by, rung_entry, rung_report, up_to_rung
 from xlray.scheduler import decide, next_trials, outcome, promotions
@@ -25,7 +26,6 @@ from xlray.storage.journal import append
 from xlray.storage.leases import Leases
 from xlray.storage.standings import Standing, Standings, is_cut, passed, standings
 from xlray.storage.sweep_folder import sweep_folder
-from xlray.store import Store, StoreError
 
 Listener = Callable[[dict[str, Any]], None]
 

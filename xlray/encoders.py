@@ -13,7 +13,7 @@ from xlray.config.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder,
 from xlray.config.sweep import Sweep
 from xlray.data import Vocabulary, load_vocabulary
 from xlray.errors import InputError, require
-from xlray.phases import EncoderSpec, phase_hash
+from xlray.phases.spec import EncoderSpec, phase_hash
 from xlray.sources import Sources
 from xlray.storage.files import atomic_folder, file_digest
 from xlray.storage.working_folder import bring, find, publish_folder

@@ -15,7 +15,7 @@ from xlray import metrics, packing
 from xlray.batches import Batch, Group, Layout, Row, collate
 from xlray.examples import Examples
 from xlray.model import Output
-from xlray.phases import DataSpec, EvaluationSpec
+from xlray.phases.spec import DataSpec, EvaluationSpec
 
 MAX_ANSWER_TOKENS = 30  # of SQuAD's and XTREME's scripts
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from xlray.errors import InputError, nearest
 from xlray.jobs import Job, read_job
-from xlray.phases import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
+from xlray.phases.spec import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
+from xlray.phases.store import Store
 from xlray.results import UNSEALED_FILE
 from xlray.storage.files import atomic_file, file_digest
 from xlray.storage.journal import append_line, journal_digest, read_journal, read_lines
 from xlray.storage.standings import standings
 from xlray.storage.working_folder import bring, find
-from xlray.store import Store
 
 PREFIX = "mini_"  # targets of the embedded world are written under the names of the tasks they stand for too
 

@@ -12,7 +12,8 @@ from typing import Any
 from xlray.costs import Cost, Rates, phase_cost, rates_of
 from xlray.errors import InputError
 from xlray.memory import shape_of, table
-from xlray.phases import Spec, TrainSpec
+from xlray.phases.spec import Spec, TrainSpec
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan
 from xlray.search import with_proposed, with_stand_ins
 from xlray.sensitivity import detectable_effects
@@ -21,7 +22,6 @@ from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.storage.journal import read_journal
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import sweep_folder
-from xlray.store import Store
 
 
 class BudgetError(RuntimeError):

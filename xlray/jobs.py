@@ -11,11 +11,11 @@ from xlray.canonical import to_plain
 from xlray.config.execution import Execution
 from xlray.config.sweep import Sweep, Trial
 from xlray.data import Vocabulary
-from xlray.phases import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
+from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan
 from xlray.storage.files import read_json, write_atomically
 from xlray.storage.working_folder import bring, relative, root_of, send, uri_of, working_folder
-from xlray.store import Store
 
 
 @dataclass(frozen=True)

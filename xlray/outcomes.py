@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from xlray.phases import EvaluationSpec
+from xlray.phases.spec import EvaluationSpec
 from xlray.storage.parquet import write_table
 
 SCORE_FIELDS = pa.schema(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from xlray.lineage import explain, find_phase
 from xlray.options import Json, Storage
 from xlray.output import open_console, print_json
+from xlray.phases.lineage import explain, find_phase
 from xlray.storage.sweep_folder import storage_root
 
 PhaseName = Annotated[

@@ -11,7 +11,7 @@ from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
 from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
 from xlray.matching import with_matched_caps
 from xlray.own_tasks import own_tasks
-from xlray.phases import (
+from xlray.phases.spec import (
     METHOD_VERSIONS,
     DataSpec,
     EncoderSpec,

@@ -35,7 +35,7 @@ def plan(
 ) -> None:
     """Show what a sweep would compute, what is stored already, and what the rest costs; spends nothing."""
     from xlray.forecast import Terms, check_hours, summary
-    from xlray.store import Store
+    from xlray.phases.store import Store
 
     terms = Terms(devices, price_per_hour, device_tflops, budget_hours)
     root = storage_root(storage)
@@ -77,8 +77,8 @@ def simulate(
 ) -> None:
     """Play a sweep's schedule on a virtual clock, with the scores of its journal or made-up ones."""
     from xlray.forecast import Terms, simulation
+    from xlray.phases.store import Store
     from xlray.storage.files import write_atomically
-    from xlray.store import Store
 
     root = storage_root(storage)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip", assume_sizes)

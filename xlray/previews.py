@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from xlray.data import Vocabulary, tokenise
-from xlray.phases import DataSpec
+from xlray.phases.spec import DataSpec
 from xlray.tasks.task import Record, Task
 
 MAX_MEASURED = 2_000  # records whose length is taken

@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlray.canonical import fingerprint
 from xlray.errors import InputError
-from xlray.phases import METHOD_VERSIONS
+from xlray.phases.spec import METHOD_VERSIONS
 from xlray.storage.object_store import RemoteError
 from xlray.storage.working_folder import is_remote, remote_of, uri_of, working_folder
 

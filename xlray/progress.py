@@ -12,13 +12,13 @@ from typing import Any
 
 from xlray.forecast import steps_of
 from xlray.jobs import read_job, trial_title
-from xlray.phases import Spec, TrainSpec, label
+from xlray.phases.spec import Spec, TrainSpec, label
+from xlray.phases.store import Store
 from xlray.plan import SweepPlan
 from xlray.storage.journal import is_held, read_journal
 from xlray.storage.standings import OPEN_STATES, Standing, standings
 from xlray.storage.sweep_folder import read_definition
 from xlray.storage.working_folder import fetch_small, find, find_all, root_of
-from xlray.store import Store
 
 ASK_EVERY_S = 5.0  # an object store for what another machine may have done
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing

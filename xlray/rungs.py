@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from xlray.phases import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
+from xlray.phases.spec import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
+from xlray.phases.store import Store
 from xlray.plan import ranking_languages
 from xlray.scheduler import Decision
 from xlray.storage.journal import finite
 from xlray.storage.standings import is_by_rank
-from xlray.store import Store
 
 NOT_FINITE = "the loss is not finite"
 

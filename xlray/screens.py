@@ -12,7 +12,7 @@ from rich.text import Text
 
 from xlray.forecast import steps_of
 from xlray.memory import GIB
-from xlray.phases import TrainSpec, phase_name
+from xlray.phases.spec import TrainSpec, phase_name
 from xlray.plan import SweepPlan
 from xlray.progress import TrialState, Work
 from xlray.results import Results

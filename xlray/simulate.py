@@ -13,7 +13,7 @@ from typing import Any
 
 from xlray.config.sweep import Trial
 from xlray.costs import Cost
-from xlray.phases import PlannedPhase
+from xlray.phases.spec import PlannedPhase
 from xlray.plan import SweepPlan
 from xlray.scheduler import decide, promotions
 from xlray.storage.standings import Standings, standings

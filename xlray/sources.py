@@ -22,7 +22,7 @@ from xlray.overlap import (
     target_splits,
     uncovered,
 )
-from xlray.phases import DataSpec
+from xlray.phases.spec import DataSpec
 from xlray.registry import find_task
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import fetch_small, send

@@ -15,7 +15,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be remov
 
 def collect_garbage(storage: Storage = "runs", dry_run: DryRun = False, as_json: Json = False) -> None:
     """Remove what broke off or was quarantined, and phases and data that no sweep in the storage refers to."""
-    from xlray.garbage import find_garbage, remove
+    from xlray.phases.garbage import find_garbage, remove
 
     root = storage_root(storage)
     garbage, references = find_garbage(root)

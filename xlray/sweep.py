@@ -22,7 +22,8 @@ from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.encoders import bring_encoder, encoder_vocabulary
 from xlray.errors import InputError
 from xlray.jobs import make_job, write_job
-from xlray.phases import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
+from xlray.phases.spec import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
+from xlray.phases.store import Store, check_writable
 from xlray.plan import SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.probe import check_nodes
@@ -35,7 +36,6 @@ from xlray.storage.journal import exclusive, read_journal
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
 from xlray.storage.working_folder import send, working_folder
-from xlray.store import Store, check_writable
 from xlray.tokenizer import tokenizer_phase
 from xlray.tracking import Progress, Trackers, check_tracking, tensorboard
 

@@ -173,7 +173,7 @@ def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: 
     """Count overlaps against the storage's list; where there is none, against one that is made and not stored."""
     from xlray.catalogue import exclusions_document, made_exclusions, overlaps
     from xlray.overlap import load_exclusions, store_exclusions
-    from xlray.store import check_writable
+    from xlray.phases.store import check_writable
 
     with open_console(stderr=True).status("") as line:
         exclusions = None if update else load_exclusions(root)

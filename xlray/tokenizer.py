@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from xlray.phases import TokenizerSpec, phase_hash
+from xlray.phases.spec import TokenizerSpec, phase_hash
+from xlray.phases.store import Store
 from xlray.storage.leases import Leases, turn
-from xlray.store import Store
 from xlray.tasks.task import Record
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # ids 0 to 4; XLM-R has the first four in this order

@@ -36,12 +36,12 @@ from xlray.jobs import Job, bring_inputs
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
-from xlray.provenance import versions
+from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
+from xlray.phases.store import Store
+from xlray.phases.versions import versions
 from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
 from xlray.states import StateWriter, latest_state
 from xlray.storage.working_folder import remote_of
-from xlray.store import Store
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
 

@@ -30,7 +30,7 @@ from xlray.examples import Examples
 from xlray.jobs import Job, bring_inputs
 from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder
-from xlray.phases import TrainSpec, data_key
+from xlray.phases.spec import TrainSpec, data_key
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import fetch_small, root_of, send
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from xlray.canonical import canonical_json, to_plain
 from xlray.errors import InputError
-from xlray.phases import Spec, differing_fields, phase_hash, phase_name
+from xlray.phases.spec import Spec, differing_fields, phase_hash, phase_name
 from xlray.storage.files import file_digest, fsync, write_atomically
 from xlray.storage.object_store import DamagedError
 from xlray.storage.working_folder import (

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from xlray.errors import InputError
-from xlray.phases import data_name, data_of, from_plain, phase_name
+from xlray.phases.spec import data_name, data_of, from_plain, phase_name
 from xlray.storage.files import file_digest, read_json
 from xlray.storage.journal import read_journal
 from xlray.storage.working_folder import MARKER, refresh, relative, remote_of

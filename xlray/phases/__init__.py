@@ -1,0 +1,1 @@
+"""One unit of work: its spec, its identity, its stored result."""

@@ -14,13 +14,13 @@ from xlray.collect import write_results
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
+from xlray.data.records import Sources
 from xlray.driver import Driver
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan import SweepPlan, with_trials
 from xlray.rungs import rung_report, up_to_rung
-from xlray.sources import Sources
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
 

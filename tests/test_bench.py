@@ -8,12 +8,13 @@ from dataclasses import replace
 import helpers
 import pytest
 
-from xlray import bench_data, cli, data
-from xlray.data import open_examples, prepare
+from xlray import bench_data, cli
+from xlray.data import tokenization
+from xlray.data.tokenization import open_examples, prepare
+from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import InputError
 from xlray.jobs import read_job
 from xlray.phases.spec import phase_hash
-from xlray.tokenizer import train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_the_records_are_the_same_every_time_and_differ_among_themselves():
 def test_some_pairs_are_cut_and_some_are_not(tmp_path):
     records = bench_data.make_records(200)
     train_tokenizer(records, 1_000).save(str(tmp_path / "tokenizer.json"))
-    vocabulary = data.load_vocabulary(tmp_path / "tokenizer.json")
+    vocabulary = tokenization.load_vocabulary(tmp_path / "tokenizer.json")
     spec = helpers.data_spec(
         "t", "classification", "train/en", records, bench_data.MAX_LENGTH, labels=bench_data.LABELS
     )
@@ -113,7 +114,7 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path, monkeypatch, kind):
     spec = helpers.data_spec("t", kind, "train/en", records, max_length=12, stride=3, labels=("a",))
     files = []
     for size in (1, 4, 11, 1_024):
-        monkeypatch.setattr(data, "BATCH_RECORDS", size)
+        monkeypatch.setattr(tokenization, "BATCH_RECORDS", size)
         files.append((prepare(tmp_path / str(size), spec, records, vocabulary) / "examples.arrow").read_bytes())
     assert all(a == b for a, b in itertools.pairwise(files))
     found = open_examples(prepare(tmp_path / "4", spec, records, vocabulary), spec)

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from xlray import cli, online, registry
+from xlray import cli, online
 from xlray.catalogue import listed, shown
+from xlray.data import registry
 from xlray.errors import InputError
 from xlray.online import Comparison, Difference, Unreached, compare
 from xlray.previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views

@@ -8,12 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xlray.data import MAX_QUESTION_TOKENS, load_vocabulary, open_examples, prepare, query_half, read_counts
+from xlray.data.tokenization import (
+    MAX_QUESTION_TOKENS,
+    load_vocabulary,
+    open_examples,
+    prepare,
+    query_half,
+    read_counts,
+)
+from xlray.data.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
 from xlray.errors import InputError
 from xlray.phases.spec import DataSpec, TokenizerSpec
 from xlray.phases.store import Store
 from xlray.storage.leases import Leases
-from xlray.tokenizer import SPECIAL, tokenizer_phase, train_tokenizer
 
 WORDS = [f"word{i}" for i in range(100)]
 CLS, SEP, UNKNOWN = 0, 2, 3
@@ -76,7 +83,7 @@ def test_of_a_pair_the_longer_part_is_cut_first(tmp_path, vocabulary, first, sec
 @given(first=st.integers(0, 40), second=st.integers(0, 40), longest=st.integers(6, 40))
 @settings(max_examples=60, deadline=None)
 def test_no_joined_pair_is_longer_than_allowed_or_shorter_than_need_be(vocabulary, first, second, longest):
-    from xlray.data import _join
+    from xlray.data.tokenization import _join
 
     found = _join(vocabulary, list(range(5, 5 + first)), list(range(60, 60 + second)), longest)
     assert len(found) == min(first + second + 4, longest)

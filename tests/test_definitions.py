@@ -14,8 +14,8 @@ from seqeval.metrics import f1_score
 from seqeval.scheme import BILOU, IOBES
 
 from xlray import metrics
+from xlray.data.registry import ALL_TASKS
 from xlray.errors import InputError
-from xlray.registry import ALL_TASKS
 from xlray.tag_sets import check_tag_set
 from xlray.tasks import Files, Generated, Hub, Joined, Record, Task, check_record, load_records
 from xlray.tasks.languages import language_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from xlray.encoders import check_weights, encoder_files, expected_shapes, weight_files
+from xlray.data.encoders import check_weights, encoder_files, expected_shapes, weight_files
 from xlray.errors import InputError
 from xlray.model import load_encoder
 

@@ -10,7 +10,7 @@ import torch
 
 from xlray import batches, evaluate
 from xlray.config.recipes import Architecture
-from xlray.data import open_examples, prepare
+from xlray.data.tokenization import open_examples, prepare
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.phases.spec import EvaluationSpec
 

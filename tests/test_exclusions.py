@@ -10,8 +10,8 @@ import pytest
 
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
+from xlray.data.contamination import load_exclusions
 from xlray.forecast import summary
-from xlray.overlap import load_exclusions
 from xlray.phases.spec import DataSpec
 from xlray.phases.store import Store
 from xlray.plan import plan_sweep

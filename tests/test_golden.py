@@ -13,9 +13,9 @@ import pytest
 from safetensors.torch import load_file
 
 from xlray.config.execution import Execution
+from xlray.data.tokenizer import train_tokenizer
 from xlray.phases.spec import METHOD_VERSIONS, EvaluationSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
-from xlray.tokenizer import train_tokenizer
 
 WORDS = [f"w{i}" for i in range(60)]
 TOLERANCE = 1e-4

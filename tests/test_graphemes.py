@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlray.graphemes import widened
+from xlray.data.graphemes import widened
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, TaskFacts
 from xlray.analysis.groups import FAMILY_OF, SCRIPT_OF, UNKNOWN, groups_of
-from xlray.registry import ALL_TASKS
+from xlray.data.registry import ALL_TASKS
 
 FACTS = {
     "ru_ner": TaskFacts("tagging", "ru", 5_000),

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xlray.data.records import Sources
 from xlray.errors import InputError
-from xlray.sources import Sources
 from xlray.tasks import TASKS, Files, Hub, Task, available, load_records
 from xlray.tasks.readers import json_lines
 from xlray.tasks.shapes import labelled

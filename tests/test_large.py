@@ -21,7 +21,7 @@ from safetensors import safe_open
 from xlray import machine, memory
 from xlray.config.execution import Execution
 from xlray.config.recipes import XLM_R_LARGE
-from xlray.encoders import KNOWN_ARCHITECTURES
+from xlray.data.encoders import KNOWN_ARCHITECTURES
 from xlray.jobs import read_job, write_job
 from xlray.phases.spec import EvaluationSpec, phase_hash
 from xlray.phases.store import Store

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlray import mixture
+from xlray.data import mixture
 from xlray.errors import InputError
 
 NAMES, SIZES = ["nli", "qqp", "squad"], [7, 100, 13]

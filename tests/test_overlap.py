@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlray import cli, overlap
-from xlray.errors import InputError
-from xlray.overlap import (
+from xlray import cli
+from xlray.data import contamination
+from xlray.data.contamination import (
     build_exclusions,
     drop_overlap,
     load_exclusions,
@@ -27,7 +27,8 @@ from xlray.overlap import (
     text_key,
     uncovered,
 )
-from xlray.registry import ALL_TASKS
+from xlray.data.registry import ALL_TASKS
+from xlray.errors import InputError
 from xlray.tasks import TASKS, digest, load_records
 from xlray.tasks.task import Generated, Task
 
@@ -260,7 +261,7 @@ def test_the_stored_list_is_used_although_more_finnish_files_appear(tmp_path):
 def test_a_torn_write_leaves_the_old_list(tmp_path, monkeypatch, torn):
     old, new = listed(FINNISH), listed("toinen lause on tässä")
     store_exclusions(tmp_path, old)
-    written = {"atomic_file": overlap.atomic_file, "write_atomically": overlap.write_atomically}
+    written = {"atomic_file": contamination.atomic_file, "write_atomically": contamination.write_atomically}
 
     def fails_at(number):
         calls = []
@@ -275,7 +276,7 @@ def test_a_torn_write_leaves_the_old_list(tmp_path, monkeypatch, torn):
         return write
 
     for number in (1, 2) if torn == "write_atomically" else (1,):
-        monkeypatch.setattr(overlap, torn, fails_at(number))
+        monkeypatch.setattr(contamination, torn, fails_at(number))
         with pytest.raises(OSError, match="no space"):
             store_exclusions(tmp_path, new)
         assert load_exclusions(tmp_path).version == old.version
@@ -322,7 +323,7 @@ def test_a_damaged_list_is_refused_and_can_be_made_anew(tmp_path, monkeypatch):
     refused("must be whole")
     (tmp_path / "exclusions/current").write_text("0123456789abcdef\n")
     refused("0123456789abcdef")
-    monkeypatch.setattr(overlap, "RULE_VERSION", 2)
+    monkeypatch.setattr(contamination, "RULE_VERSION", 2)
     with pytest.raises(InputError, match="made by rule 2 of comparison, but got rule 1"):
         load_exclusions(tmp_path)
 

@@ -9,7 +9,7 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import definition, screens, sources
+from xlray import definition, screens
 from xlray.config.overrides import with_fields
 from xlray.config.recipes import (
     XLM_R_BASE,
@@ -24,7 +24,9 @@ from xlray.config.recipes import (
 from xlray.config.subsets import at_sizes, random_subsets
 from xlray.config.sweep import Stopping, Sweep
 from xlray.costs import phase_cost
-from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of
+from xlray.data import records
+from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of
+from xlray.data.registry import find_task
 from xlray.errors import InputError
 from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
 from xlray.loading import load_sweep
@@ -33,7 +35,6 @@ from xlray.mini import MINI_TASKS
 from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan import plan_sweep
-from xlray.registry import find_task
 from xlray.tasks import load_records
 
 ENCODER = Pretraining(
@@ -61,7 +62,7 @@ def replace_recipe(**changes):
 @pytest.fixture(scope="module", autouse=True)
 def records_are_generated_once():
     load = functools.cache(lambda name, split: load_records(find_task(name), split))
-    with mock.patch.object(sources, "load_records", lambda task, split, *_: load(task.name, split)):
+    with mock.patch.object(records, "load_records", lambda task, split, *_: load(task.name, split)):
         yield
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import helpers
 import pytest
 
-from xlray import encoders, preparation, sources
+from xlray import preparation
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
+from xlray.data import encoders, records
 from xlray.errors import InputError
 from xlray.forecast import summary
 from xlray.phases.spec import EncoderSpec, data_of
@@ -87,13 +88,13 @@ def test_files_that_have_not_changed_are_not_read_again(
     root = tmp_path / "runs"
     first = plan_sweep(sweep(encoder), data, root)
     read: list[str] = []
-    load = sources.load_records
+    load = records.load_records
 
     def counted(task: Any, split: str, *rest: Any) -> list[Any]:
         read.append(task.name)
         return load(task, split, *rest)
 
-    monkeypatch.setattr(sources, "load_records", counted)
+    monkeypatch.setattr(records, "load_records", counted)
     again = plan_sweep(sweep(encoder), data, root)
     assert read == [] and again.all_specs() == first.all_specs()
     path = data / "korsts_ko" / "sts-train.tsv"
@@ -129,7 +130,7 @@ def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
         target.write_bytes(source.read_bytes()[:10])
         raise FileNotFoundError(source)
 
-    monkeypatch.setattr(sources.shutil, "copyfile", fail)
+    monkeypatch.setattr(records.shutil, "copyfile", fail)
     with pytest.raises(FileNotFoundError):
         encoders.bring_encoder(tmp_path, spec, encoder)
     assert not encoders.stored_encoder(tmp_path, spec).exists()

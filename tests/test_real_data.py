@@ -13,8 +13,8 @@ from xlray import subsets
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Target
 from xlray.config.sweep import Sweep
-from xlray.data import open_examples
-from xlray.encoders import encoder_vocabulary
+from xlray.data.encoders import encoder_vocabulary
+from xlray.data.tokenization import open_examples
 from xlray.jobs import make_job
 from xlray.phases.spec import PlannedPhase, data_of
 from xlray.phases.store import Store

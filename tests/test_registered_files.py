@@ -15,8 +15,8 @@ import pytest
 
 from xlray import pools
 from xlray.catalogue import checked, local_records
+from xlray.data.records import Sources
 from xlray.errors import InputError
-from xlray.sources import Sources
 from xlray.tasks import TASKS, Files, Hub, Joined, Task, available, load_records
 from xlray.tasks.lines import Remarks, remarks_go_to
 

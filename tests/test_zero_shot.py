@@ -11,9 +11,9 @@ import pytest
 
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.sweep import Sweep
+from xlray.data.contamination import build_exclusions, load_exclusions, store_exclusions
 from xlray.errors import InputError
 from xlray.forecast import summary
-from xlray.overlap import build_exclusions, load_exclusions, store_exclusions
 from xlray.phases.store import Store
 from xlray.plan import plan_sweep
 from xlray.screens import plan_lines

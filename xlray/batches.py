@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xlray.examples import Examples
+from xlray.data.examples import Examples
 
 FIRST_POSITION = 2  # XLM-R's position ids start after the padding index 1
 

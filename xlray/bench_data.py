@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from xlray.bench import document, ratios
-from xlray.data import load_vocabulary, open_examples, prepare
+from xlray.data.registry import find_task
+from xlray.data.tokenization import load_vocabulary, open_examples, prepare
+from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import require
 from xlray.phases.spec import DataSpec
-from xlray.registry import find_task
 from xlray.tasks.load import load_records
 from xlray.tasks.task import Record
-from xlray.tokenizer import train_tokenizer
 
 NUM_PROCESSES = 2  # of `datasets.map`
 MAX_LENGTH = 128
@@ -29,7 +29,7 @@ LABELS = ("same", "other")
 
 
 def bench_data(num_records: int = 20_000, repetitions: int = 5) -> dict[str, Any]:
-    """Tokens per second from records in memory to an Arrow file: `xlray.data.prepare` beside `datasets.map`.
+    """Tokens per second from records in memory to an Arrow file: `xlray.data.tokenization.prepare` beside `datasets.map`.
 
     Both have the same records (pairs of several sentences of the embedded world), the same Unigram tokenizer and the
     same limit of length, and take turns after one round that is not counted. Both have two cores: xlray one process

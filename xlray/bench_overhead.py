@@ -15,13 +15,13 @@ from typing import Any
 from xlray.bench import document
 from xlray.bench_data import LABELS, make_records
 from xlray.config.execution import Execution
-from xlray.data import load_vocabulary, prepare
+from xlray.data.tokenization import load_vocabulary, prepare
+from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import require
 from xlray.jobs import Job, read_job, write_job
 from xlray.mini import ENCODER
 from xlray.phases.spec import DataSpec, PlannedPhase, TrainSpec, data_key
 from xlray.phases.store import Store
-from xlray.tokenizer import train_tokenizer
 
 NUM_EXAMPLES, BATCH_SIZE, MAX_LENGTH, VOCAB_SIZE = 64, 16, 64, 1_000
 PACKAGES = ("xlray", "ray", "torch", "transformers", "deepspeed")

@@ -17,13 +17,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep, Trial
+from xlray.data.records import Sources
 from xlray.driver import LEASE_TTL_S, Driver
 from xlray.phases.spec import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan import SweepPlan
 from xlray.queue import tune
 from xlray.session import ray_session
-from xlray.sources import Sources
 from xlray.storage.files import write_atomically
 from xlray.storage.leases import Leases
 from xlray.trial import ReportToTune, fit, worker_resources

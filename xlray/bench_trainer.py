@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRobertaModel
 
 from xlray.bench_workload import Clock, Setting, make_examples, make_model
-from xlray.examples import Examples
+from xlray.data.examples import Examples
 
 PAD = 1
 # `batch_rebalance` divides the examples of a step into micro-batches of like length and cost; it needs several of them.

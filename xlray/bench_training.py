@@ -28,8 +28,8 @@ from xlray.bench_workload import (
     matrix_rate,
 )
 from xlray.config.execution import Execution
+from xlray.data.examples import Examples
 from xlray.errors import InputError, require
-from xlray.examples import Examples
 from xlray.feeding import made_ahead, pack_step, pinned
 from xlray.phases.spec import DataSpec
 

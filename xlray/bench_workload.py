@@ -15,7 +15,7 @@ from xlray import batches
 from xlray.batches import Layout
 from xlray.bench import Turn
 from xlray.config.recipes import Architecture
-from xlray.examples import Examples
+from xlray.data.examples import Examples
 from xlray.model import Model, initialise_heads, random_encoder
 
 # Lengths of the training examples of `sweeps/finnish_small.py` in the proportions in which that sweep draws them (twelve

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xlray.config.recipes import Encoder
+from xlray.data.registry import ALL_TASKS, find_task
 from xlray.errors import InputError, nearest
-from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks import Task, available, load_records
 from xlray.tasks.lines import Remarks
 from xlray.tasks.load import digest, with_labels
@@ -18,8 +18,8 @@ from xlray.tasks.task import KINDS, ROLES, Files, Generated, Hub, Joined
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from xlray.data import Vocabulary
-    from xlray.overlap import Exclusions
+    from xlray.data.contamination import Exclusions
+    from xlray.data.tokenization import Vocabulary
     from xlray.tasks import Record
 
 NUM_SHOWN = 3
@@ -161,8 +161,8 @@ def _sources(task: Task) -> dict[str, Any]:
 
 def _vocabulary(encoder: str) -> Vocabulary:
     """The tokenizer of a folder (a bare tokenizer.json is enough) or of an encoder on the Hub."""
-    from xlray.data import load_vocabulary
-    from xlray.encoders import encoder_folder, encoder_vocabulary
+    from xlray.data.encoders import encoder_folder, encoder_vocabulary
+    from xlray.data.tokenization import load_vocabulary
 
     folder = Path(encoder).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -223,7 +223,7 @@ def made_exclusions(data_dir: Path | None, progress: Callable[[str], None] = lam
     Raises:
         InputError: a file that is there cannot be read.
     """
-    from xlray.overlap import build_exclusions
+    from xlray.data.contamination import build_exclusions
 
     unreachable: set[str] = set()
 
@@ -249,7 +249,7 @@ def exclusions_document(exclusions: Exclusions, stored: bool, data_dir: Path | N
     `lacking` are the splits in its languages that it was made without, `outdated` those that are there, in files or generated,
     but were not when it was made, or were others.
     """
-    from xlray.overlap import ENGLISH, target_splits, uncovered
+    from xlray.data.contamination import ENGLISH, target_splits, uncovered
 
     splits = list(target_splits(ALL_TASKS.values(), exclusions.languages))
     covered = {(source.task, source.split) for source in exclusions.sources}
@@ -282,7 +282,7 @@ def overlaps(
     Args:
         names: of tasks; none takes all intermediate ones and targets.
     """
-    from xlray.overlap import drop_overlap, overlapping_text
+    from xlray.data.contamination import drop_overlap, overlapping_text
 
     chosen = [find_task(name) for name in names] or [task for task in ALL_TASKS.values() if task.role != "text"]
     for task in chosen:

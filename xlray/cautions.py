@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from xlray.analysis import estimable
+from xlray.data.shortfalls import sentences
 from xlray.evidence import ENDED, Evidence, num_planned, subset_key
-from xlray.shortfalls import sentences
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
 from xlray.storage.sweep_folder import languages_of
 from xlray.tasks.languages import label_note

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.examples import Examples
+from xlray.data.examples import Examples
 
 JUDGED_FROM_STEPS = 100  # a shorter run may not have begun to learn
 LAST = 0.1  # share of the steps whose mean loss is judged

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from xlray.config.execution import Execution
+from xlray.data.mixture import probabilities
 from xlray.memory import ModelShape, shape_of
-from xlray.mixture import probabilities
 from xlray.phases.spec import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec
 from xlray.plan import SweepPlan
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xlray import metrics, packing
 from xlray.batches import Batch, Group, Layout, Row, collate
-from xlray.examples import Examples
+from xlray.data.examples import Examples
 from xlray.model import Output
 from xlray.phases.spec import DataSpec, EvaluationSpec
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from xlray.batches import Batch, Layout, Row, collate
-from xlray.examples import Examples
+from xlray.data.examples import Examples
 from xlray.packing import num_slots, plan_step
 
 Item = TypeVar("Item")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.costs import Cost, Rates, phase_cost, rates_of
+from xlray.data.shortfalls import shortfalls
 from xlray.errors import InputError
 from xlray.memory import shape_of, table
 from xlray.phases.spec import Spec, TrainSpec
@@ -17,7 +18,6 @@ from xlray.phases.store import Store
 from xlray.plan import SweepPlan
 from xlray.search import with_proposed, with_stand_ins
 from xlray.sensitivity import detectable_effects
-from xlray.shortfalls import shortfalls
 from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.storage.journal import read_journal
 from xlray.storage.standings import standings

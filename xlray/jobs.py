@@ -10,7 +10,7 @@ from pathlib import Path
 from xlray.canonical import to_plain
 from xlray.config.execution import Execution
 from xlray.config.sweep import Sweep, Trial
-from xlray.data import Vocabulary
+from xlray.data.tokenization import Vocabulary
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
 from xlray.plan import SweepPlan

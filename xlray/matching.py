@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from xlray.config.recipes import Subset
 from xlray.config.sweep import Sweep
+from xlray.data.records import Sources
 from xlray.errors import InputError
-from xlray.sources import Sources
 
 
 def with_matched_caps(sweep: Sweep, sources: Sources) -> Sweep:

@@ -19,8 +19,8 @@ from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHea
 
 from xlray.batches import Batch, Group, Layout, PackedSequences
 from xlray.config.recipes import Architecture
+from xlray.data.encoders import body_names, check_weights, weight_files
 from xlray.dropout import CounterDropout
-from xlray.encoders import body_names, check_weights, weight_files
 
 ATTENTION = "xlray_packed"
 

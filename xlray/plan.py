@@ -8,9 +8,10 @@ from pathlib import Path
 
 from xlray.config.recipes import Architecture, Encoder, Pretraining, Target
 from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
-from xlray.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
+from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
+from xlray.data.own_tasks import own_tasks
+from xlray.data.records import Sources, find_exclusions
 from xlray.matching import with_matched_caps
-from xlray.own_tasks import own_tasks
 from xlray.phases.spec import (
     METHOD_VERSIONS,
     DataSpec,
@@ -23,7 +24,6 @@ from xlray.phases.spec import (
     TrainSpec,
     phase_hash,
 )
-from xlray.sources import Sources, find_exclusions
 from xlray.tasks.task import Task
 from xlray.zero_shot import check_languages, check_roles, check_signal
 

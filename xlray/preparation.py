@@ -7,10 +7,10 @@ from pathlib import Path
 
 import ray
 
-from xlray.data import Vocabulary, data_folder, open_examples, prepare
+from xlray.data.records import Sources
+from xlray.data.tokenization import Vocabulary, data_folder, open_examples, prepare
 from xlray.errors import InputError
 from xlray.phases.spec import DataSpec
-from xlray.sources import Sources
 from xlray.storage.working_folder import bring, find, uri_of, working_folder
 from xlray.tasks.task import Record
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from xlray.data import Vocabulary, tokenise
+from xlray.data.tokenization import Vocabulary, tokenise
 from xlray.phases.spec import DataSpec
 from xlray.tasks.task import Record, Task
 

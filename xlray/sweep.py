@@ -16,10 +16,11 @@ from typing import Any
 from xlray.collect import write_results, write_shortfalls
 from xlray.config.recipes import Pretraining
 from xlray.config.sweep import Sweep
-from xlray.data import Vocabulary, load_vocabulary, open_examples, read_counts
+from xlray.data.encoders import bring_encoder, encoder_vocabulary
+from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
+from xlray.data.tokenizer import tokenizer_phase
 from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
-from xlray.encoders import bring_encoder, encoder_vocabulary
 from xlray.errors import InputError
 from xlray.jobs import make_job, write_job
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
@@ -36,7 +37,6 @@ from xlray.storage.journal import exclusive, read_journal
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
 from xlray.storage.working_folder import send, working_folder
-from xlray.tokenizer import tokenizer_phase
 from xlray.tracking import Progress, Trackers, check_tracking, tensorboard
 
 

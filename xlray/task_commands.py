@@ -146,8 +146,8 @@ def _exit_if_any(failed: list[dict[str, Any]]) -> None:
 
 def _check_online(names: list[str], as_json: bool) -> None:
     """Compare the tasks' sources on the Hub with what is there; exit code 2 if a task could not be read from it."""
+    from xlray.data.registry import ALL_TASKS, find_task
     from xlray.online import compare
-    from xlray.registry import ALL_TASKS, find_task
 
     tasks = [find_task(name) for name in names] or list(ALL_TASKS.values())
     with open_console(stderr=True).status("") as line:
@@ -172,7 +172,7 @@ def _check_online(names: list[str], as_json: bool) -> None:
 def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: bool, as_json: bool) -> None:
     """Count overlaps against the storage's list; where there is none, against one that is made and not stored."""
     from xlray.catalogue import exclusions_document, made_exclusions, overlaps
-    from xlray.overlap import load_exclusions, store_exclusions
+    from xlray.data.contamination import load_exclusions, store_exclusions
     from xlray.phases.store import check_writable
 
     with open_console(stderr=True).status("") as line:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlray import batches, collapse, engine, evaluate, mixture, tuning
+from xlray import batches, collapse, engine, evaluate, tuning
 from xlray.batches import Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import (
@@ -28,8 +28,9 @@ from xlray.checkpoints import (
     save_weights,
 )
 from xlray.config.recipes import Architecture, default_retrieval_layer
-from xlray.data import open_examples
-from xlray.examples import Examples
+from xlray.data import mixture
+from xlray.data.examples import Examples
+from xlray.data.tokenization import open_examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
 from xlray.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
 from xlray.jobs import Job, bring_inputs

@@ -24,9 +24,9 @@ from xlray.canonical import fingerprint
 from xlray.checkpoints import weights_folder
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
-from xlray.data import open_examples
+from xlray.data.examples import Examples
+from xlray.data.tokenization import open_examples
 from xlray.errors import InputError
-from xlray.examples import Examples
 from xlray.jobs import Job, bring_inputs
 from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from xlray.config.recipes import Pretraining
 from xlray.config.sweep import Sweep
+from xlray.data.records import Sources
 from xlray.errors import InputError, nearest
-from xlray.sources import Sources
 from xlray.tasks.languages import language_of
 from xlray.tasks.lines import listed
 from xlray.tasks.task import Task

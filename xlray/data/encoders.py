@@ -11,10 +11,10 @@ from typing import Any
 from xlray.canonical import fingerprint
 from xlray.config.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Target
 from xlray.config.sweep import Sweep
-from xlray.data import Vocabulary, load_vocabulary
+from xlray.data.records import Sources
+from xlray.data.tokenization import Vocabulary, load_vocabulary
 from xlray.errors import InputError, require
 from xlray.phases.spec import EncoderSpec, phase_hash
-from xlray.sources import Sources
 from xlray.storage.files import atomic_folder, file_digest
 from xlray.storage.working_folder import bring, find, publish_folder
 

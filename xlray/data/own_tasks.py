@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from xlray.config.sweep import Sweep
+from xlray.data.registry import ALL_TASKS, find_task
 from xlray.errors import InputError, nearest, require
-from xlray.registry import ALL_TASKS, find_task
 from xlray.tasks.task import Files, Generated, Hub, Task
 
 

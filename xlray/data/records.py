@@ -10,9 +10,7 @@ from pathlib import Path
 
 from xlray.canonical import fingerprint
 from xlray.config.sweep import Sweep
-from xlray.errors import InputError
-from xlray.mixture import nested_sample
-from xlray.overlap import (
+from xlray.data.contamination import (
     Exclusions,
     build_exclusions,
     drop_overlap,
@@ -22,8 +20,10 @@ from xlray.overlap import (
     target_splits,
     uncovered,
 )
+from xlray.data.mixture import nested_sample
+from xlray.data.registry import find_task
+from xlray.errors import InputError
 from xlray.phases.spec import DataSpec
-from xlray.registry import find_task
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import fetch_small, send
 from xlray.tasks import TASKS

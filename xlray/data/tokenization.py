@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
+from xlray.data.examples import Examples
+from xlray.data.graphemes import widened
 from xlray.errors import InputError
-from xlray.examples import Examples
-from xlray.graphemes import widened
 from xlray.phases.spec import DataSpec, data_name
 from xlray.storage.files import atomic_folder, file_digest, read_json, write_atomically
 from xlray.storage.working_folder import find, publish_folder

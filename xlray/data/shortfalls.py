@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xlray.sources import Sources
+from xlray.data.records import Sources
 
 SHORTFALLS_FILE = "results/data.json"  # in the sweep's folder
 NUM_SHOWN = 3  # reasons of bad examples

@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from xlray import cli, online
+from xlray import cli
 from xlray.catalogue import listed, shown
 from xlray.data import registry
 from xlray.errors import InputError
-from xlray.online import Comparison, Difference, Unreached, compare
 from xlray.previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
 from xlray.task_screens import bar, print_comparison, print_tasks, sequence_text
-from xlray.tasks import Generated, Hub, Task
+from xlray.tasks import Generated, Hub, Task, online
+from xlray.tasks.online import Comparison, Difference, Unreached, compare
 from xlray.tasks.shapes import labelled
 from xlray.tasks.structured import tagged
 from xlray.tasks.task import CONVERTED, Joined

@@ -16,12 +16,12 @@ from seqeval.scheme import BILOU, IOBES
 from xlray import metrics
 from xlray.data.registry import ALL_TASKS
 from xlray.errors import InputError
-from xlray.tag_sets import check_tag_set
 from xlray.tasks import Files, Generated, Hub, Joined, Record, Task, check_record, load_records
 from xlray.tasks.languages import language_of
 from xlray.tasks.lines import Remarks
 from xlray.tasks.readers import columns, iob2, json_lines
 from xlray.tasks.shapes import labelled, multiple_choice
+from xlray.tasks.tag_sets import check_tag_set
 from xlray.tasks.task import METRICS
 
 READ = partial(json_lines, shape=partial(labelled, text="text", label="label"))

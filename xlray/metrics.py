@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlray.errors import InputError, nearest, require
-from xlray.tag_sets import check_tag_set, is_iob2
+from xlray.tasks.tag_sets import check_tag_set, is_iob2
 
 Statistics = dict[str, NDArray[Any]]
 

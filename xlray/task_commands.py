@@ -147,7 +147,7 @@ def _exit_if_any(failed: list[dict[str, Any]]) -> None:
 def _check_online(names: list[str], as_json: bool) -> None:
     """Compare the tasks' sources on the Hub with what is there; exit code 2 if a task could not be read from it."""
     from xlray.data.registry import ALL_TASKS, find_task
-    from xlray.online import compare
+    from xlray.tasks.online import compare
 
     tasks = [find_task(name) for name in names] or list(ALL_TASKS.values())
     with open_console(stderr=True).status("") as line:

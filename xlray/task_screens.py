@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from xlray.online import Comparison
 from xlray.screens import make_table, shortened
+from xlray.tasks.online import Comparison
 
 WIDE = 120  # characters of a terminal
 LICENCE_WIDTH = 15  # on a narrower one

@@ -10,8 +10,8 @@ from typing import Any
 
 from xlray.canonical import check_types
 from xlray.errors import InputError, nearest
-from xlray.tag_sets import check_tag_set
 from xlray.tasks.languages import UNNAMED, language_of
+from xlray.tasks.tag_sets import check_tag_set
 
 # By kind: the metrics that a task of it has, the headline's default first. Masked language modelling is not evaluated.
 METRICS: dict[str, tuple[str, ...]] = {

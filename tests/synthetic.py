@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xlray.results import PHASES, SCORES, TRIALS
+from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.storage import parquet
 from xlray.storage.journal import JOURNAL_FILE
 from xlray.tasks.pools import ENGLISH_32, NON_ENGLISH_32

@@ -11,10 +11,11 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import cli, loading, output, progress, results
+from xlray import cli, loading, output, progress
+from xlray.analysis import results
+from xlray.analysis.results import SCORES, TRIALS
 from xlray.errors import InputError
 from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
-from xlray.results import SCORES, TRIALS
 from xlray.storage import parquet
 from xlray.storage.journal import append, exclusive
 

@@ -3,10 +3,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray import analysis, metrics, results
-from xlray.analysis import FI_ACCURACY, Point, items
+from xlray import analysis, metrics
+from xlray.analysis import FI_ACCURACY, Point, items, results
+from xlray.analysis.results import ITEMS, SCORES, Results
 from xlray.errors import InputError
-from xlray.results import ITEMS, SCORES, Results
 
 
 def tagged(random, num_items=400):

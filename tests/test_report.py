@@ -12,21 +12,11 @@ import pytest
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from synthetic import make_study
 
-from xlray import (
-    analysis,
-    cautions,
-    evidence,
-    ledger,
-    load_results,
-    report,
-    results,
-    tables,
-    task_figures,
-    task_summaries,
-)
+from xlray import analysis, cautions, evidence, ledger, load_results, report, tables, task_figures, task_summaries
+from xlray.analysis import results
+from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.errors import InputError
 from xlray.evidence import Findings
-from xlray.results import PHASES, SCORES, TRIALS
 from xlray.storage import parquet
 from xlray.storage.journal import append
 

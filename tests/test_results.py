@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray import results
+from xlray.analysis import results
+from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.errors import InputError
-from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.storage import parquet
 
 DESIGN_COLUMNS = {

@@ -3,11 +3,11 @@ import json
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import evidence, reliability, reliability_figures, results
-from xlray.analysis import Sampling
+from xlray import evidence, reliability, reliability_figures
+from xlray.analysis import Sampling, results
+from xlray.analysis.results import SCORES
 from xlray.answer import main_pairs
 from xlray.evidence import collect_evidence
-from xlray.results import SCORES
 from xlray.storage import parquet, sweep_folder
 
 FEW = Sampling(num_draws=50)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from played import SWEEP, TASKS, World, plan_of, play, truth
 
 from xlray.analysis import Sampling
+from xlray.analysis.results import complete_rungs, fi_accuracy, load_results
 from xlray.answer import write_answer
 from xlray.cautions import behind, find_warnings
 from xlray.config.recipes import Subset, Target
@@ -19,7 +20,6 @@ from xlray.evidence import collect_evidence
 from xlray.phases import spec
 from xlray.progress import Watch, read_work, status_document, sweep_state
 from xlray.reopening import reopen
-from xlray.results import complete_rungs, fi_accuracy, load_results
 
 FAST = Sampling(num_draws=20)
 

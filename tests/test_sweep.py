@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray.results import ITEMS, PHASES, SCORES, TRIALS
+from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.storage.journal import read_journal
 from xlray.storage.sweep_folder import sweep_folder
 

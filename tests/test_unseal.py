@@ -8,12 +8,12 @@ from test_export import PREDICTIONS, RUNGS, make_sweep
 
 from xlray import report
 from xlray.analysis import Sampling
+from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.errors import InputError
 from xlray.jobs import read_job, write_job
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import RetrievalSpec
 from xlray.phases.store import Store
-from xlray.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.storage import parquet
 from xlray.storage.journal import read_lines
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from xlray.analysis.results import Results
+from xlray.analysis.results import load_results as load_tables
 from xlray.config.sweep import Sweep
 from xlray.loading import data_folder
-from xlray.results import Results
-from xlray.results import load_results as load_tables
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 

@@ -40,9 +40,9 @@ from xlray.task_commands import tasks_app
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from xlray.analysis.results import Results
     from xlray.plan import SweepPlan
     from xlray.progress import TrialState, Work
-    from xlray.results import Results
 
 DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
 

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
 from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan import SweepPlan
-from xlray.results import ITEMS, PHASES, SCORES, TRIALS
 from xlray.storage.files import write_atomically
 from xlray.storage.journal import read_journal
 from xlray.storage.parquet import to_table, write_table

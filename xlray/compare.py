@@ -27,6 +27,7 @@ from xlray.analysis import (
     items_by_cell,
     variance_of,
 )
+from xlray.analysis.results import Results
 from xlray.cautions import count, find_warnings
 from xlray.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
 from xlray.errors import InputError
@@ -34,7 +35,6 @@ from xlray.evidence import collect_evidence, target_names
 from xlray.page import Page, Section
 from xlray.phases.spec import differing_fields
 from xlray.report import write_files
-from xlray.results import Results
 from xlray.storage.sweep_folder import languages_of
 from xlray.tables import Interval, Signed, Table, number
 

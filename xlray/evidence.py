@@ -42,10 +42,10 @@ from xlray.analysis import (
     subset_item_variance,
     task_curves,
 )
+from xlray.analysis.results import UNSEALED_FILE, Results, load_results
 from xlray.data.registry import ALL_TASKS
 from xlray.data.shortfalls import SHORTFALLS_FILE
 from xlray.errors import InputError
-from xlray.results import UNSEALED_FILE, Results, load_results
 from xlray.storage.journal import read_journal, read_lines
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import read_definition

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xlray.results import Results
+from xlray.analysis.results import Results
 from xlray.tables import Cell, Table
 
 STATUSES = ("computed", "shared", "stored")

@@ -24,12 +24,12 @@ from xlray import (
     task_summaries,
 )
 from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations
+from xlray.analysis.results import UNSEALED_FILE
 from xlray.answer import main_pairs, write_answer
 from xlray.cautions import behind, count, find_warnings, moment
 from xlray.drawing import Drawing
 from xlray.evidence import Evidence, Findings, collect_evidence, collect_findings
 from xlray.page import Page, Paragraph, Section
-from xlray.results import UNSEALED_FILE
 from xlray.storage.files import atomic_file
 from xlray.storage.journal import read_lines
 from xlray.tables import Table

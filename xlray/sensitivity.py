@@ -16,8 +16,8 @@ from xlray.analysis import (
     estimate_variances,
     minimum_detectable_effect,
 )
+from xlray.analysis.results import load_results
 from xlray.plan import SweepPlan
-from xlray.results import load_results
 from xlray.storage.journal import read_journal
 
 

@@ -17,8 +17,8 @@ from xlray.analysis import (
     cell_means,
     estimable,
 )
+from xlray.analysis.results import Results
 from xlray.evidence import target_names
-from xlray.results import Results
 from xlray.storage.standings import Standing, is_by_rank, passed, standings
 from xlray.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 

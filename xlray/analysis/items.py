@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Array, Point, estimable
+from xlray.analysis.results import Results, headline_rows, retrieval_tasks
 from xlray.errors import InputError
-from xlray.results import Results, headline_rows, retrieval_tasks
 
 # outcome, {cell: coefficient} -> variance of the signed sum of cell means through the evaluated items
 ItemVariance = Callable[[str, Mapping[str, float]], float]

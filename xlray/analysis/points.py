@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import stats
 
-from xlray.errors import InputError
-from xlray.results import (
+from xlray.analysis.results import (
     HEADLINE,
     Results,
     complete_rungs,
@@ -24,6 +23,7 @@ from xlray.results import (
     retrieval_tasks,
     without_tatoeba,
 )
+from xlray.errors import InputError
 from xlray.storage.standings import Standing, is_by_rank, standings
 
 Array: TypeAlias = NDArray[np.float64]

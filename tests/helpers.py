@@ -14,9 +14,9 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.data.tokenization import Examples, load_vocabulary, prepare
 from xlray.data.tokenizer import SPECIAL
-from xlray.jobs import Job
 from xlray.model import Model, random_encoder
 from xlray.phases.spec import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
+from xlray.plan.jobs import Job
 
 torch.set_num_threads(1)  # the machine is shared, and the models are tiny
 

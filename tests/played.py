@@ -19,8 +19,8 @@ from xlray.driver import Driver
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan, with_trials
-from xlray.rungs import rung_report, up_to_rung
+from xlray.plan.rung_report import rung_report, up_to_rung
+from xlray.plan.trials import SweepPlan, with_trials
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
 

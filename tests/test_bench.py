@@ -13,8 +13,8 @@ from xlray.data import tokenization
 from xlray.data.tokenization import open_examples, prepare
 from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import InputError
-from xlray.jobs import read_job
 from xlray.phases.spec import phase_hash
+from xlray.plan.jobs import read_job
 
 
 @pytest.fixture(scope="module")

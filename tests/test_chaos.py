@@ -17,7 +17,7 @@ import pytest
 from test_sweep import TASKS, finish, journal, scores, start, sweep_folder, table
 
 from xlray.config.sweep import Stopping
-from xlray.scheduler import replay
+from xlray.plan.asha import replay
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xlray.collapse import chance_loss, constant, nothing_learned
-from xlray.rungs import NOT_FINITE, diverged, not_finite
+from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite
 
 
 def test_only_a_loss_that_is_no_number_ends_a_trial():

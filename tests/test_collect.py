@@ -7,7 +7,7 @@ from xlray.collect import phase_rows
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.subsets import at_sizes, explicit
 from xlray.config.sweep import Sweep
-from xlray.plan import plan_sweep
+from xlray.plan.trials import plan_sweep
 
 SWEEP = Sweep(
     "s",

@@ -14,9 +14,9 @@ from xlray.config.sweep import Stopping, Sweep
 from xlray.driver import SHARED, Driver, lease_keys
 from xlray.phases.spec import PlannedPhase, phase_hash
 from xlray.phases.store import StoreError
-from xlray.plan import SweepPlan
-from xlray.rungs import up_to_rung
-from xlray.scheduler import replay
+from xlray.plan.asha import replay
+from xlray.plan.rung_report import up_to_rung
+from xlray.plan.trials import SweepPlan
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
 

@@ -11,10 +11,10 @@ import pytest
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.data.contamination import load_exclusions
-from xlray.forecast import summary
 from xlray.phases.spec import DataSpec
 from xlray.phases.store import Store
-from xlray.plan import plan_sweep
+from xlray.plan.forecast import summary
+from xlray.plan.trials import plan_sweep
 
 SHARED = "moni lause on jo täällä"
 WORDS = ["sky", *SHARED.split()]

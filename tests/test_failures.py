@@ -1,6 +1,6 @@
 import pytest
 
-from xlray.failures import classify, common_error, may_retry, signature
+from xlray.plan.failures import classify, common_error, may_retry, signature
 
 ERRORS = {
     "memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",

@@ -9,10 +9,10 @@ import pytest
 
 from xlray.cli import main
 from xlray.config.execution import Execution
-from xlray.jobs import Job, write_job
 from xlray.phases.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.phases.spec import PlannedPhase, data_name, phase_hash, phase_name
 from xlray.phases.store import Store
+from xlray.plan.jobs import Job, write_job
 from xlray.storage import working_folder
 from xlray.storage.journal import append
 from xlray.storage.leases import Leases

@@ -18,13 +18,13 @@ import torch
 import torch.multiprocessing as processes
 from safetensors import safe_open
 
-from xlray import machine, memory
 from xlray.config.execution import Execution
 from xlray.config.recipes import XLM_R_LARGE
 from xlray.data.encoders import KNOWN_ARCHITECTURES
-from xlray.jobs import read_job, write_job
 from xlray.phases.spec import EvaluationSpec, phase_hash
 from xlray.phases.store import Store
+from xlray.plan import machine, memory
+from xlray.plan.jobs import read_job, write_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

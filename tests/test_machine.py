@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from xlray import doctor, local_ray, machine, ray_state
+from xlray import doctor, local_ray, ray_state
 from xlray.config.execution import Execution
 from xlray.errors import InputError
+from xlray.plan import machine
 
 TOP = Path(__file__).parent.parent
 ALL = len(os.sched_getaffinity(0))

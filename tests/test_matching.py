@@ -13,9 +13,9 @@ from xlray.config.recipes import Intermediate, Subset, Target
 from xlray.config.subsets import Pool
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.forecast import summary
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan, plan_sweep
+from xlray.plan.forecast import summary
+from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.screens import plan_lines
 from xlray.tasks import TASKS, Generated, Task
 from xlray.tasks.local import is_local

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from xlray import machine, memory
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.errors import InputError
-from xlray.memory import GIB, ModelShape, candidates, choose, predict, shape_of, table
+from xlray.plan import machine, memory
+from xlray.plan.memory import GIB, ModelShape, candidates, choose, predict, shape_of, table
 
 LARGE = ModelShape(250_002, 1_024, 24, 16, 4_096, 514)
 AUTO = Execution(zero_stage="auto", activation_checkpointing="auto")

@@ -14,11 +14,11 @@ from xlray import mini
 from xlray.config.recipes import Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.data.registry import find_task
-from xlray.definition import check_definition
 from xlray.errors import InputError
-from xlray.forecast import summary
 from xlray.phases.store import Store
-from xlray.plan import plan_sweep
+from xlray.plan.definition import check_definition
+from xlray.plan.forecast import summary
+from xlray.plan.trials import plan_sweep
 from xlray.screens import plan_lines
 from xlray.storage.sweep_folder import sweep_folder
 from xlray.tasks import Files, Generated, Task, load_records

@@ -9,7 +9,7 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import definition, screens
+from xlray import screens
 from xlray.config.overrides import with_fields
 from xlray.config.recipes import (
     XLM_R_BASE,
@@ -23,18 +23,19 @@ from xlray.config.recipes import (
 )
 from xlray.config.subsets import at_sizes, random_subsets
 from xlray.config.sweep import Stopping, Sweep
-from xlray.costs import phase_cost
 from xlray.data import records
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of
 from xlray.data.registry import find_task
 from xlray.errors import InputError
-from xlray.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
 from xlray.loading import load_sweep
-from xlray.memory import shape_of
 from xlray.mini import MINI_TASKS
 from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
-from xlray.plan import plan_sweep
+from xlray.plan import definition
+from xlray.plan.costs import phase_cost
+from xlray.plan.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
+from xlray.plan.memory import shape_of
+from xlray.plan.trials import plan_sweep
 from xlray.tasks import load_records
 
 ENCODER = Pretraining(

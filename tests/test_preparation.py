@@ -17,10 +17,10 @@ from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.data import encoders, records
 from xlray.errors import InputError
-from xlray.forecast import summary
 from xlray.phases.spec import EncoderSpec, data_of
 from xlray.phases.store import Store
-from xlray.plan import plan_sweep
+from xlray.plan.forecast import summary
+from xlray.plan.trials import plan_sweep
 from xlray.session import ray_session
 from xlray.sweep import prepare
 

@@ -15,10 +15,10 @@ from xlray.config.recipes import Encoder, Intermediate, Target
 from xlray.config.sweep import Sweep
 from xlray.data.encoders import encoder_vocabulary
 from xlray.data.tokenization import open_examples
-from xlray.jobs import make_job
 from xlray.phases.spec import PlannedPhase, data_of
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan, plan_sweep
+from xlray.plan.jobs import make_job
+from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits
 from xlray.tasks import TASKS, Files, available
 from xlray.train import run_phase

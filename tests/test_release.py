@@ -15,7 +15,7 @@ import xlray
 from xlray.cli import main
 from xlray.errors import InputError
 from xlray.loading import load_sweep
-from xlray.plan import plan_sweep
+from xlray.plan.trials import plan_sweep
 from xlray.start_commands import QUICKSTART, init
 
 TOP = Path(__file__).parent.parent

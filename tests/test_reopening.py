@@ -6,8 +6,8 @@ from xlray import cli
 from xlray.config.sweep import Stopping
 from xlray.driver import outcome
 from xlray.errors import InputError
+from xlray.plan.asha import replay
 from xlray.reopening import reopen
-from xlray.scheduler import replay
 from xlray.storage.journal import append, exclusive, read_journal
 from xlray.storage.standings import passed, standings
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from xlray.config.sweep import Stopping
-from xlray.scheduler import Decision, decide, promotions, replay
+from xlray.plan.asha import Decision, decide, promotions, replay
 from xlray.storage.standings import standings
 
 STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)

@@ -8,8 +8,8 @@ import test_driver
 from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import SOURCE, Search, Stopping, Sweep, check_search
 from xlray.errors import InputError
-from xlray.scheduler import replay
-from xlray.search import next_trial, observations, proposed
+from xlray.plan.asha import replay
+from xlray.plan.search import next_trial, observations, proposed
 
 POOL = tuple(f"task{i:02}" for i in range(12))
 SEARCH = Search(POOL, (3, 4), 40)
@@ -135,10 +135,10 @@ def test_what_cannot_be_searched_is_refused(monkeypatch):
 
 def test_a_plan_costs_the_trials_to_come(tmp_path):
     from xlray import mini
-    from xlray.forecast import summary
     from xlray.phases.store import Store
-    from xlray.plan import plan_sweep
-    from xlray.search import pool_specs
+    from xlray.plan.forecast import summary
+    from xlray.plan.search import pool_specs
+    from xlray.plan.trials import plan_sweep
 
     pool = ("mini_topic_en", "mini_sentiment_en", "mini_roles_de")
     alone = Sweep("s", mini.ENCODER, (Subset(()),), intermediate=mini.INTERMEDIATE, targets=mini.TARGETS)
@@ -184,7 +184,7 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
 
 def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, monkeypatch):
     """Through the driver, without Ray: proposed one by one, journalled, scored, rebuilt by a second driver."""
-    from xlray.search import with_proposed
+    from xlray.plan.search import with_proposed
     from xlray.storage.journal import read_journal
     from xlray.sweep import _propose
 

@@ -9,8 +9,8 @@ from xlray import analysis
 from xlray.config.recipes import Encoder
 from xlray.config.subsets import chains, empty, random_subsets
 from xlray.config.sweep import Sweep
+from xlray.plan.power import detectable_effects
 from xlray.screens import detectable_lines
-from xlray.sensitivity import detectable_effects
 
 POOL = [f"task{i}" for i in range(24)]
 
@@ -87,8 +87,8 @@ def test_variances_are_those_of_the_sweep_where_it_has_run(tmp_path, monkeypatch
         for (a, s), v in scores.items()
         for r in ((0, 1, 2) if s == 0 else (0, 1))
     ]
-    monkeypatch.setattr("xlray.sensitivity.load_results", lambda directory: None)
-    monkeypatch.setattr("xlray.sensitivity.collect_points", lambda results, journal: points)
+    monkeypatch.setattr("xlray.plan.power.load_results", lambda directory: None)
+    monkeypatch.setattr("xlray.plan.power.collect_points", lambda results, journal: points)
     found = found_of(tmp_path, measure=(*empty(), *random_subsets(POOL, 9, 12, seed=1)))
     wanted = analysis.estimate_variances([p for p in points if p.rung_index == 1], "fi_accuracy")
     assert found["variances"] == pytest.approx({"subset": wanted.subset, "seed": wanted.seed, "trial": wanted.trial})

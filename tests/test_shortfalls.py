@@ -14,9 +14,9 @@ from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
-from xlray.forecast import summary
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan, plan_sweep
+from xlray.plan.forecast import summary
+from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.screens import plan_lines
 from xlray.task_screens import remark_lines
 

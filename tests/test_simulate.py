@@ -9,10 +9,10 @@ import pytest
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
-from xlray.costs import Cost
 from xlray.phases.spec import TrainSpec
-from xlray.plan import SweepPlan, plan_sweep
-from xlray.simulate import by_rung, play, recorded, synthetic, timeline_svg
+from xlray.plan.costs import Cost
+from xlray.plan.simulate import by_rung, play, recorded, synthetic, timeline_svg
+from xlray.plan.trials import SweepPlan, plan_sweep
 
 ENCODER = Pretraining(("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=64, max_length=64)
 NAMES = ("mini_sentiment_en", "mini_topic_en", "mini_entailment_en", "mini_question_en")

@@ -14,10 +14,10 @@ from xlray.answer import write_answer
 from xlray.cautions import behind, find_warnings
 from xlray.config.recipes import Subset, Target
 from xlray.config.sweep import Stopping
-from xlray.definition import check_definition
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
 from xlray.phases import spec
+from xlray.plan.definition import check_definition
 from xlray.progress import Watch, read_work, status_document, sweep_state
 from xlray.reopening import reopen
 

@@ -14,7 +14,7 @@ from xlray.config.execution import Execution
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.phases.store import Store
-from xlray.rungs import rung_metrics, rung_report
+from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.working_folder import working_folder
 from xlray.train import run_phase, run_phases
 

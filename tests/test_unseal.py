@@ -10,10 +10,10 @@ from xlray import report
 from xlray.analysis import Sampling
 from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.errors import InputError
-from xlray.jobs import read_job, write_job
 from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import RetrievalSpec
 from xlray.phases.store import Store
+from xlray.plan.jobs import read_job, write_job
 from xlray.storage import parquet
 from xlray.storage.journal import read_lines
 

@@ -13,9 +13,9 @@ from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset
 from xlray.config.sweep import Sweep
 from xlray.data.contamination import build_exclusions, load_exclusions, store_exclusions
 from xlray.errors import InputError
-from xlray.forecast import summary
 from xlray.phases.store import Store
-from xlray.plan import plan_sweep
+from xlray.plan.forecast import summary
+from xlray.plan.trials import plan_sweep
 from xlray.screens import plan_lines
 from xlray.storage.sweep_folder import languages_of
 from xlray.tasks import Generated, Record, Task, load_records

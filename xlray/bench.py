@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from xlray.machine import num_cpus, total_memory_bytes
+from xlray.plan.machine import num_cpus, total_memory_bytes
 
 
 @dataclass(frozen=True)

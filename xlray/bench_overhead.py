@@ -18,10 +18,10 @@ from xlray.config.execution import Execution
 from xlray.data.tokenization import load_vocabulary, prepare
 from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import require
-from xlray.jobs import Job, read_job, write_job
 from xlray.mini import ENCODER
 from xlray.phases.spec import DataSpec, PlannedPhase, TrainSpec, data_key
 from xlray.phases.store import Store
+from xlray.plan.jobs import Job, read_job, write_job
 
 NUM_EXAMPLES, BATCH_SIZE, MAX_LENGTH, VOCAB_SIZE = 64, 16, 64, 1_000
 PACKAGES = ("xlray", "ray", "torch", "transformers", "deepspeed")

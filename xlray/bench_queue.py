@@ -21,7 +21,7 @@ from xlray.data.records import Sources
 from xlray.driver import LEASE_TTL_S, Driver
 from xlray.phases.spec import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan
+from xlray.plan.trials import SweepPlan
 from xlray.queue import tune
 from xlray.session import ray_session
 from xlray.storage.files import write_atomically

@@ -20,11 +20,11 @@ from xlray.config.subsets import random_subsets
 from xlray.config.sweep import Stopping, Sweep, Trial
 from xlray.driver import LEASE_TTL_S, Driver
 from xlray.errors import require
-from xlray.forecast import summary
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan, plan_sweep
-from xlray.rungs import measured_by
-from xlray.scheduler import decide
+from xlray.plan.asha import decide
+from xlray.plan.forecast import summary
+from xlray.plan.rung_report import measured_by
+from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.storage.journal import JOURNAL_FILE, append, read_journal
 from xlray.storage.leases import Leases
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from xlray.analysis.results import Results
-    from xlray.plan import SweepPlan
+    from xlray.plan.trials import SweepPlan
     from xlray.progress import TrialState, Work
 
 DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
@@ -151,9 +151,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep, or go on with it: what is in the storage is not computed again."""
-    from xlray.definition import check_definition, newest_version
-    from xlray.forecast import Terms, check_hours, summary
     from xlray.phases.store import Store, check_writable
+    from xlray.plan.definition import check_definition, newest_version
+    from xlray.plan.forecast import Terms, check_hours, summary
     from xlray.storage.standings import OPEN_STATES
 
     started = time.time()
@@ -213,9 +213,9 @@ def _run(
     """Run under the live view, with what libraries print in `run.log`, then write the report."""
     from rich.console import Console
 
-    from xlray.forecast import summary
     from xlray.live import LiveView, diverted
     from xlray.phases.store import Store
+    from xlray.plan.forecast import summary
     from xlray.progress import Watch, work_of_plan
     from xlray.screens import print_plan
     from xlray.storage.journal import read_journal

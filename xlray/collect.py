@@ -15,7 +15,7 @@ from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
 from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan
+from xlray.plan.trials import SweepPlan
 from xlray.storage.files import write_atomically
 from xlray.storage.journal import read_journal
 from xlray.storage.parquet import to_table, write_table

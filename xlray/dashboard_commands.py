@@ -27,7 +27,7 @@ def dashboard(
 ) -> None:
     """Serve one live page: cells, rungs, Finnish accuracy, trials with links into Ray, devices, cost. Needs no Ray."""
     from xlray.dashboard import newest, serve
-    from xlray.forecast import require_positive
+    from xlray.plan.forecast import require_positive
     from xlray.ray_state import dashboard_url
 
     require(0 <= port < 65536, "0 <= port < 65536", port, "--port")

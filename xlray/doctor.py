@@ -16,8 +16,8 @@ from pathlib import Path
 
 from xlray.errors import InputError
 from xlray.local_ray import ray_environment, ray_folder, start_within_s, token_file
-from xlray.machine import load_per_core, num_cpus, total_memory_bytes
 from xlray.phases.store import check_writable
+from xlray.plan.machine import load_per_core, num_cpus, total_memory_bytes
 
 GIB = 2**30
 PROBE_TIMEOUT_S = 120

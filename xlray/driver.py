@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from xlray.config.sweep import Trial
-from xlray.failures import classify, common_error, may_retry
 from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
 from xlray.phases.store import Store, StoreError
-from xlray.plan import SweepPlan, lease_keys
-from xlray.rungs import measured_by, rung_entry, rung_report, up_to_rung
-from xlray.scheduler import decide, next_trials, outcome, promotions
+from xlray.plan.asha import decide, next_trials, outcome, promotions
+from xlray.plan.failures import classify, common_error, may_retry
+from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung
+from xlray.plan.trials import SweepPlan, lease_keys
 from xlray.storage.files import temporary_trouble
 from xlray.storage.journal import append
 from xlray.storage.leases import Leases

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.errors import InputError, nearest
-from xlray.jobs import Job, read_job
 from xlray.phases.spec import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.phases.store import Store
+from xlray.plan.jobs import Job, read_job
 from xlray.storage.files import atomic_file, file_digest
 from xlray.storage.journal import append_line, journal_digest, read_journal, read_lines
 from xlray.storage.standings import standings

@@ -17,7 +17,7 @@ from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from xlray.plan import SweepPlan
+    from xlray.plan.trials import SweepPlan
 
 MODULE_NAME = "_xlray_sweep_file"
 
@@ -117,7 +117,7 @@ def load_plan(
     Raises:
         InputError: what is wrong with it, after the file's name.
     """
-    from xlray.plan import plan_sweep
+    from xlray.plan.trials import plan_sweep
 
     sweep = load_sweep(path)
     try:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from xlray.errors import InputError
-from xlray.machine import load_per_core
+from xlray.plan.machine import load_per_core
 from xlray.storage.files import file_lock
 
 LONGEST_SOCKET_BYTES = 103 if sys.platform == "darwin" else 107  # what the kernel takes as the path of a socket

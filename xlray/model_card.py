@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from xlray.data.registry import ALL_TASKS
-from xlray.jobs import Job
 from xlray.phases.lineage import phase_folders
 from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, from_plain, phase_name
 from xlray.phases.store import Store
+from xlray.plan.jobs import Job
 from xlray.storage.sweep_folder import languages_of, read_definition
 from xlray.tasks.task import Task
 

@@ -19,10 +19,10 @@ from safetensors.numpy import load_file, save_file
 from xlray.checkpoints import HEADS_FILE, weights_folder
 from xlray.data.tokenizer import export_tokenizer
 from xlray.errors import InputError, nearest
-from xlray.jobs import Job, read_job
 from xlray.model_card import model_card, read_facts
 from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, phase_name
 from xlray.phases.store import Store
+from xlray.plan.jobs import Job, read_job
 from xlray.rerun import Comparison, check_inputs, compare, rerun
 
 Array = np.ndarray[Any, Any]

@@ -34,8 +34,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a sweep would compute, what is stored already, and what the rest costs; spends nothing."""
-    from xlray.forecast import Terms, check_hours, summary
     from xlray.phases.store import Store
+    from xlray.plan.forecast import Terms, check_hours, summary
 
     terms = Terms(devices, price_per_hour, device_tflops, budget_hours)
     root = storage_root(storage)
@@ -76,8 +76,8 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Play a sweep's schedule on a virtual clock, with the scores of its journal or made-up ones."""
-    from xlray.forecast import Terms, simulation
     from xlray.phases.store import Store
+    from xlray.plan.forecast import Terms, simulation
     from xlray.storage.files import write_atomically
 
     root = storage_root(storage)

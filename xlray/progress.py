@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.forecast import steps_of
-from xlray.jobs import read_job, trial_title
 from xlray.phases.spec import Spec, TrainSpec, label
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan
+from xlray.plan.forecast import steps_of
+from xlray.plan.jobs import read_job, trial_title
+from xlray.plan.trials import SweepPlan
 from xlray.storage.journal import is_held, read_journal
 from xlray.storage.standings import OPEN_STATES, Standing, standings
 from xlray.storage.sweep_folder import read_definition

@@ -19,7 +19,7 @@ from ray.tune.trainable.function_trainable import wrap_function
 from ray.util.state.exception import RayStateApiException
 
 from xlray.driver import Driver, Listener
-from xlray.jobs import trial_title
+from xlray.plan.jobs import trial_title
 from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.signals import gently
 from xlray.storage.leases import renewing

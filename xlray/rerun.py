@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 
 from xlray import tuning
 from xlray.errors import InputError
-from xlray.jobs import Job, bring_inputs, read_job
 from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, data_of, phase_name
 from xlray.phases.store import Store
+from xlray.plan.jobs import Job, bring_inputs, read_job
 from xlray.train import run_phase
 
 TENSORS = ("weights/model.safetensors", "state/state.safetensors")

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from xlray.analysis.results import Results
 from xlray.data.shortfalls import sentences
-from xlray.forecast import steps_of
-from xlray.memory import GIB
 from xlray.phases.spec import TrainSpec, phase_name
-from xlray.plan import SweepPlan
+from xlray.plan.forecast import steps_of
+from xlray.plan.memory import GIB
+from xlray.plan.trials import SweepPlan
 from xlray.progress import TrialState, Work
 from xlray.snapshot import percent, short_names
 from xlray.tasks.languages import label_note

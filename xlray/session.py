@@ -21,9 +21,9 @@ from xlray.config.recipes import Architecture
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, require
 from xlray.local_ray import ray_environment, ray_folder, start_within_s
-from xlray.machine import free_host_bytes, load_per_core, num_cpus
-from xlray.memory import check_offload, shape_of
 from xlray.node_types import NodeTypes, fit, node_types
+from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
+from xlray.plan.memory import check_offload, shape_of
 from xlray.signals import kept
 from xlray.storage.object_store import ENVIRONMENT
 from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources

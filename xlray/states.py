@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xlray.machine import free_host_bytes
+from xlray.plan.machine import free_host_bytes
 from xlray.storage.files import atomic_file
 
 # Type and shape of each tensor, in the order of the file.

@@ -20,17 +20,17 @@ from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
 from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.data.tokenizer import tokenizer_phase
-from xlray.definition import check_definition
 from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.errors import InputError
-from xlray.jobs import make_job, write_job
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
 from xlray.phases.store import Store, check_writable
-from xlray.plan import SweepPlan, plan_sweep
+from xlray.plan.definition import check_definition
+from xlray.plan.jobs import make_job, write_job
+from xlray.plan.search import next_trial, pool_specs, propose, with_proposed
+from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.probe import check_nodes
 from xlray.queue import both, tune
-from xlray.search import next_trial, pool_specs, propose, with_proposed
 from xlray.session import await_machines, check_machine, num_slots, ray_session
 from xlray.storage.files import write_atomically
 from xlray.storage.journal import exclusive, read_journal

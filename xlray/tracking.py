@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from xlray.config.sweep import Sweep, Trial
 from xlray.errors import InputError
-from xlray.jobs import trial_title
+from xlray.plan.jobs import trial_title
 from xlray.storage.journal import append_line, read_lines
 from xlray.storage.working_folder import refresh, root_of
 

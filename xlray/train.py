@@ -33,14 +33,14 @@ from xlray.data.examples import Examples
 from xlray.data.tokenization import open_examples
 from xlray.feeding import Step, made_ahead, pack_step, pinned
 from xlray.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
-from xlray.jobs import Job, bring_inputs
 from xlray.metrics import headline
 from xlray.model import Model, initialise_heads, random_encoder
 from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.phases.store import Store
 from xlray.phases.versions import versions
-from xlray.rungs import NOT_FINITE, diverged, not_finite, rung_report
+from xlray.plan.jobs import Job, bring_inputs
+from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite, rung_report
 from xlray.states import StateWriter, latest_state
 from xlray.storage.working_folder import remote_of
 

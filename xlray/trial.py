@@ -30,9 +30,9 @@ from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config.execution import Execution
-from xlray.failures import MAX_RETRIES, classify
-from xlray.jobs import Job, read_job
-from xlray.rungs import rung_line
+from xlray.plan.failures import MAX_RETRIES, classify
+from xlray.plan.jobs import Job, read_job
+from xlray.plan.rung_report import rung_line
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import address, arrive, root_of, send_small
 from xlray.sweep_telemetry import worker_gauges

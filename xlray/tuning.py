@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from xlray import batches, machine, memory
+from xlray import batches
 from xlray.batches import Batch, Layout
 from xlray.canonical import fingerprint
 from xlray.checkpoints import weights_folder
@@ -27,10 +27,11 @@ from xlray.config.recipes import Architecture
 from xlray.data.examples import Examples
 from xlray.data.tokenization import open_examples
 from xlray.errors import InputError
-from xlray.jobs import Job, bring_inputs
-from xlray.memory import ModelShape
 from xlray.model import Model, random_encoder
 from xlray.phases.spec import TrainSpec, data_key
+from xlray.plan import machine, memory
+from xlray.plan.jobs import Job, bring_inputs
+from xlray.plan.memory import ModelShape
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import fetch_small, root_of, send
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Point
 from xlray.analysis.results import HEADLINE, UNSEALED_FILE, fi_accuracy, without_tatoeba
 from xlray.errors import InputError
-from xlray.jobs import read_job
 from xlray.phases.spec import RetrievalSpec, TrainSpec
 from xlray.phases.store import Store
+from xlray.plan.jobs import read_job
 from xlray.storage.files import file_digest
 from xlray.storage.journal import append_line, journal_digest
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from xlray.costs import Cost, Rates, phase_cost, rates_of
 from xlray.data.shortfalls import shortfalls
 from xlray.errors import InputError
-from xlray.memory import shape_of, table
 from xlray.phases.spec import Spec, TrainSpec
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan
-from xlray.search import with_proposed, with_stand_ins
-from xlray.sensitivity import detectable_effects
-from xlray.simulate import Schedule, play, recorded, synthetic, timeline_svg
+from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
+from xlray.plan.memory import shape_of, table
+from xlray.plan.power import detectable_effects
+from xlray.plan.search import with_proposed, with_stand_ins
+from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
+from xlray.plan.trials import SweepPlan
 from xlray.storage.journal import read_journal
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import sweep_folder

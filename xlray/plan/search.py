@@ -13,7 +13,7 @@ import numpy as np
 from xlray.config.recipes import Subset
 from xlray.config.sweep import SOURCE, Search, Sweep, Trial
 from xlray.phases.spec import PlannedPhase, Spec
-from xlray.plan import SweepPlan, with_trials
+from xlray.plan.trials import SweepPlan, with_trials
 
 NOISE = 0.5  # standard deviation of a score about the linear surrogate, that of all scores being 1
 ATTEMPTS = 200

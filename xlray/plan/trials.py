@@ -11,7 +11,6 @@ from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
 from xlray.data.own_tasks import own_tasks
 from xlray.data.records import Sources, find_exclusions
-from xlray.matching import with_matched_caps
 from xlray.phases.spec import (
     METHOD_VERSIONS,
     DataSpec,
@@ -24,8 +23,9 @@ from xlray.phases.spec import (
     TrainSpec,
     phase_hash,
 )
+from xlray.plan.matching import with_matched_caps
+from xlray.plan.zero_shot import check_languages, check_roles, check_signal
 from xlray.tasks.task import Task
-from xlray.zero_shot import check_languages, check_roles, check_signal
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from xlray.analysis import (
     minimum_detectable_effect,
 )
 from xlray.analysis.results import load_results
-from xlray.plan import SweepPlan
+from xlray.plan.trials import SweepPlan
 from xlray.storage.journal import read_journal
 
 

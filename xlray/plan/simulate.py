@@ -12,10 +12,10 @@ from statistics import NormalDist
 from typing import Any
 
 from xlray.config.sweep import Trial
-from xlray.costs import Cost
 from xlray.phases.spec import PlannedPhase
-from xlray.plan import SweepPlan
-from xlray.scheduler import decide, promotions
+from xlray.plan.asha import decide, promotions
+from xlray.plan.costs import Cost
+from xlray.plan.trials import SweepPlan
 from xlray.storage.standings import Standings, standings
 
 Curve = Callable[[Trial, int], float]  # (trial, rung index) to the score that it reports there

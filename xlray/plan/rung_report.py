@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from xlray.phases.spec import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
-from xlray.plan import ranking_languages
-from xlray.scheduler import Decision
+from xlray.plan.asha import Decision
+from xlray.plan.trials import ranking_languages
 from xlray.storage.journal import finite
 from xlray.storage.standings import is_by_rank
 

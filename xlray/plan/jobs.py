@@ -13,7 +13,7 @@ from xlray.config.sweep import Sweep, Trial
 from xlray.data.tokenization import Vocabulary
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
-from xlray.plan import SweepPlan
+from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
 from xlray.storage.working_folder import bring, relative, root_of, send, uri_of, working_folder
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from xlray.config.execution import Execution
 from xlray.data.mixture import probabilities
-from xlray.memory import ModelShape, shape_of
 from xlray.phases.spec import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec
-from xlray.plan import SweepPlan
+from xlray.plan.memory import ModelShape, shape_of
+from xlray.plan.trials import SweepPlan
 
 # Tokens of an example as XLM-R's tokenizer cuts it, where the data is not there: rough means over the registry's tasks,
 # all choices of an example and both sides of a pair together.

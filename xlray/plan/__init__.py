@@ -1,0 +1,1 @@
+"""What will be computed, decided and spent; pure, starts nothing."""

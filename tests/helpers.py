@@ -9,14 +9,14 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from xlray.canonical import fingerprint
-from xlray.checkpoints import save_weights
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.data.tokenization import Examples, load_vocabulary, prepare
 from xlray.data.tokenizer import SPECIAL
-from xlray.model import Model, random_encoder
 from xlray.phases.spec import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
 from xlray.plan.jobs import Job
+from xlray.training.model import Model, random_encoder
+from xlray.training.weights import save_weights
 
 torch.set_num_threads(1)  # the machine is shared, and the models are tiny
 
@@ -102,7 +102,7 @@ def encoder_folder(folder, words, architecture=TINY, seed=0):
 
 
 def no_heads(architecture=TINY):
-    from xlray.batches import Layout
+    from xlray.training.batches import Layout
 
     return Layout((0,), (0,), ("retrieval",), architecture.vocab_size, MASK_ID, False)
 

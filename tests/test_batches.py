@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlray.batches import FIRST_POSITION, Row, collate, layout, mix, step_rows
+from xlray.training.batches import FIRST_POSITION, Row, collate, layout, mix, step_rows
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import helpers
 import numpy as np
 import pytest
 
-from xlray.collapse import chance_loss, constant, nothing_learned
 from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite
+from xlray.training.collapse import chance_loss, constant, nothing_learned
 
 
 def test_only_a_loss_that_is_no_number_ends_a_trial():

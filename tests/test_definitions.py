@@ -13,7 +13,6 @@ import pytest
 from seqeval.metrics import f1_score
 from seqeval.scheme import BILOU, IOBES
 
-from xlray import metrics
 from xlray.data.registry import ALL_TASKS
 from xlray.errors import InputError
 from xlray.tasks import Files, Generated, Hub, Joined, Record, Task, check_record, load_records
@@ -23,6 +22,7 @@ from xlray.tasks.readers import columns, iob2, json_lines
 from xlray.tasks.shapes import labelled, multiple_choice
 from xlray.tasks.tag_sets import check_tag_set
 from xlray.tasks.task import METRICS
+from xlray.training import metrics
 
 READ = partial(json_lines, shape=partial(labelled, text="text", label="label"))
 

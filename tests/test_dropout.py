@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from xlray.batches import mix
-from xlray.dropout import keep_mask
+from xlray.training.batches import mix
+from xlray.training.dropout import keep_mask
 
 SHAPES = [(7, 10), (33, 256), (5, 1_023), (64, 1_024)]
 
 
 def differences(device, dtypes):
     """Shapes and types at which the kernel and the plain way differ in any bit."""
-    from xlray.dropout_kernel import drop
+    from xlray.training.dropout_kernel import drop
 
     found = []
     for tokens, width in SHAPES:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from xlray.data.encoders import check_weights, encoder_files, expected_shapes, weight_files
 from xlray.errors import InputError
-from xlray.model import load_encoder
+from xlray.training.model import load_encoder
 
 
 @pytest.fixture

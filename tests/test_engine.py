@@ -24,12 +24,12 @@ import helpers
 import pytest
 import torch
 
-from xlray import batches
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Subset
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.model import Model, initialise_heads, random_encoder
+from xlray.training import batches
+from xlray.training.model import Model, initialise_heads, random_encoder
 
 STEPS, SAVED_AT, BATCH_SIZE, LEARNING_RATE = 20, 9, 16, 1e-3
 CLIP_NORM = 1.5  # between the norms of the run, so that some steps are clipped and others are not
@@ -112,7 +112,7 @@ def run_case(case, rank, folder):
     import numpy as np
     import torch.distributed as dist
 
-    from xlray import engine, packing
+    from xlray.training import engine, packing
 
     data, plan, model = build_model()
     state = wait_for(folder / f"{case.resumes}.state") if case.resumes else None
@@ -159,7 +159,7 @@ def resident_bytes():
 
 def run_memory(stage, phases=10, leak=False):
     """Resident bytes after each of ten phases, each with an engine, two steps, a gathered state and its end."""
-    from xlray import engine
+    from xlray.training import engine
 
     data = helpers.all_kinds()
     plan = batches.layout(data, 8_000, helpers.MASK_ID, True)
@@ -353,7 +353,7 @@ for stage, offload, precision in ways:
 
 def one_step(execution, precision):
     """Loss of one training step."""
-    from xlray import engine
+    from xlray.training import engine
 
     data, plan, model = build_model()
     running = engine.start_engine(

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from xlray import batches, evaluate
 from xlray.config.recipes import Architecture
 from xlray.data.tokenization import open_examples, prepare
-from xlray.model import Model, initialise_heads, random_encoder
 from xlray.phases.spec import EvaluationSpec
+from xlray.training import batches, evaluate
+from xlray.training.model import Model, initialise_heads, random_encoder
 
 WORDS = [f"w{i}" for i in range(60)]
 TAGS = ("A", "B", "C", "D")

@@ -14,11 +14,11 @@ from xlray.analysis.results import UNSEALED_FILE
 from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.export import export_predictions, xtreme_text
-from xlray.outcomes import Outcome, nothing, write_outcomes
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
 from xlray.phases.store import Store, StoreError
 from xlray.plan.jobs import Job, write_job
 from xlray.storage.journal import append, append_line, read_lines
+from xlray.training.score_files import Outcome, nothing, write_outcomes
 
 RUNGS = (256, 512)
 TAGS = [["DET", "NOUN", "VERB"], ["X"], ["NOUN", "PUNCT"]]

@@ -4,8 +4,8 @@ import helpers
 import numpy as np
 import pytest
 
-from xlray import batches, packing
-from xlray.feeding import made_ahead, pack_step
+from xlray.training import batches, packing
+from xlray.training.prefetch import made_ahead, pack_step
 
 
 def test_all_ranks_together_pack_every_row_once_and_agree_on_the_counts():

@@ -67,8 +67,8 @@ def run_all(storage):
     """Numbers of every kind of phase: losses over the steps, norms of the weights, scores."""
     from unittest import mock
 
-    from xlray import engine
-    from xlray.train import run_phase
+    from xlray.training import engine
+    from xlray.training.train import run_phase
 
     storage.mkdir(exist_ok=True)
     vocabulary = helpers.word_tokenizer(storage / "tokenizer.json", WORDS)

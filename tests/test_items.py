@@ -3,10 +3,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray import analysis, metrics
+from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, items, results
 from xlray.analysis.results import ITEMS, SCORES, Results
 from xlray.errors import InputError
+from xlray.training import metrics
 
 
 def tagged(random, num_items=400):

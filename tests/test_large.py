@@ -38,7 +38,7 @@ def work(rank, world, path, meeting):
     """One process of a worker group: the phases of a job."""
     import torch.distributed as dist
 
-    from xlray.train import run_phases
+    from xlray.training.train import run_phases
 
     warnings.filterwarnings("ignore")
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(world))

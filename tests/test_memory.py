@@ -26,8 +26,8 @@ def device(precision, tokens=0, **fields):
 def test_parameters_are_counted_as_the_model_has_them(hidden_size, masked_lm):
     import helpers
 
-    from xlray import batches
-    from xlray.model import Model, random_encoder
+    from xlray.training import batches
+    from xlray.training.model import Model, random_encoder
 
     architecture = dataclasses.replace(helpers.TINY, hidden_size=hidden_size)
     plan = batches.Layout((0,), (0,), ("mlm" if masked_lm else "retrieval",), architecture.vocab_size, 4, False)

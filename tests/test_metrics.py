@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from seqeval.metrics import f1_score
 
-from xlray import metrics
 from xlray.errors import InputError
+from xlray.training import metrics
 
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()  # noqa: SIM905
 IOB2 = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import XLMRobertaForMaskedLM, XLMRobertaModel
 
-from xlray import batches
-from xlray.batches import Row, collate, layout, step_rows
-from xlray.checkpoints import save_weights
-from xlray.dropout import CounterDropout, keep_mask
 from xlray.errors import InputError
-from xlray.model import Model, initialise_heads, load_encoder, random_encoder
+from xlray.training import batches
+from xlray.training.batches import Row, collate, layout, step_rows
+from xlray.training.dropout import CounterDropout, keep_mask
+from xlray.training.model import Model, initialise_heads, load_encoder, random_encoder
+from xlray.training.weights import save_weights
 
 RELATIVE = 1e-5
 PAD = 1

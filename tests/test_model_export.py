@@ -22,12 +22,12 @@ from xlray import cli
 from xlray.canonical import to_plain
 from xlray.config.recipes import Encoder
 from xlray.errors import InputError
-from xlray.model_export import choose, export_model
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
 from xlray.plan.jobs import write_job
-from xlray.rerun import compare, find_job, rerun
 from xlray.storage.journal import append
-from xlray.train import run_phase
+from xlray.training.export_model import choose, export_model
+from xlray.training.rerun import compare, find_job, rerun
+from xlray.training.train import run_phase
 
 pytestmark = pytest.mark.usefixtures("process_group")
 encoder = test_train.encoder

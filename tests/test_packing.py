@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlray import packing
 from xlray.errors import InputError
+from xlray.training import packing
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60).map(lambda found: np.array(found, dtype=np.int64))
 WORLD = st.integers(1, 9)

@@ -13,12 +13,12 @@ import pytest
 
 from xlray.catalogue import checked
 from xlray.errors import InputError
-from xlray.metrics import score
 from xlray.tasks import TASKS, Files, Generated, Record, Task, load_records
 from xlray.tasks.lines import Remarks, file_names
 from xlray.tasks.passages import squad
 from xlray.tasks.readers import aligned, columns, conllu, json_lines, labelled_lines, table
 from xlray.tasks.shapes import labelled, multiple_choice
+from xlray.training.metrics import score
 
 shape = partial(labelled, text="t", label="y")
 CLASSES = Task("c", "classification", "intermediate", ("en",), Files("", {}, columns), labels=("x", "y"))

@@ -21,7 +21,7 @@ from xlray.plan.jobs import make_job
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.preparation import prepare_splits
 from xlray.tasks import TASKS, Files, available
-from xlray.train import run_phase
+from xlray.training.train import run_phase
 
 SHARED = Path(__file__).parents[2] / "shared"
 DATA, ENCODER = SHARED / "data", SHARED / "encoders" / "xlmr-mini"

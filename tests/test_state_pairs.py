@@ -14,10 +14,10 @@ import torch.multiprocessing as processes
 from safetensors.torch import load_file
 from test_engine import BATCH_SIZE, BF16, CLIP_NORM, FP32, LEARNING_RATE, build_model, minus, norm, save, wait_for
 
-from xlray import batches, packing
-from xlray.checkpoints import load_weights
 from xlray.config.execution import Execution
-from xlray.states import write_state
+from xlray.training import batches, packing
+from xlray.training.checkpoint import write_state
+from xlray.training.weights import load_weights
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -51,7 +51,7 @@ def run(way, rank, folder, source=None, mutant=False):
 
     A mutant loses the moments of the state.
     """
-    from xlray import engine
+    from xlray.training import engine
 
     data, plan, model = build_model()
     state = None

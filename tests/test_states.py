@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from xlray import states
-from xlray.states import StateWriter, is_sound, latest_state, write_state
+from xlray.training import checkpoint
+from xlray.training.checkpoint import StateWriter, is_sound, latest_state, write_state
 
 TENSORS = {
     "model/a": torch.arange(12, dtype=torch.float32).reshape(3, 4),
@@ -78,13 +78,13 @@ def test_tensors_that_are_not_those_of_the_layout_leave_no_file(tmp_path, entrie
 
 
 def test_a_state_is_written_while_the_caller_goes_on(tmp_path, monkeypatch):
-    gate, write = threading.Event(), states.write_state
+    gate, write = threading.Event(), checkpoint.write_state
 
     def slow(*arguments):
         assert gate.wait(60)
         write(*arguments)
 
-    monkeypatch.setattr(states, "write_state", slow)
+    monkeypatch.setattr(checkpoint, "write_state", slow)
     writer, path = StateWriter(), tmp_path / "state-1.safetensors"
     writer.save(path, LAYOUT, iter(TENSORS.items()))
     assert not path.exists()  # and yet the caller is here
@@ -104,13 +104,13 @@ def test_a_second_state_waits_for_the_first(tmp_path):
 def test_gathering_waits_for_the_disk_where_memory_is_short(tmp_path, monkeypatch):
     held = []
 
-    class Watched(states._Belt):
+    class Watched(checkpoint._Belt):
         def put(self, entry):
             super().put(entry)
             held.append(self._held)
 
-    monkeypatch.setattr(states, "_Belt", Watched)
-    monkeypatch.setattr(states, "free_host_bytes", lambda: 4 * 100)  # a quarter holds two tensors of 48 bytes
+    monkeypatch.setattr(checkpoint, "_Belt", Watched)
+    monkeypatch.setattr(checkpoint, "free_host_bytes", lambda: 4 * 100)  # a quarter holds two tensors of 48 bytes
     layout = {f"t{i}": (torch.float32, (12,)) for i in range(50)}
     writer = StateWriter()
     writer.save(tmp_path / "state-1.safetensors", layout, ((name, torch.full((12,), 3.0)) for name in layout))
@@ -138,8 +138,8 @@ def test_a_failing_writer_does_not_stop_the_gathering(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError("disk")
 
-    monkeypatch.setattr(states, "write_state", broken)
-    monkeypatch.setattr(states, "free_host_bytes", lambda: 0)
+    monkeypatch.setattr(checkpoint, "write_state", broken)
+    monkeypatch.setattr(checkpoint, "free_host_bytes", lambda: 0)
     taken = []
     writer = StateWriter()
     writer.save(tmp_path / "s", {}, ((taken.append(i), (f"t{i}", torch.zeros(9)))[1] for i in range(50)))

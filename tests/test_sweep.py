@@ -245,7 +245,7 @@ from pathlib import Path
 
 class Planter(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "xlray.engine":
+        if name != "xlray.training.engine":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

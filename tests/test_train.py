@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from xlray import engine
 from xlray.config.execution import Execution
-from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.working_folder import working_folder
-from xlray.train import run_phase, run_phases
+from xlray.training import engine
+from xlray.training.score_files import Outcome, write_outcomes
+from xlray.training.train import run_phase, run_phases
 
 pytestmark = pytest.mark.usefixtures("process_group")
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from xlray import engine, tuning
 from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.phases.spec import phase_hash
 from xlray.phases.store import Store
 from xlray.storage.working_folder import working_folder
-from xlray.train import run_phase, run_phases
+from xlray.training import autotune, engine
+from xlray.training.train import run_phase, run_phases
 
 WORDS = [f"word{i}" for i in range(40)]
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_the_search_finds_the_most_that_fits_to_a_quarter(limit):
         asked.append(tokens)
         return tokens <= limit
 
-    found = tuning.most_that_fit(fits, 1_024, 2**20)
+    found = autotune.most_that_fit(fits, 1_024, 2**20)
     assert found <= max(limit, 1_024)
     assert found == 2**20 or found > limit / 1.25
     assert len(asked) <= 13
@@ -63,23 +63,23 @@ def test_the_search_finds_the_most_that_fits_to_a_quarter(limit):
 
 def test_a_pack_of_the_longest_rows_fills_its_budget():
     data = helpers.all_kinds()
-    layout = tuning.batches.layout(data, 200, helpers.MASK_ID, True)
+    layout = autotune.batches.layout(data, 200, helpers.MASK_ID, True)
     longest = max(int(e.row_tokens.max()) for e in data)
     for budget in (1, longest, 700, 5_000):
-        tokens = tuning._pack(data, layout, budget).input_ids.numel()
+        tokens = autotune._pack(data, layout, budget).input_ids.numel()
         assert tokens == longest if budget <= longest else budget - longest < tokens <= budget
 
 
 def test_auto_settles_on_numbers_and_remembers_the_budget(world, monkeypatch):
     job, _, store = world
     auto = job(micro_batch_tokens="auto", zero_stage="auto", activation_checkpointing="auto")
-    execution = tuning.settle(auto, CPU)
-    assert execution.micro_batch_tokens in tuning.CPU_BUDGETS
+    execution = autotune.settle(auto, CPU)
+    assert execution.micro_batch_tokens in autotune.CPU_BUDGETS
     assert (execution.zero_stage, execution.activation_checkpointing) == (0, False)
     (note,) = (store.root / "tuning").iterdir()
     note.write_text(json.dumps({"micro_batch_tokens": 777}))
-    monkeypatch.setattr(tuning, "_fastest", None)  # it is not asked again
-    assert tuning.settle(auto, CPU).micro_batch_tokens == 777
+    monkeypatch.setattr(autotune, "_fastest", None)  # it is not asked again
+    assert autotune.settle(auto, CPU).micro_batch_tokens == 777
 
 
 @pytest.fixture
@@ -94,18 +94,18 @@ def machines(tmp_path, monkeypatch, s3_uri):
 
 def test_another_machine_need_not_search_again(world, machines, monkeypatch):
     job, _, _ = world
-    monkeypatch.setattr(tuning, "_fastest", lambda *_: 1_234)
-    assert tuning.settle(job(machines[0], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
-    monkeypatch.setattr(tuning, "_fastest", None)
-    assert tuning.settle(job(machines[1], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
+    monkeypatch.setattr(autotune, "_fastest", lambda *_: 1_234)
+    assert autotune.settle(job(machines[0], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
+    monkeypatch.setattr(autotune, "_fastest", None)
+    assert autotune.settle(job(machines[1], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
 
 
 def test_a_search_belongs_to_the_execution_it_was_made_for(world, monkeypatch):
     job, _, _ = world
     found = itertools.count(1_000)
-    monkeypatch.setattr(tuning, "_fastest", lambda *_: next(found))
+    monkeypatch.setattr(autotune, "_fastest", lambda *_: next(found))
     budgets = [
-        tuning.settle(job(micro_batch_tokens="auto", **fields), CPU).micro_batch_tokens
+        autotune.settle(job(micro_batch_tokens="auto", **fields), CPU).micro_batch_tokens
         for fields in ({}, {"zero_stage": 2}, {"activation_checkpointing": True}, {})
     ]
     assert budgets == [1_000, 1_001, 1_002, 1_000]
@@ -114,7 +114,7 @@ def test_a_search_belongs_to_the_execution_it_was_made_for(world, monkeypatch):
 def test_numbers_are_left_as_they_are(world):
     job, _, store = world
     assert (
-        tuning.settle(job(micro_batch_tokens=300, zero_stage=2), CPU)
+        autotune.settle(job(micro_batch_tokens=300, zero_stage=2), CPU)
         == job(micro_batch_tokens=300, zero_stage=2).execution
     )
     assert not (store.root / "tuning").exists()
@@ -136,8 +136,8 @@ def test_a_gpu_is_refused_where_there_is_none():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(InputError, match="`gpus_per_worker = 0` must hold on a machine without a GPU, but got 1"):
-        tuning.device_of(Execution(gpus_per_worker=1))
-    assert tuning.device_of(Execution()) == CPU
+        autotune.device_of(Execution(gpus_per_worker=1))
+    assert autotune.device_of(Execution()) == CPU
 
 
 # --- when memory runs out ------------------------------------------------------------------------------------------
@@ -154,21 +154,21 @@ def test_a_gpu_is_refused_where_there_is_none():
     ],
 )
 def test_a_budget_that_failed_is_halved_down_to_the_longest_row(failed, longest, expected):
-    assert tuning.phase_budget(8_192, failed, longest) == expected
+    assert autotune.phase_budget(8_192, failed, longest) == expected
 
 
 def test_a_row_that_does_not_fit_by_itself_is_refused():
     with pytest.raises(InputError, match="a row of 100 tokens must fit the memory of a worker"):
-        tuning.phase_budget(8_192, [8_192, 100], 100)
+        autotune.phase_budget(8_192, [8_192, 100], 100)
 
 
 def test_only_errors_of_memory_are_taken_for_such():
-    assert tuning.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert tuning.is_out_of_memory(MemoryError())
+    assert autotune.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert autotune.is_out_of_memory(MemoryError())
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-    assert tuning.is_out_of_memory(caught.value)
-    assert not tuning.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert autotune.is_out_of_memory(caught.value)
+    assert not autotune.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
 
 
 def test_a_phase_that_ran_out_of_memory_goes_on_from_its_state_with_half_the_budget(world, monkeypatch):
@@ -210,11 +210,11 @@ def test_another_machine_knows_which_budget_ran_out_of_memory(world, machines, m
 
 
 def test_a_rank_whose_machine_lacks_the_attempt_folder_can_note_it(tmp_path, process_group):
-    tuning.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
-    tuning.note_out_of_memory(tmp_path / "phase" / "attempt", 1_024)
-    tuning.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
-    assert tuning.failed_budgets(tmp_path / "phase" / "attempt") == [1_024, 512]
-    assert tuning.failed_budgets(tmp_path / "elsewhere") == []
+    autotune.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
+    autotune.note_out_of_memory(tmp_path / "phase" / "attempt", 1_024)
+    autotune.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
+    assert autotune.failed_budgets(tmp_path / "phase" / "attempt") == [1_024, 512]
+    assert autotune.failed_budgets(tmp_path / "elsewhere") == []
 
 
 def test_another_error_leaves_the_budget_alone(world, monkeypatch):

@@ -10,12 +10,12 @@ from xlray import report
 from xlray.analysis import Sampling
 from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.errors import InputError
-from xlray.outcomes import Outcome, write_outcomes
 from xlray.phases.spec import RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import read_job, write_job
 from xlray.storage import parquet
 from xlray.storage.journal import read_lines
+from xlray.training.score_files import Outcome, write_outcomes
 
 FEW = Sampling(num_draws=50)
 TRIALS_OF = {"aaa": ((), 0), "bbb": ((), 1), "ccc": (("qqp",), 0), "ddd": (("qqp",), 1)}

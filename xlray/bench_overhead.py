@@ -138,7 +138,7 @@ def loop(path: str) -> None:
     """What each process of `torchrun` runs: what Ray Train's worker runs, without Ray."""
     import torch.distributed
 
-    from xlray.train import run_phases
+    from xlray.training.train import run_phases
 
     torch.distributed.init_process_group("gloo")
     run_phases(read_job(Path(path)), lambda _: None)

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from xlray import batches, engine, evaluate
-from xlray.batches import Layout
 from xlray.bench import Turn, document, ratios, summarize, take_turns
 from xlray.bench_workload import (
     LARGE,
@@ -30,8 +28,10 @@ from xlray.bench_workload import (
 from xlray.config.execution import Execution
 from xlray.data.examples import Examples
 from xlray.errors import InputError, require
-from xlray.feeding import made_ahead, pack_step, pinned
 from xlray.phases.spec import DataSpec
+from xlray.training import batches, engine, evaluate
+from xlray.training.batches import Layout
+from xlray.training.prefetch import made_ahead, pack_step, pinned
 
 PACKAGES = ("xlray", "torch", "transformers", "accelerate", "deepspeed")
 

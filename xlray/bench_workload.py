@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from xlray import batches
-from xlray.batches import Layout
 from xlray.bench import Turn
 from xlray.config.recipes import Architecture
 from xlray.data.examples import Examples
-from xlray.model import Model, initialise_heads, random_encoder
+from xlray.training import batches
+from xlray.training.batches import Layout
+from xlray.training.model import Model, initialise_heads, random_encoder
 
 # Lengths of the training examples of `sweeps/finnish_small.py` in the proportions in which that sweep draws them (twelve
 # intermediate tasks, then parts of speech, names and questions in English), one sequence of each, at most 256 tokens of

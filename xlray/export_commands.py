@@ -70,7 +70,7 @@ def export_model(
     """Write a model for transformers' from_pretrained, with a model card; a target is trained again for it."""
     directory = find_sweep_folder(name, storage_root(storage))
     trial_id = find_trial(directory, trial)
-    from xlray.model_export import export_model as export  # loads torch: seconds
+    from xlray.training.export_model import export_model as export  # loads torch: seconds
 
     document = export(directory, trial_id, target, rung, out)
     if as_json:

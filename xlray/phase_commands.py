@@ -52,8 +52,8 @@ def rerun(
     """Run one phase again in this process, under a debugger if wanted, and compare; the storage is only read."""
     root = storage_root(storage)
     folder = find_phase(root, phase)
-    from xlray.rerun import compare, find_job
-    from xlray.rerun import rerun as run_again  # loads torch: seconds
+    from xlray.training.rerun import compare, find_job
+    from xlray.training.rerun import rerun as run_again  # loads torch: seconds
 
     spec, job = find_job(root, folder.name)
     with run_again(spec, job) as made:

@@ -72,7 +72,7 @@ def worker(config: dict[str, Any]) -> None:
     Args:
         config: `job`, the address of the job's document, and `stop`, the key under which the driver asks to stop.
     """
-    from xlray.train import run_phases
+    from xlray.training.train import run_phases
 
     job = read_job(arrive(config["job"]))
     place = {"trial_name": job.name, "placement_group": ray.util.get_current_placement_group().id.hex()}

@@ -19,10 +19,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from xlray.batches import Batch
 from xlray.config.execution import Execution
-from xlray.model import Model
 from xlray.plan.memory import LIVE_PARAMETERS, REDUCE_BUCKET
+from xlray.training.batches import Batch
+from xlray.training.model import Model
 
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # DeepSpeed compiles an optimizer at import: a second for nothing

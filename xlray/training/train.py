@@ -16,10 +16,26 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xlray import batches, collapse, engine, evaluate, tuning
-from xlray.batches import Layout
 from xlray.canonical import fingerprint
-from xlray.checkpoints import (
+from xlray.config.recipes import Architecture, default_retrieval_layer
+from xlray.data import mixture
+from xlray.data.examples import Examples
+from xlray.data.tokenization import open_examples
+from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
+from xlray.phases.store import Store
+from xlray.phases.versions import versions
+from xlray.plan.jobs import Job, bring_inputs
+from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite, rung_report
+from xlray.storage.working_folder import remote_of
+from xlray.training import autotune, batches, collapse, engine, evaluate
+from xlray.training.batches import Layout
+from xlray.training.checkpoint import StateWriter, latest_state
+from xlray.training.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
+from xlray.training.metrics import headline
+from xlray.training.model import Model, initialise_heads, random_encoder
+from xlray.training.prefetch import Step, made_ahead, pack_step, pinned
+from xlray.training.score_files import Outcome, nothing, write_outcomes
+from xlray.training.weights import (
     Ledger,
     copy_tokenizer,
     load_model,
@@ -27,22 +43,6 @@ from xlray.checkpoints import (
     save_heads,
     save_weights,
 )
-from xlray.config.recipes import Architecture, default_retrieval_layer
-from xlray.data import mixture
-from xlray.data.examples import Examples
-from xlray.data.tokenization import open_examples
-from xlray.feeding import Step, made_ahead, pack_step, pinned
-from xlray.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
-from xlray.metrics import headline
-from xlray.model import Model, initialise_heads, random_encoder
-from xlray.outcomes import Outcome, nothing, write_outcomes
-from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
-from xlray.phases.store import Store
-from xlray.phases.versions import versions
-from xlray.plan.jobs import Job, bring_inputs
-from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite, rung_report
-from xlray.states import StateWriter, latest_state
-from xlray.storage.working_folder import remote_of
 
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
 
@@ -70,14 +70,14 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
     store.load_attempt(spec)
     attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
-    failed = _agree(tuning.failed_budgets(attempt) if _rank() == 0 else None)
-    budget = tuning.phase_budget(int(job.execution.micro_batch_tokens), failed, evaluate.longest_row(examples))
+    failed = _agree(autotune.failed_budgets(attempt) if _rank() == 0 else None)
+    budget = autotune.phase_budget(int(job.execution.micro_batch_tokens), failed, evaluate.longest_row(examples))
     try:
         return _train_and_store(spec, job, store, examples, attempt, budget, stop)
     except (RuntimeError, MemoryError) as error:
         # Not tried again here: the peers would wait for ever. The group starts anew, from its last state.
-        if tuning.is_out_of_memory(error):
-            tuning.note_out_of_memory(attempt, budget)
+        if autotune.is_out_of_memory(error):
+            autotune.note_out_of_memory(attempt, budget)
         raise
 
 
@@ -90,8 +90,8 @@ def _train_and_store(
     budget: int,
     stop: StopSignal | None,
 ) -> str | None:
-    device = tuning.device_of(job.execution)
-    peak_bytes = tuning.peak_meter(device)
+    device = autotune.device_of(job.execution)
+    peak_bytes = autotune.peak_meter(device)
     plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
     saved, damaged = _agree(latest_state(attempt) if _rank() == 0 else None)
     model, state = _build_model(spec, job, plan, saved)
@@ -114,7 +114,7 @@ def _train_and_store(
         if kept and not spec.ends_at_zero:
             with StateWriter() as writer:
                 _save(writer, staged / "state" / "state.safetensors", running, spec.first_step + spec.num_steps)
-        peak = tuning.greatest_of_all(peak_bytes(), device)
+        peak = autotune.greatest_of_all(peak_bytes(), device)
         if ledger is not None:
             if weights is not None:
                 save_weights(staged / "weights", weights, model.encoder.config, job.parents.get(spec.parent))
@@ -128,7 +128,7 @@ def _train_and_store(
             degenerate = degenerate or _collapsed(outcomes, job)
             record = {**ledger.record(), **_versions(job), "degenerate": degenerate, "damaged_states": damaged}
             record |= {"peak_memory_bytes": int(peak), "micro_batch_tokens": budget}
-            record |= {"out_of_memory": tuning.failed_budgets(attempt)}
+            record |= {"out_of_memory": autotune.failed_budgets(attempt)}
             store.commit(spec, staged, record)
     engine.stop_engine(running)
     return _agree(degenerate)  # type: ignore[no-any-return]
@@ -276,7 +276,7 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
     parent = Path(job.parents[spec.parent])
     plan = Layout((0,), (0,), ("retrieval",), job.vocab_size, job.mask_id, False)
     model, _ = load_model(parent, plan, 0.0, 0, None)
-    device = tuning.device_of(job.execution)
+    device = autotune.device_of(job.execution)
     model = model.to(device, torch.bfloat16 if spec.precision == "bf16" else torch.float32)
     layers = model.encoder.config.num_hidden_layers
     layer = default_retrieval_layer(layers) if spec.layer is None else spec.layer
@@ -364,7 +364,7 @@ def _run_phases(
     pending = _agree([not store.has(p.spec) for p in job.phases] if _rank() == 0 else None)
     ahead = replace(job, phases=tuple(itertools.compress(job.phases, pending)))
     ahead = replace(ahead, execution=replace(job.execution, num_workers=_world()))  # of an elastic run, those there are
-    job = replace(job, execution=tuning.settle(ahead, tuning.device_of(job.execution)))
+    job = replace(job, execution=autotune.settle(ahead, autotune.device_of(job.execution)))
     for i, planned in enumerate(job.phases):
         if stop.stops_now():
             raise Interrupted

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead
 
-from xlray.batches import Batch, Group, Layout, PackedSequences
 from xlray.config.recipes import Architecture
 from xlray.data.encoders import body_names, check_weights, weight_files
-from xlray.dropout import CounterDropout
+from xlray.training.batches import Batch, Group, Layout, PackedSequences
+from xlray.training.dropout import CounterDropout
 
 ATTENTION = "xlray_packed"
 

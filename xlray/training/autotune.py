@@ -18,22 +18,22 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from xlray import batches
-from xlray.batches import Batch, Layout
 from xlray.canonical import fingerprint
-from xlray.checkpoints import weights_folder
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.data.examples import Examples
 from xlray.data.tokenization import open_examples
 from xlray.errors import InputError
-from xlray.model import Model, random_encoder
 from xlray.phases.spec import TrainSpec, data_key
 from xlray.plan import machine, memory
 from xlray.plan.jobs import Job, bring_inputs
 from xlray.plan.memory import ModelShape
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import fetch_small, root_of, send
+from xlray.training import batches
+from xlray.training.batches import Batch, Layout
+from xlray.training.model import Model, random_encoder
+from xlray.training.weights import weights_folder
 
 CPU_BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)  # tokens; beyond, a pack no longer fits a cache of any CPU
 LEAST_BUDGET, MOST_BUDGET, GRAIN = 1_024, 2**20, 256  # tokens: ends of the search on a GPU; a budget is a multiple of

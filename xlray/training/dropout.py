@@ -46,7 +46,7 @@ class CounterDropout(nn.Module):
         if not self.training or self.probability == 0 or self.keys is None:
             return hidden
         if hidden.is_cuda:
-            from xlray.dropout_kernel import drop  # Triton comes with torch for CUDA alone
+            from xlray.training.dropout_kernel import drop  # Triton comes with torch for CUDA alone
 
             return drop(hidden, self.keys, self.site, self.probability)
         keep = keep_mask(self.keys, self.site, hidden.shape[-1], self.probability)

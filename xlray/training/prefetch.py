@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from xlray.batches import Batch, Layout, Row, collate
 from xlray.data.examples import Examples
-from xlray.packing import num_slots, plan_step
+from xlray.training.batches import Batch, Layout, Row, collate
+from xlray.training.packing import num_slots, plan_step
 
 Item = TypeVar("Item")
 

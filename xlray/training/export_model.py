@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from xlray.checkpoints import HEADS_FILE, weights_folder
 from xlray.data.tokenizer import export_tokenizer
 from xlray.errors import InputError, nearest
-from xlray.model_card import model_card, read_facts
 from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job
-from xlray.rerun import Comparison, check_inputs, compare, rerun
+from xlray.training.model_card import model_card, read_facts
+from xlray.training.rerun import Comparison, check_inputs, compare, rerun
+from xlray.training.weights import HEADS_FILE, weights_folder
 
 Array = np.ndarray[Any, Any]
 

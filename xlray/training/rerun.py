@@ -18,12 +18,12 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from xlray import tuning
 from xlray.errors import InputError
 from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, data_of, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, bring_inputs, read_job
-from xlray.train import run_phase
+from xlray.training import autotune
+from xlray.training.train import run_phase
 
 TENSORS = ("weights/model.safetensors", "state/state.safetensors")
 
@@ -123,7 +123,7 @@ def rerun(spec: Spec, job: Job, keep_targets: bool = False) -> Iterator[Path]:
         )
         with single_process():
             alone = replace(here, phases=tuple(p for p in job.phases if p.spec == spec))
-            run_phase(spec, replace(here, execution=tuning.settle(alone, tuning.device_of(execution))))
+            run_phase(spec, replace(here, execution=autotune.settle(alone, autotune.device_of(execution))))
         yield Store(scratch).folder(spec)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -11,11 +11,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from xlray import metrics, packing
-from xlray.batches import Batch, Group, Layout, Row, collate
 from xlray.data.examples import Examples
-from xlray.model import Output
 from xlray.phases.spec import DataSpec, EvaluationSpec
+from xlray.training import metrics, packing
+from xlray.training.batches import Batch, Group, Layout, Row, collate
+from xlray.training.model import Output
 
 MAX_ANSWER_TOKENS = 30  # of SQuAD's and XTREME's scripts
 

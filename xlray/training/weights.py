@@ -12,11 +12,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from xlray.batches import Layout
-from xlray.model import Model, empty_encoder, initialise_heads, load_encoder
 from xlray.phases.spec import TrainSpec
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import root_of, send_small
+from xlray.training.batches import Layout
+from xlray.training.model import Model, empty_encoder, initialise_heads, load_encoder
 
 SHOW_EVERY_S = 0.5
 SEND_EVERY_S = 5.0  # where the live view may be on another machine, behind an object store

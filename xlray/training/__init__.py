@@ -1,0 +1,1 @@
+"""Doing a phase on workers: model, step, checkpoint, evaluation."""

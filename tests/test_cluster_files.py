@@ -18,7 +18,7 @@ from ray.autoscaler._private.providers import _get_node_provider_cls
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 
-from xlray.aws import SpotOrOnDemand
+from xlray.cluster.ec2 import SpotOrOnDemand
 from xlray.config.execution import Execution
 
 TOP = Path(__file__).parent.parent
@@ -84,11 +84,11 @@ def command_faults(config: dict[str, Any]) -> list[str]:
         "token": all("RAY_AUTH_MODE=token" in c for c in (head, worker))
         and "~/.ray/auth_token" in config["file_mounts"],
         "metrics": all("--metrics-export-port=8080" in c for c in (head, worker)),
-        "resume": "python -m xlray.resume" in config["head_start_ray_commands"],
+        "resume": "python -m xlray.cluster.resubmit" in config["head_start_ray_commands"],
         "region": config["provider"]["type"] != "external"
         or any(f"AWS_REGION={config['provider']['region']}'" in c for c in config["setup_commands"]),
         "spot": config["provider"]["type"] != "external"
-        or any("xlray.spot" in c for c in config["worker_start_ray_commands"]),
+        or any("xlray.cluster.spot" in c for c in config["worker_start_ray_commands"]),
     }
     found += [name for name, is_there in wanted.items() if not is_there]
     for command in config["setup_commands"]:
@@ -186,7 +186,7 @@ PLANTED = {
     ),
     "no metrics": lambda c: replace(c, "--metrics-export-port=8080", ""),
     "another region": lambda c: c["provider"].__setitem__("region", "eu-north-1"),
-    "no such provider": lambda c: c["provider"].__setitem__("module", "xlray.aws.Spot"),
+    "no such provider": lambda c: c["provider"].__setitem__("module", "xlray.cluster.ec2.Spot"),
     "sweeps that do not go on": lambda c: c["head_start_ray_commands"].pop(),
     "no watcher": lambda c: c["worker_start_ray_commands"].pop(),
     "half a command": lambda c: c["setup_commands"].append("echo 'export A=1"),

@@ -13,7 +13,7 @@ import time
 import pytest
 from imds_server import start_instance
 
-from xlray import spot
+from xlray.cluster import spot
 from xlray.storage.journal import read_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -91,7 +91,17 @@ def test_a_notice_costs_no_failure_and_few_steps(cluster, tmp_path):
         assert len({worker["node_id"] for worker in place["workers"]}) == 2
         lost = place["workers"][1]["node_id"]
         watcher = subprocess.Popen(
-            [sys.executable, "-m", "xlray.spot", "--address", found.address, "--node-id", lost, "--poll-s", "0.2"],
+            [
+                sys.executable,
+                "-m",
+                "xlray.cluster.spot",
+                "--address",
+                found.address,
+                "--node-id",
+                lost,
+                "--poll-s",
+                "0.2",
+            ],
             env={**os.environ, spot.ENDPOINT_VARIABLE: url},
             stdout=subprocess.PIPE,
             text=True,

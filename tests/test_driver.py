@@ -505,8 +505,8 @@ def test_one_more_trial_may_be_proposed_once_all_others_were_started(tmp_path):
 
 
 def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
+    from xlray.cluster.node_types import NodeTypes
     from xlray.errors import InputError
-    from xlray.node_types import NodeTypes
     from xlray.session import concurrent_trials
 
     head = {"CPU": 0.0, "trial_driver": 64.0}

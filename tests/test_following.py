@@ -17,17 +17,17 @@ import pytest
 import yaml
 from rich.console import Console
 
-from xlray import node_types as node_types_module
-from xlray import resume, submission
-from xlray.cluster_job import main as cluster_job
+from xlray.cluster import jobs, resubmit
+from xlray.cluster import node_types as node_types_module
+from xlray.cluster.job_main import main as cluster_job
+from xlray.cluster.jobs import Request
+from xlray.cluster.node_check import versions
+from xlray.cluster.node_types import node_types
 from xlray.errors import InputError
 from xlray.following import Screen
 from xlray.live import LiveView, is_tick
-from xlray.node_types import node_types
-from xlray.probe import versions
 from xlray.progress import PhaseWork, TrialState, TrialWork, Watch, Work
 from xlray.snapshot import MOST_ROWS, Snapshot, from_document, rows_of
-from xlray.submission import Request
 
 TOP = Path(__file__).parent.parent
 
@@ -126,26 +126,26 @@ def note(folder: Path, kind: str = "run") -> Path:
     (folder / "small.py").write_text("import parts.names\n")
     (folder / "parts" / "names.py").write_text("")
     request = Request(kind, "small", (kind, "small.py", "--storage", "s3://b/x"), {}, "s3://b/x", {"AWS_REGION": "r"})
-    return resume.remember(request, folder)
+    return resubmit.remember(request, folder)
 
 
 def test_a_job_that_has_not_ended_leaves_everything_that_submits_it_again(tmp_path: Path, home: Path) -> None:
     note(tmp_path / "work")
     folder = note(tmp_path / "work")  # again, under the same name
-    (found,) = resume.left_over()
+    (found,) = resubmit.left_over()
     assert sorted(found.files) == ["parts/names.py", "small.py"] and found.files["small.py"].read_text()
     assert found.arguments == ("run", "small.py", "--storage", "s3://b/x") and found.settings == {"AWS_REGION": "r"}
     assert (found.kind, found.name, found.storage, found.versions) == ("run", "small", "s3://b/x", versions())
-    resume.forget(folder)
-    assert list(resume.left_over()) == []
+    resubmit.forget(folder)
+    assert list(resubmit.left_over()) == []
 
 
 def test_a_note_that_was_cut_off_is_said_and_passed_over(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     note(tmp_path / "work", "prepare")
-    (note(tmp_path / "work") / resume.NOTE).write_text("{")
-    assert [request.kind for request in resume.left_over()] == ["prepare"]
+    (note(tmp_path / "work") / resubmit.NOTE).write_text("{")
+    assert [request.kind for request in resubmit.left_over()] == ["prepare"]
     assert "must be the note of a job" in capsys.readouterr().err
 
 
@@ -159,7 +159,7 @@ def test_a_job_that_ends_takes_its_note_away_unless_ray_is_gone(
         if is_up:
             gcs.listen()
         end_a_job(tmp_path, monkeypatch, code)
-    assert len(list(resume.left_over())) == left
+    assert len(list(resubmit.left_over())) == left
 
 
 def end_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
@@ -169,11 +169,11 @@ def end_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Non
     seen: list[int] = []
 
     def command(words: list[str], env: dict[str, str]) -> int:
-        seen.append(len(list(resume.left_over())))
+        seen.append(len(list(resubmit.left_over())))
         assert env["RAY_OVERRIDE_JOB_RUNTIME_ENV"] == "1" and words[-1] == "x"
         return code
 
-    monkeypatch.setattr("xlray.cluster_job.keep_running", command)
+    monkeypatch.setattr("xlray.cluster.job_main.keep_running", command)
     described = {"versions": versions(), "sweep": "small", "storage": "/x", "settings": {}}
     assert cluster_job([json.dumps(described), "status", "x"]) == code
     assert cluster_job([json.dumps(described), "run", "x"]) == code
@@ -207,12 +207,12 @@ def test_what_was_lost_is_submitted_once_though_a_client_does_it_too(
 ) -> None:
     note(tmp_path / "work")
     server = Server(failures=1)
-    monkeypatch.setattr(resume, "connect", lambda _: (server, ""))
-    monkeypatch.setattr("xlray.resume.time.sleep", lambda _: None)
-    assert resume.main() == 0 and resume.main() == 0
+    monkeypatch.setattr(resubmit, "connect", lambda _: (server, ""))
+    monkeypatch.setattr("xlray.cluster.resubmit.time.sleep", lambda _: None)
+    assert resubmit.main() == 0 and resubmit.main() == 0
     assert "small: goes on as job xlray-run-small-1" in capsys.readouterr().out
-    (request,) = resume.left_over()
-    assert submission.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
+    (request,) = resubmit.left_over()
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
     assert len(server.jobs) == 1
 
 
@@ -228,14 +228,14 @@ def test_two_clients_that_submit_at_the_same_time_share_a_job(tmp_path: Path, ho
 
     server, request = Late(), Request("run", "small", ("run",), {}, "/x")
     server.submit_job(submission_id="xlray-run-small-1", metadata={"xlray": "run", "sweep": "small"})
-    assert submission.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
 
 
 def test_a_job_that_ended_is_followed_by_another(home: Path) -> None:
     server, request = Server(), Request("run", "small", ("run",), {}, "/x")
-    assert submission.join_or_submit(server, request) == ("xlray-run-small-1", False)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", False)  # type: ignore[arg-type]
     server.jobs[0].status = "STOPPED"
-    assert submission.join_or_submit(server, request) == ("xlray-run-small-2", False)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-2", False)  # type: ignore[arg-type]
 
 
 # --- what an autoscaler may start ------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from xlray import doctor, local_ray, ray_state
+from xlray import doctor
+from xlray.cluster import local_ray, ray_dashboard
 from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.plan import machine
@@ -209,7 +210,7 @@ def test_a_token_is_kept_where_the_home_folder_cannot_be_written(monkeypatch, tm
     monkeypatch.setattr(local_ray, "OWN_FOLDER", tmp_path / "own")
     chosen = local_ray.ray_environment()
     assert chosen == local_ray.ray_environment() == {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "own" / "auth_token")}
-    assert len(ray_state.token()) == 64  # the live page finds it as well
+    assert len(ray_dashboard.token()) == 64  # the live page finds it as well
     monkeypatch.setenv("HOME", str(tmp_path))
     assert local_ray.ray_environment() == {} and local_ray.token_file() == tmp_path / ".ray" / "auth_token"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from xlray import ray_state
+from xlray.cluster import ray_dashboard
 from xlray.storage.journal import read_journal
 from xlray.watching import title_of
 
@@ -161,7 +161,7 @@ def picture(tab, name):
 
 def sign_in(tab, url):
     """Give Ray's dashboard the token of this user, as its own dialog does, if it asks for one."""
-    token = ray_state.token()
+    token = ray_dashboard.token()
     if token is not None:
         tab.context.request.post(f"{url}/api/authenticate", headers={"Authorization": f"Bearer {token}"})
 
@@ -214,7 +214,7 @@ def test_the_live_page_follows_the_sweep_and_leads_into_ray(sweep, tab):
 
 @pytest.mark.browser
 def test_the_log_of_a_worker_has_a_line_for_each_phase_and_rung(sweep, tab):
-    (node,) = ray_state.ask(sweep.ray()["dashboard"], "/nodes?view=summary")["data"]["summary"]
+    (node,) = ray_dashboard.ask(sweep.ray()["dashboard"], "/nodes?view=summary")["data"]["summary"]
     if node["raylet"]["dashboardAgentListenPort"] < 0:
         pytest.skip("another Ray on this machine has the port of Ray's agent, which hands out logs")
     sign_in(tab, sweep.ray()["dashboard"])
@@ -279,7 +279,7 @@ def prometheus(sweep, tmp_path_factory):
     if program is None:
         pytest.skip("no prometheus on this machine")
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    nodes = ray_state.ask(sweep.ray()["dashboard"], "/nodes?view=summary")["data"]["summary"]
+    nodes = ray_dashboard.ask(sweep.ray()["dashboard"], "/nodes?view=summary")["data"]["summary"]
     targets = [f"{node['ip']}:{node['raylet']['metricsExportPort']}" for node in nodes]
     config = {
         "scrape_configs": [{"job_name": "ray", "scrape_interval": "1s", "static_configs": [{"targets": targets}]}]

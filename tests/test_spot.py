@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from imds_server import start_instance
 
-from xlray import spot
+from xlray.cluster import spot
 from xlray.trial import Notice
 
 

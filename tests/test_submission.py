@@ -19,15 +19,15 @@ from ray_head import Head, end_all_of, free_ports, ray_head
 from test_sweep import SWEEP, TASKS, finish, start, table
 
 from xlray.cli import main
-from xlray.cluster_job import keep_running
+from xlray.cluster.job_main import keep_running
+from xlray.cluster.jobs import arguments_of, imported_files
+from xlray.cluster.node_check import differences, versions
 from xlray.errors import InputError
 from xlray.following import Screen, fetch_snapshot
 from xlray.loading import load_sweep
-from xlray.probe import differences, versions
 from xlray.snapshot import Snapshot
 from xlray.storage.journal import read_journal
 from xlray.storage.sweep_folder import sweep_folder
-from xlray.submission import arguments_of, imported_files
 
 SIMPLE = SWEEP.replace("{tasks!r}", repr(TASKS[:1]))
 PARTED = SIMPLE.replace("from xlray import", "from parts.names import NAMES\nfrom xlray import").replace(
@@ -88,7 +88,7 @@ def test_a_killed_command_is_started_again_and_one_that_fails_is_not(tmp_path: P
 
 def test_a_command_that_was_asked_to_stop_is_not_started_again(tmp_path: Path) -> None:
     program = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)"
-    code = f"from xlray.cluster_job import keep_running; import sys; sys.exit(keep_running([sys.executable, '-c', {program!r}]))"
+    code = f"from xlray.cluster.job_main import keep_running; import sys; sys.exit(keep_running([sys.executable, '-c', {program!r}]))"
     done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
     assert done.returncode == 128 + 9
 
@@ -208,7 +208,7 @@ def test_other_versions_and_missing_modules_are_said_by_the_cluster(head: Head, 
     program = """
 import dataclasses, sys
 from xlray import probe, submission
-from xlray.submission import Request
+from xlray.cluster.jobs import Request
 client, _ = submission.connect(sys.argv[1])
 file = __import__("pathlib").Path(sys.argv[2])
 request = Request("run", "x", ("run", file.name, "--storage", "/x", "--address", "auto"), {file.name: file}, "/x")
@@ -285,7 +285,7 @@ def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> No
         end_all_of(first.folder)
     assert not any(e["event"] == "halted" for e in read(journal))
     with ray_head(home=home) as second:
-        command = [sys.executable, "-m", "xlray.resume", second.address]
+        command = [sys.executable, "-m", "xlray.cluster.resubmit", second.address]
         done = subprocess.run(
             command, env=second.environment(HOME=str(home)), capture_output=True, text=True, check=False
         )
@@ -332,15 +332,15 @@ def wait_until(is_true: object, seconds: float = 300.0) -> None:
 def test_a_connection_that_is_lost_is_made_again_and_nothing_is_shown_twice(
     head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xlray import submission
+    from xlray.cluster import jobs
 
     for name, value in head.environment().items():
         monkeypatch.setenv(name, value)
-    client, place = submission.connect(head.address)
+    client, place = jobs.connect(head.address)
     slow = "import time\nfor n in range(12): print(n, flush=True); time.sleep(1)"
     job = client.submit_job(entrypoint=f'{sys.executable} -c "{slow}"')
     shown: list[str] = []
-    real_tail = submission._tail
+    real_tail = jobs._tail
     cuts = []
 
     async def cut_off(*given: object) -> None:
@@ -354,9 +354,9 @@ def test_a_connection_that_is_lost_is_made_again_and_nothing_is_shown_twice(
         else:
             await real_tail(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(submission, "_tail", cut_off)
-    ended = submission.follow(lambda: submission.connect(place)[0], job, shown.append, lambda _: job)
-    assert submission.exit_code(ended) == 0
+    monkeypatch.setattr(jobs, "_tail", cut_off)
+    ended = jobs.follow(lambda: jobs.connect(place)[0], job, shown.append, lambda _: job)
+    assert jobs.exit_code(ended) == 0
     numbers = [word for word in "".join(shown).split() if word.isdigit()]
     assert numbers == [str(n) for n in range(12)]
     os.environ.pop("RAY_ADDRESS", None)

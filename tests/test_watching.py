@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 
-from xlray import dashboard, ray_state
+from xlray import dashboard
+from xlray.cluster import ray_dashboard
 from xlray.errors import InputError
 from xlray.storage import journal
 from xlray.watching import Following, SweepPage
@@ -238,32 +239,32 @@ def test_the_sweep_that_ran_last_is_taken_and_a_storage_without_one_refused(swee
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "127.0.0.1:8265", "http://127.0.0.1:8265/"])
 def test_an_address_is_a_url_or_a_host_with_its_port(address):
-    assert ray_state.dashboard_url(address) == "http://127.0.0.1:8265"
+    assert ray_dashboard.dashboard_url(address) == "http://127.0.0.1:8265"
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://", "ftp://head"])
 def test_another_address_is_refused(address):
     with pytest.raises(InputError, match="of Ray's dashboard"):
-        ray_state.dashboard_url(address)
+        ray_dashboard.dashboard_url(address)
 
 
 def test_the_token_is_looked_for_where_ray_looks(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-    assert ray_state.token() is None
+    assert ray_dashboard.token() is None
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("home\n")
-    assert ray_state.token() == "home"
+    assert ray_dashboard.token() == "home"
     (tmp_path / "token").write_text("path")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-    assert ray_state.token() == "path"
+    assert ray_dashboard.token() == "path"
     monkeypatch.setenv("RAY_AUTH_TOKEN", "text")
-    assert ray_state.token() == "text"
+    assert ray_dashboard.token() == "text"
 
 
 def test_what_does_not_answer_is_said(served):
-    with pytest.raises(ray_state.RayUnreachableError, match="HTTP 404"):
-        ray_state.ask(served, "/api/version")
-    with pytest.raises(ray_state.RayUnreachableError, match="refused"):
-        ray_state.ask("http://127.0.0.1:9", "/api/version")
+    with pytest.raises(ray_dashboard.RayUnreachableError, match="HTTP 404"):
+        ray_dashboard.ask(served, "/api/version")
+    with pytest.raises(ray_dashboard.RayUnreachableError, match="refused"):
+        ray_dashboard.ask("http://127.0.0.1:9", "/api/version")

@@ -15,6 +15,7 @@ import typer
 
 from xlray import signals
 from xlray.bench_commands import bench_app
+from xlray.cluster.jobs import SNAPSHOT_VARIABLE
 from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
 from xlray.config.sweep import Sweep
 from xlray.dashboard_commands import dashboard
@@ -34,7 +35,6 @@ from xlray.storage.object_store import storage_trouble
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 from xlray.storage.working_folder import send_changed
 from xlray.storage_commands import collect_garbage
-from xlray.submission import SNAPSHOT_VARIABLE
 from xlray.task_commands import tasks_app
 
 if TYPE_CHECKING:

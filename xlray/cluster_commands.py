@@ -18,7 +18,7 @@ from xlray.signals import INTERRUPTED
 from xlray.storage.working_folder import is_remote
 
 if TYPE_CHECKING:
-    from xlray.submission import Request
+    from xlray.cluster.jobs import Request
 
 ClusterAddress = Annotated[
     str | None, typer.Option("--address", help="Of the dashboard; else RAY_ADDRESS, else http://127.0.0.1:8265.")
@@ -72,7 +72,7 @@ def make_request(
     Raises:
         InputError: the sweep file is wrong, or the storage is no place that all nodes can mean.
     """
-    from xlray.submission import Request, arguments_of, imported_files
+    from xlray.cluster.jobs import Request, arguments_of, imported_files
 
     if not is_remote(storage) and not Path(storage).is_absolute():
         raise InputError(
@@ -87,10 +87,10 @@ def make_request(
 
 
 def _send(request: Request, address: str | None, no_wait: bool) -> int:
-    from xlray import submission
+    from xlray.cluster import jobs
 
-    client, place = submission.connect(address)
-    job_id, was_there = submission.join_or_submit(client, request)
+    client, place = jobs.connect(address)
+    job_id, was_there = jobs.join_or_submit(client, request)
     how = f"runs already, as job {job_id}" if was_there else f"is job {job_id} at {place}"
     print(f"{request.name} {how}", flush=True)
     return 0 if no_wait else _follow(request.name, job_id, place, request)
@@ -102,28 +102,28 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
     Args:
         request: what is submitted again where the cluster has lost it.
     """
-    from xlray import submission
+    from xlray.cluster import jobs
     from xlray.following import Screen, fetch_snapshot
 
     screen = Screen(job_id, functools.partial(fetch_snapshot, place))
 
     def find_again(client: Any) -> str:
         if request is None:
-            screen.job_id = str(submission.need_job(client, name).submission_id)
+            screen.job_id = str(jobs.need_job(client, name).submission_id)
         else:
-            screen.job_id, _ = submission.join_or_submit(client, request)
+            screen.job_id, _ = jobs.join_or_submit(client, request)
         screen(f"\nthe cluster was started anew; {name} goes on as job {screen.job_id}\n")
         return screen.job_id
 
     try:
         with screen:
-            job = submission.follow(lambda: submission.connect(place)[0], job_id, screen, find_again)
+            job = jobs.follow(lambda: jobs.connect(place)[0], job_id, screen, find_again)
     except KeyboardInterrupt:
         return fail(
             f"not followed any more; the job goes on. `xlray logs {name}` follows again, `xlray stop {name}` stops it.",
             INTERRUPTED,
         )
-    code = submission.exit_code(job)
+    code = jobs.exit_code(job)
     if code and not screen.has_said_why:
         return fail(f"job {screen.job_id} ended as {job.status}: {(job.message or '').splitlines()[0:1]}", code)
     return code
@@ -135,10 +135,10 @@ def logs(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="What there is, without following.")] = False,
 ) -> None:
     """Show what a submitted sweep prints, until it ends."""
-    from xlray import submission
+    from xlray.cluster import jobs
 
-    client, place = submission.connect(address)
-    job = submission.need_job(client, name)
+    client, place = jobs.connect(address)
+    job = jobs.need_job(client, name)
     if no_wait:
         print(client.get_job_logs(job.submission_id), end="")
         raise typer.Exit(0)
@@ -147,26 +147,26 @@ def logs(
 
 def stop(name: Submitted, address: ClusterAddress = None, no_wait: NoWait = False) -> None:
     """Stop a submitted sweep gently: open phases save their state, and submitting it again goes on from there."""
-    from xlray import submission
+    from xlray.cluster import jobs
 
-    client, _ = submission.connect(address)
-    job = submission.need_job(client, name)
-    if submission.is_over(job.status):
-        print(f"{name}: job {job.submission_id} has ended already: {submission.describe(job)['status']}")
+    client, _ = jobs.connect(address)
+    job = jobs.need_job(client, name)
+    if jobs.is_over(job.status):
+        print(f"{name}: job {job.submission_id} has ended already: {jobs.describe(job)['status']}")
         return
     client.stop_job(job.submission_id)
-    while not no_wait and not submission.is_over(client.get_job_info(job.submission_id).status):
+    while not no_wait and not jobs.is_over(client.get_job_info(job.submission_id).status):
         time.sleep(1.0)
     print(f"{name}: job {job.submission_id} {'is being stopped' if no_wait else 'is stopped'}")
 
 
 def status_there(name: str | None, address: str, as_json: Json) -> int:
     """The jobs of a cluster, or how far one sweep is, as `xlray status` says it there."""
-    from xlray import submission
+    from xlray.cluster import jobs
 
-    client, _ = submission.connect(address)
+    client, _ = jobs.connect(address)
     if name is None:
-        found = [submission.describe(job) for job in submission.list_jobs(client)]
+        found = [jobs.describe(job) for job in jobs.list_jobs(client)]
         found = [job for job in found if job["command"] != "status"]  # questions such as this one
         if as_json:
             print_json(found)
@@ -176,9 +176,9 @@ def status_there(name: str | None, address: str, as_json: Json) -> int:
         columns = ("sweep", "command", "status", "job", "storage")
         open_console().print(make_table(columns, [tuple(str(job[c]) for c in columns) for job in found]))
         return 0
-    job = submission.need_job(client, name)
+    job = jobs.need_job(client, name)
     storage = str((job.metadata or {})["storage"])
-    words = submission.arguments_of(("status", name), {"storage": storage, "json": as_json})
-    code, text = submission.run_there(client, submission.Request("status", name, words, {}, storage))
+    words = jobs.arguments_of(("status", name), {"storage": storage, "json": as_json})
+    code, text = jobs.run_there(client, jobs.Request("status", name, words, {}, storage))
     print(text, end="", file=sys.stderr if code else sys.stdout)
     return code

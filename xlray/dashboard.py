@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from xlray.cluster.ray_dashboard import Looking, RayUnreachableError, log_page
 from xlray.errors import InputError
-from xlray.ray_state import Looking, RayUnreachableError, log_page
 from xlray.storage.object_store import RemoteError
 from xlray.storage.sweep_folder import is_sweep_folder
 from xlray.storage.working_folder import remote_of

@@ -26,9 +26,9 @@ def dashboard(
     price_per_hour: Annotated[float | None, typer.Option("--price-per-hour", help="Of one device.")] = None,
 ) -> None:
     """Serve one live page: cells, rungs, Finnish accuracy, trials with links into Ray, devices, cost. Needs no Ray."""
+    from xlray.cluster.ray_dashboard import dashboard_url
     from xlray.dashboard import newest, serve
     from xlray.plan.forecast import require_positive
-    from xlray.ray_state import dashboard_url
 
     require(0 <= port < 65536, "0 <= port < 65536", port, "--port")
     require_positive(price_per_hour, "--price-per-hour")

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xlray.cluster.local_ray import ray_environment, ray_folder, start_within_s, token_file
 from xlray.errors import InputError
-from xlray.local_ray import ray_environment, ray_folder, start_within_s, token_file
 from xlray.phases.store import check_writable
 from xlray.plan.machine import load_per_core, num_cpus, total_memory_bytes
 

@@ -12,10 +12,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from xlray.cluster.jobs import SNAPSHOT_SUFFIX
+from xlray.cluster.ray_dashboard import RayUnreachableError, ask
 from xlray.live import SHOWN_EVERY_S, is_tick, moving
-from xlray.ray_state import RayUnreachableError, ask
 from xlray.snapshot import Snapshot, draw, from_document
-from xlray.submission import SNAPSHOT_SUFFIX
 
 LATE_S = 15.0  # after which what is shown is said to be old
 

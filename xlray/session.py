@@ -16,12 +16,12 @@ from ray._private import services
 from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.job_config import JobConfig
 
+from xlray.cluster.local_ray import ray_environment, ray_folder, start_within_s
+from xlray.cluster.node_types import NodeTypes, fit, node_types
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, require
-from xlray.local_ray import ray_environment, ray_folder, start_within_s
-from xlray.node_types import NodeTypes, fit, node_types
 from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import check_offload, shape_of
 from xlray.signals import kept

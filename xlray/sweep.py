@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.analysis.results import Results, load_results
+from xlray.cluster.node_check import check_nodes
 from xlray.collect import write_results, write_shortfalls
 from xlray.config.recipes import Pretraining
 from xlray.config.sweep import Sweep
@@ -29,7 +30,6 @@ from xlray.plan.jobs import make_job, write_job
 from xlray.plan.search import next_trial, pool_specs, propose, with_proposed
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
-from xlray.probe import check_nodes
 from xlray.queue import both, tune
 from xlray.session import await_machines, check_machine, num_slots, ray_session
 from xlray.storage.files import write_atomically

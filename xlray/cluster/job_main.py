@@ -1,6 +1,6 @@
 """What a submitted job runs on the cluster: one command of xlray, which is started again if it is killed.
 
-    python -m xlray.cluster_job DESCRIPTION COMMAND...
+    python -m xlray.cluster.job_main DESCRIPTION COMMAND...
 
 DESCRIPTION is a JSON object: sweep, storage, settings and versions of `submission.Request`. The driver of a sweep goes on
 from what is stored.
@@ -18,10 +18,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from xlray.cluster.jobs import QUESTIONS, SNAPSHOT_SUFFIX, SNAPSHOT_VARIABLE, Request
+from xlray.cluster.node_check import differences, versions
+from xlray.cluster.resubmit import forget, remember
 from xlray.errors import fail
-from xlray.probe import differences, versions
-from xlray.resume import forget, remember
-from xlray.submission import QUESTIONS, SNAPSHOT_SUFFIX, SNAPSHOT_VARIABLE, Request
 
 WRONG_USE = 2
 MAX_RESTARTS = 5  # in a row

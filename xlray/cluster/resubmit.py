@@ -1,6 +1,6 @@
 """Jobs that were lost with a cluster's head are submitted again when it is back.
 
-    python -m xlray.resume [ADDRESS]
+    python -m xlray.cluster.resubmit [ADDRESS]
 
 The last of `head_start_ray_commands`. Ray's job server forgets its jobs with the head, so each job of ours leaves a note in
 the home folder of the machine that it runs on, for as long as it runs (`remember`). Nothing is computed twice: see `run`.
@@ -18,9 +18,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from xlray.cluster.jobs import DEFAULT_ADDRESS, LOST, Request, connect, join_or_submit
 from xlray.errors import InputError, fail
 from xlray.storage.files import write_atomically
-from xlray.submission import DEFAULT_ADDRESS, LOST, Request, connect, join_or_submit
 
 FOLDER = "~/.xlray/jobs"
 NOTE = "request.json"

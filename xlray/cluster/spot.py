@@ -1,6 +1,6 @@
 """The spot watcher: one small process per node of a cluster on EC2, which drains the node when it is to be taken away.
 
-    python -m xlray.spot
+    python -m xlray.cluster.spot
 
 Ray does not ask for these notices. A drained node gets no new work, the autoscaler replaces it at once, and Ray Train tells
 the workers on it, which save their state (see `trial.Notice`) and go on elsewhere without a failure being counted.
@@ -181,7 +181,9 @@ def watch(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the process."""
-    parser = argparse.ArgumentParser(prog="python -m xlray.spot", description="Drains this node on a spot notice.")
+    parser = argparse.ArgumentParser(
+        prog="python -m xlray.cluster.spot", description="Drains this node on a spot notice."
+    )
     parser.add_argument("--address", help="of the Ray cluster; by default that of the node that runs here")
     parser.add_argument("--node-id", help="of this node; by default the one with this machine's address")
     parser.add_argument("--poll-s", type=float, default=POLL_S, help="seconds between two looks")

@@ -22,9 +22,9 @@ from typing import Any
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from xlray.cluster.node_check import differences, versions
+from xlray.cluster.ray_dashboard import token
 from xlray.errors import InputError, nearest
-from xlray.probe import differences, versions
-from xlray.ray_state import token
 from xlray.storage.object_store import ENVIRONMENT
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` brings the head's
@@ -162,7 +162,7 @@ def submit(client: JobSubmissionClient, request: Request, job_id: str) -> None:
     """Submit a job."""
     known = {"sweep": request.name, "storage": request.storage, "settings": request.settings}
     head = json.dumps({"versions": request.versions, **known})
-    words = ["python", "-m", "xlray.cluster_job", head, *request.arguments]
+    words = ["python", "-m", "xlray.cluster.job_main", head, *request.arguments]
     with tempfile.TemporaryDirectory(prefix="xlray-submit-") as folder:
         for name, file in request.files.items():
             target = Path(folder) / name

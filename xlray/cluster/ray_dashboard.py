@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any
 
+from xlray.cluster.local_ray import token_file
 from xlray.errors import InputError
-from xlray.local_ray import token_file
 
 TIMEOUT_S = 4.0
 ASK_EVERY_S = 3.0

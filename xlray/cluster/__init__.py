@@ -1,0 +1,1 @@
+"""Machines: jobs on a Ray cluster, spot notices, node types."""

@@ -10,18 +10,18 @@ import math
 import numpy as np
 
 from xlray.canonical import fingerprint
-from xlray.collect import write_results
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
 from xlray.data.records import Sources
-from xlray.driver import Driver
 from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_report, up_to_rung
 from xlray.plan.trials import SweepPlan, with_trials
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
+from xlray.sweep.driver import Driver
+from xlray.sweep.result_tables import write_results
 from xlray.training.score_files import Outcome, write_outcomes
 
 TASKS = ("mini_topic_en", "mini_roles_de", "mini_similarity_en", "mini_reading_es")

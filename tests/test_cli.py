@@ -270,11 +270,11 @@ def test_a_bucket_that_is_not_there_is_refused_by_every_command(capfd, tmp_path,
 def test_what_this_machine_lacks_is_refused_before_ray_starts(
     capfd, tmp_path, sweep_file, data_dir, monkeypatch, field, law
 ):
-    from xlray import session
+    from xlray.sweep import ray_session
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(session, "free_host_bytes", lambda: 1_000)
-    monkeypatch.setattr(session.ray, "init", None)
+    monkeypatch.setattr(ray_session, "free_host_bytes", lambda: 1_000)
+    monkeypatch.setattr(ray_session.ray, "init", None)
     storage = tmp_path / "runs"
     code, _, err = xlray(capfd, "run", sweep_file, "--data-dir", data_dir, "--storage", storage, "--set", field)
     assert code == 2 and err.count("\n") == 1 and err.startswith("xlray: Execution: ") and law in err, err

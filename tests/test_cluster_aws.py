@@ -32,7 +32,7 @@ ONE_BY_ONE = (
 )
 LEDGER = f"""
 import json
-from xlray.collect import sweep_folder
+from xlray.sweep.result_tables import sweep_folder
 from xlray.storage.journal import read_journal
 from xlray.storage.working_folder import working_folder
 folder = sweep_folder(working_folder("{STORAGE}"), "small")

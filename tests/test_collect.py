@@ -3,11 +3,11 @@ from collections import Counter
 
 import pytest
 
-from xlray.collect import phase_rows
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.subsets import at_sizes, explicit
 from xlray.config.sweep import Sweep
 from xlray.plan.trials import plan_sweep
+from xlray.sweep.result_tables import phase_rows
 
 SWEEP = Sweep(
     "s",

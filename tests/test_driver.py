@@ -11,7 +11,6 @@ import pytest
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Stopping, Sweep
-from xlray.driver import SHARED, Driver, lease_keys
 from xlray.phases.spec import PlannedPhase, phase_hash
 from xlray.phases.store import StoreError
 from xlray.plan.asha import replay
@@ -19,6 +18,7 @@ from xlray.plan.rung_report import up_to_rung
 from xlray.plan.trials import SweepPlan
 from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
+from xlray.sweep.driver import SHARED, Driver, lease_keys
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def stored_scores(monkeypatch):
         score = scores.get((phases[0].spec.data[0].task, index))
         return None if score is None else rung_result(index, score)
 
-    monkeypatch.setattr("xlray.driver.rung_report", rung_report)
+    monkeypatch.setattr("xlray.sweep.driver.rung_report", rung_report)
     return scores
 
 
@@ -257,7 +257,7 @@ def test_a_damaged_score_is_said_and_computed_again(tmp_path, monkeypatch):
         store.hashes.discard(phase_hash(phases[2].spec))
         raise StoreError("target-x/scores.parquet is damaged")
 
-    monkeypatch.setattr("xlray.driver.rung_report", damaged)
+    monkeypatch.setattr("xlray.sweep.driver.rung_report", damaged)
     driver = make_driver(tmp_path, plan, storage)
     assert start_all(driver) == ids(plan)
     assert len(events(driver, "running")[0]["phases"]) == 1
@@ -507,7 +507,7 @@ def test_one_more_trial_may_be_proposed_once_all_others_were_started(tmp_path):
 def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     from xlray.cluster.node_types import NodeTypes
     from xlray.errors import InputError
-    from xlray.session import concurrent_trials
+    from xlray.sweep.ray_session import concurrent_trials
 
     head = {"CPU": 0.0, "trial_driver": 64.0}
     gpus = {"CPU": 64.0, "GPU": 8.0}
@@ -541,7 +541,7 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
 
 def test_a_full_folder_of_temporary_files_halts_the_sweep_with_the_reason(tmp_path, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
-    monkeypatch.setattr("xlray.driver.temporary_trouble", lambda: full)
+    monkeypatch.setattr("xlray.sweep.driver.temporary_trouble", lambda: full)
     driver = make_driver(tmp_path, make_plan("ab", role="measure"), num_slots=1)
     driver.look()
     assert driver.halted is None  # nothing runs that needs them
@@ -553,7 +553,7 @@ def test_a_full_folder_of_temporary_files_halts_the_sweep_with_the_reason(tmp_pa
 
 
 def test_the_runs_of_a_killed_driver_are_known(tmp_path):
-    from xlray.queue import unended_runs
+    from xlray.sweep.tune import unended_runs
 
     plan = make_plan("abc", role="measure")
     killed = make_driver(tmp_path, plan)

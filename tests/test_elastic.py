@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from test_sweep import finish, scores
 
-from xlray.session import _free_port
 from xlray.storage.journal import read_journal
+from xlray.sweep.ray_session import _free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_200)]
 # So many steps since a group is looked at for growth once a minute; so small ones since rounding grows with what is learned.

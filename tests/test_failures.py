@@ -70,7 +70,7 @@ def test_no_actor_for_ray_data_sets_or_placement_groups_is_started_for_a_trial()
     """Ray Train has no public way to leave them out: this fails when a new version of Ray moves them."""
     from ray.train.torch import TorchTrainer
 
-    from xlray.trial import _Trainer
+    from xlray.sweep.train_run import _Trainer
 
     names = [[type(c).__name__ for c in kind(print)._create_default_callbacks()] for kind in (TorchTrainer, _Trainer)]
     unwanted = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
@@ -82,7 +82,7 @@ def test_a_worker_group_that_fails_while_its_workers_join_is_ended(monkeypatch):
     """Ray Train forgets it. This fails, too, when a new version of Ray moves the parts."""
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
-    from xlray.trial import _Controller, _WorkerGroup
+    from xlray.sweep.train_run import _Controller, _WorkerGroup
 
     ended = []
 

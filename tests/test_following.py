@@ -306,7 +306,7 @@ def test_a_kubernetes_that_does_not_answer_is_one_line_and_one_that_forbids_has_
 def test_a_sweep_waits_for_own_machines_that_have_not_joined_yet_and_for_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xlray import session
+    from xlray.sweep import ray_session
 
     config = yaml.safe_load((TOP / "deploy" / "onprem.yaml").read_text())
     monkeypatch.setattr(node_types_module, "_of_launcher", lambda _: {**config, "available_node_types": {}})
@@ -318,15 +318,15 @@ def test_a_sweep_waits_for_own_machines_that_have_not_joined_yet_and_for_no_othe
     assert elsewhere is not None and elsewhere.own == 0
 
     up, said, slept = [1], [], []
-    monkeypatch.setattr(session.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.9.8.7:6379"))
-    monkeypatch.setattr(session.ray, "nodes", lambda: [{"Alive": n < up[0]} for n in range(5)])
-    monkeypatch.setattr(session.time, "sleep", lambda _: (slept.append(1), up.__setitem__(0, up[0] + 1)))
+    monkeypatch.setattr(ray_session.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.9.8.7:6379"))
+    monkeypatch.setattr(ray_session.ray, "nodes", lambda: [{"Alive": n < up[0]} for n in range(5)])
+    monkeypatch.setattr(ray_session.time, "sleep", lambda _: (slept.append(1), up.__setitem__(0, up[0] + 1)))
     for startable, waits in ((None, 0), (elsewhere, 0), (found, 2), (found, 0)):
-        monkeypatch.setattr(session, "node_types", lambda _, startable=startable: startable)
+        monkeypatch.setattr(ray_session, "node_types", lambda _, startable=startable: startable)
         said.clear(), slept.clear()
-        session.await_machines(lambda: said.append(1))
+        ray_session.await_machines(lambda: said.append(1))
         assert (len(slept), len(said)) == (waits, min(1, waits))
-    monkeypatch.setattr(session, "JOIN_WITHIN_S", 0.0)
+    monkeypatch.setattr(ray_session, "JOIN_WITHIN_S", 0.0)
     up[0] = 1
-    session.await_machines(lambda: said.append(1))  # not for ever
+    ray_session.await_machines(lambda: said.append(1))  # not for ever
     assert slept == []

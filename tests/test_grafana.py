@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from xlray.sweep_telemetry import METRICS
+from xlray.sweep.prometheus import METRICS
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "grafana"
 RAYS = {"ray_node_gpus_utilization", "ray_node_cpu_utilization"}

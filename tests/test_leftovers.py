@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from xlray import queue
 from xlray.config.execution import Execution
+from xlray.sweep import tune
 
 
 @pytest.fixture
@@ -18,14 +18,14 @@ def groups(monkeypatch):
         freed.append(group)
         idle.discard(group)
 
-    monkeypatch.setattr(queue, "idle_groups", lambda: frozenset(idle))
-    monkeypatch.setattr(queue, "free_group", free)
+    monkeypatch.setattr(tune, "idle_groups", lambda: frozenset(idle))
+    monkeypatch.setattr(tune, "free_group", free)
     return idle, freed
 
 
 def test_a_group_is_freed_once_it_has_been_idle_for_long(groups):
     idle, freed = groups
-    leftovers = queue.Leftovers()
+    leftovers = tune.Leftovers()
     idle.add("a")
     leftovers.look(0.0)
     assert not leftovers.idle  # nothing was killed: nobody is asked
@@ -33,7 +33,7 @@ def test_a_group_is_freed_once_it_has_been_idle_for_long(groups):
     for now in (1.0, 10.0, 20.0):
         leftovers.look(now)
     assert not freed
-    leftovers.look(1.0 + queue.IDLE_S)
+    leftovers.look(1.0 + tune.IDLE_S)
     assert not freed  # it was asked just now
     leftovers.look(26.0)
     assert freed == ["a"]
@@ -47,7 +47,7 @@ def test_a_group_is_freed_once_it_has_been_idle_for_long(groups):
 
 def test_a_group_whose_actors_start_late_is_left_alone(groups):
     idle, freed = groups
-    leftovers = queue.Leftovers()
+    leftovers = tune.Leftovers()
     leftovers.watching = True
     for now, is_idle in ((0.0, True), (10.0, True), (19.0, False), (30.0, True), (45.0, True)):
         (idle.add if is_idle else idle.discard)("a")
@@ -61,7 +61,7 @@ def test_a_group_whose_actors_start_late_is_left_alone(groups):
 def test_the_group_of_a_trial_that_reported_is_freed_as_soon_as_it_ends(error, groups):
     ended = []
     driver = SimpleNamespace(journal=[], on_end=lambda name, error: ended.append((name, error)))
-    events = queue.Events(driver)
+    events = tune.Events(driver)
     config = {"trial_id": "t", "run": "r"}
     events._ended(SimpleNamespace(config=config, last_result={"placement_group": "g"}), error)
     assert groups[1] == ["g"] and events.leftovers.watching
@@ -73,7 +73,7 @@ def test_a_dashboard_that_does_not_answer_is_asked_again(groups, monkeypatch):
     from ray.util.state.exception import ServerUnavailable
 
     idle, freed = groups
-    leftovers = queue.Leftovers()
+    leftovers = tune.Leftovers()
     leftovers.watching = True
     idle.add("a")
     leftovers.look(0.0)
@@ -82,7 +82,7 @@ def test_a_dashboard_that_does_not_answer_is_asked_again(groups, monkeypatch):
         raise ServerUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(queue, "idle_groups", fail)
+        patch.setattr(tune, "idle_groups", fail)
         leftovers.look(21.0)
     assert not freed
     leftovers.look(30.0)
@@ -95,7 +95,7 @@ def test_the_group_of_a_controller_that_was_killed_before_its_workers_started_is
     import ray
     from ray.util.placement_group import placement_group
 
-    from xlray.session import free_group, idle_groups, ray_session
+    from xlray.sweep.ray_session import free_group, idle_groups, ray_session
 
     class Controller:
         def reserve(self):

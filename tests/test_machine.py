@@ -92,7 +92,7 @@ def test_doctor_counts_the_cores_of_an_affinity():
 SESSION = """
 import json, sys, ray
 from xlray.config.sweep import Execution
-from xlray.session import ray_session
+from xlray.sweep.ray_session import ray_session
 with ray_session(Execution(), None) as place:
     print(json.dumps({"cpus": ray.cluster_resources()["CPU"], "temp": ray._private.worker._global_node.get_temp_dir_path(),
                       "one": ray.get(ray.remote(lambda: 1).remote())}))
@@ -149,7 +149,7 @@ def test_a_node_that_takes_longer_than_ray_waits_is_waited_for_as_long_as_the_ma
 
 def test_a_ray_that_does_not_start_can_be_tried_again(capfd):
     from xlray import cli
-    from xlray.session import SessionError
+    from xlray.sweep.ray_session import SessionError
 
     assert cli._fail_unexpectedly(SessionError("Ray cannot be started.")) == cli.INTERRUPTED
     assert capfd.readouterr().err.splitlines()[-1] == "xlray: Ray cannot be started."
@@ -234,7 +234,7 @@ def test_a_node_has_more_time_to_start_where_more_wait_for_the_cores(monkeypatch
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path):
-    from xlray.session import _free_port, ray_session
+    from xlray.sweep.ray_session import _free_port, ray_session
 
     for address in (f"127.0.0.1:{_free_port()}", "nonsense"):
         refused = pytest.raises(InputError, match=f"--address {address}: a Ray cluster must answer there")

@@ -11,7 +11,6 @@ from typing import Any
 import helpers
 import pytest
 
-from xlray import preparation
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
@@ -21,8 +20,9 @@ from xlray.phases.spec import EncoderSpec, data_of
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import plan_sweep
-from xlray.session import ray_session
-from xlray.sweep import prepare
+from xlray.sweep import preparation
+from xlray.sweep.ray_session import ray_session
+from xlray.sweep.run import prepare
 
 WORDS = ["sky", "blue", "red", "sea", *(f"w{n}" for n in range(20))]
 

@@ -2,8 +2,8 @@ import json
 import subprocess
 from importlib.metadata import version
 
-from xlray.collect import _recorded
 from xlray.phases import versions
+from xlray.sweep.result_tables import _recorded
 
 
 def test_versions_name_what_is_installed():

@@ -19,7 +19,7 @@ from xlray.phases.spec import PlannedPhase, data_of
 from xlray.phases.store import Store
 from xlray.plan.jobs import make_job
 from xlray.plan.trials import SweepPlan, plan_sweep
-from xlray.preparation import prepare_splits
+from xlray.sweep.preparation import prepare_splits
 from xlray.tasks import TASKS, Files, available
 from xlray.training.train import run_phase
 

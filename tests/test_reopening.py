@@ -4,12 +4,12 @@ import pytest
 
 from xlray import cli
 from xlray.config.sweep import Stopping
-from xlray.driver import outcome
 from xlray.errors import InputError
 from xlray.plan.asha import replay
-from xlray.reopening import reopen
 from xlray.storage.journal import append, exclusive, read_journal
 from xlray.storage.standings import passed, standings
+from xlray.sweep.driver import outcome
+from xlray.sweep.retry import reopen
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
     """Two proposals, then a third by a second run, which rebuilds the first two from the journal."""
     from xlray import Architecture, Execution, Intermediate, Pretraining, Target, load_results
     from xlray.storage.journal import read_journal
-    from xlray.sweep import run
+    from xlray.sweep.run import run
 
     sweep = Sweep(
         "s",
@@ -186,7 +186,7 @@ def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, m
     """Through the driver, without Ray: proposed one by one, journalled, scored, rebuilt by a second driver."""
     from xlray.plan.search import with_proposed
     from xlray.storage.journal import read_journal
-    from xlray.sweep import _propose
+    from xlray.sweep.run import _propose
 
     def with_trials(plan, trials):
         new = {t.trial_id: test_driver.phases_of(" ".join(t.config.tasks)) for t in trials}

@@ -9,7 +9,6 @@ import helpers
 import pytest
 
 from xlray.cautions import find_warnings
-from xlray.collect import write_results
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
@@ -18,6 +17,7 @@ from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.screens import plan_lines
+from xlray.sweep.result_tables import write_results
 from xlray.task_screens import remark_lines
 
 WORDS = ["sky", *(f"w{n}" for n in range(30))]

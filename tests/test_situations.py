@@ -19,7 +19,7 @@ from xlray.evidence import collect_evidence
 from xlray.phases import spec
 from xlray.plan.definition import check_definition
 from xlray.progress import Watch, read_work, status_document, sweep_state
-from xlray.reopening import reopen
+from xlray.sweep.retry import reopen
 
 FAST = Sampling(num_draws=20)
 

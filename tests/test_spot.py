@@ -8,7 +8,7 @@ import pytest
 from imds_server import start_instance
 
 from xlray.cluster import spot
-from xlray.trial import Notice
+from xlray.sweep.train_run import Notice
 
 
 @pytest.fixture

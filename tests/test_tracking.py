@@ -9,7 +9,7 @@ from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.storage.journal import read_lines
-from xlray.tracking import Progress, Trackers, check_tracking, parameters, tensorboard
+from xlray.sweep.tracking import Progress, Trackers, check_tracking, parameters, tensorboard
 
 SWEEP = Sweep("demo", Encoder("encoder"), measure=(Subset(()), Subset(("b", "a"), "en")), seeds=(0, 1))
 TRIALS = {trial.trial_id: trial for trial in SWEEP.trials()}

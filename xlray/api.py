@@ -96,7 +96,7 @@ def run(
     Raises:
         InputError: wrong use, before anything is started.
     """
-    from xlray.sweep import run as run_sweep  # loads Ray
+    from xlray.sweep.run import run as run_sweep  # loads Ray
 
     folder = data_folder(None if data_dir is None else Path(data_dir))
     return SweepResults(**vars(run_sweep(sweep, storage_root(str(storage)), folder, address, listener)))

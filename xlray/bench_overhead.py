@@ -40,7 +40,7 @@ def bench_overhead(repetitions: int = 5) -> dict[str, Any]:
     Raises:
         InputError: no repetitions.
     """
-    from xlray.session import ray_session
+    from xlray.sweep.ray_session import ray_session
 
     require(repetitions > 0, "repetitions > 0", repetitions, "bench overhead")
     os.environ.setdefault("RAY_worker_niceness", "0")  # as torchrun's processes have; Ray's own is 15
@@ -117,7 +117,7 @@ def _row(name: str, times: list[tuple[float, float, float]]) -> dict[str, Any]:
 def _tune_trial(job: Path) -> None:
     import ray.tune
 
-    from xlray.trial import run_trial
+    from xlray.sweep.train_run import run_trial
 
     config = {"trial_id": job.stem, "run": f"{job.stem}-1", "stop": f"bench/{job.stem}", "jobs": str(job.parent)}
     tuner = ray.tune.Tuner(

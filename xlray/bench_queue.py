@@ -18,15 +18,15 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep, Trial
 from xlray.data.records import Sources
-from xlray.driver import LEASE_TTL_S, Driver
 from xlray.phases.spec import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
-from xlray.queue import tune
-from xlray.session import ray_session
 from xlray.storage.files import write_atomically
 from xlray.storage.leases import Leases
-from xlray.trial import ReportToTune, fit, worker_resources
+from xlray.sweep.driver import LEASE_TTL_S, Driver
+from xlray.sweep.ray_session import ray_session
+from xlray.sweep.train_run import ReportToTune, fit, worker_resources
+from xlray.sweep.tune import tune
 
 RUNG = 64
 
@@ -38,7 +38,7 @@ def no_op(config: dict[str, Any]) -> None:
 
 
 def no_op_trial(config: dict[str, Any]) -> None:
-    """What Ray Tune runs instead of `xlray.trial.run_trial`: the same, with a worker that does nothing."""
+    """What Ray Tune runs instead of `xlray.sweep.train_run.run_trial`: the same, with a worker that does nothing."""
     path = Path(config["jobs"]) / f"{config['trial_id']}.json"
     fit(path, Execution(**json.loads(path.read_text())), config["run"], config["stop"], [ReportToTune()], no_op)
 

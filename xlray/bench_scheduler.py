@@ -18,7 +18,6 @@ from xlray.bench import machine
 from xlray.canonical import canonical_json
 from xlray.config.subsets import random_subsets
 from xlray.config.sweep import Stopping, Sweep, Trial
-from xlray.driver import LEASE_TTL_S, Driver
 from xlray.errors import require
 from xlray.phases.store import Store
 from xlray.plan.asha import decide
@@ -27,6 +26,7 @@ from xlray.plan.rung_report import measured_by
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.storage.journal import JOURNAL_FILE, append, read_journal
 from xlray.storage.leases import Leases
+from xlray.sweep.driver import LEASE_TTL_S, Driver
 
 SEEDS = 10
 REPETITIONS = 200

@@ -167,7 +167,7 @@ def run(
     if budget_hours is not None:
         check_hours(summary(planned, Store(root), Terms(budget_hours=budget_hours)))
     results, work, states, report = _run(sweep, planned, root, data_dir, address, budget_hours, as_json, started)
-    from xlray.sweep import exit_code
+    from xlray.sweep.run import exit_code
 
     code, halted = exit_code(results)
     if as_json:
@@ -231,7 +231,7 @@ def _run(
         try:
             shown = os.environ.get(SNAPSHOT_VARIABLE)
             with LiveView(console, watch, journal, started, Path(shown) if shown else None) as live:
-                from xlray.sweep import run as run_sweep  # loads Ray: seconds
+                from xlray.sweep.run import run as run_sweep  # loads Ray: seconds
 
                 results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
             from xlray.report import write_report
@@ -291,7 +291,7 @@ def prepare(
     check_writable(root)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
     from xlray.live import diverted
-    from xlray.sweep import prepare as prepare_sweep
+    from xlray.sweep.run import prepare as prepare_sweep
 
     with diverted(root / "prepare.log") as (stdout, stderr):
         from rich.console import Console

@@ -9,7 +9,7 @@ from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_ro
 
 def retry(name: SweepName, trial: TrialName, storage: Storage = "runs", as_json: Json = False) -> None:
     """Open a failed or stopped trial again; the next run of the sweep goes on with it."""
-    from xlray.reopening import reopen
+    from xlray.sweep.retry import reopen
 
     directory = find_sweep_folder(name, storage_root(storage))
     entry = reopen(directory, find_trial(directory, trial))

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from xlray.sweep_telemetry import METRICS
+from xlray.sweep.prometheus import METRICS
 
 PER_ROW, HEIGHT = 2, 8
 MEAN = ', target="mean"'

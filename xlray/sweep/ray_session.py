@@ -26,7 +26,7 @@ from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import check_offload, shape_of
 from xlray.signals import kept
 from xlray.storage.object_store import ENVIRONMENT
-from xlray.trial import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
+from xlray.sweep.train_run import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing anew on them; a machine that is off is not waited for any longer
 ANSWERS_WITHIN_S = 20.0

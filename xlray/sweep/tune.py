@@ -18,15 +18,15 @@ from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 from ray.util.state.exception import RayStateApiException
 
-from xlray.driver import Driver, Listener
 from xlray.plan.jobs import trial_title
-from xlray.session import ask_to_stop, free_group, idle_groups, withdraw_request
 from xlray.signals import gently
 from xlray.storage.leases import renewing
 from xlray.storage.sweep_folder import send_sweep
 from xlray.storage.working_folder import address
-from xlray.sweep_telemetry import SweepMetrics
-from xlray.trial import run_trial
+from xlray.sweep.driver import Driver, Listener
+from xlray.sweep.prometheus import SweepMetrics
+from xlray.sweep.ray_session import ask_to_stop, free_group, idle_groups, withdraw_request
+from xlray.sweep.train_run import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more
 IDLE_S = 20.0  # a placement group of a run that starts is without actors for a moment

@@ -15,13 +15,11 @@ from typing import Any
 
 from xlray.analysis.results import Results, load_results
 from xlray.cluster.node_check import check_nodes
-from xlray.collect import write_results, write_shortfalls
 from xlray.config.recipes import Pretraining
 from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
 from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.data.tokenizer import tokenizer_phase
-from xlray.driver import LEASE_TTL_S, SHARED, Driver, Listener
 from xlray.errors import InputError
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
 from xlray.phases.store import Store, check_writable
@@ -29,15 +27,17 @@ from xlray.plan.definition import check_definition
 from xlray.plan.jobs import make_job, write_job
 from xlray.plan.search import next_trial, pool_specs, propose, with_proposed
 from xlray.plan.trials import SweepPlan, plan_sweep
-from xlray.preparation import check_budget, missing_splits, prepare_splits, worth_processes
-from xlray.queue import both, tune
-from xlray.session import await_machines, check_machine, num_slots, ray_session
 from xlray.storage.files import write_atomically
 from xlray.storage.journal import exclusive, read_journal
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
 from xlray.storage.working_folder import send, working_folder
-from xlray.tracking import Progress, Trackers, check_tracking, tensorboard
+from xlray.sweep.driver import LEASE_TTL_S, SHARED, Driver, Listener
+from xlray.sweep.preparation import check_budget, missing_splits, prepare_splits, worth_processes
+from xlray.sweep.ray_session import await_machines, check_machine, num_slots, ray_session
+from xlray.sweep.result_tables import write_results, write_shortfalls
+from xlray.sweep.tracking import Progress, Trackers, check_tracking, tensorboard
+from xlray.sweep.tune import both, tune
 
 
 def run(

@@ -35,7 +35,7 @@ from xlray.plan.jobs import Job, read_job
 from xlray.plan.rung_report import rung_line
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import address, arrive, root_of, send_small
-from xlray.sweep_telemetry import worker_gauges
+from xlray.sweep.prometheus import worker_gauges
 
 # Read by Ray Train where `fit` is called and passed on to its workers. The health check bounds how soon a
 # trial starts, reports and ends (2 s by default: 8 s per trial); the print patch would show every line twice.

@@ -1,0 +1,1 @@
+"""Driving a whole sweep: Ray Tune and Ray Train around the driver."""

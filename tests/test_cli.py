@@ -11,11 +11,12 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import cli, loading, output, progress
+from xlray import cli, loading, output
 from xlray.analysis import results
 from xlray.analysis.results import SCORES, TRIALS
 from xlray.errors import InputError
-from xlray.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
+from xlray.monitor import progress
+from xlray.monitor.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
 from xlray.storage import parquet
 from xlray.storage.journal import append, exclusive
 
@@ -446,7 +447,7 @@ def test_quick_commands_load_neither_torch_nor_ray():
 import sys, xlray
 from xlray.cli import main
 from xlray import Execution, Sweep, TrialConfig, load_results, run, subsets
-import xlray.live, xlray.progress, xlray.screens
+import xlray.monitor.live, xlray.monitor.progress, xlray.screens
 main(["--help"]), main(["tasks", "--json"])
 assert xlray.config.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
 print(sorted({"torch", "ray", "transformers", "matplotlib"} & sys.modules.keys()), file=sys.stderr)
@@ -469,7 +470,7 @@ def test_a_settings_order_is_kept(sweep_file):
 
 
 def test_what_libraries_print_goes_to_the_log_and_comes_back_after(capfd, tmp_path):
-    from xlray.live import diverted
+    from xlray.monitor.live import diverted
 
     with diverted(tmp_path / "a" / "run.log") as (stdout, stderr):
         os.write(1, b"from below Python\n")
@@ -558,7 +559,7 @@ def test_a_clock_shows_hours_only_where_there_are_some():
 
 
 def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
-    from xlray.snapshot import shown_first
+    from xlray.monitor.table import shown_first
 
     work, journal = progress.read_work(runs / "sweeps" / "demo")
     states = Watch(work).states(journal)
@@ -568,7 +569,7 @@ def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
-    from xlray.live import LiveView
+    from xlray.monitor.live import LiveView
 
     work, journal = progress.read_work(runs / "sweeps" / "demo")
     console = Console(file=io.StringIO(), width=width, height=9)
@@ -580,7 +581,7 @@ def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
 
 
 def test_an_onlooker_is_told_the_stage_and_that_trials_which_wait_have_steps_that_are_not_counted(tmp_path):
-    from xlray.live import LiveView
+    from xlray.monitor.live import LiveView
 
     journal = [{"event": "opened", "time": 5.0}, {"event": "created", "trial_id": "t1"}]
     assert (progress.opened_at(journal), progress.stage_of(journal)) == (5.0, "planned")
@@ -599,7 +600,7 @@ def test_an_onlooker_is_told_the_stage_and_that_trials_which_wait_have_steps_tha
 
 
 def test_plain_progress_is_one_line_per_event(tmp_path):
-    from xlray.live import LiveView
+    from xlray.monitor.live import LiveView
 
     output = io.StringIO()
     with LiveView(Console(file=output), Watch(make_work(tmp_path)), [], time.time()) as view:

@@ -24,10 +24,10 @@ from xlray.cluster.jobs import Request
 from xlray.cluster.node_check import versions
 from xlray.cluster.node_types import node_types
 from xlray.errors import InputError
-from xlray.following import Screen
-from xlray.live import LiveView, is_tick
-from xlray.progress import PhaseWork, TrialState, TrialWork, Watch, Work
-from xlray.snapshot import MOST_ROWS, Snapshot, from_document, rows_of
+from xlray.monitor.live import LiveView, is_tick
+from xlray.monitor.progress import PhaseWork, TrialState, TrialWork, Watch, Work
+from xlray.monitor.remote_live import Screen
+from xlray.monitor.table import MOST_ROWS, Snapshot, from_document, rows_of
 
 TOP = Path(__file__).parent.parent
 
@@ -60,7 +60,7 @@ def test_a_snapshot_of_thousands_of_trials_holds_those_that_are_shown_first() ->
 
 
 def test_a_driver_shows_how_far_it_is_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xlray.live.SHOWN_EVERY_S", 0.05)
+    monkeypatch.setattr("xlray.monitor.live.SHOWN_EVERY_S", 0.05)
     file, output = tmp_path / "job.live.json", io.StringIO()
     work = Work("small", "why", tmp_path, 2, ("udpos",), (), (TrialWork("t1", "t1", "", "", 1, 0),))
     with LiveView(Console(file=output), Watch(work), [], time.time(), file) as view:
@@ -101,14 +101,14 @@ def screen_of(pieces: list[str], snapshots: list[Snapshot | None]) -> str:
 
 
 def test_a_terminal_shows_the_table_below_the_log_without_what_the_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xlray.following.SHOWN_EVERY_S", 0.02)
+    monkeypatch.setattr("xlray.monitor.remote_live.SHOWN_EVERY_S", 0.02)
     text = screen_of(["[0:01] t1: running\n[0:20] 4 of 100 steps, left -; 1 running\nrest"], [None, shot()])
     assert "2tasks-s0-t1" in text and "40 of 100 steps" in text and "[0:01] t1: running" in text and "rest" in text
     assert "4 of 100 steps, left -" not in text.replace("40 of 100", "")
 
 
 def test_without_a_snapshot_a_terminal_shows_the_whole_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xlray.following.SHOWN_EVERY_S", 0.02)
+    monkeypatch.setattr("xlray.monitor.remote_live.SHOWN_EVERY_S", 0.02)
     assert "4 of 100 steps, left -" in screen_of(["[0:20] 4 of 100 steps, left -; 1 running\n"], [None])
 
 

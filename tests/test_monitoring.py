@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from xlray.cluster import ray_dashboard
+from xlray.monitor.page import title_of
 from xlray.storage.journal import read_journal
-from xlray.watching import title_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_800)]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

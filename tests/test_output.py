@@ -12,7 +12,7 @@ COMMAND = """
 import sys, time, typer
 from pathlib import Path
 from xlray import cli, output
-from xlray.live import diverted
+from xlray.monitor.live import diverted
 from rich.console import Console
 
 @output.lasting()

@@ -16,9 +16,9 @@ from xlray.config.recipes import Subset, Target
 from xlray.config.sweep import Stopping
 from xlray.errors import InputError
 from xlray.evidence import collect_evidence
+from xlray.monitor.progress import Watch, read_work, status_document, sweep_state
 from xlray.phases import spec
 from xlray.plan.definition import check_definition
-from xlray.progress import Watch, read_work, status_document, sweep_state
 from xlray.sweep.retry import reopen
 
 FAST = Sampling(num_draws=20)

@@ -23,9 +23,9 @@ from xlray.cluster.job_main import keep_running
 from xlray.cluster.jobs import arguments_of, imported_files
 from xlray.cluster.node_check import differences, versions
 from xlray.errors import InputError
-from xlray.following import Screen, fetch_snapshot
 from xlray.loading import load_sweep
-from xlray.snapshot import Snapshot
+from xlray.monitor.remote_live import Screen, fetch_snapshot
+from xlray.monitor.table import Snapshot
 from xlray.storage.journal import read_journal
 from xlray.storage.sweep_folder import sweep_folder
 

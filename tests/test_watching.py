@@ -7,11 +7,11 @@ import urllib.request
 
 import pytest
 
-from xlray import dashboard
 from xlray.cluster import ray_dashboard
 from xlray.errors import InputError
+from xlray.monitor import server as dashboard
+from xlray.monitor.page import Following, SweepPage
 from xlray.storage import journal
-from xlray.watching import Following, SweepPage
 
 TARGETS = ("udpos", "tatoeba")
 

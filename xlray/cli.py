@@ -21,8 +21,8 @@ from xlray.config.sweep import Sweep
 from xlray.dashboard_commands import dashboard
 from xlray.errors import InputError, fail
 from xlray.export_commands import export_model, export_predictions
-from xlray.lasting import lasting
 from xlray.loading import data_folder, load_plan
+from xlray.monitor.lasting import lasting
 from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
 from xlray.output import open_console, print_json, speak_any_encoding, tensorboard_line
 from xlray.phase_commands import rerun, why
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from xlray.analysis.results import Results
+    from xlray.monitor.progress import TrialState, Work
     from xlray.plan.trials import SweepPlan
-    from xlray.progress import TrialState, Work
 
 DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
 
@@ -171,7 +171,7 @@ def run(
 
     code, halted = exit_code(results)
     if as_json:
-        from xlray.progress import status_document, sweep_state
+        from xlray.monitor.progress import status_document, sweep_state
 
         document = status_document(work, states, sweep_state(states, running=False))
         print_json({**document, "exit_code": code, "report": report})
@@ -213,10 +213,10 @@ def _run(
     """Run under the live view, with what libraries print in `run.log`, then write the report."""
     from rich.console import Console
 
-    from xlray.live import LiveView, diverted
+    from xlray.monitor.live import LiveView, diverted
+    from xlray.monitor.progress import Watch, work_of_plan
     from xlray.phases.store import Store
     from xlray.plan.forecast import summary
-    from xlray.progress import Watch, work_of_plan
     from xlray.screens import print_plan
     from xlray.storage.journal import read_journal
 
@@ -290,7 +290,7 @@ def prepare(
     root = storage_root(storage)
     check_writable(root)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
-    from xlray.live import diverted
+    from xlray.monitor.live import diverted
     from xlray.sweep.run import prepare as prepare_sweep
 
     with diverted(root / "prepare.log") as (stdout, stderr):
@@ -325,7 +325,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how far a sweep is, from its journal alone."""
-    from xlray import progress
+    from xlray.monitor import progress
 
     if address is not None:
         raise typer.Exit(status_there(name, address, as_json))
@@ -348,7 +348,7 @@ def status(
         print_json(progress.status_document(work, states, state))
         return
     from xlray import screens
-    from xlray.snapshot import summary_line
+    from xlray.monitor.table import summary_line
 
     console = open_console()
     console.print(f"{work.name}: {state}; {summary_line(states)}", style="bold", highlight=False)
@@ -363,8 +363,8 @@ def status(
 
 
 def _watch(directory: Path) -> None:
-    from xlray import live, progress
-    from xlray.snapshot import summary_line
+    from xlray.monitor import live, progress
+    from xlray.monitor.table import summary_line
 
     work, journal = progress.read_work(directory)
     view = live.LiveView(open_console(), progress.Watch(work), journal, progress.opened_at(journal))

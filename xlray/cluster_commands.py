@@ -103,7 +103,7 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
         request: what is submitted again where the cluster has lost it.
     """
     from xlray.cluster import jobs
-    from xlray.following import Screen, fetch_snapshot
+    from xlray.monitor.remote_live import Screen, fetch_snapshot
 
     screen = Screen(job_id, functools.partial(fetch_snapshot, place))
 

@@ -27,7 +27,7 @@ def dashboard(
 ) -> None:
     """Serve one live page: cells, rungs, Finnish accuracy, trials with links into Ray, devices, cost. Needs no Ray."""
     from xlray.cluster.ray_dashboard import dashboard_url
-    from xlray.dashboard import newest, serve
+    from xlray.monitor.server import newest, serve
     from xlray.plan.forecast import require_positive
 
     require(0 <= port < 65536, "0 <= port < 65536", port, "--port")

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from xlray.analysis.results import Results
 from xlray.data.shortfalls import sentences
+from xlray.monitor.progress import TrialState, Work
+from xlray.monitor.table import percent, short_names
 from xlray.phases.spec import TrainSpec, phase_name
 from xlray.plan.forecast import steps_of
 from xlray.plan.memory import GIB
 from xlray.plan.trials import SweepPlan
-from xlray.progress import TrialState, Work
-from xlray.snapshot import percent, short_names
 from xlray.tasks.languages import label_note
 
 LONG_TEXT = 60

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from xlray.progress import TrialState, TrialWork, clock
+from xlray.monitor.progress import TrialState, TrialWork, clock
 
 HEADER_LINES = 7  # name, question, bar, head and rules of the table, a line below
 MOST_ROWS = 120  # higher than terminals are

@@ -15,11 +15,11 @@ from typing import Any
 
 from xlray.cluster.ray_dashboard import Looking, RayUnreachableError, log_page
 from xlray.errors import InputError
+from xlray.monitor.page import SweepPage, bring_page
 from xlray.storage.object_store import RemoteError
 from xlray.storage.sweep_folder import is_sweep_folder
 from xlray.storage.working_folder import remote_of
 from xlray.templates import render_template
-from xlray.watching import SweepPage, bring_page
 
 # Pages hold their own scripts and styles, and load nothing from elsewhere.
 POLICY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:"

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from xlray.cluster.jobs import SNAPSHOT_SUFFIX
 from xlray.cluster.ray_dashboard import RayUnreachableError, ask
-from xlray.live import SHOWN_EVERY_S, is_tick, moving
-from xlray.snapshot import Snapshot, draw, from_document
+from xlray.monitor.live import SHOWN_EVERY_S, is_tick, moving
+from xlray.monitor.table import Snapshot, draw, from_document
 
 LATE_S = 15.0  # after which what is shown is said to be old
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.progress import Watch, Work, is_running, phases_of_job
+from xlray.monitor.progress import Watch, Work, is_running, phases_of_job
 from xlray.storage.journal import Follower
 from xlray.storage.standings import OPEN_STATES, Standing, Standings
 from xlray.storage.working_folder import fetch_small, refresh, root_of

@@ -17,9 +17,9 @@ from typing import Any, TextIO, cast
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from xlray.lasting import Lasting
-from xlray.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
-from xlray.snapshot import Snapshot, draw, percent, rows_of, short_names, summary_line
+from xlray.monitor.lasting import Lasting
+from xlray.monitor.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
+from xlray.monitor.table import Snapshot, draw, percent, rows_of, short_names, summary_line
 from xlray.storage.files import write_atomically
 
 PLAIN_EVERY_S = 20.0

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from synthetic import NAMES, TARGETS, digest
 
-from xlray import report
 from xlray.analysis import Sampling, results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
+from xlray.report import report
 from xlray.storage import parquet
 from xlray.storage.journal import JOURNAL_FILE
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 from synthetic import make_study
 
-from xlray import report
 from xlray.analysis import Sampling
+from xlray.report import report
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -423,7 +423,8 @@ def test_the_final_table_ranks_trials_and_shows_the_majority_answer(runs):
 
 
 def test_python_users_load_results_and_get_a_report_where_they_want_it(runs, tmp_path, monkeypatch):
-    from xlray import load_results, report
+    from xlray import load_results
+    from xlray.report import report
 
     def write(directory):
         (directory / "report" / "tables").mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import compare
 from xlray.analysis import Sampling, results
 from xlray.analysis.results import ITEMS, SCORES
 from xlray.errors import InputError
+from xlray.report import compare
 from xlray.storage import parquet
 
 FEW = Sampling(num_draws=100)

@@ -9,14 +9,15 @@ from pathlib import Path
 import helpers
 import pytest
 
-from xlray import cli, report
+from xlray import cli
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.config.execution import Execution
 from xlray.errors import InputError
-from xlray.export import export_predictions, xtreme_text
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
 from xlray.phases.store import Store, StoreError
 from xlray.plan.jobs import Job, write_job
+from xlray.report import report
+from xlray.report.xtreme_export import export_predictions, xtreme_text
 from xlray.storage.journal import append, append_line, read_lines
 from xlray.training.score_files import Outcome, nothing, write_outcomes
 

@@ -12,11 +12,12 @@ import pytest
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from synthetic import make_study
 
-from xlray import analysis, cautions, evidence, ledger, load_results, report, tables, task_figures, task_summaries
+from xlray import analysis, load_results
 from xlray.analysis import results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.errors import InputError
-from xlray.evidence import Findings
+from xlray.report import cost_tables, evidence, report, tables, task_figures, task_tables, warnings
+from xlray.report.evidence import Findings
 from xlray.storage import parquet
 from xlray.storage.journal import append
 
@@ -420,7 +421,7 @@ def test_cells_that_were_computed_differently_are_warned_about(tmp_path, column,
     for place, row in enumerate(rows):
         row[column] = other if place == 1 else one
     parquet.write_table(folder / "results/trials.parquet", parquet.to_table(rows, TRIALS))
-    assert any(re.match(warning, text) for text in cautions.find_warnings(evidence.collect_evidence(folder)))
+    assert any(re.match(warning, text) for text in warnings.find_warnings(evidence.collect_evidence(folder)))
 
 
 def test_hostile_names_are_escaped(tmp_path):
@@ -557,14 +558,14 @@ def test_chains_in_steps_of_one_stand_beside_the_regression():
     chains = analysis.ChainContributions("shapley", tuple(estimate(f"shapley/fi_accuracy/{n}", 2.5) for n in names))
     few = analysis.SparseContributions((estimate("lasso/fi_accuracy/mnli", 0.5),), {"mnli": 0.876})
     found = Findings({"fi_accuracy": ridge}, few, (chains,), analysis.Interactions(()), {}, (), (), ())
-    table = task_summaries.contributions(found, 1_024)
+    table = task_tables.contributions(found, 1_024)
     row = dict(zip([key for key, _ in table.columns], table.rows[1], strict=True))
     assert row["task"] == "squad_it" and (row["effect"].value, row["chains"].value) == (1.0, 2.5)
     assert (row["language"], row["family"], row["kind"]) == ("it", "Romance", "span_qa")
     assert row["lasso"] is None and "88" in [tables.show(cell) for cell in table.rows[0]]
     assert "Shapley values from complete chains" in table.note
     assert b"chains" in task_figures.contribution_forest(ridge, (chains,), 1_024).svg
-    assert task_summaries.blocks((chains,), 1_024).missing
+    assert task_tables.blocks((chains,), 1_024).missing
 
 
 def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
@@ -573,7 +574,7 @@ def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
     rows = [{**common, "phase": f"trunk-{h}", "kind": "trunk", "device_hours": h} for h in hours]
     rows.append({**common, "phase": "target", "kind": "target", "device_hours": 8.0})
     tables = (SCORES.empty_table(), TRIALS.empty_table(), parquet.to_table(rows, PHASES))
-    costs = ledger.device_hours(results.Results("s", Path(), *tables), {"t": "finished"})
+    costs = cost_tables.device_hours(results.Results("s", Path(), *tables), {"t": "finished"})
     assert costs.trunk == 1.0 + (1.0 + 2.0) and costs.spent == 15.0
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import helpers
 import pytest
 
-from xlray.cautions import find_warnings
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.evidence import collect_evidence
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import SweepPlan, plan_sweep
+from xlray.report.evidence import collect_evidence
+from xlray.report.warnings import find_warnings
 from xlray.screens import plan_lines
 from xlray.sweep.result_tables import write_results
 from xlray.task_screens import remark_lines

@@ -3,11 +3,11 @@ import json
 import pytest
 from test_report import SUBSETS, make_sweep
 
-from xlray import evidence, reliability, reliability_figures
 from xlray.analysis import Sampling, results
 from xlray.analysis.results import SCORES
-from xlray.answer import main_pairs
-from xlray.evidence import collect_evidence
+from xlray.report import evidence, reliability_figures, reliability_tables
+from xlray.report.answer import main_pairs
+from xlray.report.evidence import collect_evidence
 from xlray.storage import parquet, sweep_folder
 
 FEW = Sampling(num_draws=50)
@@ -38,7 +38,7 @@ def robustness_of(folder):
     found = collect_evidence(folder, FEW)
     estimates = [*found.estimates, *evidence.with_other_overlap(found, FEW)]
     kept = not found.definition.get("drop_overlap", True)
-    return found, estimates, reliability.robustness(estimates, kept_overlap=kept)
+    return found, estimates, reliability_tables.robustness(estimates, kept_overlap=kept)
 
 
 def test_differences_with_and_without_overlapping_examples_stand_side_by_side(pair):
@@ -49,7 +49,7 @@ def test_differences_with_and_without_overlapping_examples_stand_side_by_side(pa
         assert other - own == pytest.approx(2 * sign)
         assert variant in dict(table.columns) and "of the same sweep with the other choice" in table.note
         drawn = reliability_figures.robustness(estimates, main_pairs(found))
-        assert reliability.VARIANTS[variant].lower() in drawn.svg.decode()
+        assert reliability_tables.VARIANTS[variant].lower() in drawn.svg.decode()
 
 
 def test_only_the_same_sweep_is_a_sibling(pair):

@@ -10,15 +10,15 @@ from played import SWEEP, TASKS, World, plan_of, play, truth
 
 from xlray.analysis import Sampling
 from xlray.analysis.results import complete_rungs, fi_accuracy, load_results
-from xlray.answer import write_answer
-from xlray.cautions import behind, find_warnings
 from xlray.config.recipes import Subset, Target
 from xlray.config.sweep import Stopping
 from xlray.errors import InputError
-from xlray.evidence import collect_evidence
 from xlray.monitor.progress import Watch, read_work, status_document, sweep_state
 from xlray.phases import spec
 from xlray.plan.definition import check_definition
+from xlray.report.answer import write_answer
+from xlray.report.evidence import collect_evidence
+from xlray.report.warnings import behind, find_warnings
 from xlray.sweep.retry import reopen
 
 FAST = Sampling(num_draws=20)

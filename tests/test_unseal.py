@@ -6,13 +6,13 @@ import dataclasses
 import pytest
 from test_export import PREDICTIONS, RUNGS, make_sweep
 
-from xlray import report
 from xlray.analysis import Sampling
 from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.errors import InputError
 from xlray.phases.spec import RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import read_job, write_job
+from xlray.report import report
 from xlray.storage import parquet
 from xlray.storage.journal import read_lines
 from xlray.training.score_files import Outcome, write_outcomes

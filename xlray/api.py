@@ -52,7 +52,7 @@ class SweepResults(Results):
         Returns:
             The page's path.
         """
-        from xlray.report import write_report
+        from xlray.report.report import write_report
 
         write_report(self.directory)
         made = self.directory / "report"

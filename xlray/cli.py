@@ -234,7 +234,7 @@ def _run(
                 from xlray.sweep.run import run as run_sweep  # loads Ray: seconds
 
                 results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
-            from xlray.report import write_report
+            from xlray.report.report import write_report
 
             report = write_report(directory)
             send_changed(directory / "report")

@@ -33,7 +33,7 @@ def export_predictions(
             f"{directory.name}: test sets are sealed until the design is final; give --unseal to open them, which is "
             "recorded and stated in every report."
         )
-    from xlray.export import export_predictions as export
+    from xlray.report.xtreme_export import export_predictions as export
 
     document = export(directory, out, trial, rung)
     if as_json:

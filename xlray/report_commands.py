@@ -22,7 +22,7 @@ def report(
 ) -> None:
     """Write report.html, tables and figures of a sweep, finished or not."""
     directory = find_sweep_folder(name, storage_root(storage))
-    from xlray.report import write_report
+    from xlray.report.report import write_report
 
     with open_console(stderr=True).status("reading") as status:
         document = write_report(directory, unseal=unseal, progress=status.update)
@@ -42,7 +42,7 @@ def compare(first: SweepName, second: SweepName, storage: Storage = "runs", as_j
     """Compare two sweeps, paired where they share a subset and a seed; differences are second less first."""
     root = storage_root(storage)
     folders = find_sweep_folder(first, root), find_sweep_folder(second, root)
-    from xlray.compare import compare_sweeps
+    from xlray.report.compare import compare_sweeps
 
     document = compare_sweeps(*folders)
     if as_json:

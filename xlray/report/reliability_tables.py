@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from xlray.analysis import Estimate
-from xlray.evidence import Power
-from xlray.summaries import with_interval
-from xlray.tables import Cell, Precise, Table
+from xlray.report.evidence import Power
+from xlray.report.score_tables import with_interval
+from xlray.report.tables import Cell, Precise, Table
 
 VARIANTS = {
     "all": "All",

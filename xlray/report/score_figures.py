@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, estimable
-from xlray.drawing import BLACK, BLUE, COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
-from xlray.evidence import target_names
-from xlray.tables import number
+from xlray.report.drawing import BLACK, BLUE, COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
+from xlray.report.evidence import target_names
+from xlray.report.tables import number
 
 MAX_VECTOR_LINES = 300
 DASHES = (0, (3, 1.5))

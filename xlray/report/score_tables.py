@@ -18,9 +18,9 @@ from xlray.analysis import (
     estimable,
 )
 from xlray.analysis.results import Results
-from xlray.evidence import target_names
+from xlray.report.evidence import target_names
+from xlray.report.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 from xlray.storage.standings import Standing, is_by_rank, passed, standings
-from xlray.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 
 
 def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str, str]) -> Table:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xlray.analysis.results import Results
-from xlray.tables import Cell, Table
+from xlray.report.tables import Cell, Table
 
 STATUSES = ("computed", "shared", "stored")
 FATES = {"stopped": "stopped", "failed": "failed"}  # a trial that runs, finished or waits counts as useful

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from xlray.analysis import FI_ACCURACY, ChainContributions, Contributions, Estimate, side_by_side
 from xlray.analysis.groups import groups_of
-from xlray.evidence import Findings, task_facts
-from xlray.summaries import as_p_value, with_interval
-from xlray.tables import Cell, Precise, Table, number
+from xlray.report.evidence import Findings, task_facts
+from xlray.report.score_tables import as_p_value, with_interval
+from xlray.report.tables import Cell, Precise, Table, number
 
 NO_RUNG = "a rung with all targets scored"
 KINDS_OF_GAINS = {

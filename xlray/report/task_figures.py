@@ -18,7 +18,8 @@ from xlray.analysis import (
     SideBySide,
     side_by_side,
 )
-from xlray.drawing import (
+from xlray.report.cost_tables import Costs
+from xlray.report.drawing import (
     BLACK,
     BLUE,
     GREEN,
@@ -35,9 +36,8 @@ from xlray.drawing import (
     signed_points,
     spell,
 )
-from xlray.ledger import Costs
-from xlray.tables import number
-from xlray.task_summaries import NO_RUNG, task_of
+from xlray.report.tables import number
+from xlray.report.task_tables import NO_RUNG, task_of
 
 MOST_PAIRS = 20
 DIVERGING = LinearSegmentedColormap.from_list("harm_help", [VERMILION, "#ffffff", BLUE])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from xlray.evidence import Evidence
-from xlray.tables import Cell, Table
+from xlray.report.evidence import Evidence
+from xlray.report.tables import Cell, Table
 
 LARGE = "FacebookAI/xlm-roberta-large"
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from xlray.analysis import Estimate
-from xlray.tables import number
+from xlray.report.tables import number
 
 # Okabe and Ito (2008), without yellow (too pale for lines on white).
 BLACK, BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE = (

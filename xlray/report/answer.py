@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from xlray.analysis import FI_ACCURACY, MIN_SAMPLES, WITHOUT_TATOEBA, Estimate, Point
-from xlray.cautions import FEW, count
-from xlray.evidence import Evidence, num_rungs
-from xlray.tables import number
+from xlray.report.evidence import Evidence, num_rungs
+from xlray.report.tables import number
+from xlray.report.warnings import FEW, count
 
 
 def write_answer(evidence: Evidence) -> str:

@@ -9,11 +9,11 @@ from matplotlib.ticker import MaxNLocator
 
 from xlray.analysis import FI_ACCURACY, Estimate, Point
 from xlray.analysis.selection import ENGLISH_DEV, MIN_TRIALS, PIVOT_DEV, selection_scores
-from xlray.drawing import BLACK, COLOURS, WIDTH, Drawing, draw, forest, spell
-from xlray.figures import MAX_VECTOR_LINES, colours_of_sizes
-from xlray.reliability import VARIANTS
-from xlray.summaries import find_estimate
-from xlray.tables import number
+from xlray.report.drawing import BLACK, COLOURS, WIDTH, Drawing, draw, forest, spell
+from xlray.report.reliability_tables import VARIANTS
+from xlray.report.score_figures import MAX_VECTOR_LINES, colours_of_sizes
+from xlray.report.score_tables import find_estimate
+from xlray.report.tables import number
 
 LABELS = {ENGLISH_DEV: "English dev, mean (%)", PIVOT_DEV: "Pivot dev, mean (%)"}
 

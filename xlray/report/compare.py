@@ -12,7 +12,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from xlray import page
 from xlray.analysis import (
     FI_ACCURACY,
     WITHOUT_TATOEBA,
@@ -28,15 +27,16 @@ from xlray.analysis import (
     variance_of,
 )
 from xlray.analysis.results import Results
-from xlray.cautions import count, find_warnings
-from xlray.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
 from xlray.errors import InputError
-from xlray.evidence import collect_evidence, target_names
-from xlray.page import Page, Section
 from xlray.phases.spec import differing_fields
-from xlray.report import write_files
+from xlray.report import page
+from xlray.report.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
+from xlray.report.evidence import collect_evidence, target_names
+from xlray.report.page import Page, Section
+from xlray.report.report import write_files
+from xlray.report.tables import Interval, Signed, Table, number
+from xlray.report.warnings import count, find_warnings
 from xlray.storage.sweep_folder import languages_of
-from xlray.tables import Interval, Signed, Table, number
 
 ALL = "all shared cells"
 LONG = 200  # characters of a field that differs

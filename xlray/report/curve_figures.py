@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from xlray.analysis import WITHOUT_TATOEBA, Curve
-from xlray.drawing import COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
-from xlray.figures import few
-from xlray.scaling import missing_of
-from xlray.tables import number
+from xlray.report.curve_tables import missing_of
+from xlray.report.drawing import COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
+from xlray.report.score_figures import few
+from xlray.report.tables import number
 
 MARKERS = "osD^v"
 MOST_CELLS = 3  # cells with a curve of their own in a panel

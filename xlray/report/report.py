@@ -9,31 +9,31 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlray import (
-    anchors,
-    curve_figures,
-    figures,
-    ledger,
-    page,
-    reliability,
-    reliability_figures,
-    scaling,
-    summaries,
-    tables,
-    task_figures,
-    task_summaries,
-)
 from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations
 from xlray.analysis.results import UNSEALED_FILE
-from xlray.answer import main_pairs, write_answer
-from xlray.cautions import behind, count, find_warnings, moment
-from xlray.drawing import Drawing
-from xlray.evidence import Evidence, Findings, collect_evidence, collect_findings
-from xlray.page import Page, Paragraph, Section
+from xlray.report import (
+    cost_tables,
+    curve_figures,
+    curve_tables,
+    page,
+    published,
+    reliability_figures,
+    reliability_tables,
+    score_figures,
+    score_tables,
+    tables,
+    task_figures,
+    task_tables,
+)
+from xlray.report.answer import main_pairs, write_answer
+from xlray.report.drawing import Drawing
+from xlray.report.evidence import Evidence, Findings, collect_evidence, collect_findings
+from xlray.report.page import Page, Paragraph, Section
+from xlray.report.sealed import open_test_scores
+from xlray.report.tables import Table
+from xlray.report.warnings import behind, count, find_warnings, moment
 from xlray.storage.files import atomic_file
 from xlray.storage.journal import read_lines
-from xlray.tables import Table
-from xlray.unseal import open_test_scores
 
 METHOD = (
     Paragraph(
@@ -98,9 +98,9 @@ def write_report(
     between = dev_test_correlations(evidence.here, {point.trial_id: point.scores for point in opened}, sampling)
     estimates = _merged(evidence.estimates, findings.estimates(), between)
     progress("tables and figures")
-    costs = ledger.device_hours(evidence.results, evidence.statuses)
+    costs = cost_tables.device_hours(evidence.results, evidence.statuses)
     made = [*_tables(evidence, findings, costs), *_reliability(evidence, findings, between)]
-    made.append(summaries.by_test(evidence.here, opened, sampling))
+    made.append(score_tables.by_test(evidence.here, opened, sampling))
     made, drawn = (
         [dataclasses.replace(table, behind=behind(evidence)) for table in made],
         _figures(evidence, findings, costs),
@@ -142,41 +142,43 @@ def _merged(*lists: Sequence[Estimate]) -> list[Estimate]:
     return list({(e.name, e.rung): e for estimates in lists for e in estimates}.values())
 
 
-def _tables(e: Evidence, f: Findings, costs: ledger.Costs) -> list[Table]:
+def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
     return [
-        summaries.leaderboard(e.results, e.points, e.statuses),
-        summaries.by_cell(e.results, e.points, e.estimates, e.statuses),
-        summaries.by_target(e.here, e.estimates, e.majority),
-        summaries.rungs(e.points, e.estimates, e.journal),
-        summaries.decisions(e.journal),
-        scaling.differences(e.here, e.estimates, f.task_curves),
-        scaling.fits([*f.task_curves, *f.example_curves]),
-        task_summaries.contributions(f, e.rung),
-        task_summaries.blocks(f.chains, e.rung),
-        task_summaries.groups(f, e.rung),
-        task_summaries.interactions(f, e.rung),
-        task_summaries.transfer(f.effects, e.rung),
-        ledger.cost_by_fate(costs),
-        ledger.cost(e.results),
-        anchors.anchors(e),
+        score_tables.leaderboard(e.results, e.points, e.statuses),
+        score_tables.by_cell(e.results, e.points, e.estimates, e.statuses),
+        score_tables.by_target(e.here, e.estimates, e.majority),
+        score_tables.rungs(e.points, e.estimates, e.journal),
+        score_tables.decisions(e.journal),
+        curve_tables.differences(e.here, e.estimates, f.task_curves),
+        curve_tables.fits([*f.task_curves, *f.example_curves]),
+        task_tables.contributions(f, e.rung),
+        task_tables.blocks(f.chains, e.rung),
+        task_tables.groups(f, e.rung),
+        task_tables.interactions(f, e.rung),
+        task_tables.transfer(f.effects, e.rung),
+        cost_tables.cost_by_fate(costs),
+        cost_tables.cost(e.results),
+        published.anchors(e),
     ]
 
 
 def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[Table]:
     return [
-        reliability.selection_gap(e.estimates),
-        reliability.correlations([*e.estimates, *between]),
-        reliability.robustness([*e.estimates, *f.overlap], kept_overlap=not e.definition.get("drop_overlap", True)),
-        reliability.power(f.powers),
+        reliability_tables.selection_gap(e.estimates),
+        reliability_tables.correlations([*e.estimates, *between]),
+        reliability_tables.robustness(
+            [*e.estimates, *f.overlap], kept_overlap=not e.definition.get("drop_overlap", True)
+        ),
+        reliability_tables.power(f.powers),
     ]
 
 
-def _figures(e: Evidence, f: Findings, costs: ledger.Costs) -> list[Drawing]:
+def _figures(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Drawing]:
     ridge = f.effects.get(FI_ACCURACY)
     return [
-        figures.accuracy_by_num_tasks(e.points, e.estimates, e.rung_index),
-        figures.targets_by_num_tasks(e.points, e.estimates, e.rung_index),
-        figures.learning_curves(e.points, e.estimates, e.statuses),
+        score_figures.accuracy_by_num_tasks(e.points, e.estimates, e.rung_index),
+        score_figures.targets_by_num_tasks(e.points, e.estimates, e.rung_index),
+        score_figures.learning_curves(e.points, e.estimates, e.statuses),
         curve_figures.task_curves(f.task_curves),
         curve_figures.example_curves(f.example_curves),
         task_figures.contribution_forest(ridge, f.chains, e.rung),
@@ -243,7 +245,7 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     rungs = intermediate.get("rungs", ()) if isinstance(intermediate, Mapping) else ()
     targets = [str(t.get("task")) for t in definition.get("targets") or () if isinstance(t, Mapping)]
     facts = [
-        ("Encoder", anchors.encoder_name(definition)),
+        ("Encoder", published.encoder_name(definition)),
         ("Targets", ", ".join(targets)),
         ("Rungs (examples)", ", ".join(f"{rung:,}" for rung in rungs)),
         ("Seeds", ", ".join(str(seed) for seed in definition.get("seeds") or ())),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from xlray import tables
-from xlray.drawing import Drawing, inline_svg
-from xlray.tables import Table
+from xlray.report import tables
+from xlray.report.drawing import Drawing, inline_svg
+from xlray.report.tables import Table
 from xlray.templates import render_template
 
 MAX_ROWS = 500  # of a table on the page; the files hold all

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Curve, Estimate, Point, cell_pairs
-from xlray.evidence import target_names
-from xlray.summaries import as_p_value, with_interval
-from xlray.tables import Cell, Precise, Signed, Table
+from xlray.report.evidence import target_names
+from xlray.report.score_tables import as_p_value, with_interval
+from xlray.report.tables import Cell, Precise, Signed, Table
 
 AXES = {"num_tasks": "tasks", "num_examples": "examples"}
 

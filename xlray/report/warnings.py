@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from xlray.analysis import estimable
 from xlray.data.shortfalls import sentences
-from xlray.evidence import ENDED, Evidence, num_planned, subset_key
+from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
 from xlray.storage.sweep_folder import languages_of
 from xlray.tasks.languages import label_note

@@ -1,0 +1,1 @@
+"""The answer as a page, tables and figures; exports of test predictions."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 import helpers
 import pytest
 
-from xlray import bench_data, cli
+from xlray import cli
+from xlray.bench import data
 from xlray.data import tokenization
 from xlray.data.tokenization import open_examples, prepare
 from xlray.data.tokenizer import train_tokenizer
@@ -20,7 +21,7 @@ from xlray.plan.jobs import read_job
 @pytest.fixture(scope="module")
 def document():
     before = dict(os.environ)
-    found = bench_data.bench_data(num_records=200, repetitions=2)
+    found = data.bench_data(num_records=200, repetitions=2)
     changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
     assert changed <= {"RAYON_NUM_THREADS"}
     return found
@@ -51,34 +52,30 @@ def test_the_document_names_machine_and_versions(document):
 
 
 def test_the_records_are_the_same_every_time_and_differ_among_themselves():
-    records = bench_data.make_records(50)
-    assert records == bench_data.make_records(50) and records == bench_data.make_records(60)[:50]
+    records = data.make_records(50)
+    assert records == data.make_records(50) and records == data.make_records(60)[:50]
     assert len({record["text"] for record in records}) == 50
-    assert {record["label"] for record in records} == set(bench_data.LABELS)
+    assert {record["label"] for record in records} == set(data.LABELS)
 
 
 def test_some_pairs_are_cut_and_some_are_not(tmp_path):
-    records = bench_data.make_records(200)
+    records = data.make_records(200)
     train_tokenizer(records, 1_000).save(str(tmp_path / "tokenizer.json"))
     vocabulary = tokenization.load_vocabulary(tmp_path / "tokenizer.json")
-    spec = helpers.data_spec(
-        "t", "classification", "train/en", records, bench_data.MAX_LENGTH, labels=bench_data.LABELS
-    )
+    spec = helpers.data_spec("t", "classification", "train/en", records, data.MAX_LENGTH, labels=data.LABELS)
     lengths = open_examples(prepare(tmp_path, spec, records, vocabulary), spec).row_tokens
-    assert lengths.max() == bench_data.MAX_LENGTH > lengths.min()
-    assert 0.02 < (lengths == bench_data.MAX_LENGTH).mean() < 0.98
+    assert lengths.max() == data.MAX_LENGTH > lengths.min()
+    assert 0.02 < (lengths == data.MAX_LENGTH).mean() < 0.98
 
 
 @pytest.mark.parametrize(("records", "repetitions"), [(0, 1), (10, 0), (-1, 1)])
 def test_nothing_to_measure_is_refused(records, repetitions):
     with pytest.raises(InputError, match="> 0"):
-        bench_data.bench_data(records, repetitions)
+        data.bench_data(records, repetitions)
 
 
 def test_the_command_prints_one_document(capfd, monkeypatch, document):
-    monkeypatch.setattr(
-        bench_data, "bench_data", lambda records, repetitions: {**document, "asked": [records, repetitions]}
-    )
+    monkeypatch.setattr(data, "bench_data", lambda records, repetitions: {**document, "asked": [records, repetitions]})
     assert cli.main(["bench", "data", "--json", "--records", "7", "--repetitions", "3"]) == 0
     assert json.loads(capfd.readouterr().out)["asked"] == [7, 3]
     assert cli.main(["bench", "data"]) == 0
@@ -123,7 +120,7 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path, monkeypatch, kind):
 
 @pytest.mark.slow
 def test_the_costs_of_a_large_sweep_are_measured():
-    from xlray.bench_scheduler import bench_scheduler
+    from xlray.bench.scheduler import bench_scheduler
 
     document = bench_scheduler(0, 20)
     assert document["bench"] == "scheduler" and document["ratios"] == {}
@@ -136,7 +133,7 @@ def test_the_costs_of_a_large_sweep_are_measured():
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_trial_and_torchrun_run_the_same_job_to_its_end():
-    from xlray.bench_overhead import bench_overhead
+    from xlray.bench.overhead import bench_overhead
 
     document = bench_overhead(1)
     ours, theirs = document["rows"]
@@ -146,7 +143,7 @@ def test_a_trial_and_torchrun_run_the_same_job_to_its_end():
 
 
 def test_jobs_of_the_overhead_differ_by_their_seed_alone(tmp_path):
-    from xlray.bench_overhead import _jobs
+    from xlray.bench.overhead import _jobs
 
     specs = [read_job(path).phases[0].spec for path in _jobs(tmp_path, 3)]
     assert [spec.seed for spec in specs] == [0, 1, 2]
@@ -161,7 +158,7 @@ def test_no_repetitions_of_the_overhead_are_refused(capfd):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_no_op_trials_run_through_the_queue_and_bare():
-    from xlray.bench_scheduler import bench_scheduler
+    from xlray.bench.scheduler import bench_scheduler
 
     document = bench_scheduler(2, 0)
     assert [row["name"] for row in document["rows"]] == ["2 no-op trials, xlray", "2 no-op trials, bare_ray_train"]

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from xlray import bench_training, cli
-from xlray.bench import Turn, summarize
-from xlray.bench_trainer import PaddedClassifier, _Collator, _dataset, _steps_of_epoch
-from xlray.bench_training import forward_flops, make_setting
-from xlray.bench_workload import LENGTHS, make_examples, make_model
+from xlray import cli
+from xlray.bench import training
+from xlray.bench.trainer import PaddedClassifier, _Collator, _dataset, _steps_of_epoch
+from xlray.bench.training import forward_flops, make_setting
+from xlray.bench.turns import Turn, summarize
+from xlray.bench.workload import LENGTHS, make_examples, make_model
 from xlray.errors import InputError
 
 ABSENT = {"ray", "datasets", "pyarrow"}
@@ -88,9 +89,9 @@ def test_only_padded_sides_pad(trained):
 
 
 def test_evaluation_is_measured(monkeypatch):
-    small = replace(bench_training.SMALL, num_layers=1, hidden_size=32, intermediate_size=64)
-    monkeypatch.setattr(bench_training, "SMALL", small)
-    document = bench_training.bench_evaluation(False, 40, 2, 1)
+    small = replace(training.SMALL, num_layers=1, hidden_size=32, intermediate_size=64)
+    monkeypatch.setattr(training, "SMALL", small)
+    document = training.bench_evaluation(False, 40, 2, 1)
     assert document["bench"] == "eval" and document["setting"]["num_layers"] == 1
     assert document["ratios"].keys() == {"xlray/trainer_predict", "xlray/trainer_predict_group_by_length"}
     tokens = int(make_examples(make_setting(False, 40, 1, 2, 1)).row_tokens.sum())
@@ -101,7 +102,7 @@ def test_both_sides_have_the_same_logits(setting):
     """The padded model of Trainer's side and xlray's packed one, on the same examples with the same weights."""
     examples = make_examples(setting)
     model, plan = make_model(setting, examples)
-    batch = bench_training._pack(setting, examples, plan, 0, np.array([3, 50, 7, 120])).micro_batches[0]
+    batch = training._pack(setting, examples, plan, 0, np.array([3, 50, 7, 120])).micro_batches[0]
     padded = _Collator(setting)([_dataset(examples)[row] for row in batch.groups[0].rows])
     with torch.no_grad():
         wanted = PaddedClassifier(setting, examples, 0.1).eval()(**padded)
@@ -158,7 +159,7 @@ def test_a_number_that_leaves_nothing_to_measure_is_wrong_use(capfd, bench, opti
 
 def test_fewer_steps_than_the_stride_are_refused():
     with pytest.raises(InputError, match="examples >= 32 x stride"):
-        bench_training.bench_training(False, 64, 3, 1, 1)
+        training.bench_training(False, 64, 3, 1, 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

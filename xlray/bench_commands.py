@@ -32,7 +32,7 @@ def bench_data(
     as_json: Json = False,
 ) -> None:
     """Tokens per second from records in memory to an Arrow file, beside `datasets.map` with two processes."""
-    from xlray.bench_data import bench_data as measure
+    from xlray.bench.data import bench_data as measure
 
     document = measure(records, repetitions)
     rows = [
@@ -52,7 +52,7 @@ def bench_train(
     as_json: Json = False,
 ) -> None:
     """Useful tokens per second of training, beside `transformers.Trainer` with each of its sampling strategies."""
-    from xlray.bench_training import bench_training
+    from xlray.bench.training import bench_training
 
     document = bench_training(gpu, examples, stride, repetitions, threads)
     _print(document, SPEEDS, [_speeds(row) for row in document["rows"]], as_json)
@@ -67,7 +67,7 @@ def bench_eval(
     as_json: Json = False,
 ) -> None:
     """Useful tokens per second of predicting, beside `Trainer.predict` in the order given and grouped by length."""
-    from xlray.bench_training import bench_evaluation
+    from xlray.bench.training import bench_evaluation
 
     document = bench_evaluation(gpu, examples, repetitions, threads)
     _print(document, SPEEDS, [_speeds(row) for row in document["rows"]], as_json)
@@ -76,7 +76,7 @@ def bench_eval(
 @bench_app.command("overhead")
 def bench_overhead(repetitions: Repetitions = 5, as_json: Json = False) -> None:
     """Seconds from the start of a trial to its first step and from its result to its end, beside `torchrun`."""
-    from xlray.bench_overhead import bench_overhead as measure
+    from xlray.bench.overhead import bench_overhead as measure
 
     document = measure(repetitions)
     keys = ("first_step_seconds", "end_seconds", "seconds")
@@ -128,7 +128,7 @@ def bench_scheduler(
     as_json: Json = False,
 ) -> None:
     """Orchestration: no-op trials beside bare Ray Train runs; planning, opening and deciding in a large sweep."""
-    from xlray.bench_scheduler import bench_scheduler as measure
+    from xlray.bench.scheduler import bench_scheduler as measure
 
     document = measure(trials, finished, concurrency)
     if as_json:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from xlray.bench import Turn, document, ratios, summarize, take_turns
-from xlray.bench_workload import (
+from xlray.bench.turns import Turn, document, ratios, summarize, take_turns
+from xlray.bench.workload import (
     LARGE,
     LENGTHS,
     NUM_CLASSES,
@@ -52,13 +52,13 @@ def bench_training(
     Raises:
         InputError: numbers that leave nothing to measure, no CUDA device, or a package that `Trainer` needs is missing.
     """
-    from xlray import bench_trainer
+    from xlray.bench import trainer
 
     setting = make_setting(on_gpu, num_examples, stride, repetitions, num_threads)
     law = f"examples >= {setting.batch_size} x stride"
     require(num_examples // setting.batch_size >= stride, law, num_examples, "bench train")
     sides = {
-        f"trainer{kind}_{name}": partial(bench_trainer.train, name, dropout)
+        f"trainer{kind}_{name}": partial(trainer.train, name, dropout)
         for kind, dropout in TRAINERS.items()
         for name in STRATEGIES[kind]
     }
@@ -74,12 +74,12 @@ def bench_evaluation(
     Raises:
         InputError: as `bench_training`.
     """
-    from xlray import bench_trainer
+    from xlray.bench import trainer
 
     setting = make_setting(on_gpu, num_examples, 1, repetitions, num_threads)
     sides = {
-        "trainer_predict": partial(bench_trainer.predict, "random"),
-        "trainer_predict_group_by_length": partial(bench_trainer.predict, "group_by_length"),
+        "trainer_predict": partial(trainer.predict, "random"),
+        "trainer_predict_group_by_length": partial(trainer.predict, "group_by_length"),
     }
     return _document("eval", setting, take_turns({"xlray": predict, **sides}, setting, repetitions), 1)
 

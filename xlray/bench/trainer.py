@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRobertaModel
 
-from xlray.bench_workload import Clock, Setting, make_examples, make_model
+from xlray.bench.workload import Clock, Setting, make_examples, make_model
 from xlray.data.examples import Examples
 
 PAD = 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray import mini
-from xlray.bench import machine
+from xlray.bench.turns import machine
 from xlray.canonical import canonical_json
 from xlray.config.subsets import random_subsets
 from xlray.config.sweep import Stopping, Sweep, Trial
@@ -52,7 +52,7 @@ def bench_scheduler(num_trials: int = 64, num_finished: int = 10_000, concurrenc
     rows = large_sweep(num_finished) if num_finished else []
     ratios: dict[str, float] = {}
     if num_trials:
-        from xlray.bench_queue import both_sides  # loads Ray
+        from xlray.bench.queue import both_sides  # loads Ray
 
         seconds = both_sides(num_trials, concurrency)
         for name, took in seconds.items():

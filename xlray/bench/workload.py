@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xlray.bench import Turn
+from xlray.bench.turns import Turn
 from xlray.config.recipes import Architecture
 from xlray.data.examples import Examples
 from xlray.training import batches

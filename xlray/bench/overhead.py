@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xlray.bench import document
-from xlray.bench_data import LABELS, make_records
+from xlray.bench.data import LABELS, make_records
+from xlray.bench.turns import document
 from xlray.config.execution import Execution
 from xlray.data.tokenization import load_vocabulary, prepare
 from xlray.data.tokenizer import train_tokenizer
@@ -131,7 +131,7 @@ def _tune_trial(job: Path) -> None:
 
 def _torchrun(job: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
-    subprocess.run([*command, "-m", "xlray.bench_overhead", str(job)], check=True, stdout=sys.stderr)
+    subprocess.run([*command, "-m", "xlray.bench.overhead", str(job)], check=True, stdout=sys.stderr)
 
 
 def loop(path: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xlray.bench import document, ratios
+from xlray.bench.turns import document, ratios
 from xlray.data.registry import find_task
 from xlray.data.tokenization import load_vocabulary, open_examples, prepare
 from xlray.data.tokenizer import train_tokenizer

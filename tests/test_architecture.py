@@ -180,7 +180,7 @@ def test_all_modules_of_the_package_are_looked_at():
         ("config", "from .subsets import chains"),
         ("tasks.task", "from ..data import Examples"),
         ("config", "def later():\n    from xlray import cli"),
-        ("config", "import importlib\nimportlib.import_module('xlray.cli')"),
+        ("config", "import importlib\nimportlib.import_module('xlray.cli.main')"),
         ("report", "from xlray import Sweep"),  # through the package's own door, which opens on anything
         ("unheard_of", ""),
         ("unheard_of.part", ""),

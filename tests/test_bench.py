@@ -8,8 +8,8 @@ from dataclasses import replace
 import helpers
 import pytest
 
-from xlray import cli
 from xlray.bench import data
+from xlray.cli import main
 from xlray.data import tokenization
 from xlray.data.tokenization import open_examples, prepare
 from xlray.data.tokenizer import train_tokenizer
@@ -76,14 +76,14 @@ def test_nothing_to_measure_is_refused(records, repetitions):
 
 def test_the_command_prints_one_document(capfd, monkeypatch, document):
     monkeypatch.setattr(data, "bench_data", lambda records, repetitions: {**document, "asked": [records, repetitions]})
-    assert cli.main(["bench", "data", "--json", "--records", "7", "--repetitions", "3"]) == 0
+    assert main.main(["bench", "data", "--json", "--records", "7", "--repetitions", "3"]) == 0
     assert json.loads(capfd.readouterr().out)["asked"] == [7, 3]
-    assert cli.main(["bench", "data"]) == 0
+    assert main.main(["bench", "data"]) == 0
     assert "xlray/datasets_map" in capfd.readouterr().out
 
 
 def test_a_number_that_cannot_be_measured_is_wrong_use(capfd):
-    assert cli.main(["bench", "data", "--records", "0"]) == 2
+    assert main.main(["bench", "data", "--records", "0"]) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
@@ -151,7 +151,7 @@ def test_jobs_of_the_overhead_differ_by_their_seed_alone(tmp_path):
 
 
 def test_no_repetitions_of_the_overhead_are_refused(capfd):
-    assert cli.main(["bench", "overhead", "--repetitions", "0"]) == 2
+    assert main.main(["bench", "overhead", "--repetitions", "0"]) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from xlray import cli
 from xlray.bench import training
 from xlray.bench.trainer import PaddedClassifier, _Collator, _dataset, _steps_of_epoch
 from xlray.bench.training import forward_flops, make_setting
 from xlray.bench.turns import Turn, summarize
 from xlray.bench.workload import LENGTHS, make_examples, make_model
+from xlray.cli import main
 from xlray.errors import InputError
 
 ABSENT = {"ray", "datasets", "pyarrow"}
@@ -153,7 +153,7 @@ def test_a_row_has_medians_of_its_turns():
 @pytest.mark.parametrize("bench", ["train", "eval"])
 @pytest.mark.parametrize("option", ["--examples", "--repetitions", "--threads"])
 def test_a_number_that_leaves_nothing_to_measure_is_wrong_use(capfd, bench, option):
-    assert cli.main(["bench", bench, option, "0"]) == 2
+    assert main.main(["bench", bench, option, "0"]) == 2
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
@@ -164,5 +164,5 @@ def test_fewer_steps_than_the_stride_are_refused():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_where_there_is_none_is_refused(capfd):
-    assert cli.main(["bench", "train", "--gpu"]) == 2
+    assert main.main(["bench", "train", "--gpu"]) == 2
     assert "CUDA" in capfd.readouterr().err

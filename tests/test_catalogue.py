@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from xlray import cli
-from xlray.catalogue import listed, shown
+from xlray.cli import main
+from xlray.cli.task_catalogue import listed, shown
+from xlray.cli.task_previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
+from xlray.cli.task_tables import bar, print_comparison, print_tasks, sequence_text
 from xlray.data import registry
 from xlray.errors import InputError
-from xlray.previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
-from xlray.task_screens import bar, print_comparison, print_tasks, sequence_text
 from xlray.tasks import Generated, Hub, Task, online
 from xlray.tasks.online import Comparison, Difference, Unreached, compare
 from xlray.tasks.shapes import labelled
@@ -60,7 +60,7 @@ def test_licences_are_filtered_by_part_of_their_text_in_any_case():
 
 
 def test_the_command_filters_by_licence(capfd):
-    assert cli.main(["tasks", "list", "--licence", "apache", "--json"]) == 0
+    assert main.main(["tasks", "list", "--licence", "apache", "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == listed(None, None, None, "apache")
 
 
@@ -215,7 +215,7 @@ def test_bars_are_as_long_as_their_counts_and_never_vanish():
 
 
 def run(capfd, *arguments):
-    code = cli.main([str(a) for a in arguments])
+    code = main.main([str(a) for a in arguments])
     out, err = capfd.readouterr()
     return code, out, err
 

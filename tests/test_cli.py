@@ -11,9 +11,10 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import cli, loading, output
 from xlray.analysis import results
 from xlray.analysis.results import SCORES, TRIALS
+from xlray.cli import main, output
+from xlray.cli import sweep_file as loading
 from xlray.errors import InputError
 from xlray.monitor import progress
 from xlray.monitor.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
@@ -34,7 +35,7 @@ TOKENS = [("The", "DET"), ("dog", "NOUN"), ("ran", "VERB")]
 
 def xlray(capfd, *arguments):
     """Run the command line in this process: exit code, stdout, stderr."""
-    code = cli.main([str(a) for a in arguments])
+    code = main.main([str(a) for a in arguments])
     out, err = capfd.readouterr()
     return code, out, err
 
@@ -410,13 +411,13 @@ def test_report_prints_one_document_and_writes_the_page(capfd, runs):
 
 
 def test_the_final_table_ranks_trials_and_shows_the_majority_answer(runs):
-    from xlray import screens
+    from xlray.cli import tables
 
     work, journal = progress.read_work(runs / "sweeps" / "demo")
     baseline = results.load_results(runs / "sweeps" / "demo").majority()
     assert baseline == {"mini_udpos": 20.0, "mini_panx": 20.0}
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(screens.final_table(Watch(work).states(journal), work, baseline))
+    console.print(tables.final_table(Watch(work).states(journal), work, baseline))
     text = console.export_text()
     assert text.index("aaaa") < text.index("dddd") < text.index("cccc") < text.index("majority answer")
     assert "udpos" in text and "mini_udpos" not in text
@@ -446,9 +447,9 @@ def test_python_users_load_results_and_get_a_report_where_they_want_it(runs, tmp
 def test_quick_commands_load_neither_torch_nor_ray():
     code = """
 import sys, xlray
-from xlray.cli import main
+from xlray.cli.main import main
 from xlray import Execution, Sweep, TrialConfig, load_results, run, subsets
-import xlray.monitor.live, xlray.monitor.progress, xlray.screens
+import xlray.monitor.live, xlray.monitor.progress, xlray.cli.tables
 main(["--help"]), main(["tasks", "--json"])
 assert xlray.config.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
 print(sorted({"torch", "ray", "transformers", "matplotlib"} & sys.modules.keys()), file=sys.stderr)
@@ -652,7 +653,7 @@ def in_ascii(monkeypatch, *arguments):
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", said[0])
         patch.setattr(sys, "stderr", said[1])
-        code = cli.main([str(a) for a in arguments])
+        code = main.main([str(a) for a in arguments])
     for stream in said:
         stream.flush()
     return code, *(stream.buffer.getvalue().decode("ascii") for stream in said)

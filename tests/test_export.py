@@ -9,8 +9,8 @@ from pathlib import Path
 import helpers
 import pytest
 
-from xlray import cli
 from xlray.analysis.results import UNSEALED_FILE
+from xlray.cli import main
 from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
@@ -297,7 +297,7 @@ def test_the_report_says_how_often_and_since_when_test_sets_are_open(tmp_path):
 
 def test_without_unseal_the_command_refuses_and_reads_nothing(tmp_path, capsys):
     directory = make_sweep(tmp_path, {"aaa": 2})
-    assert cli.main(["export-predictions", "s", "--storage", str(tmp_path)]) == 2
+    assert main.main(["export-predictions", "s", "--storage", str(tmp_path)]) == 2
     output = capsys.readouterr()
     assert "sealed until the design is final" in output.err and len(output.err.splitlines()) == 1
     assert not output.out and not (directory / UNSEALED_FILE).exists() and not (directory / "unsealed").exists()
@@ -306,7 +306,7 @@ def test_without_unseal_the_command_refuses_and_reads_nothing(tmp_path, capsys):
 def test_with_unseal_the_command_prints_one_document(tmp_path, capsys):
     directory = make_sweep(tmp_path, {"aaa": 2})
     options = ["--unseal", "--trial", "aaa", "--rung", "256", "--out", str(tmp_path / "out"), "--json"]
-    assert cli.main(["export-predictions", str(directory), *options]) == 0
+    assert main.main(["export-predictions", str(directory), *options]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["unsealings"] == 1 and document["trials"][0]["rung"] == 256
     assert len(contents(tmp_path / "out" / "aaa" / "predictions")) == 3

@@ -7,7 +7,7 @@ import time
 import helpers
 import pytest
 
-from xlray.cli import main
+from xlray.cli.main import main
 from xlray.config.execution import Execution
 from xlray.phases.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.phases.spec import PlannedPhase, data_name, phase_hash, phase_name

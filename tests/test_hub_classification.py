@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xlray.catalogue import describe
+from xlray.cli.task_catalogue import describe
 from xlray.errors import InputError
 from xlray.tasks import TASKS, Generated, Hub, Joined, Task, available, check_record, load_records
 from xlray.tasks.acceptability import ACCEPTABILITY

@@ -4,7 +4,7 @@ import json
 import helpers
 import pytest
 
-from xlray import cli
+from xlray.cli import main
 from xlray.errors import InputError
 from xlray.phases.lineage import Difference, explain, find_phase
 from xlray.phases.spec import EncoderSpec, EvaluationSpec, phase_hash, phase_name
@@ -100,14 +100,14 @@ def test_a_phase_is_found_by_the_beginning_of_its_name_or_hash(storage):
 def test_the_command_prints_both_values_and_one_document(storage, capfd):
     root, targets = storage
     names = [phase_name(targets[key]) for key in ("plain", "seed")]
-    assert cli.main(["why", *names, "--storage", str(root), "--json"]) == 0
+    assert main.main(["why", *names, "--storage", str(root), "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["levels"][-1]["differences"] == [{"field": "seed", "first": 0, "second": 1}]
-    assert cli.main(["why", *names, "--storage", str(root)]) == 0
+    assert main.main(["why", *names, "--storage", str(root)]) == 0
     assert "The difference begins with seed of trunk-" in capfd.readouterr().out
-    assert cli.main(["why", names[0], names[0], "--storage", str(root)]) == 0
+    assert main.main(["why", names[0], names[0], "--storage", str(root)]) == 0
     assert "nothing differs" in capfd.readouterr().out
-    assert cli.main(["why", names[0], "nothing", "--storage", str(root)]) == 2
+    assert main.main(["why", names[0], "nothing", "--storage", str(root)]) == 2
     assert capfd.readouterr().err.count("\n") == 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xlray import doctor
+from xlray.cli import doctor
 from xlray.cluster import local_ray, ray_dashboard
 from xlray.config.execution import Execution
 from xlray.errors import InputError
@@ -148,10 +148,10 @@ def test_a_node_that_takes_longer_than_ray_waits_is_waited_for_as_long_as_the_ma
 
 
 def test_a_ray_that_does_not_start_can_be_tried_again(capfd):
-    from xlray import cli
+    from xlray.cli import main
     from xlray.sweep.ray_session import SessionError
 
-    assert cli._fail_unexpectedly(SessionError("Ray cannot be started.")) == cli.INTERRUPTED
+    assert main._fail_unexpectedly(SessionError("Ray cannot be started.")) == main.INTERRUPTED
     assert capfd.readouterr().err.splitlines()[-1] == "xlray: Ray cannot be started."
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from xlray import mini, pools, subsets
+from xlray.cli.tables import plan_lines
 from xlray.config.recipes import Intermediate, Subset, Target
 from xlray.config.subsets import Pool
 from xlray.config.sweep import Sweep
@@ -16,7 +17,6 @@ from xlray.errors import InputError
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import SweepPlan, plan_sweep
-from xlray.screens import plan_lines
 from xlray.tasks import TASKS, Generated, Task
 from xlray.tasks.local import is_local
 

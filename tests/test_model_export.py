@@ -18,8 +18,8 @@ from transformers import (
     AutoTokenizer,
 )
 
-from xlray import cli
 from xlray.canonical import to_plain
+from xlray.cli import main
 from xlray.config.recipes import Encoder
 from xlray.errors import InputError
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
@@ -215,14 +215,14 @@ def test_the_rerun_command_compares_and_a_deleted_parent_is_said(tmp_path, encod
     target = small_target(world, "tagging", num_examples=32, parent=phase_hash(trunk))
     sweep_of(world, target, trunk=(trunk,))
     options = ("--storage", str(world.storage))
-    assert cli.main(["rerun", phase_hash(target)[:12], "--local", *options, "--json"]) == 0
+    assert main.main(["rerun", phase_hash(target)[:12], "--local", *options, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["same"] and {n["name"] for n in document["numbers"]} >= {"dev/toy_tagging/fi/accuracy"}
-    assert cli.main(["export-model", "demo", TRIAL[:4], "--target", "toy_tagging", *options]) == 0
+    assert main.main(["export-model", "demo", TRIAL[:4], "--target", "toy_tagging", *options]) == 0
     assert "scores  exactly the stored ones" in capfd.readouterr().out
     world.store.quarantine(trunk)
-    assert cli.main(["rerun", phase_name(target), *options]) == 2
+    assert main.main(["rerun", phase_name(target), *options]) == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and "was deleted; run the sweep 'demo' again" in error
-    assert cli.main(["export-model", "demo", "999", *options]) == 2
+    assert main.main(["export-model", "demo", "999", *options]) == 2
     assert "must be a trial of demo" in capfd.readouterr().err

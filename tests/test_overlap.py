@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlray import cli
+from xlray.cli import main
 from xlray.data import contamination
 from xlray.data.contamination import (
     build_exclusions,
@@ -329,7 +329,7 @@ def test_a_damaged_list_is_refused_and_can_be_made_anew(tmp_path, monkeypatch):
 
 
 def xlray(capfd, *arguments):
-    code = cli.main([str(a) for a in arguments])
+    code = main.main([str(a) for a in arguments])
     out, err = capfd.readouterr()
     return code, out, err
 
@@ -365,7 +365,7 @@ def without_hub(monkeypatch):
     """Few tasks, and those that are not in the data directory are nowhere."""
     names = ("panx", "udpos", "copa_en", "mini_tatoeba", "mini_topic_en")
     small = {name: replace(ALL_TASKS[name], hub=None) for name in names}
-    monkeypatch.setattr("xlray.catalogue.ALL_TASKS", small)
+    monkeypatch.setattr("xlray.cli.task_catalogue.ALL_TASKS", small)
 
 
 def test_the_command_counts_what_overlaps(capfd, data_dir, tmp_path, without_hub):
@@ -417,7 +417,7 @@ def test_files_that_cannot_be_read_and_wrong_use_exit_with_2(capfd, data_dir, tm
 
 
 def test_the_hub_is_asked_once_where_it_is_out_of_reach(tmp_path, monkeypatch):
-    from xlray.catalogue import made_exclusions
+    from xlray.cli.task_catalogue import made_exclusions
 
     asked = []
 
@@ -427,7 +427,7 @@ def test_the_hub_is_asked_once_where_it_is_out_of_reach(tmp_path, monkeypatch):
         asked.append((task.name, split))
         raise InputError("not in reach")
 
-    monkeypatch.setattr("xlray.catalogue.load_records", unreachable)
+    monkeypatch.setattr("xlray.cli.task_catalogue.load_records", unreachable)
     made = made_exclusions(tmp_path)
     assert len(asked) == 1 and all(source.task.startswith("mini_") for source in made.sources)
 

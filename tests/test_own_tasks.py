@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from xlray import mini
+from xlray.cli.tables import plan_lines
 from xlray.config.recipes import Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.data.registry import find_task
@@ -19,7 +20,6 @@ from xlray.phases.store import Store
 from xlray.plan.definition import check_definition
 from xlray.plan.forecast import summary
 from xlray.plan.trials import plan_sweep
-from xlray.screens import plan_lines
 from xlray.storage.sweep_folder import sweep_folder
 from xlray.tasks import Files, Generated, Task, load_records
 from xlray.tasks.readers import json_lines

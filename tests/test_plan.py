@@ -9,7 +9,8 @@ import helpers
 import pytest
 from rich.console import Console
 
-from xlray import screens
+from xlray.cli import tables
+from xlray.cli.sweep_file import load_sweep
 from xlray.config.overrides import with_fields
 from xlray.config.recipes import (
     XLM_R_BASE,
@@ -27,7 +28,6 @@ from xlray.data import records
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of
 from xlray.data.registry import find_task
 from xlray.errors import InputError
-from xlray.loading import load_sweep
 from xlray.mini import MINI_TASKS
 from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
@@ -311,7 +311,7 @@ def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tm
     assert (own["zero_stage"], own["measured_bytes"]) == (execution.zero_stage, 12_345_678)
     assert all(row["device_bytes"] > 0 for row in rows)
     console = Console(width=120, record=True)
-    console.print(screens.memory_table(rows, execution.num_workers))
+    console.print(tables.memory_table(rows, execution.num_workers))
     shown = [line.split() for line in console.export_text().splitlines()]
     assert [line[:1] + line[-1:] for line in shown if line[1:2] == ["*"]] == [[str(execution.zero_stage), "0.01"]]
 

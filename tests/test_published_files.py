@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from xlray.catalogue import checked
+from xlray.cli.task_catalogue import checked
 from xlray.errors import InputError
 from xlray.tasks import TASKS, Files, Generated, Record, Task, load_records
 from xlray.tasks.lines import Remarks, file_names

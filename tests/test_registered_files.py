@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray import pools
-from xlray.catalogue import checked, local_records
+from xlray.cli.task_catalogue import checked, local_records
 from xlray.data.records import Sources
 from xlray.errors import InputError
 from xlray.tasks import TASKS, Files, Hub, Joined, Task, available, load_records

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import xlray
-from xlray.cli import main
+from xlray.cli.main import main
+from xlray.cli.start import QUICKSTART, init
+from xlray.cli.sweep_file import load_sweep
 from xlray.errors import InputError
-from xlray.loading import load_sweep
 from xlray.plan.trials import plan_sweep
-from xlray.start_commands import QUICKSTART, init
 
 TOP = Path(__file__).parent.parent
 PLAIN = {"capture_output": True, "text": True}

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from xlray import cli
+from xlray.cli import main
 from xlray.config.sweep import Stopping
 from xlray.errors import InputError
 from xlray.plan.asha import replay
@@ -57,10 +57,10 @@ def test_what_would_change_nothing_is_refused(directory):
 
 def test_the_command_prints_one_document_and_knows_trials_by_their_beginning(directory, capfd):
     storage = ("--storage", str(directory.parents[1]))
-    assert cli.main(["retry", "demo", "fail", *storage, "--json"]) == 0
+    assert main.main(["retry", "demo", "fail", *storage, "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["trial_id"] == "failed"
     for name in ("failde", "f"):
-        code = cli.main(["retry", "demo", name, *storage])
+        code = main.main(["retry", "demo", name, *storage])
         error = capfd.readouterr().err
         assert code == 2 and error.count("\n") == 1, error
     assert "must name one trial" in error

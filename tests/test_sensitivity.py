@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from xlray import analysis
+from xlray.cli.tables import detectable_lines
 from xlray.config.recipes import Encoder
 from xlray.config.subsets import chains, empty, random_subsets
 from xlray.config.sweep import Sweep
 from xlray.plan.power import detectable_effects
-from xlray.screens import detectable_lines
 
 POOL = [f"task{i}" for i in range(24)]
 

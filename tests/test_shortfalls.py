@@ -8,6 +8,8 @@ from pathlib import Path
 import helpers
 import pytest
 
+from xlray.cli.tables import plan_lines
+from xlray.cli.task_tables import remark_lines
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
@@ -16,9 +18,7 @@ from xlray.plan.forecast import summary
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.report.evidence import collect_evidence
 from xlray.report.warnings import find_warnings
-from xlray.screens import plan_lines
 from xlray.sweep.result_tables import write_results
-from xlray.task_screens import remark_lines
 
 WORDS = ["sky", *(f"w{n}" for n in range(30))]
 

@@ -18,12 +18,12 @@ import pytest
 from ray_head import Head, end_all_of, free_ports, ray_head
 from test_sweep import SWEEP, TASKS, finish, start, table
 
-from xlray.cli import main
+from xlray.cli.main import main
+from xlray.cli.sweep_file import load_sweep
 from xlray.cluster.job_main import keep_running
 from xlray.cluster.jobs import arguments_of, imported_files
 from xlray.cluster.node_check import differences, versions
 from xlray.errors import InputError
-from xlray.loading import load_sweep
 from xlray.monitor.remote_live import Screen, fetch_snapshot
 from xlray.monitor.table import Snapshot
 from xlray.storage.journal import read_journal

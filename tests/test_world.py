@@ -20,7 +20,7 @@ HARMFUL = "mini_chunks_de"  # tags that have nothing to do with the words
 SWEEPS = """
 import dataclasses
 from pathlib import Path
-from xlray.loading import load_sweep
+from xlray.cli.sweep_file import load_sweep
 
 quickstart = load_sweep(Path({quickstart!r}))
 sweep = dataclasses.replace(quickstart, {changes})

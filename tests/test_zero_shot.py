@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from xlray.cli.tables import plan_lines
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.data.contamination import build_exclusions, load_exclusions, store_exclusions
@@ -16,7 +17,6 @@ from xlray.errors import InputError
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import plan_sweep
-from xlray.screens import plan_lines
 from xlray.storage.sweep_folder import languages_of
 from xlray.tasks import Generated, Record, Task, load_records
 from xlray.tasks.languages import label_note

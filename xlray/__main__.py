@@ -8,10 +8,10 @@ from xlray import signals
 
 
 def main() -> int:
-    """Entry point: runs one command of the command line and returns its exit code; see `xlray.cli.main`."""
+    """Entry point: runs one command of the command line and returns its exit code; see `xlray.cli.main.main`."""
     try:
         signals.catch()
-        from xlray.cli import main as run_command
+        from xlray.cli.main import main as run_command
 
         code = run_command()
     except KeyboardInterrupt:  # before a command had begun, or after its end

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from xlray.analysis.results import Results
 from xlray.analysis.results import load_results as load_tables
+from xlray.cli.sweep_file import data_folder
 from xlray.config.sweep import Sweep
-from xlray.loading import data_folder
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 

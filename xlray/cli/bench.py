@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from xlray.options import Json
-from xlray.output import open_console, print_json
+from xlray.cli.options import Json
+from xlray.cli.output import open_console, print_json
 
 bench_app = typer.Typer(
     help="Measure xlray beside other libraries on this machine.", no_args_is_help=True, rich_markup_mode=None
@@ -106,7 +106,7 @@ def _print(
     if as_json:
         print_json(document)
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     console = open_console()
     console.print(make_table(columns, rows, right=columns[1:]))
@@ -134,7 +134,7 @@ def bench_scheduler(
     if as_json:
         print_json(document)
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     def shown(seconds: float | None) -> str:
         return "" if seconds is None else f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.3f} ms"

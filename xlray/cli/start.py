@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from xlray.cli.sweep_file import load_sweep
 from xlray.errors import InputError
-from xlray.loading import load_sweep
 
 QUICKSTART = Path(__file__).parent / "quickstart.sweep"  # sweeps/quickstart.py
 STARTER = Path(__file__).parent / "starter.sweep"

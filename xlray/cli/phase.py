@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xlray.options import Json, Storage
-from xlray.output import open_console, print_json
+from xlray.cli.options import Json, Storage
+from xlray.cli.output import open_console, print_json
 from xlray.phases.lineage import explain, find_phase
 from xlray.storage.sweep_folder import storage_root
 
@@ -26,7 +26,7 @@ def why(first: PhaseName, second: PhaseName, storage: Storage = "runs", as_json:
         levels_plain = [dataclasses.asdict(level) for level in levels]
         print_json({"first": one.name, "second": other.name, "same": not levels, "levels": levels_plain})
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     console = open_console()
     if not levels:
@@ -62,7 +62,7 @@ def rerun(
     if as_json:
         print_json({"phase": folder.name, "same": same if rows else None, "numbers": [vars(row) for row in rows]})
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     console = open_console()
     cells = [(row.name, f"{row.stored:.6g}", f"{row.rerun:.6g}", f"{row.difference:.3g}") for row in rows]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from xlray.cli.options import Storage
 from xlray.errors import require
-from xlray.options import Storage
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 Name = Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="A sweep; the one that ran last by default.")]

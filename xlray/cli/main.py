@@ -14,28 +14,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xlray import signals
-from xlray.bench_commands import bench_app
+from xlray.cli.bench import bench_app
+from xlray.cli.cluster import logs, prepare_there, status_there, stop, submit
+from xlray.cli.dashboard import dashboard
+from xlray.cli.export import export_model, export_predictions
+from xlray.cli.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
+from xlray.cli.output import open_console, print_json, speak_any_encoding, tensorboard_line
+from xlray.cli.phase import rerun, why
+from xlray.cli.plan import plan, simulate
+from xlray.cli.report import compare, report
+from xlray.cli.run import retry
+from xlray.cli.start import QUICKSTART, init
+from xlray.cli.storage import collect_garbage
+from xlray.cli.sweep_file import data_folder, load_plan
+from xlray.cli.tasks import tasks_app
 from xlray.cluster.jobs import SNAPSHOT_VARIABLE
-from xlray.cluster_commands import logs, prepare_there, status_there, stop, submit
 from xlray.config.sweep import Sweep
-from xlray.dashboard_commands import dashboard
 from xlray.errors import InputError, fail
-from xlray.export_commands import export_model, export_predictions
-from xlray.loading import data_folder, load_plan
 from xlray.monitor.lasting import lasting
-from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
-from xlray.output import open_console, print_json, speak_any_encoding, tensorboard_line
-from xlray.phase_commands import rerun, why
-from xlray.plan_commands import plan, simulate
-from xlray.report_commands import compare, report
-from xlray.run_commands import retry
 from xlray.signals import INTERRUPTED
-from xlray.start_commands import QUICKSTART, init
 from xlray.storage.object_store import storage_trouble
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 from xlray.storage.working_folder import send_changed
-from xlray.storage_commands import collect_garbage
-from xlray.task_commands import tasks_app
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -213,11 +213,11 @@ def _run(
     """Run under the live view, with what libraries print in `run.log`, then write the report."""
     from rich.console import Console
 
+    from xlray.cli.tables import print_plan
     from xlray.monitor.live import LiveView, diverted
     from xlray.monitor.progress import Watch, work_of_plan
     from xlray.phases.store import Store
     from xlray.plan.forecast import summary
-    from xlray.screens import print_plan
     from xlray.storage.journal import read_journal
 
     store, directory = Store(root), root / "sweeps" / sweep.name
@@ -254,11 +254,11 @@ def _print_end(
     states: Sequence[TrialState],
     report: dict[str, Any],
 ) -> None:
-    from xlray import screens
+    from xlray.cli import tables
 
     console = open_console()
-    console.print(screens.phase_table(screens.phase_rows(planned, results)))
-    console.print(screens.final_table(states, work, results.majority()))
+    console.print(tables.phase_table(tables.phase_rows(planned, results)))
+    console.print(tables.final_table(states, work, results.majority()))
     console.print(report["answer"], highlight=False, markup=False)
     page = next((f for f in report["files"] if f.endswith("report.html")), None)
     for line in (
@@ -301,11 +301,11 @@ def prepare(
     if as_json:
         print_json({"name": sweep.name, "splits": rows})
         return
-    from xlray import screens
+    from xlray.cli import tables
 
     counts = ("records", "rows", "tokens", "longest", "truncated", "unanswerable", "lost_answers")
     cells = [(f"{r['task']} {r['split']}", *("" if r[key] is None else f"{r[key]:,}" for key in counts)) for r in rows]
-    open_console().print(screens.make_table(("split", *(c.replace("_", " ") for c in counts)), cells, right=counts))
+    open_console().print(tables.make_table(("split", *(c.replace("_", " ") for c in counts)), cells, right=counts))
 
 
 def _print_stage(console: Console, entry: dict[str, Any]) -> None:
@@ -347,14 +347,14 @@ def status(
     if as_json:
         print_json(progress.status_document(work, states, state))
         return
-    from xlray import screens
+    from xlray.cli import tables
     from xlray.monitor.table import summary_line
 
     console = open_console()
     console.print(f"{work.name}: {state}; {summary_line(states)}", style="bold", highlight=False)
     if work.question:
         console.print(work.question, style="italic", highlight=False, markup=False)
-    console.print(screens.final_table(states, work, {}, running=state == "running"))
+    console.print(tables.final_table(states, work, {}, running=state == "running"))
     for s in states:
         if s.status == "running" and s.phase:
             console.print(f"{s.trial.title}: {s.phase} {s.done}/{s.steps}", highlight=False)
@@ -382,13 +382,13 @@ def _watch(directory: Path) -> None:
 @app.command()
 def doctor(storage: Storage = "runs", as_json: Json = False) -> None:
     """Check whether this machine can run a sweep."""
-    from xlray.doctor import run_checks
+    from xlray.cli.doctor import run_checks
 
     checks = run_checks(storage_root(storage))
     if as_json:
         print_json([dataclasses.asdict(check) for check in checks])
     else:
-        from xlray.screens import make_table
+        from xlray.cli.tables import make_table
 
         console = open_console()
         console.print(make_table(("check", "status", "found"), [(c.name, c.status, c.detail) for c in checks]))

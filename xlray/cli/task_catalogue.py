@@ -94,7 +94,7 @@ def shown(name: str, data_dir: Path | None, encoder: str | None = None) -> dict[
     Raises:
         InputError: unknown task, no such encoder, or a file that is there cannot be read.
     """
-    from xlray import previews
+    from xlray.cli import task_previews
 
     task = find_task(name)
     vocabulary = None if encoder is None else _vocabulary(encoder)
@@ -105,17 +105,17 @@ def shown(name: str, data_dir: Path | None, encoder: str | None = None) -> dict[
     split, records = kept
     task = with_labels(task, data_dir)
     examples = records[:NUM_SHOWN]
-    views = [] if vocabulary is None else [asdict(view) for view in previews.views(task, examples, vocabulary)]
-    distribution = previews.distribution_of(task, records, vocabulary)
+    views = [] if vocabulary is None else [asdict(view) for view in task_previews.views(task, examples, vocabulary)]
+    distribution = task_previews.distribution_of(task, records, vocabulary)
     return {
         **document,
         "labels": list(task.labels),
         "examples": examples,
         "views": views,
-        "max_length": previews.view_length(task.kind),
+        "max_length": task_previews.view_length(task.kind),
         "split": split,
         "distribution": None if distribution is None else asdict(distribution),
-        "lengths": asdict(previews.lengths_of(task, records, vocabulary)),
+        "lengths": asdict(task_previews.lengths_of(task, records, vocabulary)),
     }
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from xlray.options import Json, Storage
-from xlray.output import open_console, print_json
+from xlray.cli.options import Json, Storage
+from xlray.cli.output import open_console, print_json
 from xlray.storage.sweep_folder import storage_root
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
@@ -40,7 +40,7 @@ def collect_garbage(storage: Storage = "runs", dry_run: DryRun = False, as_json:
             }
         )
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     console = open_console()
     rows = [(kind, f"{total['number']:,}", f"{total['bytes']:,}") for kind, total in totals.items()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xlray.options import Json, Storage, SweepName, TrialName
-from xlray.output import open_console, print_json
+from xlray.cli.options import Json, Storage, SweepName, TrialName
+from xlray.cli.output import open_console, print_json
 from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xlray.cli.options import BudgetHours, Json, OnBadExample, Settings, SweepFile
+from xlray.cli.output import open_console, print_json
+from xlray.cli.sweep_file import apply_settings, load_sweep
 from xlray.errors import InputError, fail
-from xlray.loading import apply_settings, load_sweep
-from xlray.options import BudgetHours, Json, OnBadExample, Settings, SweepFile
-from xlray.output import open_console, print_json
 from xlray.signals import INTERRUPTED
 from xlray.storage.working_folder import is_remote
 
@@ -171,7 +171,7 @@ def status_there(name: str | None, address: str, as_json: Json) -> int:
         if as_json:
             print_json(found)
             return 0
-        from xlray.screens import make_table
+        from xlray.cli.tables import make_table
 
         columns = ("sweep", "command", "status", "job", "storage")
         open_console().print(make_table(columns, [tuple(str(job[c]) for c in columns) for job in found]))

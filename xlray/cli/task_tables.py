@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from xlray.screens import make_table, shortened
+from xlray.cli.tables import make_table, shortened
 from xlray.tasks.online import Comparison
 
 WIDE = 120  # characters of a terminal

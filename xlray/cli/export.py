@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from xlray.cli.options import Json, Storage, SweepName, TrialName
+from xlray.cli.output import open_console, print_json
 from xlray.errors import InputError
-from xlray.options import Json, Storage, SweepName, TrialName
-from xlray.output import open_console, print_json
 from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
 
 
@@ -39,7 +39,7 @@ def export_predictions(
     if as_json:
         print_json(document)
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     rows = [(t["trial_id"], f"{t['rung']:,}", len(t["files"]), ", ".join(t["missing"])) for t in document["trials"]]
     console = open_console()

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from xlray.options import Json, Storage, SweepName
-from xlray.output import open_console, print_json
+from xlray.cli.options import Json, Storage, SweepName
+from xlray.cli.output import open_console, print_json
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 from xlray.storage.working_folder import send_changed
 
@@ -30,7 +30,7 @@ def report(
     if as_json:
         print_json(document)
         return
-    from xlray.screens import print_estimates
+    from xlray.cli.tables import print_estimates
 
     console = open_console()
     print_estimates(console, document)
@@ -48,7 +48,7 @@ def compare(first: SweepName, second: SweepName, storage: Storage = "runs", as_j
     if as_json:
         print_json(document)
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     console = open_console()
     console.print(document["answer"], highlight=False, markup=False)

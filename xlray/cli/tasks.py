@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from xlray.cli.options import WRONG_USE, DataDir, Json, Storage
+from xlray.cli.output import open_console, print_json
+from xlray.cli.sweep_file import data_folder
 from xlray.errors import InputError, fail
-from xlray.loading import data_folder
-from xlray.options import WRONG_USE, DataDir, Json, Storage
-from xlray.output import open_console, print_json
 from xlray.storage.sweep_folder import storage_root
 
 tasks_app = typer.Typer(help="The tasks that sweeps can name.", invoke_without_command=True, rich_markup_mode=None)
@@ -35,13 +35,13 @@ def list_tasks(
     as_json: Json = False,
 ) -> None:
     """List the tasks that are known."""
-    from xlray.catalogue import listed
+    from xlray.cli.task_catalogue import listed
 
     found = listed(kind, language, role, licence)
     if as_json:
         print_json(found)
         return
-    from xlray.task_screens import print_tasks
+    from xlray.cli.task_tables import print_tasks
 
     print_tasks(open_console(), found)
 
@@ -57,13 +57,13 @@ def show_task(
 ) -> None:
     """Show all that is known of a task; with its files, also examples, labels and lengths. Downloads nothing."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # before its library is loaded: sets and encoders come from the cache
-    from xlray.catalogue import shown
+    from xlray.cli.task_catalogue import shown
 
     found = shown(name, data_folder(data_dir), encoder)
     if as_json:
         print_json(found)
         return
-    from xlray.task_screens import print_task
+    from xlray.cli.task_tables import print_task
 
     print_task(open_console(), found)
 
@@ -84,7 +84,7 @@ def check_tasks(
     as_json: Json = False,
 ) -> None:
     """Load every split that is there; exit code 2 if one of them cannot be read."""
-    from xlray.catalogue import checked
+    from xlray.cli.task_catalogue import checked
 
     if online and overlap:
         raise InputError("--online and --overlap: one of them may be given, but got both.")
@@ -103,8 +103,8 @@ def check_tasks(
     if as_json:
         print_json(rows)
     else:
-        from xlray.screens import make_table
-        from xlray.task_screens import remark_lines
+        from xlray.cli.tables import make_table
+        from xlray.cli.task_tables import remark_lines
 
         present = [
             (r["task"], r["split"], f"{r['examples']:,}" if r["status"] == "ok" else "", r["status"])
@@ -155,7 +155,7 @@ def _check_online(names: list[str], as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(found))
     else:
-        from xlray.task_screens import print_comparison
+        from xlray.cli.task_tables import print_comparison
 
         print_comparison(open_console(), found)
     if found.decisive:
@@ -171,7 +171,7 @@ def _check_online(names: list[str], as_json: bool) -> None:
 
 def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: bool, as_json: bool) -> None:
     """Count overlaps against the storage's list; where there is none, against one that is made and not stored."""
-    from xlray.catalogue import exclusions_document, made_exclusions, overlaps
+    from xlray.cli.task_catalogue import exclusions_document, made_exclusions, overlaps
     from xlray.data.contamination import load_exclusions, store_exclusions
     from xlray.phases.store import check_writable
 
@@ -193,7 +193,7 @@ def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: 
 
 
 def _print_overlap(document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     read = [r for r in rows if r["status"] == "ok"]
     cells = [

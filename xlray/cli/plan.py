@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from xlray.loading import load_plan
-from xlray.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
-from xlray.output import open_console, print_json
+from xlray.cli.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
+from xlray.cli.output import open_console, print_json
+from xlray.cli.sweep_file import load_plan
 from xlray.storage.sweep_folder import storage_root
 
 AssumeSizes = Annotated[
@@ -45,21 +45,21 @@ def plan(
         print_json(document)
         check_hours(document)
         return
-    from xlray import screens
+    from xlray.cli import tables
 
     console = open_console()
-    screens.print_plan(console, sweep.name, sweep.question, document)
-    rows = screens.phase_rows(planned, None)
+    tables.print_plan(console, sweep.name, sweep.question, document)
+    rows = tables.phase_rows(planned, None)
     console.print(
-        screens.make_table(
+        tables.make_table(
             ("phase", "number", "steps", "examples"),
-            [(r["phase"], r["number"], screens.spread(r["steps"]), screens.spread(r["examples"])) for r in rows],
+            [(r["phase"], r["number"], tables.spread(r["steps"]), tables.spread(r["examples"])) for r in rows],
             right=("number", "steps", "examples"),
         )
     )
-    console.print(screens.memory_table(document["memory"], sweep.execution.min_workers))
+    console.print(tables.memory_table(document["memory"], sweep.execution.min_workers))
     if trials:
-        console.print(screens.trial_table(document["trial_list"]))
+        console.print(tables.trial_table(document["trial_list"]))
     check_hours(document)
 
 
@@ -89,7 +89,7 @@ def simulate(
     if as_json:
         print_json(document)
         return
-    from xlray.screens import make_table
+    from xlray.cli.tables import make_table
 
     console = open_console()
     rows = [

@@ -78,7 +78,12 @@ def built(folder: Path) -> Path:
 def test_a_wheel_in_an_empty_environment_has_demo_and_init(tmp_path):
     wheel = built(tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"xlray/cli/quickstart.sweep", "xlray/cli/starter.sweep", "xlray/templates/report.html.j2", "xlray/py.typed"} <= set(names)
+    assert {
+        "xlray/cli/quickstart.sweep",
+        "xlray/cli/starter.sweep",
+        "xlray/templates/report.html.j2",
+        "xlray/py.typed",
+    } <= set(names)
     assert {name.split("/")[0] for name in names} == {"xlray", f"xlray-{xlray.__version__}.dist-info"}
     home = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)

@@ -1,4 +1,4 @@
-"""Values in one form, so that they can be hashed and compared, and the error of wrong use. Standard library only."""
+"""Values in one canonical form, so that they can be hashed and compared. Standard library only."""
 
 from __future__ import annotations
 

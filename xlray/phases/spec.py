@@ -14,7 +14,7 @@ from typing import Any
 from xlray.canonical import canonical_json, fingerprint, object_json
 from xlray.errors import InputError
 
-# Bumped when a change of the code changes the numbers of that kind of phase; tests/test_golden.py holds the numbers.
+# Bumped when a change of the code changes the numbers of that kind of phase; tests/training/test_golden.py holds the numbers.
 METHOD_VERSIONS = {"tokenizer": 1, "pretrain": 2, "trunk": 2, "cooldown": 2, "target": 3, "retrieval": 2}
 
 

@@ -1,0 +1,521 @@
+import dataclasses
+import functools
+import itertools
+import json
+from pathlib import Path
+from unittest import mock
+
+import helpers
+import pytest
+from rich.console import Console
+
+from xlray.cli import tables
+from xlray.cli.sweep_file import load_sweep
+from xlray.config.overrides import with_fields
+from xlray.config.recipes import (
+    XLM_R_BASE,
+    XLM_R_LARGE,
+    Architecture,
+    Encoder,
+    Intermediate,
+    Pretraining,
+    Subset,
+    Target,
+)
+from xlray.config.subsets import at_sizes, random_subsets
+from xlray.config.sweep import Stopping, Sweep
+from xlray.data import records
+from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of
+from xlray.data.registry import find_task
+from xlray.errors import InputError
+from xlray.mini import MINI_TASKS
+from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
+from xlray.phases.store import Store
+from xlray.plan import definition
+from xlray.plan.costs import phase_cost
+from xlray.plan.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
+from xlray.plan.memory import shape_of
+from xlray.plan.trials import plan_sweep
+from xlray.tasks import load_records
+
+ENCODER = Pretraining(
+    ("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=256, batch_size=32, max_length=64
+)
+RECIPE = Intermediate(
+    rungs=(64, 128, 256), batch_size=32, warmup_examples=32, max_length=64, stride=32, cooldown_ratio=0.25
+)
+TARGETS = (
+    Target("mini_udpos", 128, 64, max_length=64, stride=32),
+    Target("mini_tydiqa", 96, max_length=64, stride=32),
+    Target("mini_tatoeba", max_length=64, stride=32),
+)
+PAIR = Subset(("mini_sentiment_en", "mini_topic_en"))
+ONE = Subset(("mini_topic_en",))
+SWEEP = Sweep(
+    "s", ENCODER, measure=(Subset(()), PAIR), explore=(ONE,), seeds=(0, 1), intermediate=RECIPE, targets=TARGETS
+)
+
+
+def replace_recipe(**changes):
+    return dataclasses.replace(SWEEP, intermediate=dataclasses.replace(RECIPE, **changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def records_are_generated_once():
+    load = functools.cache(lambda name, split: load_records(find_task(name), split))
+    with mock.patch.object(records, "load_records", lambda task, split, *_: load(task.name, split)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return plan_sweep(SWEEP, None)
+
+
+def trial_of(plan, tasks, seed=0):
+    return next(t for t in plan.trials if t.config.tasks == tasks and t.config.seed == seed)
+
+
+def phases_of(plan, tasks, seed=0):
+    return plan.phases[trial_of(plan, tasks, seed).trial_id]
+
+
+def by_kind(phases, kind):
+    return [p.spec for p in phases if p.spec.kind == kind]
+
+
+def test_phases_come_rung_by_rung_trunk_then_cooldown_then_targets(plan):
+    found = phases_of(plan, PAIR.tasks)
+    assert [(p.spec.kind, p.rung_index) for p in found] == [
+        step
+        for rung in range(3)
+        for step in (("trunk", None), ("cooldown", None), ("target", rung), ("target", rung), ("retrieval", rung))
+    ]
+
+
+def test_every_phase_starts_from_an_earlier_one(plan):
+    known = {phase_hash(spec) for spec in plan.shared}
+    for planned in phases_of(plan, PAIR.tasks):
+        assert planned.spec.parent in known
+        known.add(phase_hash(planned.spec))
+
+
+def test_trunk_segments_follow_one_another_and_cooldowns_branch_off(plan):
+    found = phases_of(plan, PAIR.tasks)
+    trunks, cooldowns = by_kind(found, "trunk"), by_kind(found, "cooldown")
+    assert [(t.first_example, t.num_examples, t.continues) for t in trunks] == [
+        (0, 64, False),
+        (64, 64, True),
+        (128, 128, True),
+    ]
+    assert [t.parent for t in trunks] == [phase_hash(plan.shared[-1]), phase_hash(trunks[0]), phase_hash(trunks[1])]
+    assert [(c.parent, c.first_example, c.continues) for c in cooldowns] == [
+        (phase_hash(t), rung, True) for t, rung in zip(trunks, RECIPE.rungs, strict=True)
+    ]
+    assert [c.num_examples for c in cooldowns] == [32, 32, 64]  # a quarter of the rung, in whole batches, one at least
+    assert {t.schedule for t in trunks} == {"warmup_constant"} and {c.schedule for c in cooldowns} == {"decay"}
+    assert len({phase_hash(s) for s in (*trunks, *cooldowns)}) == 6
+
+
+def test_targets_start_from_the_cooldown_of_their_rung(plan):
+    found = phases_of(plan, PAIR.tasks)
+    cooldowns = [phase_hash(c) for c in by_kind(found, "cooldown")]
+    for planned in found:
+        if planned.rung_index is not None:
+            assert planned.spec.parent == cooldowns[planned.rung_index]
+
+
+def test_targets_are_probed_at_early_rungs_and_trained_in_full_at_the_last(plan):
+    for tasks in (PAIR.tasks, ()):
+        found = phases_of(plan, tasks)
+        sizes = {
+            task: [p.spec.num_examples for p in found if p.spec.kind == "target" and p.spec.data[0].task == task]
+            for task in ("mini_udpos", "mini_tydiqa")
+        }
+        assert sizes == {"mini_udpos": [64, 64, 128], "mini_tydiqa": [96, 96, 96]}
+
+
+def test_the_empty_subset_has_no_trunk_and_starts_from_the_encoder(plan):
+    found = phases_of(plan, ())
+    assert {p.spec.kind for p in found} == {"target", "retrieval"}
+    assert {p.spec.parent for p in found} == {phase_hash(plan.shared[-1])}
+    assert [p.rung_index for p in found] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_the_linear_schedule_needs_no_cooldown():
+    plan = plan_sweep(replace_recipe(rungs=(128,), schedule="linear"), None)
+    found = phases_of(plan, PAIR.tasks)
+    assert [p.spec.kind for p in found] == ["trunk", "target", "target", "retrieval"]
+    trunk = found[0].spec
+    assert trunk.schedule == "warmup_linear" and trunk.ends_at_zero
+    assert all(p.spec.parent == phase_hash(trunk) for p in found[1:])
+
+
+def test_pretraining_is_a_tokenizer_and_one_phase_shared_by_all(plan):
+    tokenizer, pretrain = plan.shared
+    assert isinstance(tokenizer, TokenizerSpec)
+    assert (pretrain.kind, pretrain.parent, pretrain.num_steps, pretrain.dropout) == (
+        "pretrain",
+        phase_hash(tokenizer),
+        8,
+        0.0,
+    )
+    assert plan.root is None
+
+
+def test_targets_train_in_english_and_are_selected_on_finnish_dev_only(plan):
+    spec = by_kind(phases_of(plan, PAIR.tasks), "target")[0]
+    assert [d.split for d in spec.data] == ["train/en"]
+    assert [(e.split, e.language, e.sealed, e.selection) for e in spec.evaluations] == [
+        ("dev", "fi", False, True),
+        ("dev", "en", False, False),
+        ("test", "fi", True, False),
+    ]
+    assert spec.headline == ("accuracy",)
+
+
+def test_english_dev_can_be_left_out():
+    target = dataclasses.replace(TARGETS[0], english=False)
+    plan = plan_sweep(dataclasses.replace(SWEEP, targets=(target,)), None)
+    evaluations = by_kind(phases_of(plan, ()), "target")[0].evaluations
+    assert [(e.split, e.language) for e in evaluations] == [("dev", "fi"), ("test", "fi")]
+
+
+def test_retrieval_is_evaluated_from_the_cooldown(plan):
+    spec = by_kind(phases_of(plan, PAIR.tasks), "retrieval")[0]
+    assert isinstance(spec, RetrievalSpec)
+    assert [e.selection for e in spec.evaluations] == [not e.sealed for e in spec.evaluations]
+
+
+def test_seeds_differ_in_the_seed_alone(plan):
+    for a, b in zip(phases_of(plan, PAIR.tasks, 0), phases_of(plan, PAIR.tasks, 1), strict=True):
+        if hasattr(a.spec, "seed"):
+            assert (a.spec.seed, b.spec.seed) == (0, 1)
+            assert dataclasses.replace(b.spec, seed=0, parent=a.spec.parent) == a.spec
+
+
+def test_a_sample_of_examples_is_part_of_the_identity(plan):
+    sampled = phases_of(plan_sweep(replace_recipe(examples_per_task=50), None), PAIR.tasks)[0].spec
+    whole = phases_of(plan, PAIR.tasks)[0].spec
+    assert [d.num_records for d in sampled.data] == [50, 50]
+    assert all(a.fingerprint != b.fingerprint for a, b in zip(sampled.data, whole.data, strict=True))
+
+
+def test_only_span_qa_data_depends_on_the_stride(plan):
+    other = plan_sweep(replace_recipe(stride=16), None)
+    assert phases_of(other, PAIR.tasks)[0].spec == phases_of(plan, PAIR.tasks)[0].spec
+
+
+# --- summary -------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_has_the_fields_that_programs_rely_on(plan, tmp_path):
+    found = summary(plan, Store(tmp_path))
+    assert found.keys() >= {
+        "trials",
+        "cells",
+        "phases",
+        "steps",
+        "naive_steps",
+        "steps_ratio",
+        "saved",
+        "device_hours",
+        "storage_bytes",
+        "minimum_detectable_effect",
+    }
+    assert found["phases"].keys() == {"new", "shared", "stored"}
+    assert found["saved"].keys() == {"trunk", "sharing", "stopping", "probes"}
+    assert found["trials"] == 6
+    assert found["cells"] == {"0": 2, "2-all": 2, "1-all": 2}
+    assert found["device_hours_source"].startswith("assumed: 15 GFLOP/s")
+    assert [t["cell"] for t in found["trial_list"]] == ["0", "2-all", "1-all"] * 2
+
+
+# By hand: a trunk to 256 in batches of 32 takes 8 steps, its cooldowns 1 + 1 + 2; targets 2 + 2 + 4 and 3 + 3 + 3.
+TRUNK, COOLDOWNS, FINE_TUNING, PRETRAINING = 8, 4, 8 + 9, 8
+
+
+def test_steps_are_those_of_distinct_phases(plan, tmp_path):
+    found = summary(plan, Store(tmp_path))
+    control = 2 + 4 + 3  # a probe is the same at the first two rungs, and one target has no probe
+    assert found["steps"] == PRETRAINING + 4 * (TRUNK + COOLDOWNS + FINE_TUNING) + 2 * control
+    assert found["phases"]["new"] == 2 + 4 * 15 + 2 * 3 + 1  # retrieval from the encoder has no seed: both share it
+
+
+def test_naive_steps_train_every_size_from_scratch_with_full_targets(plan, tmp_path):
+    naive, probes, trunk = naive_steps(plan)
+    from_scratch, full = 2 + 4 + 8, 3 * 4 + 3 * 3
+    assert naive == PRETRAINING + 4 * (from_scratch + COOLDOWNS + full) + 2 * full
+    assert trunk == 4 * (from_scratch - TRUNK)
+    assert probes == 6 * (full - FINE_TUNING)
+    found = summary(plan, Store(tmp_path))
+    saved = found["saved"]
+    assert (found["naive_steps"], saved["trunk"], saved["probes"]) == (naive, trunk, probes)
+    assert naive - saved["trunk"] - saved["probes"] - saved["sharing"] - saved["stopping"] == found["expected_steps"]
+    # Smaller targets at early rungs are no saving of the design.
+    assert found["steps_ratio"] == (found["expected_steps"] + probes) / naive
+
+
+def test_with_one_rung_there_is_no_trunk_to_share():
+    _, probes, trunk = naive_steps(plan_sweep(replace_recipe(rungs=(64,)), None))
+    assert (probes, trunk) == (0, 0)
+
+
+def test_phases_that_several_trials_need_are_counted_as_shared(plan, tmp_path):
+    uses = [phase_hash(p.spec) for phases in plan.phases.values() for p in phases]
+    within = [{phase_hash(p.spec) for p in phases} for phases in plan.phases.values()]
+    shared = sum(map(len, within)) - len(set(uses))
+    # The retrieval of the two controls, whose repeated probes are shared within a trial.
+    assert shared == 1
+    assert summary(plan, Store(tmp_path))["phases"]["shared"] == shared
+
+
+def test_sweeps_over_the_same_recipe_share_phases(plan):
+    other = plan_sweep(dataclasses.replace(SWEEP, name="other", measure=(PAIR,), explore=(), seeds=(0,)), None)
+    assert other.all_specs().keys() < plan.all_specs().keys()
+    longer = plan_sweep(
+        dataclasses.replace(SWEEP, intermediate=dataclasses.replace(RECIPE, rungs=(64, 128, 256, 512))), None
+    )
+    trunks = {phase_hash(s) for s in by_kind(phases_of(plan, PAIR.tasks), "trunk")}
+    assert trunks < longer.all_specs().keys()
+
+
+def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_path):
+    store = Store(tmp_path)
+    specs = list(plan.all_specs().values())
+    one_of_each = {spec.kind: spec for spec in specs}
+    for spec in one_of_each.values():
+        with store.staging(spec) as staged:
+            store.commit(spec, staged, {"device_seconds": 7.0 * max(1, steps_of(spec))})
+    found = summary(plan, store)
+    assert found["phases"]["stored"] == len(one_of_each)
+    assert found["phases"]["new"] == len(specs) - len(one_of_each)
+    rest = [s for s in specs if s not in one_of_each.values()]
+    assert found["remaining_steps"] == sum(map(steps_of, rest))
+    costs = {spec.key: phase_cost(spec, shape_of(plan.architecture, False)) for spec in specs}
+    rate = {s.kind: 7.0 * max(1, steps_of(s)) / costs[s.key].flops for s in one_of_each.values() if costs[s.key].flops}
+    expected = sum(rate.get(s.kind, 0.0) * costs[s.key].flops for s in rest) / 3600
+    assert found["device_hours_at_most"] == pytest.approx(expected)
+    assert found["device_hours_source"].startswith("measured here for cooldown, pretrain, retrieval, target, trunk")
+    assert 0 < found["device_hours"] <= found["device_hours_at_most"] * (1 + 1e-9)  # sums in another order
+
+
+def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tmp_path):
+    store, execution = Store(tmp_path), plan.sweep.execution
+    trunk = next(spec for spec in plan.all_specs().values() if spec.kind == "trunk")
+    with store.staging(trunk) as staged:
+        ran = {"execution": dataclasses.asdict(execution), "micro_batch_tokens": execution.micro_batch_tokens}
+        store.commit(trunk, staged, {"device_seconds": 1.0, "peak_memory_bytes": 12_345_678, **ran})
+    rows = summary(plan, store)["memory"]
+    (own,) = [row for row in rows if row["asked_for"]]
+    assert (own["zero_stage"], own["measured_bytes"]) == (execution.zero_stage, 12_345_678)
+    assert all(row["device_bytes"] > 0 for row in rows)
+    console = Console(width=120, record=True)
+    console.print(tables.memory_table(rows, execution.num_workers))
+    shown = [line.split() for line in console.export_text().splitlines()]
+    assert [line[:1] + line[-1:] for line in shown if line[1:2] == ["*"]] == [[str(execution.zero_stage), "0.01"]]
+
+
+def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):
+    alone = summary(plan, Store(tmp_path), Terms(price_per_hour=2.5, device_tflops=0.001))
+    assert alone["cost"] == pytest.approx(2.5 * alone["device_hours"])
+    assert alone["device_hours_source"] == "assumed: 0.001 TFLOP/s per device, as given"
+    faster = summary(plan, Store(tmp_path), Terms(device_tflops=1.0))
+    assert faster["device_hours"] < alone["device_hours"] and faster["cost"] is None
+    several = summary(plan, Store(tmp_path), Terms(devices=4, device_tflops=0.001))
+    assert several["wall_hours"] < alone["wall_hours"] == pytest.approx(alone["device_hours"])
+    assert several["steps"] == alone["steps"]
+
+
+def test_a_budget_below_the_expected_hours_is_refused(plan, tmp_path):
+    hours = summary(plan, Store(tmp_path))["device_hours"]
+    check_hours(summary(plan, Store(tmp_path), Terms(budget_hours=1.01 * hours)))
+    with pytest.raises(BudgetError, match=r"are expected \(assumed"):
+        check_hours(summary(plan, Store(tmp_path), Terms(budget_hours=0.99 * hours)))
+    with pytest.raises(InputError, match="--budget-hours: a number above 0"):
+        Terms(budget_hours=0)
+
+
+def test_the_storage_of_a_large_encoder_is_its_states_and_weights():
+    shape = shape_of(KNOWN_ARCHITECTURES[XLM_R_LARGE.path], False)
+    assert (round(shape.num_parameters / 1e6), round(shape.body / 1e6)) == (559, 302)  # 560 M with the pooler
+    data = helpers.data_spec("panx", "tagging", "train/en", [{}], labels=("O",))
+    trunk = helpers.train_spec("trunk", "p", [data], schedule="warmup_constant")
+    cooldown = helpers.train_spec("cooldown", "p", [data], schedule="decay")
+    costs = [phase_cost(spec, shape) for spec in (trunk, cooldown)]
+    assert [round(cost.bytes / 1e9, 1) for cost in costs] == [6.7, 2.2]
+
+
+# --- sizes that are assumed ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["finnish_9_vs_20", "phang2020", "sizes", "leave_one_out"])
+def test_the_real_questions_validate_and_plan_without_their_data(name, tmp_path):
+    sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / f"{name}.py")
+    plan = plan_sweep(sweep, None, tmp_path, assume_sizes=True)
+    found = summary(plan, Store(tmp_path), Terms(devices=64, price_per_hour=2.0))
+    assert found["trials"] == len(sweep.trials()) and found["assumed_sizes"]
+    assert 0 < found["wall_hours"] < found["device_hours"] and found["cost"] > 0
+    assert found["saved"]["stopping"] == 0  # measure trials are never stopped
+    base = with_fields(sweep, {"encoder": f"{XLM_R_BASE.path}@{XLM_R_BASE.revision}"})
+    pilot = summary(plan_sweep(base, None, tmp_path, assume_sizes=True), Store(tmp_path))
+    assert pilot["device_hours"] < 0.5 * found["device_hours"]
+
+
+def test_sizes_are_assumed_only_where_the_files_are_not_here_and_only_when_asked():
+    real = dataclasses.replace(SWEEP, measure=(Subset(("mini_topic_en", "mnli")),), explore=())
+    plan = plan_sweep(real, None, assume_sizes=True)
+    assert plan.sources.assumed == {"mnli train/en"}
+    data = {d.task: d for d in phases_of(plan, ("mini_topic_en", "mnli"))[0].spec.data}
+    assert (data["mnli"].num_records, data["mnli"].fingerprint) == (392_702, "assumed")
+    assert (
+        data["mini_topic_en"]
+        == plan_sweep(SWEEP, None).all_specs()[phases_of(plan_sweep(SWEEP, None), ONE.tasks)[0].spec.key].data[0]
+    )
+    with pytest.raises(InputError, match="sizes can be assumed of"):
+        architecture_of(Encoder("someone/else", "abc"), None)
+
+
+# --- savings -------------------------------------------------------------------------------------------------------
+
+
+def test_one_trunk_for_four_sizes_saves_fifteen_percent_at_least(tmp_path):
+    plan = plan_sweep(load_sweep(Path(__file__).parents[2] / "sweeps" / "sizes.py"), None, assume_sizes=True)
+    found = summary(plan, Store(tmp_path))
+    assert 1 - found["saved"]["trunk"] / found["naive_steps"] <= 0.85
+
+
+@pytest.mark.parametrize("promote", [False, True])
+def test_exploring_24_trials_per_cell_takes_two_fifths_of_the_naive_steps(tmp_path, promote):
+    pool = [name for name, task in MINI_TASKS.items() if task.role == "intermediate"]
+    sweep = dataclasses.replace(
+        SWEEP,
+        measure=(),
+        explore=(*random_subsets(pool, 4, 24), *random_subsets(pool, 8, 24)),
+        seeds=(0,),
+        intermediate=dataclasses.replace(RECIPE, rungs=(256, 1_024, 4_096, 16_384)),
+        targets=(dataclasses.replace(TARGETS[0], probe_examples=None), *TARGETS[1:]),
+        stopping=Stopping(promote=promote),
+    )
+    found = summary(plan_sweep(sweep, None), Store(tmp_path))
+    assert found["saved"]["probes"] == 0
+    assert found["steps_ratio"] <= 0.4
+
+
+# --- growing a sweep -----------------------------------------------------------------------------------------------
+
+
+def phases_and_trials(sweep):
+    found = plan_sweep(sweep, None)
+    return found.all_specs().keys(), {t.trial_id for t in found.trials}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": (0, 1, 2)},
+        {"measure": (*SWEEP.measure, Subset(("mini_entailment_en",)))},
+        {"targets": (*TARGETS, Target("mini_panx", 64, max_length=64, stride=32))},
+        {"intermediate": dataclasses.replace(RECIPE, rungs=(64, 128, 256, 512))},
+        {"explore": at_sizes((ONE,), (None, 50))},
+    ],
+    ids=["seeds", "tasks", "target", "rung", "sizes"],
+)
+def test_a_sweep_that_grows_keeps_its_trials_and_all_but_probes_of_the_former_last_rung(changes):
+    grown = dataclasses.replace(SWEEP, **changes)
+    before, after = phases_and_trials(SWEEP), phases_and_trials(grown)
+    assert before[1] <= after[1]
+    lost = {plan_sweep(SWEEP, None).all_specs()[key] for key in before[0] - after[0]}
+    # The former last rung's targets are probes now; without `probe_examples` they are kept.
+    probed = {spec for spec in lost if spec.kind == "target" and spec.data[0].task == "mini_udpos"}
+    assert lost == probed and (not lost or "intermediate" in changes)
+    assert after[0] - before[0]
+    assert not differences(SWEEP, grown)
+
+
+def differences(stored, wanted):
+    return definition.changes(json.loads(json.dumps(stored.definition)), wanted.definition)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (replace_recipe(learning_rate=1e-4), "intermediate.learning_rate: 1e-05 != 0.0001"),
+        (replace_recipe(rungs=(64, 256)), "intermediate.rungs: [64, 128, 256] is no beginning of [64, 256]"),
+        (dataclasses.replace(SWEEP, targets=TARGETS[:2]), "targets.mini_tatoeba: is gone"),
+        (
+            dataclasses.replace(SWEEP, targets=(dataclasses.replace(TARGETS[0], learning_rate=1.0), *TARGETS[1:])),
+            "targets.mini_udpos.learning_rate: 2e-05 != 1.0",
+        ),
+        (dataclasses.replace(SWEEP, dropout=0.0), "dropout: 0.1 != 0.0"),
+        (dataclasses.replace(SWEEP, stopping=Stopping(2.0)), "stopping.reduction_factor: 3.0 != 2.0"),
+    ],
+)
+def test_what_would_mix_two_definitions_is_refused_with_the_fields(changed, line, tmp_path):
+    assert line in differences(SWEEP, changed)
+    folder = tmp_path / "sweeps" / "s"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json.dumps(SWEEP.definition))
+    with pytest.raises(InputError, match=r"exists with another definition .* give --new-version") as caught:
+        definition.check_definition(changed, tmp_path)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+    renamed = definition.newest_version(changed, tmp_path)
+    assert renamed.name == "s.2" and definition.newest_version(SWEEP, tmp_path).name == "s"
+    (tmp_path / "sweeps" / "s.2").mkdir()
+    (tmp_path / "sweeps" / "s.2" / "sweep.json").write_text(json.dumps(renamed.definition))
+    assert definition.newest_version(changed, tmp_path).name == "s.2"  # the same command goes on with it
+    mixed = differences(renamed, SWEEP)  # a target that was taken away can be added again
+    assert definition.newest_version(SWEEP, tmp_path).name == ("s.3" if mixed else "s.2")
+
+
+# --- refused before a start ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": (Target("mini_udpso"),)}, "task 'mini_udpso' must be one of .*Did you mean 'mini_udpos'"),
+        ({"targets": (Target("mini_topic_en"),)}, "task 'mini_topic_en' must be a target"),
+        ({"measure": (Subset(("mini_udpos",)),)}, "'mini_udpos' is a target and cannot be an intermediate task"),
+        ({"measure": (Subset(("mini_topic_e",)),)}, "'mini_topic_e'.*Did you mean 'mini_topic_"),
+        (
+            {"targets": (Target("mini_udpos", max_length=65, stride=32),)},
+            r"max_length <= 64 \(the encoder's positions\)` must hold, but got 65",
+        ),
+        (
+            {"targets": (Target("mini_tatoeba", max_length=64, stride=32, retrieval_layer=3),)},
+            r"target 'mini_tatoeba'.*retrieval_layer <= 2 \(the encoder's layers\)` must hold, but got 3",
+        ),
+    ],
+)
+def test_what_could_be_known_is_refused_before_a_start(changes, message):
+    with pytest.raises(InputError, match=message):
+        plan_sweep(dataclasses.replace(SWEEP, **changes), None)
+
+
+def test_a_token_budget_below_the_longest_sequence_is_refused():
+    small = dataclasses.replace(SWEEP, execution=dataclasses.replace(SWEEP.execution, micro_batch_tokens=63))
+    with pytest.raises(InputError, match=r"max_length <= micro_batch_tokens \(63\)"):
+        plan_sweep(small, None)
+
+
+def test_a_token_budget_below_the_longest_row_is_refused():
+    small = dataclasses.replace(SWEEP, execution=dataclasses.replace(SWEEP.execution, micro_batch_tokens=64))
+    with pytest.raises(InputError, match="micro_batch_tokens"):
+        plan_sweep(small, None)  # a row of mini_tatoeba holds two sequences of up to 64 tokens
+
+
+def test_execution_is_in_no_spec(plan):
+    execution = dataclasses.replace(SWEEP.execution, num_workers=2, zero_stage=3, micro_batch_tokens=4096)
+    other = plan_sweep(dataclasses.replace(SWEEP, execution=execution), None)
+    assert other.all_specs() == plan.all_specs()
+    roots = [EncoderSpec("a"), EncoderSpec("b")]
+    assert len({phase_hash(root) for root in roots}) == 2
+
+
+def test_phases_of_all_trials_are_distinct_within_a_trial_but_for_repeated_probes(plan):
+    for trial in plan.trials:
+        hashes = [phase_hash(p.spec) for p in plan.phases[trial.trial_id]]
+        repeated = len(hashes) - len(set(hashes))
+        assert repeated == (0 if trial.config.tasks else 1 + 2 + 2)
+    assert all(len(list(group)) >= 1 for _, group in itertools.groupby(sorted(plan.phases)))

@@ -1,0 +1,123 @@
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from reported_sweep import SUBSETS, make_sweep
+
+from xlray.analysis import Sampling, results
+from xlray.analysis.results import ITEMS, SCORES
+from xlray.errors import InputError
+from xlray.report import compare
+from xlray.storage import parquet
+
+FEW = Sampling(num_draws=100)
+
+
+def shift(folder, points):
+    rows = results.load_results(folder).scores.to_pylist()
+    for row in rows:
+        if row["metric"] == "headline" and row["language"] == "fi":
+            row["value"] += points
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    root = tmp_path_factory.mktemp("compare")
+    folders = [make_sweep(root / name, subsets=SUBSETS[:5]) for name in ("plain", "better")]
+    shift(folders[1], 1.5)
+    return folders
+
+
+def test_a_known_shift_is_found_by_pairing_without_any_spread(pair):
+    document = compare.compare_sweeps(*pair, FEW)
+    rows = [row for row in document["rows"] if row["outcome"] == "fi_accuracy"]
+    assert {row["cell"] for row in rows} == {compare.ALL, "0", "2-all", "4-all"} and {row["rung"] for row in rows} == {
+        1_024, 4_096, 16_384,
+    }  # fmt: skip
+    assert all(row["difference"] == pytest.approx(1.5) for row in rows)
+    assert all(row["low"] == pytest.approx(1.5) == row["high"] for row in rows if row["cell"] == compare.ALL)
+    assert next(row for row in rows if row["cell"] == compare.ALL)["num_pairs"] == 10
+    assert re.match(
+        r"better instead of plain: \+1\.5 points of Finnish dev accuracy over all shared", document["answer"]
+    )
+
+
+def test_the_page_has_table_and_figure(pair):
+    document = compare.compare_sweeps(*pair, FEW)
+    folder = pair[0] / "report"
+    html = (folder / "compare-better.html").read_text()
+    assert "better instead of plain" in html and html.count("<svg") == 1 and "http" not in html
+    assert str(folder / "tables/compare-better.csv") in document["files"]
+
+
+def test_other_seeds_have_means_but_no_interval(pair, tmp_path):
+    other = make_sweep(tmp_path / "seeds", seeds=(7, 8), subsets=SUBSETS[:5])
+    document = compare.compare_sweeps(pair[0], other, FEW)
+    assert all((row["num_pairs"], row["low"]) == (0, None) for row in document["rows"])
+    assert "no trial has its pair" in document["answer"]
+
+
+def test_differing_fields_and_warnings_are_named(pair):
+    document = compare.compare_sweeps(*pair, FEW)
+    assert document["differing"] == []
+    assert any(warning.startswith("plain: ") for warning in document["warnings"])
+
+
+def test_nothing_shared_or_the_same_sweep_is_refused(pair, tmp_path):
+    with pytest.raises(InputError, match="two different sweeps"):
+        compare.compare_sweeps(pair[0], pair[0], FEW)
+    alone = make_sweep(tmp_path / "alone", subsets=SUBSETS[5:6])
+    with pytest.raises(
+        InputError, match="must share a cell at the same rung, but plain has 0, 2-all, 4-all; alone has"
+    ):
+        compare.compare_sweeps(pair[0], alone, FEW)
+
+
+def with_items(folder, num_items=200, gain=0.0):
+    """Tatoeba's headline from made-up items, which are written beside it."""
+    table = pq.read_table(folder / "results/scores.parquet").to_pylist()
+    generator, written = np.random.default_rng(4), []
+    difficulty = generator.random(num_items)
+    for row in table:
+        if row["task"] == "tatoeba" and row["metric"] == "headline" and row["language"] == "fi" and row["selection"]:
+            correct = (difficulty < 0.3 + gain + 0.1 * generator.random()).astype(float)
+            row["value"] = 100 * correct.mean()
+            place = {key: row[key] for key in ("trial_id", "rung", "task", "language")} | {"split": "dev"}
+            for statistic, values in (("correct", correct), ("total", np.ones(num_items))):
+                written += [{**place, "item": k, "statistic": statistic, "value": v} for k, v in enumerate(values)]
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(table, SCORES))
+    pq.write_table(pa.Table.from_pylist(written, ITEMS), folder / "results/items.parquet")
+    return folder
+
+
+def row_of(rows, outcome):
+    return next(row for row in rows if (row["outcome"], row["cell"]) == (outcome, compare.ALL))
+
+
+def test_items_widen_the_interval_by_what_another_test_set_would_change(tmp_path):
+    folders = [
+        with_items(make_sweep(tmp_path / name, subsets=SUBSETS[:5]), gain=gain)
+        for name, gain in (("a", 0.0), ("b", 0.2))
+    ]
+    wider = compare.compare_sweeps(*folders, FEW)["rows"]
+    for folder in folders:
+        (folder / "results/items.parquet").unlink()
+    plain = compare.compare_sweeps(*folders, FEW)["rows"]
+    of = [row_of(rows, "tatoeba") for rows in (plain, wider)]
+    assert of[0]["difference"] == of[1]["difference"]
+    # A fifth of the items are gained in all pairs: a share of 0.2 has a standard error of 2.8 points over 200 items.
+    assert of[1]["high"] - of[1]["low"] > of[0]["high"] - of[0]["low"] + 2
+    other = [row_of(rows, "udpos") for rows in (plain, wider)]
+    assert other[0] == other[1]
+
+
+def test_different_items_are_not_compared(tmp_path):
+    folders = [
+        with_items(make_sweep(tmp_path / name, subsets=SUBSETS[:5]), num_items=size)
+        for name, size in (("a", 200), ("b", 150))
+    ]
+    with pytest.raises(InputError, match="one number of items per target` must hold, but got 200 and 150 for tatoeba"):
+        compare.compare_sweeps(*folders, FEW)

@@ -1,0 +1,442 @@
+import csv
+import functools
+import itertools
+import json
+import re
+from pathlib import Path
+
+import pytest
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from reported_sweep import RUNGS, SUBSETS, TARGETS, make_sweep
+from synthetic import make_study
+
+from xlray import analysis, load_results
+from xlray.analysis import results
+from xlray.analysis.results import PHASES, SCORES, TRIALS
+from xlray.errors import InputError
+from xlray.report import cost_tables, evidence, report, tables, task_figures, task_tables, warnings
+from xlray.report.evidence import Findings
+from xlray.storage import parquet
+from xlray.storage.journal import append
+
+
+@pytest.fixture(autouse=True)
+def few_draws_and_no_pdf(monkeypatch):
+    """Intervals are tested with the estimators and PDFs with the fixtures; here they only take time."""
+    monkeypatch.setattr(report, "Sampling", functools.partial(analysis.Sampling, num_draws=200))
+    monkeypatch.setattr(FigureCanvasPdf, "print_figure", lambda self, file, **_: file.write(b"%PDF"))
+
+
+def page(folder):
+    return (folder / "report/report.html").read_text()
+
+
+def test_document_and_files(finished):
+    folder, document = finished
+    assert set(document) == {"answer", "estimates", "warnings", "files"}
+    fields = {"name", "value", "low", "high", "level", "num_seeds", "num_subsets", "rung"}
+    assert document["estimates"] and all(fields <= set(estimate) for estimate in document["estimates"])
+    json.dumps(document, allow_nan=False)
+    names = {str(Path(file).relative_to(folder / "report")) for file in document["files"]}
+    tables = ("leaderboard", "by_num_tasks", "by_target", "rungs", "decisions", "contributions", "transfer", "cost")
+    tables += ("differences", "groups", "correlations", "selection_gap", "robustness", "power")
+    for table in (*tables, "device_hours", "anchors"):
+        assert {f"tables/{table}.csv", f"tables/{table}.md", f"tables/{table}.tex"} <= names
+    figures = ("by_num_tasks", "by_target", "learning_curves", "contributions", "transfer", "device_hours")
+    for figure in (*figures, "groups", "orders", "robustness"):
+        assert {f"figures/{figure}.svg", f"figures/{figure}.pdf"} <= names
+    assert "report.html" in names and all(Path(file).stat().st_size > 0 for file in document["files"])
+
+
+def test_numbers_equal_an_independent_computation(finished):
+    folder, document = finished
+    frame = results.load_results(folder).scores.to_pandas()
+    last = frame[(frame.metric == "headline") & frame.selection & (frame.role == "measure") & (frame.rung_index == 2)]
+    means = last.groupby(["num_tasks", "trial_id"]).value.mean().groupby("num_tasks").mean()
+    found = {e["name"]: e for e in document["estimates"] if e["rung"] == RUNGS[2]}
+    assert found["mean/fi_accuracy/8-all"]["value"] == pytest.approx(means[8])
+    gain = found["difference/fi_accuracy/8-all - 0"]
+    assert gain["value"] == pytest.approx(means[8] - means[0])
+    trained = last[last.task != "tatoeba"].groupby("num_tasks").value.mean()
+    assert found["difference/without_tatoeba/8-all - 0"]["value"] == pytest.approx(trained[8] - trained[0])
+    panx = last[last.task == "panx"].groupby("num_tasks").value.mean()
+    assert found["mean/panx/4-all"]["value"] == pytest.approx(panx[4])
+    half = found["difference/fi_accuracy/8-all - 4-all"]["value"]
+    assert half == pytest.approx(means[8] - means[4])
+    assert f"These 8 tasks instead of 4: +{half:.1f} points of Finnish dev accuracy" in document["answer"]
+    assert f"(from {means[4]:.1f} to {means[8]:.1f} %)" in document["answer"]
+    assert f"; instead of none: +{gain['value']:.1f}." in document["answer"]
+    assert "2 seeds \u00d7 1 subset, after 16,384 intermediate examples (the last rung)" in document["answer"]
+    first = frame[(frame.metric == "headline") & frame.selection & (frame.rung_index == 0) & (frame.num_tasks == 2)]
+    early = next(e for e in document["estimates"] if e["name"] == "mean/fi_accuracy/2-all" and e["rung"] == RUNGS[0])
+    assert early["value"] == pytest.approx(first.value.mean()) and early["num_subsets"] == 4
+
+
+def test_tables_hold_the_numbers(finished):
+    folder, document = finished
+    rows = list(csv.DictReader((folder / "report/tables/leaderboard.csv").open()))
+    best = results.load_results(folder).best()
+    assert len(rows) == 16 and rows[0]["trial_id"] == best["trial_id"]
+    assert float(rows[0]["fi_accuracy"]) == pytest.approx(best["fi_accuracy"])
+    assert float(rows[0]["tatoeba"]) == pytest.approx(best["scores"]["tatoeba"])
+    assert [row["status"] for row in rows[-2:]] == ["stopped", "stopped"]
+    cells = list(csv.DictReader((folder / "report/tables/by_num_tasks.csv").open()))
+    row = next(r for r in cells if r["cell"] == "8-all" and r["rung"] == str(RUNGS[2]))
+    gain = next(
+        e for e in document["estimates"] if e["name"] == "difference/fi_accuracy/8-all - 0" and e["rung"] == RUNGS[2]
+    )
+    assert (float(row["gain"]), float(row["gain_interval_low"])) == pytest.approx((gain["value"], gain["low"]))
+    targets = list(csv.DictReader((folder / "report/tables/by_target.csv").open()))
+    row = next(r for r in targets if r["target"] == "udpos" and r["cell"] == "0")
+    assert float(row["majority"]) == pytest.approx(37.5) and float(row["english"]) == pytest.approx(
+        float(row["finnish"]) + 12
+    )
+    stops = [r for r in csv.DictReader((folder / "report/tables/decisions.csv").open()) if r["decision"] == "stop"]
+    assert len(stops) == 2 and {r["rung"] for r in stops} == {str(RUNGS[1])}
+    (total,) = [r for r in csv.DictReader((folder / "report/tables/cost.csv").open()) if r["kind"] == "all"]
+    assert (total["phases_computed"], total["phases_shared"], total["steps_repeated"]) == ("46", "2", "230")
+    assert total["steps_computed"] == str(14 * 105 + 16 * 205 + 16 * 305) and total["steps_shared"] == "200"
+    assert float(total["hours_computed"]) == 11.5
+    latex = (folder / "report/tables/leaderboard.tex").read_text()
+    assert r"\toprule" in latex and r"fi\_accuracy (\%)" in latex and latex.count(r"\\") == 17
+
+
+def test_every_table_counts_the_trials_behind_it(finished):
+    folder, _ = finished
+    said = "Of 16 trials: 14 finished, 2 stopped early, 0 failed; 0 degenerate."
+    files = [*(folder / "report/tables").glob("*.md"), *(folder / "report/tables").glob("*.tex")]
+    assert len(files) > 20 and all(said in file.read_text() for file in files)
+
+
+def test_differences_and_robustness_are_the_estimates(finished):
+    folder, document = finished
+    found = {e["name"]: e for e in document["estimates"] if e["rung"] == RUNGS[2]}
+    rows = list(csv.DictReader((folder / "report/tables/differences.csv").open()))
+    outcomes = {"fi_accuracy", "without_tatoeba", *TARGETS}
+    assert {row["outcome"] for row in rows} == outcomes and len(rows) == 6 * len(outcomes)
+    for row in rows:
+        e = found[f"difference/{row['outcome']}/{row['more']} - {row['fewer']}"]
+        assert (float(row["difference"]), float(row["interval_high"])) == pytest.approx((e["value"], e["high"]))
+        assert float(row["p_value"]) == pytest.approx(e["p_value"])
+        assert (row["p_holm"] != "") == (row["outcome"] in TARGETS)
+    (pair,) = [
+        r for r in csv.DictReader((folder / "report/tables/robustness.csv").open()) if r["pair"] == "8-all - 4-all"
+    ]
+    apart = found["difference/without_tatoeba/8-all - 4-all"]
+    assert float(pair["without_tatoeba"]) == pytest.approx(apart["value"])
+    assert "No trial behind them collapsed" in (folder / "report/tables/robustness.md").read_text()
+
+
+def test_a_design_too_small_for_an_interval_says_so_before_any_number(finished):
+    answer = finished[1]["answer"]
+    assert answer.startswith("This sweep is too small to answer: two seeds") and "at least 3 are needed." in answer
+    assert "says nothing about others" in answer and "CI" not in answer and "[" not in answer
+
+
+def test_the_known_helpful_tasks_rank_above_the_harmful_one(finished):
+    _, document = finished
+    effect = {
+        e["name"].rsplit("/", 1)[1]: e["value"]
+        for e in document["estimates"]
+        if e["name"].startswith("contribution/") and e["rung"] == RUNGS[0]
+    }
+    assert min(effect["mnli"], effect["squad"]) > 0 > effect["random"] == min(effect.values())
+
+
+def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished):
+    html = page(finished[0])
+    assert "http" not in html and len(html) < 5_000_000
+    assert '<link rel="stylesheet' not in html and "<script src" not in html and "<img" not in html
+    images = re.findall(
+        r'<svg [^>]*role="img" aria-labelledby="([^"]+)"[^>]*><title id="([^"]+)">([^<]{40,})</title>', html
+    )
+    assert len(images) == html.count("<svg") == 9 and all(label == id_ for label, id_, _ in images)
+    assert any(re.search(r"cell 8-all: \d\d\.\d, interval \d", text) for _, _, text in images)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', html)
+    assert used and set(used) <= set(ids)
+    svg = (finished[0] / "report/figures/by_num_tasks.svg").read_text()
+    assert "<text" in svg and "Intermediate tasks" in svg
+
+
+def test_the_same_data_give_the_same_bytes(finished, monkeypatch):
+    folder, document = finished
+    monkeypatch.undo()
+    monkeypatch.setattr(report, "Sampling", functools.partial(analysis.Sampling, num_draws=200))
+    before = {file: Path(file).read_bytes() for file in document["files"]}
+    assert report.write_report(folder) == document
+    assert {file: Path(file).read_bytes() for file in document["files"]} == before
+
+
+def test_warnings_of_a_finished_sweep(finished):
+    text = " ".join(finished[1]["warnings"])
+    assert "Oracle selection" in text and "2 were stopped early, 0 failed" in text and "2 seeds" in text
+    assert "Unfinished" not in text and "One seed" not in text and "Mixed" not in text
+
+
+def test_one_seed_has_no_interval_where_there_is_one_subset(tmp_path):
+    document = report.write_report(make_sweep(tmp_path / "s", seeds=(0,)))
+    gain = next(e for e in document["estimates"] if e["name"] == "difference/fi_accuracy/8-all - 0")
+    assert gain["low"] is None and gain["high"] is None and gain["num_seeds"] == 1
+    assert re.search(r"; instead of none: \+\d\.\d \(no interval\)\.", document["answer"])
+    assert any(warning.startswith("One seed:") for warning in document["warnings"])
+
+
+def test_unfinished_sweep_says_so_first_and_counts_failures(tmp_path):
+    statuses = {(1, 4): "running", (1, 5): "created", (0, 7): "failed"}
+    folder = make_sweep(tmp_path / "s", statuses=statuses)
+    definition = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(
+        json.dumps({**definition, "seeds": [0, 1, 2], "intermediate": {"rungs": [1, 2, 3, 4]}})
+    )
+    document = report.write_report(folder)
+    assert document["warnings"][0].startswith("Unfinished sweep: 14 of 24 trials have ended, 2 are running")
+    assert any("1 failed" in warning for warning in document["warnings"])
+    assert "the last rung so far" in document["answer"]
+    assert page(folder).index("Unfinished sweep") < page(folder).index("<main>")
+
+
+@pytest.mark.parametrize("stage", ["defined", "journal", "first scores", "one cell"])
+def test_early_stages_are_reported_without_a_wrong_number(tmp_path, stage):
+    folder = tmp_path / "early"
+    if stage == "one cell":
+        make_sweep(folder, seeds=(0,), subsets=SUBSETS[:1], rungs=1)
+    else:
+        folder.mkdir()
+        (folder / "sweep.json").write_text(
+            '{"name": "early", "seeds": [0, 1], "measure": [{"tasks": []}], "explore": []}'
+        )
+    if stage in ("journal", "first scores"):
+        append(folder / "journal", {"event": "created", "trial_id": "t", "role": "measure", "cell": "0"})
+    if stage == "first scores":
+        row = {
+            "trial_id": "t",
+            "cell": "0",
+            "num_tasks": 0,
+            "tasks": [],
+            "seed": 0,
+            "rung": 8,
+            "rung_index": 0,
+            "num_examples": 8,
+            "task": "udpos",
+            "language": "fi",
+            "split": "dev",
+            "metric": "headline",
+            "value": float("nan"),
+            "selection": True,
+            "role": "measure",
+            "source": "all",
+        }
+        parquet.write_table(folder / "results/scores.parquet", parquet.to_table([row], SCORES))
+    document = report.write_report(folder)
+    assert any(warning.startswith("Unfinished sweep") for warning in document["warnings"])
+    assert "is not drawn. Missing:" in page(folder) and "nan" not in page(folder).lower().replace("isnan", "")
+    if stage == "one cell":
+        assert "no second cell" in document["answer"] and len(document["estimates"]) > 0
+    else:
+        assert "no answer yet" in document["answer"] and document["estimates"] == []
+
+
+def test_a_later_report_leaves_no_figure_behind_that_it_refuses(tmp_path):
+    folder = make_sweep(tmp_path / "s")
+    report.write_report(folder)
+    for name, schema in (("scores", SCORES), ("phases", PHASES)):
+        parquet.write_table(folder / f"results/{name}.parquet", schema.empty_table())
+    document = report.write_report(folder)
+    assert not list((folder / "report/figures").iterdir())
+    assert sorted(str(p) for p in (folder / "report").rglob("*.*")) == document["files"]
+
+
+def test_survivors_only_are_not_estimated_past_the_first_rung(tmp_path):
+    explore = tuple((tasks, "explore") for tasks, _ in SUBSETS)
+    folder = make_sweep(tmp_path / "s", subsets=explore)
+    for file in (folder / "journal").glob("*.jsonl"):  # no chance of survival on record
+        file.write_text(file.read_text().replace('"probability": 0.2', '"probability": null'))
+    document = report.write_report(folder)
+    assert any(warning.startswith("Survivors only") for warning in document["warnings"])
+    assert {e["rung"] for e in document["estimates"]} == {RUNGS[0]}
+    assert "not the last rung" in document["answer"]
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "other", "warning"),
+    [
+        ("execution", '[{"num_workers": 2}]', '[{"num_workers": 8}]', "Mixed execution settings .*num_workers: 2, 8"),
+        ("versions", '[{"torch": "2.13"}]', '[{"torch": "2.14"}]', "Mixed package versions .*torch: 2.13, 2.14"),
+        ("method_versions", '{"trunk": 1}', '{"trunk": 2}', "Mixed method versions .*trunk: 1, 2"),
+    ],
+)
+def test_cells_that_were_computed_differently_are_warned_about(tmp_path, column, one, other, warning):
+    folder = make_sweep(tmp_path / "s", seeds=(0,), subsets=SUBSETS[:2], rungs=1)
+    rows = results.load_results(folder).trials.to_pylist()
+    for place, row in enumerate(rows):
+        row[column] = other if place == 1 else one
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(rows, TRIALS))
+    assert any(re.match(warning, text) for text in warnings.find_warnings(evidence.collect_evidence(folder)))
+
+
+def test_hostile_names_are_escaped(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    definition = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({**definition, "question": "<script>alert('x')</script> 5 & 6?"}))
+    report.write_report(folder)
+    assert "<script>alert" not in page(folder) and "&lt;script&gt;alert" in page(folder)
+
+
+def test_two_pools_have_two_sentences(tmp_path):
+    folder = make_sweep(tmp_path / "s")
+    loaded = results.load_results(folder)
+    for name, schema in (("scores", SCORES), ("trials", TRIALS)):
+        rows = getattr(loaded, name).to_pylist()
+        for row in rows:
+            if row["num_tasks"] == 4:
+                row["source"] = "english" if "mnli" in row["tasks"] else "other"
+                row["cell"] = f"4-{row['source']}"
+        rows = [row for row in rows if row["num_tasks"] in (0, 4)]
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
+    document = report.write_report(folder)
+    assert (
+        "4 tasks from english instead of none" in document["answer"]
+        and "4 tasks from other instead" in document["answer"]
+    )
+    assert any(e["name"] == "difference/fi_accuracy/4-other - 4-english" for e in document["estimates"])
+    assert "4 tasks from other instead of english: " in document["answer"]
+
+
+def test_what_is_no_sweep_or_damaged_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="not a sweep's folder"):
+        report.write_report(tmp_path)
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    (folder / "sweep.json").write_text("{")
+    with pytest.raises(InputError, match=r"sweep\.json: not JSON") as caught:
+        report.write_report(folder)
+    assert "\n" not in str(caught.value)
+    (folder / "sweep.json").unlink()
+    report.write_report(folder)
+    (folder / "results/scores.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        report.write_report(folder)
+
+
+def test_points_take_the_rung_of_their_index_and_chains_as_clusters(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    loaded = results.load_results(folder)
+    scores = [{**row, "rung": 0 if row["num_tasks"] == 0 else row["rung"]} for row in loaded.scores.to_pylist()]
+    trials = [{**row, "chain": 3 if row["num_tasks"] == 2 else None} for row in loaded.trials.to_pylist()]
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(scores, SCORES))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(trials, TRIALS))
+    points = analysis.collect_points(results.load_results(folder))
+    assert {(p.rung_index, p.rung) for p in points} == set(enumerate(RUNGS))
+    assert {p.cluster for p in points if p.num_tasks == 2} == {"chain 3 of all"}
+    assert all(p.scores["udpos@en"] == pytest.approx(p.scores["udpos"] + 12) for p in points)
+
+
+def test_the_journal_tells_the_latest_status(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    trials = results.load_results(folder).trials["trial_id"].to_pylist()
+    append(folder / "journal", {"event": "failed", "trial_id": trials[0], "error": "x"})
+    append(folder / "journal", {"event": "failed", "trial_id": trials[1], "error": "x"})
+    append(folder / "journal", {"event": "created", "trial_id": trials[1]})
+    append(folder / "journal", {"event": "paused", "trial_id": trials[3]})
+    statuses = evidence.collect_evidence(folder).statuses
+    assert [statuses[trial] for trial in trials[:4]] == ["failed", "created", "finished", "paused"]
+
+
+def test_tidy_tables_for_notebooks(finished):
+    loaded = load_results(finished[0])
+    points = loaded.points().to_pandas()
+    assert len(points) == 46 and list(points.columns[:3]) == ["trial_id", "role", "cell"]
+    assert points.fi_accuracy.to_numpy() == pytest.approx(points[list(TARGETS)].mean(axis=1).to_numpy())
+    estimates = loaded.estimates().to_pandas()
+    assert {"mean/fi_accuracy/8-all", "difference/fi_accuracy/8-all - 0"} <= set(estimates.name)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = make_study(tmp_path_factory.mktemp("study") / "s", num_chains=3, seeds=3, num_explore=0, rungs=(1_024,))
+    return folder, report.write_report(folder, analysis.Sampling(num_draws=30))
+
+
+def test_five_sizes_give_curves_for_every_target_and_pool(study):
+    folder, document = study
+    rows = list(csv.DictReader((folder / "report/tables/curves.csv").open()))
+    assert {(row["outcome"], row["source"]) for row in rows} == set(
+        itertools.product(("fi_accuracy", "without_tatoeba", *TARGETS), ("en", "non-en"))
+    )
+    errors = [float(row["held_out_error"]) for row in rows]
+    best = [place for place, row in enumerate(rows) if row["best"]]
+    assert best == list(range(0, len(rows), 3)) and all(errors[p] == min(errors[p : p + 3]) for p in best)
+    svg = (folder / "report/figures/task_curves.svg").read_text()
+    assert "extrapolation" in svg and "without Tatoeba" in svg
+    gaps = {
+        r["more"]: r
+        for r in csv.DictReader((folder / "report/tables/differences.csv").open())
+        if r["outcome"] == "fi_accuracy" and r["fewer"] == "0"
+    }
+    for cell in ("20-en", "20-non-en"):  # the plain difference and the curve's are about the same thing
+        row = gaps[cell]
+        assert float(row["curve_interval_low"]) < float(row["difference"]) < float(row["curve_interval_high"])
+    assert "Missing: at least 5 sizes, found 1" in page(folder)
+    assert "too small to answer" not in document["answer"]
+
+
+def test_blocks_of_a_chain_add_up_to_the_gain_of_the_whole(study):
+    folder, _ = study
+    rows = list(csv.DictReader((folder / "report/tables/blocks.csv").open()))
+    frame = load_results(folder).points().to_pandas()
+    trials = results.load_results(folder).trials.to_pandas().set_index("trial_id")
+    frame["chain"] = trials.chain.reindex(frame.trial_id).to_numpy()
+    none = frame[frame.num_tasks == 0].set_index("seed").fi_accuracy
+    for chain in (0, 1, 2):
+        own = frame[(frame.source == "en") & (frame.chain == chain)].set_index(["num_tasks", "seed"]).fi_accuracy
+        blocks = [row for row in rows if row["chain"] == f"chain {chain} of en"]
+        assert sum(int(row["num_tasks"]) for row in blocks) == 20 and {row["num_seeds"] for row in blocks} == {"3"}
+        assert sum(float(row["gain"]) for row in blocks) == pytest.approx((own[20] - none).mean())
+
+
+def test_the_design_that_was_run_says_what_it_can_find(study):
+    rows = list(csv.DictReader((study[0] / "report/tables/power.csv").open()))
+    assert len(rows) == 6 and {(row["num_subsets"], row["num_seeds"]) for row in rows} == {("3", "3")}
+    assert all(0 < float(row["more_seeds"]) < float(row["effect"]) > float(row["more_subsets"]) for row in rows)
+
+
+def test_chains_in_steps_of_one_stand_beside_the_regression():
+    def estimate(name, value):
+        return analysis.Estimate(name, value, value - 1, value + 1, 0.95, 5, 6, 1_024)
+
+    names = ("mnli", "squad_it")
+    ridge = analysis.Contributions(tuple(estimate(f"contribution/fi_accuracy/{n}", 1.0) for n in names))
+    chains = analysis.ChainContributions("shapley", tuple(estimate(f"shapley/fi_accuracy/{n}", 2.5) for n in names))
+    few = analysis.SparseContributions((estimate("lasso/fi_accuracy/mnli", 0.5),), {"mnli": 0.876})
+    found = Findings({"fi_accuracy": ridge}, few, (chains,), analysis.Interactions(()), {}, (), (), ())
+    table = task_tables.contributions(found, 1_024)
+    row = dict(zip([key for key, _ in table.columns], table.rows[1], strict=True))
+    assert row["task"] == "squad_it" and (row["effect"].value, row["chains"].value) == (1.0, 2.5)
+    assert (row["language"], row["family"], row["kind"]) == ("it", "Romance", "span_qa")
+    assert row["lasso"] is None and "88" in [tables.show(cell) for cell in table.rows[0]]
+    assert "Shapley values from complete chains" in table.note
+    assert b"chains" in task_figures.contribution_forest(ridge, (chains,), 1_024).svg
+    assert task_tables.blocks((chains,), 1_024).missing
+
+
+def test_one_trunk_for_all_sizes_saves_what_each_size_would_repeat():
+    common = {"status": "computed", "num_steps": 10, "trial_id": "t"}
+    hours = (1.0, 2.0, 4.0)
+    rows = [{**common, "phase": f"trunk-{h}", "kind": "trunk", "device_hours": h} for h in hours]
+    rows.append({**common, "phase": "target", "kind": "target", "device_hours": 8.0})
+    tables = (SCORES.empty_table(), TRIALS.empty_table(), parquet.to_table(rows, PHASES))
+    costs = cost_tables.device_hours(results.Results("s", Path(), *tables), {"t": "finished"})
+    assert costs.trunk == 1.0 + (1.0 + 2.0) and costs.spent == 15.0
+
+
+def test_a_rung_without_a_target_of_the_definition_is_not_complete(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0,))
+    rows = [row for row in results.load_results(folder).scores.to_pylist() if row["task"] != "tydiqa"]
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
+    assert len(evidence.collect_evidence(folder).points) > 0  # the definition does not name the targets
+    definition = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({**definition, "targets": [{"task": task} for task in TARGETS]}))
+    document = report.write_report(folder)
+    assert "no answer yet" in document["answer"] and document["estimates"] == []
+    assert any("nothing can be estimated" in warning for warning in document["warnings"])

@@ -1,0 +1,123 @@
+"""Test scores in the report: opened only when asked for, recorded, stated in every later report."""
+
+import csv
+import dataclasses
+
+import pytest
+from exported_sweep import PREDICTIONS, RUNGS, make_sweep
+
+from xlray.analysis import Sampling
+from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
+from xlray.errors import InputError
+from xlray.phases.spec import RetrievalSpec
+from xlray.phases.store import Store
+from xlray.plan.jobs import read_job, write_job
+from xlray.report import report
+from xlray.storage import parquet
+from xlray.storage.journal import read_lines
+from xlray.training.score_files import Outcome, write_outcomes
+
+FEW = Sampling(num_draws=50)
+TRIALS_OF = {"aaa": ((), 0), "bbb": ((), 1), "ccc": (("qqp",), 0), "ddd": (("qqp",), 1)}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    folder = make_sweep(tmp_path, dict.fromkeys(TRIALS_OF, 2))
+    scores, trials = [], []
+    for trial, (tasks, seed) in TRIALS_OF.items():
+        place = {"trial_id": trial, "cell": f"{len(tasks)}-all" if tasks else "0", "num_tasks": len(tasks)}
+        place |= {"tasks": list(tasks), "seed": seed, "role": "measure", "source": "all"}
+        trials.append({**place, "status": "finished", "degenerate": False})
+        for index, rung in enumerate(RUNGS):
+            for task in PREDICTIONS:
+                row = {**place, "rung": rung, "rung_index": index, "task": task, "language": "fi", "split": "dev"}
+                examples = 0 if task == "tatoeba" else 64
+                row |= {"metric": "headline", "value": 40.0 + seed, "selection": True, "num_examples": examples}
+                scores.append(row)
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(scores, SCORES))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(trials, TRIALS))
+    return folder
+
+
+def test_a_report_keeps_test_scores_sealed(sweep):
+    report.write_report(sweep, FEW)
+    assert not (sweep / "report/tables/by_test.csv").exists() and not (sweep / UNSEALED_FILE).exists()
+    assert "stay sealed until" in (sweep / "report/report.html").read_text()
+
+
+def test_unsealing_shows_test_beside_dev_and_is_recorded_and_stated_ever_after(sweep):
+    document = report.write_report(sweep, FEW, unseal=True)
+    rows = list(csv.DictReader((sweep / "report/tables/by_test.csv").open()))
+    assert {row["target"] for row in rows} == {"fi_accuracy", "without_tatoeba", *PREDICTIONS}
+    assert all((float(row["test"]), float(row["dev"])) == (50.0, 40.5) for row in rows) and len(rows) == 10
+    (entry,) = read_lines(sweep / UNSEALED_FILE)
+    assert entry["event"] == "report" and entry["trials"] == list(TRIALS_OF) and len(entry["definition"]) == 64
+    assert any("Test sets were opened 1 time" in warning for warning in document["warnings"])
+    later = report.write_report(sweep, FEW)
+    assert any("Test sets were opened 1 time" in warning for warning in later["warnings"])
+    assert not (sweep / "report/tables/by_test.csv").exists() and len(read_lines(sweep / UNSEALED_FILE)) == 1
+
+
+def test_without_test_scores_nothing_is_recorded(sweep):
+    for path in (sweep / "jobs").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"scored at the rung of the answer, but aaa\.json of its trial is not there"):
+        report.write_report(sweep, FEW, unseal=True)
+    assert not (sweep / UNSEALED_FILE).exists()
+
+
+def test_a_trial_without_one_target_is_left_out(sweep):
+    (spec,) = [
+        planned.spec
+        for planned in read_job(sweep / "jobs" / "bbb.json").phases
+        if planned.rung_index == 1 and isinstance(planned.spec, RetrievalSpec)
+    ]
+    (Store(sweep.parents[1]).folder(spec) / "DONE").unlink()
+    report.write_report(sweep, FEW, unseal=True)
+    assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "ccc", "ddd"]
+
+
+def rewritten(sweep, task, change):
+    """Every job of the sweep with the phases of one target changed, and these phases stored again."""
+    store = Store(sweep.parents[1])
+    for path in (sweep / "jobs").iterdir():
+        job, phases = read_job(path), []
+        for planned in job.phases:
+            spec, outcomes = planned.spec, None
+            if spec.evaluations[0].data.task == task:
+                spec, outcomes = change(spec)
+                with store.staging(spec) as staged:
+                    write_outcomes(staged, outcomes)
+                    store.commit(spec, staged, {"num_steps": 4})
+            phases.append(dataclasses.replace(planned, spec=spec))
+        write_job(path, dataclasses.replace(job, phases=tuple(phases)))
+
+
+def outcome(evaluation):
+    scores = {} if evaluation.sealed else {"headline": 50.0}
+    return Outcome(evaluation, scores, {}, 3, PREDICTIONS[evaluation.data.task])
+
+
+def without_labels(spec):
+    spec = dataclasses.replace(spec, parent="hidden")
+    return spec, [outcome(e) for e in spec.evaluations]
+
+
+def without_file(spec):
+    spec = dataclasses.replace(spec, parent="absent", evaluations=spec.evaluations[:1])
+    return spec, [outcome(e) for e in spec.evaluations]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_labels, "the test set of udpos has no labels"),
+        (without_file, "no test file of udpos was there when it ran"),
+    ],
+)
+def test_why_there_are_no_test_scores_is_said_as_it_is(sweep, change, said):
+    rewritten(sweep, "udpos", change)
+    with pytest.raises(InputError, match=f"at the rung of the answer, but {said}"):
+        report.write_report(sweep, FEW, unseal=True)
+    assert not (sweep / UNSEALED_FILE).exists()

@@ -1,0 +1,369 @@
+"""How often the intervals hold the truth, in simulated sweeps. `python tests/studies/statistics_study.py` makes it all again:
+
+docs/statistics/*.csv, the figures beside them, and the tables in docs/statistics.md. About ten minutes of one core. With names of
+scenarios behind it, or "tasks" or "power", it makes only their rows again.
+"""
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from simulator import TARGETS, Scenario, simulate
+
+from xlray import analysis
+from xlray.analysis import FI_ACCURACY, Point, Sampling, Variances, effects, items
+from xlray.analysis.crossed import Grid
+
+DOCS = Path(__file__).parents[2] / "docs"
+FOLDER = DOCS / "statistics"
+OUTCOMES = (FI_ACCURACY, *TARGETS)
+DESIGNS = ((5, 12), (3, 6))  # seeds, chains
+NUM_SWEEPS = 1_000
+NUM_WITH_FAILURES = 1_250  # some of these have too few trials left for an interval
+CHUNK = 250
+NUM_KEPT = 2  # sweeps of each scenario and design whose estimates are stored one by one
+NOISY = {"seed_cell_spread": 0.7, "noise": 1.0, "heavy_tails": True, "control_noise": 1.5}
+SCENARIOS = (
+    Scenario("null"),
+    Scenario("linear", mean_effect=0.08, second_effect=0.05),
+    Scenario("knee at 15", mean_effect=0.12, second_effect=0.08, knee=15),
+    Scenario("helpful and harmful tasks", extreme=3),
+    Scenario("interactions", interaction_spread=0.1),
+    Scenario("noisy seeds", **NOISY),
+    Scenario("unequal seeds", task_spread=0.2, seed_cell_spread=0.3, control_noise=2.0),
+    Scenario("one noisy cell", task_spread=0.2, seed_cell_spread=0.3, largest_noise=2.0),
+    Scenario("similar tasks", task_spread=0.1, seed_cell_spread=0.3),
+    Scenario("collapsed seeds", collapse_rate=0.05),
+    Scenario("failed trials", failure_rate=0.1),
+    Scenario("stopping", stopping=True),
+    Scenario("items", num_items=200, item_spread=6.0, flip_spread=8.0),
+    Scenario(
+        "all at once",
+        mean_effect=0.08,
+        knee=15,
+        extreme=3,
+        interaction_spread=0.05,
+        collapse_rate=0.02,
+        collapse_loss=10.0,
+        failure_rate=0.05,
+        stopping=True,
+    ),
+)
+SHOWN = ("null", "noisy seeds")  # scenarios of which single sweeps are stored
+# Nothing differs between cells here, so every finding is a false one.
+WITHOUT_EFFECT = {s.name for s in SCENARIOS if not (s.mean_effect or s.second_effect or s.interaction_spread)}
+
+
+def generator(scenario, design, chunk=0):
+    return np.random.default_rng([*design, chunk, *scenario.name.encode()])
+
+
+def grid_of(cell, scenario, sweeps=slice(None)):
+    """One cell of some sweeps as the estimator takes it: [sweeps, outcomes, chains, seeds]."""
+    scores = np.concatenate([cell.scores.mean(axis=-1, keepdims=True), cell.scores], axis=-1)[sweeps]
+    values, weights = np.moveaxis(scores, -1, -3), cell.weights[sweeps]
+    weights = weights[0] if weights.ndim == 3 else weights
+    rows, seeds = np.flatnonzero(weights.any(axis=1)), np.flatnonzero(weights.any(axis=0))
+    values, weights = values[..., rows, :][..., seeds], weights[rows][:, seeds]
+    prefix = f"{cell.size}-" if scenario.stopping else ""
+    names = tuple(f"{prefix}{cell.pool}-{row}" for row in rows) if cell.size else ("",)
+    return Grid(names, tuple(seeds.tolist()), values, weights, len(names))
+
+
+def item_variance_of(cells, more, fewer):
+    """[sweeps, outcomes] through the items."""
+    parts = []
+    for sign, name in ((1.0, more), (-1.0, fewer)):
+        shares = np.moveaxis(cells[name].items, -1, 1)
+        shares = shares.reshape(*shares.shape[:2], -1, shares.shape[-1])
+        parts.append((sign, items.cell_items(items.sum_trials(shares, np.ones(shares.shape[2])))))
+    found = items.items_variance(parts)
+    return np.concatenate([found.sum(axis=1, keepdims=True) / len(TARGETS) ** 2, found], axis=1)
+
+
+def estimate(simulated, scenario):
+    """{(more, fewer): [sweeps, outcomes, (value, low, high, p-value, degrees of freedom, truth)]}."""
+    cells = {cell.name: cell for cell in simulated.cells}
+    sizes = [Point("", "", c.name, c.size, c.pool, (), "", 0, 0, 0, {}) for c in simulated.cells]
+    pairs = analysis.cell_pairs(sizes)
+    extra = {pair: item_variance_of(cells, *pair) for pair in pairs} if scenario.num_items else {}
+    alike = not (scenario.stopping or scenario.failure_rate)
+    parts = {pair: [] for pair in pairs}
+    for some in [slice(None)] if alike else range(len(simulated.cells[0].scores)):
+        grids = {name: grid_of(cell, scenario, some) for name, cell in cells.items()}
+        made = effects.differences(grids, pairs, extra)
+        for pair, rows in parts.items():
+            if pair in made and made[pair].standard_error is not None:
+                columns = (
+                    made[pair].value,
+                    made[pair].standard_error,
+                    made[pair].p_value(),
+                    made[pair].degrees_of_freedom,
+                )
+                rows.append(np.stack(np.broadcast_arrays(*columns), axis=-1))
+            else:  # so many trials failed that the cells share one seed or none
+                rows.append(np.full((len(OUTCOMES), 4), np.nan))
+    found = {}
+    for pair, made in parts.items():
+        value, error, p_value, freedom = np.moveaxis(made[0] if alike else np.stack(made), -1, 0)
+        half = stats.t.ppf(0.975, freedom) * error
+        truth = cells[pair[0]].truth - cells[pair[1]].truth
+        truth = np.concatenate([truth.mean(axis=1, keepdims=True), truth], axis=1)
+        found[pair] = np.stack([value, value - half, value + half, p_value, freedom, truth], axis=-1)
+    return found
+
+
+def summarise(name, design, pair, outcome, rows):
+    """One line of the table; `rows` is [sweeps, 6]."""
+    value, low, high, _, freedom, truth = rows.T
+    error, half = np.abs(value - truth), (high - low) / 2
+    spread = float(np.sqrt((error**2).mean()))
+    narrowest = float(np.quantile(error, 0.95))
+    t_oracle = float(stats.t.ppf(0.975, np.median(freedom)) * spread)
+    return {
+        "scenario": name,
+        "seeds": design[0],
+        "chains": design[1],
+        "difference": f"{pair[0]} - {pair[1]}",
+        "outcome": outcome,
+        "sweeps": len(rows),
+        "coverage": round(float(((low <= truth) & (truth <= high)).mean()), 4),
+        "half_width": round(float(np.median(half)), 4),
+        "true_standard_error": round(spread, 4),
+        "ratio": round(float(np.median(half)) / narrowest, 3),
+        "t_ratio": round(float(np.median(half)) / t_oracle, 3),
+        "degrees_of_freedom": round(float(np.median(freedom)), 1),
+    }
+
+
+def coverage(scenario, design):
+    """(rows of the table, rows of false findings, rows of single sweeps) of one scenario and design."""
+    table, false, single = [], [], []
+    num_sweeps = NUM_WITH_FAILURES if scenario.failure_rate else NUM_SWEEPS
+    chunks = [
+        estimate(simulate(scenario, min(CHUNK, num_sweeps), *design, generator(scenario, design, number)), scenario)
+        for number in range(-(-num_sweeps // CHUNK))
+    ]
+    for pair in chunks[0]:
+        rows = np.concatenate([chunk[pair] for chunk in chunks])
+        rows = rows[np.isfinite(rows).all(axis=(1, 2))]  # where there is no interval there is nothing to count
+        table += [summarise(scenario.name, design, pair, outcome, rows[:, n]) for n, outcome in enumerate(OUTCOMES)]
+        if scenario.name in SHOWN:
+            single += [kept_row(scenario.name, design, pair, sweep, rows[sweep, 0]) for sweep in range(NUM_KEPT)]
+        if scenario.name in WITHOUT_EFFECT:
+            found = np.array([min(analysis.holm(p_values)) <= 0.05 for p_values in rows[:, 1:, 3]])
+            place = {"scenario": scenario.name, "seeds": design[0], "chains": design[1]}
+            place |= {"difference": f"{pair[0]} - {pair[1]}", "sweeps": len(rows)}
+            false.append({**place, "false_findings": round(float(found.mean()), 4)})
+    return table, false, single
+
+
+def kept_row(name, design, pair, sweep, row):
+    place = {"scenario": name, "seeds": design[0], "chains": design[1], "difference": f"{pair[0]} - {pair[1]}"}
+    return {
+        **place,
+        "sweep": sweep,
+        **{key: f"{x:.6f}" for key, x in zip(("value", "low", "high"), row[:3], strict=True)},
+    }
+
+
+def to_points(simulated, scenario, sweep):
+    """The trials of one sweep as the report has them."""
+    points = []
+    for cell in simulated.cells:
+        for chain, seed in np.argwhere(cell.weights[sweep] > 0).tolist():
+            members = np.flatnonzero(cell.members[sweep, chain]).tolist()
+            tasks = tuple(f"{cell.pool}-{task:02d}" for task in members)
+            own = " ".join(tasks) if scenario.stopping or not tasks else f"chain {chain} of {cell.pool}"
+            scores = dict(zip(TARGETS, cell.scores[sweep, chain, seed].tolist(), strict=True))
+            scores[FI_ACCURACY] = float(np.mean(list(scores.values())))
+            place = (cell.name, cell.size, cell.pool, tasks, own, seed, 65_536, 1)
+            weight = float(cell.weights[sweep, chain, seed])
+            points.append(Point(f"{own}/{cell.name}/{seed}", "measure", *place, scores, weight))
+    return points
+
+
+def recovered(num_sweeps=60):
+    """Of the tasks that help or harm by three spreads: how many a regression finds, and how many it finds wrongly."""
+    rows = []
+    scenario = Scenario("tasks", extreme=3)
+    methods = {"ridge": analysis.contributions, "LASSO": analysis.sparse_contributions}
+    for design in DESIGNS:
+        simulated = simulate(scenario, num_sweeps, *design, generator(scenario, design))
+        counts = {name: np.zeros(5) for name in methods}
+        errors = {name: [] for name in methods}
+        for sweep in range(num_sweeps):
+            points = [p for p in to_points(simulated, scenario, sweep) if p.source == "first" or not p.tasks]
+            for name, estimate in methods.items():
+                found = estimate(points, FI_ACCURACY, Sampling(200))
+                counts[name] += recovered_in({e.name[-2:]: e for e in found.estimates})
+                errors[name].append(found.held_out_error)
+        for name in methods:
+            shares = (counts[name] / (6 * num_sweeps)).round(3).tolist()
+            place = {"method": name, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
+            heads = (
+                "right_sign",
+                "interval_on_the_right_side",
+                "on_the_wrong_side",
+                "among_the_six_most_extreme",
+                "exactly_0",
+            )
+            error = {"held_out_error": round(float(np.median(errors[name])), 3)}
+            rows.append({**place, **dict(zip(heads, shares, strict=True)), **error})
+    return rows
+
+
+def recovered_in(found):
+    """Of the six: right signs, intervals on the right and on the wrong side, most extreme ones, zeros."""
+    order = sorted(found, key=lambda task: found[task].value)
+    harmful, helpful = ({f"{k:02d}" for k in range(start, start + 3)} for start in (0, 3))
+    wanted = {**dict.fromkeys(harmful, -1), **dict.fromkeys(helpful, 1)}
+    wanted = {task: sign for task, sign in wanted.items() if task in found}  # six chains may leave a task out
+    clear = {t: wanted[t] * np.sign(found[t].value) * (found[t].low * found[t].high > 0) for t in wanted}
+    signs = sum(wanted[t] * found[t].value > 0 for t in wanted)
+    ends = len(harmful & set(order[:6])) + len(helpful & set(order[-6:]))
+    zeros = sum(found[t].value == 0 for t in wanted)
+    return (signs, sum(c > 0 for c in clear.values()), sum(c < 0 for c in clear.values()), ends, zeros)
+
+
+def power(num_sweeps=NUM_SWEEPS):
+    """How often the difference that `minimum_detectable_effect` names is found; its nominal power is 0.8."""
+    rows = []
+    spread, size, pool = 0.4, 9, 32
+    variances = Variances(subset=spread**2 * size * (pool - size) / (pool - 1), seed=0.2**2, trial=0.7**2)
+    for design in DESIGNS:
+        effect = analysis.minimum_detectable_effect(design[1], design[0], variances)
+        scenario = Scenario("power", sizes=(size,), second_effect=effect / size, target_scales=(1.0, 1.0, 1.0, 1.0))
+        found = estimate(simulate(scenario, num_sweeps, *design, generator(scenario, design)), scenario)
+        share = float((found[f"{size}-second", f"{size}-first"][:, 1:, 3] < 0.05).mean())
+        place = {"seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
+        rows.append({**place, "minimum_detectable_effect": round(effect, 3), "found": round(share, 3)})
+    return rows
+
+
+def write(name, rows):
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read(name):
+    with (FOLDER / f"{name}.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def by_design(table):
+    """{(scenario, seeds, chains): rows}, in the order of the study."""
+    groups = {}
+    for row in table:
+        groups.setdefault((row["scenario"], int(row["seeds"]), int(row["chains"])), []).append(row)
+    return groups
+
+
+def markdown(table, false):
+    """The table of the page: over the differences of Finnish accuracy, and over those of the targets."""
+    findings = by_design(false)
+    lines = [
+        "| Scenario | Seeds x chains | Sweeps | Coverage, mean (%) | lowest (%) | Targets, lowest (%) | Width / oracle, between sizes "
+        "and pools | with the control | Width / t oracle, largest | False after Holm, mean (%) | largest (%) |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key, rows in by_design(table).items():
+        mean = [r for r in rows if r["outcome"] == FI_ACCURACY]
+        cover = [100 * float(r["coverage"]) for r in mean]
+        lowest = min(100 * float(r["coverage"]) for r in rows if r["outcome"] != FI_ACCURACY)
+        control = max(float(r["ratio"]) for r in mean if r["difference"].endswith("- 0"))
+        between = max(float(r["ratio"]) for r in mean if not r["difference"].endswith("- 0"))
+        t_ratio = max(float(r["t_ratio"]) for r in mean)
+        errors = [100 * float(r["false_findings"]) for r in findings.get(key, [])]
+        wrong = f"{np.mean(errors):.1f} | {max(errors):.1f}" if errors else " | "
+        cells = (
+            f"{np.mean(cover):.1f} | {min(cover):.1f} | {lowest:.1f} | {between:.2f} | {control:.2f} | {t_ratio:.2f}"
+        )
+        lines.append(f"| {key[0]} | {key[1]} x {key[2]} | {mean[0]['sweeps']} | {cells} | {wrong} |")
+    return "\n".join(lines)
+
+
+def plain_table(rows):
+    names = list(rows[0])
+    head = [" | ".join(name.replace("_", " ") for name in names), " | ".join("---" for _ in names)]
+    return "\n".join(f"| {line} |" for line in [*head, *(" | ".join(str(row[name]) for name in names) for row in rows)])
+
+
+def fill_page(**tables):
+    """Put the tables between their marks in docs/statistics.md."""
+    path = DOCS / "statistics.md"
+    text = path.read_text()
+    for name, table in tables.items():
+        mark = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
+        text = re.sub(mark, lambda found, table=table: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
+    path.write_text(text)
+
+
+def draw(table, column, label, lines, name):
+    """Scenarios down, one point per difference, both designs."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["svg.hashsalt"] = "xlray"
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axes = figure.subplots()
+    names = list(dict.fromkeys(row["scenario"] for row in table))[::-1]
+    for shift, colour, shape, design in ((0.15, "#0072B2", "o", (5, 12)), (-0.15, "#D55E00", "D", (3, 6))):
+        rows = [r for r in table if r["outcome"] == FI_ACCURACY and (int(r["seeds"]), int(r["chains"])) == design]
+        places = [names.index(r["scenario"]) + shift for r in rows]
+        values = [float(r[column]) * (100 if column == "coverage" else 1) for r in rows]
+        axes.plot(
+            values,
+            places,
+            shape,
+            color=colour,
+            markersize=4,
+            alpha=0.7,
+            label=f"{design[0]} seeds x {design[1]} chains",
+        )
+    for value, style in lines:
+        axes.axvline(value, color="black", linewidth=0.8, linestyle=style)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel(label)
+    axes.legend(fontsize=8)
+    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+
+
+def main(names):
+    order = [scenario.name for scenario in SCENARIOS]
+    files = ("coverage", "false-findings", "sweeps")
+    for scenario in SCENARIOS:
+        if scenario.name not in names:
+            continue
+        found = [coverage(scenario, design) for design in DESIGNS]
+        for name, parts in zip(files, zip(*found, strict=True), strict=True):
+            kept = [row for row in read(name) if row["scenario"] in order and row["scenario"] != scenario.name]
+            rows = [*kept, *(row for part in parts for row in part)]
+            write(name, sorted(rows, key=lambda row: order.index(row["scenario"])))
+    if "tasks" in names:
+        write("tasks", recovered())
+    if "power" in names:
+        write("power", power())
+    show()
+
+
+def show():
+    """Figures and tables from what is stored."""
+    table = read("coverage")
+    fill_page(
+        coverage=markdown(table, read("false-findings")),
+        tasks=plain_table(read("tasks")),
+        power=plain_table(read("power")),
+    )
+    draw(table, "coverage", "Share of 95 % intervals that hold the truth (%)", ((95, "-"), (93, "--")), "coverage")
+    draw(table, "ratio", "Median width / narrowest fixed width that covers 95 %", ((1, "-"), (1.3, "--")), "width")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or [*(scenario.name for scenario in SCENARIOS), "tasks", "power"])

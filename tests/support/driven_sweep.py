@@ -1,0 +1,103 @@
+"""A sweep played step by step around the driver, without Ray and without training."""
+
+from __future__ import annotations
+
+import helpers
+import pytest
+
+from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Sweep
+from xlray.phases.spec import PlannedPhase, phase_hash
+from xlray.plan.rung_report import up_to_rung
+from xlray.plan.trials import SweepPlan
+from xlray.storage.journal import read_journal
+from xlray.storage.leases import Leases
+from xlray.sweep.driver import Driver
+
+
+@pytest.fixture(autouse=True)
+def stored_scores(monkeypatch):
+    """What the stored rungs say, by (trunk, rung index); nothing unless a test says so."""
+    scores = {}
+
+    def rung_report(store, phases, index, rung, select_by):
+        score = scores.get((phases[0].spec.data[0].task, index))
+        return None if score is None else rung_result(index, score)
+
+    monkeypatch.setattr("xlray.sweep.driver.rung_report", rung_report)
+    return scores
+
+
+def rung_result(rung_index, score, **scores):
+    result = {"rung_index": rung_index, "rung": 64 * (rung_index + 1), "score": score, "fi_accuracy": score}
+    return {**result, "degenerate": "", "diverged": False, "fi/udpos": score, **scores}
+
+
+class Storage:
+    """Knows by hash which phases are stored."""
+
+    def __init__(self, root):
+        self.root, self.hashes = root, set()
+
+    def has(self, spec):
+        return phase_hash(spec) in self.hashes
+
+    def finished(self, specs):
+        return frozenset(phase_hash(spec) for spec in specs if self.has(spec))
+
+    def finish(self, *specs):
+        self.hashes |= {phase_hash(spec) for spec in specs}
+
+
+def data(name):
+    return helpers.data_spec(name, "classification", "train/en", [name])
+
+
+def phases_of(trunk, num_rungs=2):
+    """Two rungs: segment of the trunk, cooldown, target."""
+    planned, parent = [], "root"
+    for index in range(num_rungs):
+        segment = helpers.train_spec("trunk", parent, [data(trunk)], first_example=64 * index)
+        cooldown = helpers.train_spec("cooldown", segment, [data(trunk)], first_example=64 * (index + 1))
+        target = helpers.train_spec("target", cooldown, [data("target")])
+        planned += [PlannedPhase(segment), PlannedPhase(cooldown), PlannedPhase(target, index)]
+        parent = segment
+    return tuple(planned)
+
+
+def make_plan(trunks, role="explore", name="s", shared=(), **changes):
+    """A sweep of one trial per name of a trunk; equal names are equal phases."""
+    subsets = tuple(Subset((f"task{i}",)) for i in range(len(trunks)))
+    execution = changes.pop("execution", Execution(max_failures=1))
+    sweep = Sweep(
+        name=name,
+        encoder=Encoder("nowhere", "0"),
+        intermediate=Intermediate(rungs=(64, 128), batch_size=16, warmup_examples=0),
+        targets=(Target("udpos"),),
+        execution=execution,
+        **{role: subsets},
+        **changes,
+    )
+    trials = sweep.trials()
+    phases = {trial.trial_id: phases_of(trunk) for trial, trunk in zip(trials, trunks, strict=True)}
+    return SweepPlan(sweep, trials, None, None, tuple(shared), phases, None, None)
+
+
+def make_driver(tmp_path, plan, storage=None, num_slots=2, journal=None, **changes):
+    storage = storage or Storage(tmp_path)
+    holder = f"sweep {plan.sweep.name}"
+    driver = Driver(plan, storage, lambda _: None, Leases(tmp_path, holder, 60.0), num_slots=num_slots, **changes)
+    is_open = driver.open(read_journal(driver.directory / "journal"))
+    assert is_open == any(s.status == "created" for s in driver.found.trials.values())
+    return driver
+
+
+def finish(driver, name, up_to=None):
+    """Store the phases of a job, all of them or those of the first rungs."""
+    jobs = driver.jobs[name]
+    driver.store.finish(*(p.spec for p in (jobs if up_to is None else up_to_rung(jobs, up_to - 1))))
+
+
+def report(driver, trial_id, rung_index, score):
+    return driver.on_rung(trial_id, rung_result(rung_index, score))

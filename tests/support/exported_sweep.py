@@ -1,0 +1,94 @@
+"""A finished sweep with sealed predictions, for tests of exports."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import helpers
+
+from xlray.config.execution import Execution
+from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
+from xlray.phases.store import Store
+from xlray.plan.jobs import Job, write_job
+from xlray.storage.journal import append
+from xlray.training.score_files import Outcome, nothing, write_outcomes
+
+RUNGS = (256, 512)
+
+
+TAGS = [["DET", "NOUN", "VERB"], ["X"], ["NOUN", "PUNCT"]]
+
+
+IDS = ["finnish-7", "finnish-3", "finnish-5"]
+
+
+ANSWERS = ["vuonna 4000 eaa", "", 'äiti "ja" isä']
+
+
+NEAREST = [2, 0, 1, 1]
+
+
+PREDICTIONS = {"udpos": TAGS, "tydiqa": ANSWERS, "tatoeba": NEAREST}
+
+
+KINDS = {"udpos": "tagging", "tydiqa": "span_qa", "tatoeba": "retrieval"}
+
+
+def evaluations(task, num_records):
+    """Finnish dev and test; of a set that is published undivided both are of the same records."""
+    splits = ("all/fi", "all/fi") if task.endswith("tatoeba") else ("dev/fi", "test/fi")
+    kind = KINDS[task.removeprefix("mini_")]
+    data = [helpers.data_spec(task, kind, split, [num_records] * num_records) for split in splits]
+    return tuple(
+        EvaluationSpec(d, "fi", s, s == "test", s == "dev") for d, s in zip(data, ("dev", "test"), strict=True)
+    )
+
+
+def target_phase(task, parent, predictions):
+    found = evaluations(task, len(predictions))
+    if task.endswith("tatoeba"):
+        return RetrievalSpec(parent, found, 1, "fp32", 1)
+    return helpers.train_spec(
+        "target", parent, [helpers.data_spec(task, found[0].data.kind, "train/en", [])], evaluations=found
+    )
+
+
+def finish(store, spec, predictions):
+    """Store the phase as its training would; `predictions` None: it diverged."""
+    outcomes = [
+        nothing(e)
+        if predictions is None
+        else Outcome(e, {"headline": 50.0}, {}, len(predictions), predictions if e.sealed else predictions[::-1])
+        for e in spec.evaluations
+    ]
+    with store.staging(spec) as staged:
+        write_outcomes(staged, outcomes)
+        store.commit(spec, staged, {"num_steps": 4})
+
+
+def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
+    """A store with a sweep `s` of `trials`: id to number of rungs finished, of two."""
+    store, directory = Store(root), root / "sweeps" / "s"
+    for trial, num_finished in trials.items():
+        phases, folders = [], {}
+        for index, task in itertools.product(range(len(RUNGS)), targets):
+            spec = target_phase(prefix + task, f"{trial}-{index}", PREDICTIONS[task])
+            phases.append(PlannedPhase(spec, index))
+            folder = root / "data" / f"{prefix}{task}-x"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "references.json").write_text(json.dumps({"ids": IDS}))
+            folders |= {data_key(e.data): f"/moved/since/{folder.name}" for e in spec.evaluations}
+            if index < num_finished:
+                finish(store, spec, PREDICTIONS[task][:: 1 if index else -1])
+        job = Job(
+            trial, "s", root, Execution(), tuple(phases), folders, {}, 9, 4, RUNGS, directory / "progress" / trial
+        )
+        write_job(directory / "jobs" / f"{trial}.json", job)
+        append(directory / "journal", {"event": "created", "trial_id": trial})
+        for index in range(num_finished):
+            append(
+                directory / "journal", {"event": "rung", "trial_id": trial, "rung_index": index, "rung": RUNGS[index]}
+            )
+    (directory / "sweep.json").write_text(json.dumps({"name": "s"}))
+    return directory

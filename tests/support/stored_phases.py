@@ -1,0 +1,29 @@
+"""A phase with a result, and what lies in an object store."""
+
+from __future__ import annotations
+
+import helpers
+
+from xlray.phases.store import Store
+from xlray.storage import working_folder
+
+SPEC = helpers.train_spec("cooldown", "abc", [])
+
+
+OTHER = helpers.train_spec("cooldown", "def", [])
+
+
+RECORD = {"num_steps": 4}
+
+
+def finish(root, text="weights", spec=SPEC):
+    store = Store(root)
+    with store.staging(spec) as staged:
+        (staged / "weights").mkdir()
+        (staged / "weights" / "model.safetensors").write_text(text)
+        (staged / "scores.parquet").write_text(text)
+        store.commit(spec, staged, RECORD)
+
+
+def objects(root, prefix=""):
+    return sorted(working_folder.remote_of(root).list(prefix))

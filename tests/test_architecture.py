@@ -1,4 +1,4 @@
-"""The layers of xlray, the doors of its frameworks, and the sizes of its modules and functions."""
+"""The packages and their imports, the frameworks that each may load, and the sizes of modules and functions."""
 
 import ast
 import subprocess
@@ -6,55 +6,30 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import packages
 import pytest
+from packages import EXCEPTIONS, FRAMEWORKS, PACKAGE, PACKAGES
 
-PACKAGE = Path(__file__).parent.parent / "xlray"
-
-# A module or package may import itself and what stands before it. A new module takes its place here.
-# fmt: off
-LAYERS = [
-    "canonical", "signals", "spot", "aws", "files", "remote", "storage", "leases", "provenance",
-    "recipes", "config", "machine", "local_ray", "memory", "failures", "scheduler", "settings", "draws", "subsets", "mixture", "tag_sets", "metrics", "journal", "results", "phases", "store", "lineage", "outcomes", "tasks", "mini", "registry", "online",
-    "overlap", "packing", "graphemes", "examples", "data", "tokenizer", "search", "encoder_files", "sources", "shortfalls", "encoders", "own_tasks", "zero_shot", "matching", "plan", "proposals", "rungs", "costs", "definition", "jobs", "garbage", "batches", "feeding", "dropout_kernel", "dropout", "model", "engine", "states", "checkpoints", "evaluate", "collapse", "tuning", "interrupt",
-    "reopening", "train", "rerun", "model_card", "model_export", "telemetry", "trial", "collect", "export", "preparation", "probe", "ray_state", "submission", "node_types", "session", "driver", "tracking", "sweep_telemetry", "queue", "sweep",
-    "analysis", "sensitivity", "simulate", "forecast", "tables", "evidence", "sibling", "findings", "cautions", "answer", "ledger", "anchors", "unseal", "summaries", "task_summaries", "scaling", "reliability",
-    "templates", "drawing", "figures", "task_figures", "curve_figures", "reliability_figures", "page", "report", "compare", "bench", "bench_data", "bench_workload", "bench_trainer", "bench_training", "bench_overhead", "bench_queue", "bench_scheduler",
-    "loading", "progress", "watching", "dashboard", "output", "snapshot", "live", "following", "screens", "doctor", "previews", "catalogue", "task_screens", "api", "task_commands",
-    "plan_commands", "report_commands", "export_commands", "phase_commands", "trial_commands", "storage_commands", "start_commands", "dashboard_commands", "resume", "cluster_job", "cluster_commands", "bench_commands", "cli", "__main__", "__init__",
-]
-# fmt: on
-
-DOORS = {
-    "ray": "search spot aws node_types telemetry sweep_telemetry trial preparation probe submission session queue sweep bench_overhead bench_queue",
-    "datasets": "tasks online bench_data",
-    "torch": "batches dropout dropout_kernel model engine states checkpoints evaluate tuning interrupt train rerun bench_workload bench_trainer bench_training bench_overhead",
-    "deepspeed": "engine",
-    "triton": "dropout_kernel",
-    "transformers": "model bench_trainer",
-    "typer": "cli cluster_commands storage_commands start_commands dashboard_commands plan_commands report_commands task_commands export_commands phase_commands trial_commands bench_commands",
-    "rich": "snapshot live following screens task_screens output cli",
-    "matplotlib": "drawing figures task_figures curve_figures reliability_figures compare",
-    "jinja2": "templates",
-    "tokenizers": "data tokenizer",
-    "obstore": "remote",
-}
+# What people read results, plans and pages with loads in a moment.
 WITHOUT_FRAMEWORKS = (
-    "canonical",
     "config",
-    "scheduler",
-    "driver",
-    "results",
+    "plan.trials",
+    "plan.asha",
+    "sweep.driver",
     "analysis",
-    "plan",
-    "figures",
-    "page",
-    "report",
-    "compare",
-    "dashboard",
+    "report.report",
+    "monitor.server",
 )
 # Sweep files and their tasks, trackers' clients and `ray.init` may raise anything.
-MAY_CATCH_ALL = {"trial", "loading", "tasks", "tracking", "cli", "session"}
-FORBIDDEN_NAMES = {"utils", "core", "common", "manager"}
+MAY_CATCH_ALL = {
+    "sweep.train_run",
+    "cli.sweep_file",
+    "tasks.own_code",
+    "sweep.tracking",
+    "cli.main",
+    "sweep.ray_session",
+}
+FORBIDDEN_NAMES = {"utils", "core", "common", "manager", "helpers", "misc"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
@@ -78,7 +53,7 @@ def imported(source: str, module: str, is_package: bool = False) -> Iterator[str
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             start = ".".join([*base, *([node.module] if node.module else [])])
-            # `from xlray import data` names a module, `from ray import tune` the framework in any case.
+            # `from xlray import data` names a package, `from ray import tune` the framework in any case.
             yield from (f"{start}.{alias.name}" if start == "xlray" else start for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -86,25 +61,25 @@ def imported(source: str, module: str, is_package: bool = False) -> Iterator[str
                 yield node.args[0].value
 
 
-def layer_faults(source: str, module: str, is_package: bool = False) -> list[str]:
+def import_faults(source: str, module: str, is_package: bool = False) -> list[str]:
     own = module.split(".", maxsplit=1)[0]
-    if own not in LAYERS:
-        return [f"{module} is not in LAYERS"]
+    if own not in PACKAGES:
+        return [f"{module} is in no package of tests/support/packages.py"]
+    allowed = {own, *PACKAGES[own].imports.split()}
     faults = []
     for name in imported(source, module, is_package):
-        parts = name.split(".")
-        if parts[0] != "xlray":
-            continue
-        layer = parts[1] if len(parts) > 1 and parts[1] in LAYERS else "__init__"
-        if LAYERS.index(layer) > LAYERS.index(own):
+        top, *parts = name.split(".")
+        package = parts[0] if parts and parts[0] in PACKAGES else "__init__"
+        if top == "xlray" and package not in allowed:
             faults.append(f"{module} imports {name}")
     return faults
 
 
-def door_faults(source: str, module: str) -> list[str]:
+def framework_faults(source: str, module: str) -> list[str]:
     own = module.split(".", maxsplit=1)[0]
-    frameworks = {name.split(".", maxsplit=1)[0] for name in imported(source, module)}
-    return [f"{module} imports {name}" for name in sorted(frameworks & DOORS.keys()) if own not in DOORS[name].split()]
+    allowed = {*PACKAGES[own].frameworks.split(), *EXCEPTIONS.get(module, "").split()}
+    found = {name.split(".", maxsplit=1)[0] for name in imported(source, module)}
+    return [f"{module} imports {name}" for name in sorted((found & FRAMEWORKS) - allowed)]
 
 
 def size_faults(source: str, module: str) -> list[str]:
@@ -119,7 +94,7 @@ def size_faults(source: str, module: str) -> list[str]:
 
 
 def catch_all_faults(source: str, module: str) -> list[str]:
-    if module.split(".", maxsplit=1)[0] in MAY_CATCH_ALL:
+    if module in MAY_CATCH_ALL:
         return []
     faults = []
     for node in ast.walk(ast.parse(source)):
@@ -135,13 +110,38 @@ def name_faults(module: str) -> list[str]:
     return [f"{module} has a name that says nothing"] if FORBIDDEN_NAMES & set(module.split(".")) else []
 
 
-def test_modules_import_only_earlier_layers():
-    faults = [f for m, p in sources() for f in layer_faults(p.read_text(), m, p.name == "__init__.py")]
-    assert not faults
+def test_packages_import_only_earlier_ones_of_the_table():
+    order = list(PACKAGES)
+    for name, package in PACKAGES.items():
+        assert all(order.index(other) < order.index(name) for other in package.imports.split()), name
 
 
-def test_each_framework_has_its_doors():
-    assert not [fault for module, path in sources() for fault in door_faults(path.read_text(), module)]
+def test_modules_import_what_the_table_allows():
+    assert not [f for m, p in sources() for f in import_faults(p.read_text(), m, p.name == "__init__.py")]
+
+
+def test_every_import_that_the_table_allows_is_used():
+    used: dict[str, set[str]] = {name: set() for name in PACKAGES}
+    for module, path in sources():
+        for name in imported(path.read_text(), module, path.name == "__init__.py"):
+            parts = name.split(".")
+            if parts[0] == "xlray" and len(parts) > 1 and parts[1] in PACKAGES:
+                used[module.split(".", maxsplit=1)[0]].add(parts[1])
+    assert not [f"{n}: {o}" for n, p in PACKAGES.items() for o in p.imports.split() if o not in used[n]]
+
+
+def test_packages_load_only_the_frameworks_of_the_table():
+    assert not [fault for module, path in sources() for fault in framework_faults(path.read_text(), module)]
+
+
+def test_packages_are_at_most_two_deep_and_say_what_they_are_for():
+    for module, path in sources():
+        assert module.count(".") <= 1, module
+        assert ast.get_docstring(ast.parse(path.read_text())), module
+
+
+def test_the_page_shows_the_table():
+    assert packages.page() == packages.PAGE.read_text(), "run `python tests/support/packages.py`"
 
 
 def test_modules_and_functions_are_short():
@@ -158,64 +158,60 @@ def test_module_names_say_what_they_hold():
 
 @pytest.mark.parametrize("module", WITHOUT_FRAMEWORKS)
 def test_reading_results_loads_neither_torch_nor_ray(module):
-    if not (PACKAGE / f"{module}.py").exists() and not (PACKAGE / module).exists():
-        pytest.skip(f"xlray.{module} does not exist")
     code = f"import sys, xlray.{module}; print(sorted({{'torch', 'ray'}} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
-def test_all_modules_of_the_package_are_looked_at():
-    names = {module for module, _ in sources()}
-    assert {"config", "metrics", "__init__", "tasks", "tasks.task"} <= names
-
-
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("config", "import xlray.config.subsets"),
-        ("config", "from xlray.config.subsets import chains"),
-        ("config", "from xlray import subsets"),
-        ("config", "from . import subsets"),
-        ("config", "from .subsets import chains"),
-        ("tasks.task", "from ..data import Examples"),
-        ("config", "def later():\n    from xlray import cli"),
-        ("config", "import importlib\nimportlib.import_module('xlray.cli.main')"),
-        ("report", "from xlray import Sweep"),  # through the package's own door, which opens on anything
+        ("config.sweep", "import xlray.plan.trials"),
+        ("config.sweep", "from xlray.plan.trials import plan_sweep"),
+        ("config.sweep", "from xlray import plan"),
+        ("config.sweep", "from ..plan import trials"),
+        ("tasks.task", "from ..data.examples import Examples"),
+        ("config.sweep", "def later():\n    from xlray.cli import main"),
+        ("config.sweep", "import importlib\nimportlib.import_module('xlray.cli.main')"),
+        ("report.report", "from xlray import Sweep"),  # through the package's own door, which opens on anything
+        ("report.report", "from xlray.sweep.run import run"),
+        ("monitor.live", "from xlray.training.train import run_phases"),
+        ("training.train", "from xlray.sweep.run import run"),
         ("unheard_of", ""),
         ("unheard_of.part", ""),
     ],
 )
-def test_a_planted_layer_fault_is_found(module, source):
-    assert layer_faults(source, module)
+def test_a_planted_import_is_found(module, source):
+    assert import_faults(source, module)
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("subsets", "from xlray.config.sweep import Subset"),
+        ("plan.trials", "from xlray.config.recipes import Subset"),
         ("tasks.english", "from xlray.tasks.task import Task\nfrom .task import Task\nfrom . import task"),
-        ("__init__", "from xlray import cli\nfrom . import config"),
-        ("cli", "from xlray import bench, report"),
-        ("config", "import json, ray"),
+        ("__init__", "from xlray.config.sweep import Sweep\nfrom . import config"),
+        ("cli.main", "from xlray import bench, report"),
+        ("config.sweep", "import json, ray"),
     ],
 )
-def test_an_allowed_import_is_no_layer_fault(module, source):
-    assert not layer_faults(source, module)
+def test_an_allowed_import_is_no_fault(module, source):
+    assert not import_faults(source, module)
 
 
-@pytest.mark.parametrize("framework", DOORS)
+@pytest.mark.parametrize("framework", sorted(FRAMEWORKS))
 def test_a_planted_framework_is_found(framework):
+    allowed = next(name for name, package in PACKAGES.items() if framework in package.frameworks.split())
     for line in (f"import {framework}", f"import {framework}.x as y", f"def f():\n    from {framework}.x import y"):
-        assert door_faults(line, "metrics")
-        assert not door_faults(line, DOORS[framework].split()[0])
+        assert framework_faults(line, "config.sweep")
+        assert not framework_faults(line, f"{allowed}.part")
 
 
 def test_planted_lengths_and_catches_and_names_are_found():
     assert size_faults("\n" * 401, "m") and not size_faults("\n" * 400, "m")
     assert size_faults("def f():\n" + "    pass\n" * 60, "m") and not size_faults("def f():\n" + "    pass\n" * 59, "m")
     for caught in ("", " Exception", " (ValueError, Exception)", " builtins.BaseException"):
-        assert catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "metrics")
-        assert not catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "trial")
-    assert not catch_all_faults("try:\n    pass\nexcept ValueError:\n    pass", "metrics")
+        assert catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "training.metrics")
+        assert not catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "sweep.train_run")
+    assert not catch_all_faults("try:\n    pass\nexcept ValueError:\n    pass", "training.metrics")
     assert name_faults("utils") and name_faults("tasks.common") and not name_faults("tasks.task")

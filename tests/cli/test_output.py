@@ -11,11 +11,13 @@ from pathlib import Path
 COMMAND = """
 import sys, time, typer
 from pathlib import Path
-from xlray import cli, output
+from xlray.cli import main as command_line
+from xlray.errors import fail
+from xlray.monitor.lasting import lasting
 from xlray.monitor.live import diverted
 from rich.console import Console
 
-@output.lasting()
+@lasting()
 def work(log: Path) -> None:
     with diverted(log) as (stdout, stderr):
         console = Console(file=stdout)
@@ -24,14 +26,14 @@ def work(log: Path) -> None:
             time.sleep(0.005)
         print("from a library")
     print("the end")
-    output.fail("some trials failed", 3)
+    fail("some trials failed", 3)
     log.with_suffix(".done").touch()
     raise typer.Exit(3)
 
-cli.app.registered_commands.clear()
-cli.app.command("one")(work)
-cli.app.command("two")(work)
-sys.exit(cli.main(["one", sys.argv[1]]))
+command_line.app.registered_commands.clear()
+command_line.app.command("one")(work)
+command_line.app.command("two")(work)
+sys.exit(command_line.main(["one", sys.argv[1]]))
 """
 
 

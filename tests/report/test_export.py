@@ -12,12 +12,13 @@ from xlray.analysis.results import UNSEALED_FILE
 from xlray.cli import main
 from xlray.config.execution import Execution
 from xlray.errors import InputError
-from xlray.phases.spec import PlannedPhase
+from xlray.phases.spec import PlannedPhase, phase_hash
 from xlray.phases.store import Store, StoreError
-from xlray.plan.jobs import Job, write_job
+from xlray.plan.jobs import Job, read_job, write_job
 from xlray.report import report
 from xlray.report.xtreme_export import export_predictions, xtreme_text
 from xlray.storage.journal import append, append_line, read_lines
+from xlray.training.export_model import choose
 
 # Readers of the three formats, written from the description of the script's.
 
@@ -100,6 +101,21 @@ def test_a_rung_that_is_in_the_store_but_was_not_reached_by_the_trial_is_not_tak
     for task, predictions in PREDICTIONS.items():  # another sweep did them
         finish(Store(tmp_path), target_phase(task, "aaa-1", predictions), predictions)
     assert export_predictions(directory)["trials"][0]["rung"] == 256
+
+
+def test_a_job_of_other_phases_than_those_that_were_measured_exports_nothing(tmp_path):
+    directory = make_sweep(tmp_path, {"a": 2})
+    phases = [p for p in read_job(directory / "jobs" / "a.json").phases if p.rung_index == 0]
+    entry = {"event": "rung", "trial_id": "a", "rung_index": 0, "rung": RUNGS[0]}
+    append(directory / "journal", entry | {"phases": [phase_hash(p.spec) for p in phases]})
+    assert export_predictions(directory)["trials"]
+    append(directory / "journal", entry | {"phases": ["of other inputs"]})
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"s: trial a: its stored job must describe .* describes others at rung 256"):
+        export_predictions(directory, out)
+    with pytest.raises(InputError, match="describes others at rung 256"):
+        choose(directory, "a", None, None)
+    assert not out.exists() and len(read_lines(directory / UNSEALED_FILE)) == 1
 
 
 def test_a_rung_whose_trunk_diverged_is_not_finished(tmp_path):

@@ -85,10 +85,9 @@ def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
             trial, "s", root, Execution(), tuple(phases), folders, {}, 9, 4, RUNGS, directory / "progress" / trial
         )
         write_job(directory / "jobs" / f"{trial}.json", job)
-        append(directory / "journal", {"event": "created", "trial_id": trial})
+        append(directory / "journal", {"event": "created", "trial_id": trial, "role": "measure"})
         for index in range(num_finished):
-            append(
-                directory / "journal", {"event": "rung", "trial_id": trial, "rung_index": index, "rung": RUNGS[index]}
-            )
+            place = {"trial_id": trial, "role": "measure", "rung_index": index, "rung": RUNGS[index]}
+            append(directory / "journal", {"event": "rung", **place})
     (directory / "sweep.json").write_text(json.dumps({"name": "s"}))
     return directory

@@ -41,7 +41,7 @@ def sweep_of(world, *targets, trunk=()):
     phases = (*(PlannedPhase(s) for s in trunk), *(PlannedPhase(s, 0) for s in targets))
     job = dataclasses.replace(job, name=TRIAL, sweep="demo", phases=phases)
     write_job(directory / "jobs" / f"{TRIAL}.json", job)
-    definition = {"encoder": to_plain(Encoder("some/encoder")), "question": "Why?"}
+    definition = {"encoder": to_plain(Encoder("some/encoder")), "question": "Why?", "targets": [{"language": "fi"}]}
     (directory / "sweep.json").write_text(json.dumps(definition))
     append(directory / "journal", {"event": "created", "trial_id": TRIAL, "tasks": [], "seed": 0})
     for spec in (*trunk, *targets):

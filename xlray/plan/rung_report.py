@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from xlray.errors import InputError
 from xlray.phases.spec import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.asha import Decision
@@ -37,6 +38,26 @@ def up_to_rung(phases: Sequence[PlannedPhase], index: int) -> Sequence[PlannedPh
 def measured_by(phases: Sequence[PlannedPhase], index: int) -> list[str]:
     """Hashes of the phases whose scores make up a rung; each covers all that came before it."""
     return [phase_hash(planned.spec) for planned in phases if planned.rung_index == index]
+
+
+def check_measured(phases: Sequence[PlannedPhase], rungs: Mapping[int, Mapping[str, Any]], where: str) -> None:
+    """Check that the rungs of a trial were read from these phases, those of its stored job document.
+
+    The two differ after the inputs of a finished sweep have changed and changed back: its numbers are read from the store
+    again, but only a trial that is started writes its job.
+
+    Args:
+        rungs: the trial's entries in the journal, by index; entries of earlier versions do not name their phases.
+
+    Raises:
+        InputError: a rung was read from others.
+    """
+    for index, entry in rungs.items():
+        if entry.get("phases") not in (None, measured_by(phases, index)):
+            raise InputError(
+                f"{where}: its stored job must describe the phases that its numbers were read from, but describes others at "
+                f"rung {entry['rung']}: the sweep's inputs have changed and changed back since it was computed."
+            )
 
 
 def rung_entry(

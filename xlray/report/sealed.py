@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,8 +14,10 @@ from xlray.errors import InputError
 from xlray.phases.spec import RetrievalSpec, TrainSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import read_job
+from xlray.plan.rung_report import check_measured
 from xlray.storage.files import file_digest
-from xlray.storage.journal import append_line, journal_digest
+from xlray.storage.journal import append_line, journal_digest, read_journal
+from xlray.storage.standings import Entry, standings
 
 SEALED_SCORES = "sealed/scores.parquet"
 
@@ -28,10 +30,12 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
         points: of the rung that the answer is from. One without all its targets' test scores is left out.
 
     Raises:
-        InputError: none of them has test scores; the text says why.
+        InputError: none of them has test scores, the text says why; or a stored job describes other phases than those that
+            were measured.
         StoreError: a stored file is damaged.
     """
-    tried = [_opened(directory, point) for point in points]
+    measured = {name: found.current for name, found in standings(read_journal(directory / "journal")).trials.items()}
+    tried = [_opened(directory, point, measured.get(point.trial_id, {})) for point in points]
     found = [point for point in tried if isinstance(point, Point)]
     if not found:
         reasons = dict.fromkeys(reason for reason in tried if isinstance(reason, str))
@@ -52,13 +56,15 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
     return tuple(found)
 
 
-def _opened(directory: Path, point: Point) -> Point | str:
+def _opened(directory: Path, point: Point, rungs: Mapping[int, Entry]) -> Point | str:
     """The point with its scores on test, or what it lacks of them."""
     path = directory / "jobs" / f"{point.trial_id}.json"
     if not path.is_file():
         return f"{path.name} of its trial is not there"
     store, scores, retrieval = Store(directory.parents[1]), {}, set()
-    for planned in read_job(path).phases:
+    job = read_job(path)
+    check_measured(job.phases, rungs, f"{directory.name}: trial {point.trial_id}")
+    for planned in job.phases:
         spec = planned.spec
         if planned.rung_index != point.rung_index or not isinstance(spec, TrainSpec | RetrievalSpec):
             continue

@@ -15,6 +15,7 @@ from xlray.errors import InputError, nearest
 from xlray.phases.spec import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job
+from xlray.plan.rung_report import check_measured
 from xlray.storage.files import atomic_file, file_digest
 from xlray.storage.journal import append_line, journal_digest, read_journal, read_lines
 from xlray.storage.standings import standings
@@ -57,7 +58,8 @@ def export_predictions(
         `{sweep, out, trials: [{trial_id, rung, files, missing}], unsealings}`, `unsealings` counting this one.
 
     Raises:
-        InputError: no such trial or rung, nothing finished, no test set was there, or data needed for the ids is gone.
+        InputError: no such trial or rung, nothing finished, no test set was there, data needed for the ids is gone, or the
+            stored job describes other phases than those that were measured.
         StoreError: a stored file is damaged.
     """
     exported = [collect_trial(directory, job, index) for job, index in _chosen(directory, trial_id, rung)]
@@ -120,6 +122,7 @@ def _chosen(directory: Path, trial_id: str | None, rung: int | None) -> list[tup
         if not path.is_file():
             continue
         job = read_job(path)
+        check_measured(job.phases, reported[trial], f"{directory.name}: trial {trial}")
         finished = [i for i in sorted(reported[trial]) if _is_finished(job, i, store)]
         rungs |= {job.rungs[i] for i in finished}
         wanted = [i for i in finished if rung is None or job.rungs[i] == rung]

@@ -21,6 +21,9 @@ from xlray.errors import InputError, nearest
 from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job
+from xlray.plan.rung_report import check_measured
+from xlray.storage.journal import read_journal
+from xlray.storage.standings import Standing, standings
 from xlray.training.model_card import model_card, read_facts
 from xlray.training.rerun import Comparison, check_inputs, compare, rerun
 from xlray.training.weights import HEADS_FILE, weights_folder
@@ -75,6 +78,8 @@ def choose(directory: Path, trial_id: str, target: str | None, rung: int | None)
     if not path.is_file():
         raise InputError(f"{directory.name}: trial {trial_id} has not been started, so there is nothing to export.")
     job = read_job(path)
+    standing = standings(read_journal(directory / "journal")).trials.get(trial_id, Standing())
+    check_measured(job.phases, standing.current, f"{directory.name}: trial {trial_id}")
     store = Store(directory.parents[1])
     found: dict[str, dict[int, TrainSpec | RetrievalSpec]] = {}
     for planned in job.phases:

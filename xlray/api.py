@@ -18,7 +18,16 @@ from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 
 class SweepResults(Results):
-    """A sweep's tables (`scores`, `trials`, `phases`), its `best()` trial, tidy tables for notebooks, its `report()`."""
+    """A sweep's tables (`scores`, `trials`, `phases`), its `best()` trial, tidy tables for notebooks, its `report()`.
+
+    Attributes:
+        name: the sweep's name.
+        directory: `<storage>/sweeps/<name>`.
+        scores: one row per measured number.
+        trials: one row per trial.
+        phases: one row per phase that a trial needed: the cost.
+        targets: target tasks of the definition; () if it does not name them.
+    """
 
     def points(self) -> pa.Table:
         """One row per trial and rung with all targets scored.
@@ -71,6 +80,7 @@ def load_results(name: Path | str, storage: Path | str = "runs") -> SweepResults
 
     Args:
         name: of the sweep in the storage, or its folder.
+        storage: folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.
 
     Raises:
         InputError: there is no such sweep, or a table cannot be read.
@@ -88,6 +98,7 @@ def run(
     """Run a sweep, or go on with it: what is in the storage is not computed again.
 
     Args:
+        sweep: what to run.
         storage: folder that all workers see, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX.
         data_dir: folder of the tasks' original files.
         address: of a running Ray cluster; None starts Ray on this machine.

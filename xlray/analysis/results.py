@@ -202,3 +202,49 @@ def _check_unique(scores: pa.Table, path: Path) -> None:
             f"{path}: `one row per score` must hold, but trial {row['trial_id']} has {row['split']} {row['metric']} of "
             f"{row['task']} in {row['language']} at rung number {row['rung_index']} {row['count_all']} times."
         )
+
+
+COLUMNS = {  # what the columns of all four tables mean
+    "sweep": "name of the sweep",
+    "trial_id": "ten hexadecimal digits that identify the trial",
+    "cell": "number of tasks, source and, where it varies, examples per task (`9-en`): trials are averaged only within it",
+    "num_tasks": "number of intermediate tasks",
+    "tasks": "names of the intermediate tasks, sorted",
+    "seed": "the trial's seed",
+    "rung": "intermediate examples that the trunk had seen",
+    "rung_index": "number of the rung, from 0",
+    "num_examples": "examples of target training; 0 for a target that is evaluated only",
+    "task": "name of the target task",
+    "language": "language of the evaluation set",
+    "split": "`dev` or `test` (sealed test scores are not in this table)",
+    "metric": "name of the metric; `headline` is the target's headline score, `majority` that of the majority answer",
+    "value": "the number, in percent (correlations: -100 to 100)",
+    "num_eval_examples": "number of items that were evaluated",
+    "selection": "whether the number is averaged into `fi_accuracy`; other rows never decide anything",
+    "role": "`measure` or `explore`",
+    "source": "label of the pool that the tasks were drawn from",
+    "phase": "name of the phase's folder in the storage",
+    "status": (
+        "of a trial: created, running, paused, interrupted, finished, stopped or failed; of a phase: computed (here, for "
+        "this trial), shared (another trial computed it) or stored (it was there before)"
+    ),
+    "chain": "index of the nested chain or draw, null where the design has none",
+    "position": "position of the subset in its design",
+    "last_rung": "the last rung that the trial has reached, in examples; null if none",
+    "degenerate": "whether training diverged or a model gives one answer to everything",
+    "error": "traceback of a failed trial",
+    "execution": "JSON list of the different executions that the trial's phases were computed with",
+    "method_versions": "JSON object: version of the method of each kind of phase",
+    "fi_accuracy": "mean of the headline scores on Finnish dev at the last rung, in percent",
+    "versions": "JSON list of the different software versions that the trial's phases were computed with",
+    "examples_per_task": "examples per task where the design varies them, else null",
+    "kind": "kind of phase",
+    "num_steps": "optimizer steps that the phase consists of",
+    "num_tokens": "tokens that were trained on, 0 unless computed",
+    "device_hours": "hours times devices, 0 unless computed",
+    "num_executed_steps": "steps that were run here for this trial, 0 if the phase was shared or stored",
+    "num_repeated_steps": "steps run again after a crash, part of `num_executed_steps`",
+    "padding_ratio": "share of idle and padding tokens among all that the ranks computed",
+    "item": "number of the evaluated item in its evaluation set",
+    "statistic": "sufficient statistic of the item: `correct`, `total`, `tp`, `fp`, `fn`, `em` or `f1`",
+}

@@ -45,9 +45,18 @@ if TYPE_CHECKING:
     from xlray.plan.trials import SweepPlan
 
 DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
+EXIT_CODES = {
+    DONE: "finished",
+    CRASHED: "a bug in xlray; the traceback is printed or in run.log",
+    WRONG_USE: "wrong use or configuration, explained in one line",
+    SOME_FAILED: "finished, but some trials failed",
+    INTERRUPTED: "interrupted, storage full or unavailable, or a stored file was damaged; run the same command again",
+    OVER_BUDGET: "a budget refused or ended the run",
+}
 
 app = typer.Typer(
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
+    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -82,11 +91,7 @@ NewVersion = Annotated[
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point: runs one command and returns its exit code.
-
-    0 done; 1 a fault of xlray itself; 2 wrong use or configuration; 3 finished, some trials failed; 4 interrupted, can
-    be run again; 5 a budget refused or ended the run.
-    """
+    """Entry point: runs one command and returns its exit code, one of `EXIT_CODES`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     speak_any_encoding()
     try:

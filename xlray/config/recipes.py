@@ -26,6 +26,12 @@ class Architecture:
     """Sizes of an `XLMRobertaModel` that starts from random weights.
 
     Attributes:
+        hidden_size: width of the hidden states, a multiple of `num_heads`.
+        num_layers: number of transformer layers.
+        num_heads: attention heads per layer.
+        intermediate_size: width of the feed-forward layers.
+        vocab_size: pieces of the tokenizer.
+        max_positions: rows of the position embedding, two of which XLM-R leaves unused: the longest sequence plus 2.
         initializer_range: standard deviation of the weights; narrow models learn sooner from more than XLM-R's 0.02.
     """
 
@@ -53,9 +59,13 @@ class Pretraining:
 
     Attributes:
         tasks: names of masked-LM tasks; the tokenizer is trained on their training text.
+        architecture: sizes of the encoder.
         num_examples: examples seen; a multiple of `batch_size`. 0 keeps the random weights (a control).
         batch_size: examples per optimizer step.
         learning_rate: peak; linear warm-up over `warmup_ratio`, then linear decay to zero.
+        warmup_ratio: share of the steps that are warm-up.
+        weight_decay: of AdamW.
+        max_length: longest sequence, in tokens.
         seed: of the weights, the order and the masks. One encoder serves all trials.
     """
 
@@ -145,14 +155,21 @@ class Intermediate:
 
     Attributes:
         rungs: examples seen at which a cooldown branches off, strictly increasing multiples of `batch_size`.
+        batch_size: examples per optimizer step.
+        learning_rate: peak.
         schedule: "constant" (warm-up, constant trunk, a cooldown of `cooldown_ratio` of the rung's examples at each
             rung) or "linear" (warm-up, linear decay to zero at the single rung; Phang et al. 2020).
         warmup_examples: examples of linear warm-up.
+        cooldown_ratio: examples of a cooldown, as a share of its rung's examples.
+        weight_decay: of AdamW.
         mixing: "proportional" (p ~ min(n, cap), then temperature) or "uniform".
         cap: examples-proportional mixing counts at most this many per task (2^17 in Phang et al. 2020).
         temperature: p ~ p^(1/temperature).
         examples_per_task: hash-nested sample of at most this many examples of each task; None takes all.
         scaled_losses: divide each task's loss by the log of its number of classes (Muppet, Aghajanyan et al. 2021).
+        max_length: longest sequence, in tokens. Longer sentences to tag and passages to answer from are read in windows,
+            other texts truncated.
+        stride: tokens from the start of one window of a passage to that of the next.
     """
 
     rungs: tuple[int, ...] = (4_096, 16_384, 65_536)
@@ -202,6 +219,12 @@ class Target:
         task: name of a target task. A retrieval task is evaluated only; its training fields are unused.
         num_examples: English training examples seen at the last rung; a multiple of `batch_size`.
         probe_examples: the same at earlier rungs; None uses `num_examples` at every rung.
+        batch_size: examples per optimizer step.
+        learning_rate: peak; linear warm-up over `warmup_ratio`, then linear decay to zero.
+        warmup_ratio: share of the steps that are warm-up.
+        weight_decay: of AdamW.
+        max_length: as in `Intermediate`.
+        stride: as in `Intermediate`.
         language: evaluation language of the headline, the same for all targets of a sweep. No intermediate task may have
             labels in it.
         english: also evaluate English dev (training language).

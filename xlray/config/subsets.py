@@ -84,12 +84,22 @@ def empty() -> tuple[Subset, ...]:
 
 
 def everything(pool: Names, source: str | None = None) -> tuple[Subset, ...]:
-    """The whole pool as one subset."""
+    """The whole pool as one subset.
+
+    Args:
+        pool: names of tasks, or a `Pool`, which brings what follows unless it is given.
+        source: label of the pool; by default its own, or "all" for a list of names.
+    """
     return _numbered([_pool(pool, "subsets.everything")], _source(pool, source))
 
 
 def leave_one_out(pool: Names, source: str | None = None) -> tuple[Subset, ...]:
-    """For each task the pool without it, in the order of the names of what is left out."""
+    """For each task the pool without it, in the order of the names of what is left out.
+
+    Args:
+        pool: names of tasks, or a `Pool`, which brings what follows unless it is given.
+        source: label of the pool; by default its own, or "all" for a list of names.
+    """
     names = _pool(pool, "subsets.leave_one_out")
     return _numbered([tuple(name for name in names if name != left_out) for left_out in names], _source(pool, source))
 
@@ -117,7 +127,13 @@ def add_one(
 
 
 def pairs(pool: Names, source: str | None = None, contains: Contains | None = None) -> tuple[Subset, ...]:
-    """All pairs of tasks, except those of which one contains the other."""
+    """All pairs of tasks, except those of which one contains the other.
+
+    Args:
+        pool: names of tasks, or a `Pool`, which brings what follows unless it is given.
+        source: label of the pool; by default its own, or "all" for a list of names.
+        contains: task to tasks whose examples it includes.
+    """
     names = _pool(pool, "subsets.pairs", at_least=2)
     clashes = find_clashes(names, _contains(pool, contains))
     return _numbered(

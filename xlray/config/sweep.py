@@ -26,6 +26,14 @@ class TrialConfig:
     """Everything that changes a trial's numbers.
 
     Attributes:
+        encoder: what is trained further.
+        tasks: names of the intermediate tasks, sorted.
+        intermediate: recipe of the intermediate phase.
+        targets: recipes of the target phases.
+        seed: of heads, order of examples, dropout and masks.
+        dropout: hidden dropout, as in `Sweep`.
+        clip_norm: as in `Sweep`.
+        precision: as in `Sweep`.
         caps: (task, at most so many of its examples), sorted.
     """
 
@@ -59,7 +67,9 @@ class Trial:
     """A trial's configuration and its place in the design (the place changes no number).
 
     Attributes:
+        config: everything that changes the trial's numbers.
         role: "measure" (never stopped) or "explore" (ASHA may stop it).
+        subset: the subset of the design that the trial belongs to.
     """
 
     config: TrialConfig
@@ -139,9 +149,17 @@ class Sweep:
 
     Attributes:
         name: folder of the sweep below `<storage>/sweeps/`.
+        encoder: a public encoder or folder, or one that the sweep pre-trains itself.
         measure: subsets that are always run to the last rung.
         explore: subsets that ASHA may stop.
         seeds: run for every subset; the same in every cell, so that differences are paired.
+        intermediate: recipe of the intermediate phase.
+        targets: recipes of the target phases, one per target task.
+        stopping: when `explore` trials are stopped.
+        execution: workers, devices, memory and retries; changes results by floating-point rounding at most.
+        dropout: hidden dropout, in all phases; there is no attention dropout.
+        clip_norm: gradients are clipped to this global norm.
+        precision: "fp32", or "bf16" with fp32 master weights.
         question: one sentence, printed at the top of the report.
         select_by: the dev scores by which `explore` trials are ranked and stopped, as the mean over the trained targets:
             "finnish-dev" (an oracle: real zero-shot transfer has no Finnish labels), "pivot-dev" (`Target.pivots`) or

@@ -1,0 +1,146 @@
+"""The documentation: public names are described, links resolve, every page is in the navigation, the site builds."""
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+import xlray
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
+FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def hooks() -> ModuleType:
+    """`docs/hooks.py`, which is no package."""
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def prose(path: Path) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def anchors(path: Path) -> set[str]:
+    """Anchors of a page's headings, as both GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def public_objects() -> list[tuple[str, object]]:
+    """Everything that `xlray` exports; of exported modules their public functions and classes."""
+    found = []
+    for name in xlray.__all__:
+        thing = getattr(xlray, name)
+        if isinstance(thing, ModuleType):
+            own = (n for n, value in vars(thing).items() if getattr(value, "__module__", None) == thing.__name__)
+            found += [(f"{name}.{n}", getattr(thing, n)) for n in own if not n.startswith("_")]
+        elif inspect.isclass(thing) or inspect.isfunction(thing):
+            found.append((name, thing))
+    return [(name, thing) for name, thing in found if inspect.isclass(thing) or inspect.isfunction(thing)]
+
+
+def described(text: str) -> set[str]:
+    """Names that the sections Args and Attributes of a docstring describe."""
+    sections = re.findall(r"^(?:Args|Attributes):\n((?:    .*\n|\n)+)", inspect.cleandoc(text) + "\n", re.MULTILINE)
+    return set(re.findall(r"^    (\w+):", "".join(sections), re.MULTILINE))
+
+
+@pytest.mark.parametrize(("name", "thing"), public_objects(), ids=[name for name, _ in public_objects()])
+def test_a_public_name_describes_each_of_its_parameters(name: str, thing: object) -> None:
+    text = inspect.getdoc(thing) or ""
+    if is_dataclass(thing):
+        wanted = {field.name for field in fields(thing)}
+    else:
+        wanted = set(inspect.signature(thing).parameters) if inspect.isfunction(thing) else set()  # type: ignore[arg-type]
+    assert text, f"{name} has no docstring"
+    assert wanted <= described(text), f"{name} does not describe {sorted(wanted - described(text))}"
+
+
+def test_every_column_of_the_results_has_a_meaning_and_every_meaning_a_column() -> None:
+    from xlray.results import COLUMNS, ITEMS, PHASES, SCORES, TRIALS
+
+    assert set(COLUMNS) == {name for schema in (SCORES, TRIALS, PHASES, ITEMS) for name in schema.names}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    text = re.sub(r"!!python/\S+", "", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+
+    def leaves(entry: object) -> set[str]:
+        if isinstance(entry, str):
+            return {entry}
+        parts = entry.values() if isinstance(entry, dict) else entry
+        return set().union(*(leaves(part) for part in parts))  # type: ignore[union-attr]
+
+    assert leaves(yaml.safe_load(text)["nav"]) == {page.relative_to(ROOT / "docs").as_posix() for page in PAGES}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=[page.relative_to(ROOT).as_posix() for page in TEXTS])
+def test_relative_links_and_anchors_resolve(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        path, _, anchor = link.partition("#")
+        if re.match(r"\w+:", link):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}, which is not there"
+        generated = "<!-- generated: " in target.read_text(encoding="utf-8") if target.suffix == ".md" else True
+        assert not anchor or generated or anchor in anchors(target), f"{page.name} links to {link}: no such heading"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=[page.relative_to(ROOT).as_posix() for page in TEXTS])
+def test_a_list_or_table_stands_apart_from_the_text_before_it(page: Path) -> None:
+    """GitHub needs no blank line there, the site does: without one it is a part of the paragraph."""
+    lines = prose(page).splitlines()
+    begins = re.compile(r"(- |\d+\. |\|)")
+    for number, (before, line) in enumerate(pairwise(lines), 1):
+        if begins.match(line) and before.strip() and not before.startswith(" "):
+            assert begins.match(before) or before.startswith("<!--"), (
+                f"{page.name}, line {number} without code: {line!r} follows {before!r}"
+            )
+
+
+def test_the_reference_of_the_command_line_has_every_command_and_option() -> None:
+    module = hooks()
+    text, commands = module.commands(), list(module.all_commands())
+    assert ("run",) in [path for path, _ in commands] and ("tasks", "check") in [path for path, _ in commands]
+    for path, command in commands:
+        section = text.partition(f"## xlray {' '.join(path)}\n")[2].partition("\n## ")[0]
+        for parameter in command.params:
+            for option in parameter.opts:
+                assert not option.startswith("--") or option in section, f"{' '.join(path)}: {option} is missing"
+
+
+def test_what_pages_take_from_the_code_can_be_made() -> None:
+    module = hooks()
+    wanted = {name for page in PAGES for name in module.GENERATED.findall(page.read_text(encoding="utf-8"))}
+    assert wanted == set(module.GENERATORS)
+    assert all(len(module.GENERATORS[name]().splitlines()) > 5 for name in wanted)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("mkdocstrings") is None:
+        pytest.skip("the extra docs is not installed")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    ended = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    page = (tmp_path / "site" / "reference" / "sweep" / "index.html").read_text(encoding="utf-8")
+    assert "xlray.Sweep" in page and "select_by" in page
+    assert (tmp_path / "site" / "search" / "search_index.json").exists()
+    loaded = re.findall(r"<(?:script|link rel=.stylesheet.)[^>]+(?:src|href)=\"(https?://[^\"]+)", page)
+    assert not loaded, f"the site loads {loaded} from elsewhere"

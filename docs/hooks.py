@@ -73,10 +73,11 @@ def registered_tasks() -> str:
 
 def pool_members() -> str:
     """The named pools with their tasks by kind."""
-    from xlray.tasks.pools import POOLS
+    from xlray import pools
+    from xlray.subsets import Pool
 
     parts = []
-    for name, pool in POOLS.items():
+    for name, pool in ((name, value) for name, value in vars(pools).items() if isinstance(value, Pool)):
         kinds = dict(pool.kinds or {})
         rows = (
             (kind, ", ".join(f"`{task}`" for task in pool if kinds[task] == kind))

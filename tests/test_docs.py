@@ -121,6 +121,12 @@ def test_the_reference_of_the_command_line_has_every_command_and_option() -> Non
                 assert not option.startswith("--") or option in section, f"{' '.join(path)}: {option} is missing"
 
 
+def test_the_overview_of_commands_names_every_command() -> None:
+    overview = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    for path, _ in hooks().all_commands():
+        assert re.search(rf"`(xlray )?({path[0]} )?(\[)?{path[-1]}\b", overview), f"xlray {' '.join(path)} is missing"
+
+
 def test_what_pages_take_from_the_code_can_be_made() -> None:
     module = hooks()
     wanted = {name for page in PAGES for name in module.GENERATED.findall(page.read_text(encoding="utf-8"))}

@@ -50,7 +50,10 @@ EXIT_CODES = {
     CRASHED: "a bug in xlray; the traceback is printed or in run.log",
     WRONG_USE: "wrong use or configuration, explained in one line",
     SOME_FAILED: "finished, but some trials failed",
-    INTERRUPTED: "interrupted, storage full or unavailable, or a stored file was damaged; run the same command again",
+    INTERRUPTED: (
+        "interrupted by a signal, storage or temporary folder full or unavailable, Ray does not start now, or a stored file "
+        "was damaged; run the same command again"
+    ),
     OVER_BUDGET: "a budget refused or ended the run",
 }
 

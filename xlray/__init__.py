@@ -52,8 +52,9 @@ __all__ = [
 _MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.config.subsets"}
 _HOMES = {
     "api": ("SweepResults", "load_results", "run"),
-    "canonical": ("InputError",),
-    "config": ("Execution", "Search", "Stopping", "Sweep", "Trial", "TrialConfig"),
+    "config.execution": ("Execution",),
+    "config.sweep": ("Search", "Stopping", "Sweep", "Trial", "TrialConfig"),
+    "errors": ("InputError",),
     "tasks": ("Task",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -64,7 +65,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'xlray' has no attribute {name!r}")
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
-    return getattr(importlib.import_module(f"xlray.{_HOME.get(name, 'recipes')}"), name)
+    return getattr(importlib.import_module(f"xlray.{_HOME.get(name, 'config.recipes')}"), name)
 
 
 def __dir__() -> list[str]:

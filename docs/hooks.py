@@ -27,7 +27,7 @@ def all_commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """(("tasks", "show"), command) of every command, those of groups included."""
     from typer.main import get_command
 
-    from xlray.cli import app
+    from xlray.cli.main import app
 
     def walk(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
         for name in sorted(group.commands):
@@ -42,14 +42,14 @@ def all_commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def exit_codes() -> str:
     """The exit codes and what they mean."""
-    from xlray.cli import EXIT_CODES
+    from xlray.cli.main import EXIT_CODES
 
     return _table(("code", "meaning"), ((f"**{code}**", meaning) for code, meaning in EXIT_CODES.items()))
 
 
 def result_columns() -> str:
     """The tables below `results/` with the type and meaning of each column."""
-    from xlray.results import COLUMNS, ITEMS, PHASES, SCORES, TRIALS
+    from xlray.analysis.results import COLUMNS, ITEMS, PHASES, SCORES, TRIALS
 
     parts = []
     for name, schema in {"scores": SCORES, "trials": TRIALS, "phases": PHASES, "items": ITEMS}.items():
@@ -73,11 +73,10 @@ def registered_tasks() -> str:
 
 def pool_members() -> str:
     """The named pools with their tasks by kind."""
-    from xlray import pools
-    from xlray.subsets import Pool
+    from xlray import pools, subsets
 
     parts = []
-    for name, pool in ((name, value) for name, value in vars(pools).items() if isinstance(value, Pool)):
+    for name, pool in ((name, value) for name, value in vars(pools).items() if isinstance(value, subsets.Pool)):
         kinds = dict(pool.kinds or {})
         rows = (
             (kind, ", ".join(f"`{task}`" for task in pool if kinds[task] == kind))

@@ -95,7 +95,7 @@ def run(
     address: str | None = None,
     listener: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> SweepResults:
-    """Run a sweep, or go on with it: what is in the storage is not computed again.
+    """Run a sweep or resume it: phases that are stored are not computed again.
 
     Args:
         sweep: what to run.

@@ -66,7 +66,7 @@ def taken() -> str | None:
 
 def message() -> str:
     """What an interrupted command says, in one line."""
-    return f"interrupted by {taken() or 'SIGINT'}; run the same command again to go on."
+    return f"interrupted by {taken() or 'SIGINT'}; run the same command again to resume."
 
 
 def finish(code: int) -> None:

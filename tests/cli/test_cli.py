@@ -335,7 +335,7 @@ def test_a_schedule_is_simulated_into_a_document_and_a_picture(capfd, sweep_file
     arguments = (sweep_file, "--data-dir", data_dir, "--storage", tmp_path / "runs", "--devices", "2")
     code, text, _ = xlray(capfd, "simulate", *arguments, "--out", out, "--json")
     document = json.loads(text)
-    assert code == 0 and document["scores"] == "made up" and 0 < document["utilisation"] <= 1
+    assert code == 0 and document["scores"] == "invented" and 0 < document["utilisation"] <= 1
     assert document["figure"] == str(out) and out.read_text().startswith("<svg")
     assert xlray(capfd, "simulate", *arguments, "--out", out)[0] == 0
 

@@ -122,7 +122,7 @@ def test_a_sweep_waits_for_a_slow_host_and_goes_on_by_itself_after_the_head_was_
     time.sleep(5)
     made.power_on("head")
     said = ray_up(made, cluster, num_nodes=3)
-    assert "small: goes on as job xlray-run-small-1" in said
+    assert "small: resumes as job xlray-run-small-1" in said
     code, said = xlray(made, "logs", "small")
     assert code == 0, said
     done = {p.parent.name for p in (runs / "phases").glob("*/DONE")}

@@ -246,7 +246,7 @@ def test_a_submitted_sweep_survives_its_driver_a_stop_and_a_client_that_goes_awa
     driver.send_signal(signal.SIGKILL)
     wait_until(lambda: sum(e["event"] == "opened" for e in read(journal)) == 2)
     code, printed, said = xlray(head, "submit", str(file), *storage, "--no-wait")
-    assert (code, f"small runs already, as job {found[1]}" in printed) == (0, True), said
+    assert (code, f"small already runs as job {found[1]}" in printed) == (0, True), said
     code, printed, said = xlray(head, "status", "small", "--json")
     assert (code, json.loads(printed)["state"]) == (0, "running"), (printed, said)
     code, printed, said = xlray(head, "stop", "small")
@@ -289,7 +289,7 @@ def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> No
         done = subprocess.run(
             command, env=second.environment(HOME=str(home)), capture_output=True, text=True, check=False
         )
-        assert (done.returncode, done.stdout) == (0, "small: goes on as job xlray-run-small-1\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, "small: resumes as job xlray-run-small-1\n"), done.stderr
         code, printed, said = xlray(second, "logs", "small")
         assert code == 0, printed + said
         assert list((home / ".xlray" / "jobs").rglob("request.json")) == []

@@ -141,7 +141,7 @@ sys.exit(__main__.main())
     finally:
         process.kill()
     assert process.returncode == 4, err
-    assert err == f"xlray: interrupted by {name}; run the same command again to go on.\n"
+    assert err == f"xlray: interrupted by {name}; run the same command again to resume.\n"
 
 
 def test_a_sweep_under_nohup_does_not_hear_its_terminal_close() -> None:
@@ -178,7 +178,7 @@ def test_a_signal_at_start_while_planning_and_while_tokenising(
         running.wait_until(running.said(text) if text else running.catches)
         running.process.send_signal(signal.Signals[name])
         code, failures = running.end()
-    assert (code, failures) == (4, [f"xlray: interrupted by {name}; run the same command again to go on.\n"])
+    assert (code, failures) == (4, [f"xlray: interrupted by {name}; run the same command again to resume.\n"])
     with started(*arguments) as again:
         assert again.end() == (0, [])
 

@@ -210,7 +210,7 @@ def test_what_was_lost_is_submitted_once_though_a_client_does_it_too(
     monkeypatch.setattr(resubmit, "connect", lambda _: (server, ""))
     monkeypatch.setattr("xlray.cluster.resubmit.time.sleep", lambda _: None)
     assert resubmit.main() == 0 and resubmit.main() == 0
-    assert "small: goes on as job xlray-run-small-1" in capsys.readouterr().out
+    assert "small: resumes as job xlray-run-small-1" in capsys.readouterr().out
     (request,) = resubmit.left_over()
     assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
     assert len(server.jobs) == 1

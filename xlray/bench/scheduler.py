@@ -39,7 +39,7 @@ def bench_scheduler(num_trials: int = 64, num_finished: int = 10_000, concurrenc
     side is one `TorchTrainer.fit` per task of Ray. Ray's own start is counted on neither side.
 
     Args:
-        num_trials: run on each side; 0 leaves Ray out.
+        num_trials: run on each side; 0 skips Ray.
         num_finished: trials of the sweep that is planned, opened and decided in; 0 leaves it out.
         concurrency: trials at a time.
 

@@ -13,8 +13,8 @@ from xlray.cli.output import open_console, print_json
 bench_app = typer.Typer(
     help="Measure xlray beside other libraries on this machine.", no_args_is_help=True, rich_markup_mode=None
 )
-Repetitions = Annotated[int, typer.Option(min=1, help="Rounds that count; the sides take turns.")]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of torch on both sides.")]
+Repetitions = Annotated[int, typer.Option(min=1, help="Rounds that are counted; the two sides alternate.")]
+Threads = Annotated[int, typer.Option(min=1, help="torch threads on both sides.")]
 Gpu = Annotated[bool, typer.Option("--gpu", help="XLM-R Large in bf16 on a CUDA device instead of a small model.")]
 
 SPEEDS = ("", "tokens/s", "tokens/cpu s", "step s", "padding", "peak memory", "of matrix product")
@@ -27,7 +27,7 @@ def bench() -> None:
 
 @bench_app.command("data")
 def bench_data(
-    records: Annotated[int, typer.Option(min=1, help="Number of records, made up.")] = 20_000,
+    records: Annotated[int, typer.Option(min=1, help="Number of synthetic records.")] = 20_000,
     repetitions: Repetitions = 5,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +46,7 @@ def bench_data(
 def bench_train(
     gpu: Gpu = False,
     examples: Annotated[int, typer.Option(min=1, help="Examples of an epoch.")] = 4_096,
-    stride: Annotated[int, typer.Option(min=1, help="A round does every stride-th step of the epoch.")] = 9,
+    stride: Annotated[int, typer.Option(min=1, help="A round runs every stride-th step of the epoch.")] = 9,
     repetitions: Repetitions = 5,
     threads: Threads = 2,
     as_json: Json = False,
@@ -120,11 +120,9 @@ def _print(
 
 @bench_app.command("scheduler")
 def bench_scheduler(
-    trials: Annotated[int, typer.Option(min=0, help="No-op trials on each side; 0 leaves Ray out.")] = 64,
-    finished: Annotated[
-        int, typer.Option(min=0, help="Trials of the sweep that is planned and decided in; 0 for none.")
-    ] = 10_000,
-    concurrency: Annotated[int, typer.Option(min=1, help="No-op trials at a time.")] = 2,
+    trials: Annotated[int, typer.Option(min=0, help="No-op trials on each side; 0 skips Ray.")] = 64,
+    finished: Annotated[int, typer.Option(min=0, help="Trials of the large sweep; 0 skips it.")] = 10_000,
+    concurrency: Annotated[int, typer.Option(min=1, help="Concurrent no-op trials.")] = 2,
     as_json: Json = False,
 ) -> None:
     """Orchestration: no-op trials beside bare Ray Train runs; planning, opening and deciding in a large sweep."""

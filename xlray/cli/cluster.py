@@ -21,16 +21,23 @@ if TYPE_CHECKING:
     from xlray.cluster.jobs import Request
 
 ClusterAddress = Annotated[
-    str | None, typer.Option("--address", help="Of the dashboard; else RAY_ADDRESS, else http://127.0.0.1:8265.")
+    str | None,
+    typer.Option("--address", help="Address of the dashboard; by default RAY_ADDRESS or http://127.0.0.1:8265."),
 ]
 ClusterStorage = Annotated[
-    str, typer.Option("--storage", envvar="XLRAY_STORAGE", help="s3://, gs://, or a folder that all nodes see.")
+    str,
+    typer.Option(
+        "--storage",
+        envvar="XLRAY_STORAGE",
+        help="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder that all nodes share.",
+    ),
 ]
 ClusterData = Annotated[
-    str | None, typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Original data files, as the head sees them.")
+    str | None,
+    typer.Option("--data-dir", envvar="XLRAY_DATA_DIR", help="Folder of the tasks' original files, on the head."),
 ]
-Submitted = Annotated[str, typer.Argument(metavar="NAME", help="Of a sweep that was submitted.")]
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Submit, and do not follow.")]
+Submitted = Annotated[str, typer.Argument(metavar="NAME", help="Name of a submitted sweep.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")]
 
 
 def submit(
@@ -44,7 +51,7 @@ def submit(
     new_version: Annotated[bool, typer.Option("--new-version", help="As for `xlray run`.")] = False,
     no_wait: NoWait = False,
 ) -> None:
-    """Run a sweep on a Ray cluster, or go on with it; its driver runs there, whether this command follows or not."""
+    """Run or resume a sweep on a Ray cluster; its driver runs there, whether or not this command keeps following."""
     options = {
         "data_dir": data_dir,
         "set": settings,
@@ -91,7 +98,7 @@ def _send(request: Request, address: str | None, no_wait: bool) -> int:
 
     client, place = jobs.connect(address)
     job_id, was_there = jobs.join_or_submit(client, request)
-    how = f"runs already, as job {job_id}" if was_there else f"is job {job_id} at {place}"
+    how = f"already runs as job {job_id}" if was_there else f"is job {job_id} at {place}"
     print(f"{request.name} {how}", flush=True)
     return 0 if no_wait else _follow(request.name, job_id, place, request)
 
@@ -112,7 +119,7 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
             screen.job_id = str(jobs.need_job(client, name).submission_id)
         else:
             screen.job_id, _ = jobs.join_or_submit(client, request)
-        screen(f"\nthe cluster was started anew; {name} goes on as job {screen.job_id}\n")
+        screen(f"\nthe cluster was restarted; {name} resumes as job {screen.job_id}\n")
         return screen.job_id
 
     try:
@@ -120,7 +127,7 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
             job = jobs.follow(lambda: jobs.connect(place)[0], job_id, screen, find_again)
     except KeyboardInterrupt:
         return fail(
-            f"not followed any more; the job goes on. `xlray logs {name}` follows again, `xlray stop {name}` stops it.",
+            f"no longer following; the job continues. `xlray logs {name}` follows again, `xlray stop {name}` stops it.",
             INTERRUPTED,
         )
     code = jobs.exit_code(job)
@@ -132,9 +139,9 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
 def logs(
     name: Submitted,
     address: ClusterAddress = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="What there is, without following.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print what there is, without following.")] = False,
 ) -> None:
-    """Show what a submitted sweep prints, until it ends."""
+    """Follow the output of a submitted sweep until it ends."""
     from xlray.cluster import jobs
 
     client, place = jobs.connect(address)
@@ -146,7 +153,7 @@ def logs(
 
 
 def stop(name: Submitted, address: ClusterAddress = None, no_wait: NoWait = False) -> None:
-    """Stop a submitted sweep gently: open phases save their state, and submitting it again goes on from there."""
+    """Stop a submitted sweep gracefully: open phases save their state, and submitting it again resumes from there."""
     from xlray.cluster import jobs
 
     client, _ = jobs.connect(address)

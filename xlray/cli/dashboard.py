@@ -11,9 +11,13 @@ from xlray.cli.options import Storage
 from xlray.errors import require
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
-Name = Annotated[str | None, typer.Argument(metavar="NAME|DIR", help="A sweep; the one that ran last by default.")]
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME|DIR", help="Name of a sweep, or its folder; by default the one that ran last."),
+]
 RayDashboard = Annotated[
-    str | None, typer.Option(help="http://HOST:PORT of Ray's dashboard; by default what the sweep's driver wrote down.")
+    str | None,
+    typer.Option(help="http://HOST:PORT of Ray's dashboard; by default the one that the sweep's driver recorded."),
 ]
 
 
@@ -21,11 +25,15 @@ def dashboard(
     name: Name = None,
     storage: Storage = "runs",
     address: RayDashboard = None,
-    host: Annotated[str, typer.Option(help="To listen on. Whoever reaches it can read everything.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="To listen on; 0 takes a free one.")] = 8300,
-    price_per_hour: Annotated[float | None, typer.Option("--price-per-hour", help="Of one device.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Anyone who can reach it can read everything.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 chooses a free one.")] = 8300,
+    price_per_hour: Annotated[
+        float | None, typer.Option("--price-per-hour", help="Price of one device per hour.")
+    ] = None,
 ) -> None:
-    """Serve one live page: cells, rungs, Finnish accuracy, trials with links into Ray, devices, cost. Needs no Ray."""
+    """Serve the live page of a sweep: cells, rungs, accuracy, trials with links into Ray, devices, cost."""
     from xlray.cluster.ray_dashboard import dashboard_url
     from xlray.monitor.server import newest, serve
     from xlray.plan.forecast import require_positive

@@ -15,13 +15,14 @@ from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_ro
 
 def export_predictions(
     name: SweepName,
-    unseal: Annotated[bool, typer.Option("--unseal", help="Open the test data; it is recorded.")] = False,
+    unseal: Annotated[bool, typer.Option("--unseal", help="Open the sealed test data; this is recorded.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder to write into; by default below the sweep's.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Output folder; by default one in the sweep's folder.")
     ] = None,
-    trial: Annotated[str | None, typer.Option("--trial", metavar="ID", help="One trial only.")] = None,
+    trial: Annotated[str | None, typer.Option("--trial", metavar="ID", help="Export this trial only.")] = None,
     rung: Annotated[
-        int | None, typer.Option("--rung", metavar="N", help="Examples of the rung; by default each trial's last.")
+        int | None,
+        typer.Option("--rung", metavar="N", help="Rung, as a number of examples; by default each trial's last."),
     ] = None,
     storage: Storage = "runs",
     as_json: Json = False,
@@ -56,18 +57,23 @@ def export_model(
     name: SweepName,
     trial: TrialName,
     target: Annotated[
-        str | None, typer.Option("--target", metavar="TASK", help="By default the encoder that targets start from.")
+        str | None,
+        typer.Option(
+            "--target", metavar="TASK", help="Target task to export; by default the encoder that targets start from."
+        ),
     ] = None,
     rung: Annotated[
-        int | None, typer.Option("--rung", metavar="N", help="Examples of the rung; by default the last finished one.")
+        int | None,
+        typer.Option("--rung", metavar="N", help="Rung, as a number of examples; by default the last finished one."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="A new folder; by default below the sweep's.")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="New output folder; by default one in the sweep's folder."),
     ] = None,
     storage: Storage = "runs",
     as_json: Json = False,
 ) -> None:
-    """Write a model for transformers' from_pretrained, with a model card; a target is trained again for it."""
+    """Write a model folder for transformers' from_pretrained, with a model card; a target model is trained again."""
     directory = find_sweep_folder(name, storage_root(storage))
     trial_id = find_trial(directory, trial)
     from xlray.training.export_model import export_model as export  # loads torch: seconds

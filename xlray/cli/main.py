@@ -86,10 +86,12 @@ for command in (
     app.command(command.__name__.replace("_", "-"))(command)
 app.command("gc")(collect_garbage)
 
-Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; none starts Ray here.")]
+Address = Annotated[
+    str | None, typer.Option(help="Address of a running Ray cluster; by default Ray starts on this machine.")
+]
 NewVersion = Annotated[
     bool,
-    typer.Option("--new-version", help="Under NAME.2, NAME.3, ... where the definition differs from the stored one."),
+    typer.Option("--new-version", help="Run as NAME.2, NAME.3, ... if the definition differs from the stored one."),
 ]
 
 
@@ -125,7 +127,9 @@ def _fail_unexpectedly(error: Exception) -> int:
     if type(error).__name__ in ("StoreError", "DamagedError", "SessionError"):  # a second run can mend it
         return fail(str(error), INTERRUPTED)
     if (trouble := storage_trouble(error)) is not None:
-        return fail(f"the storage cannot be used: {trouble}; run the same command again when it can.", INTERRUPTED)
+        return fail(
+            f"the storage cannot be used: {trouble}; run the same command again when it is available.", INTERRUPTED
+        )
     if not hasattr(error, "log"):
         traceback.print_exc()
     log = f"; the traceback is in {error.log}" if hasattr(error, "log") else ""
@@ -158,7 +162,7 @@ def run(
     new_version: NewVersion = False,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep, or go on with it: what is in the storage is not computed again."""
+    """Run a sweep or resume it: phases that are stored are not computed again."""
     from xlray.phases.store import Store, check_writable
     from xlray.plan.definition import check_definition, newest_version
     from xlray.plan.forecast import Terms, check_hours, summary
@@ -186,17 +190,17 @@ def run(
     else:
         _print_end(results, planned, work, states, report)
     if halted is not None:
-        fail(f"{halted} Run the same command again to go on.", code)
+        fail(f"{halted} Run the same command again to resume.", code)
     elif code == SOME_FAILED:
         fail(
             f"{sum(s.status == 'failed' for s in states)} of {len(states)} trials failed; `xlray status {sweep.name} "
-            "--json` has the reasons, running the same command again tries them again.",
+            "--json` has the reasons; run the same command again to retry them.",
             code,
         )
     elif code == INTERRUPTED:
         fail(
-            f"{sum(s.status in OPEN_STATES for s in states)} of {len(states)} trials are open; run the same command again "
-            "to go on.",
+            f"{sum(s.status in OPEN_STATES for s in states)} of {len(states)} trials are open; "
+            "run the same command again to resume.",
             code,
         )
     raise typer.Exit(code)
@@ -289,7 +293,7 @@ def prepare(
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the encoder and the tokenised data of a sweep into the storage, once; `run` then finds them there."""
+    """Store the encoder and the tokenised data of a sweep ahead of `run`."""
     from xlray.phases.store import check_writable
 
     if address is not None and address.startswith(("http://", "https://")):
@@ -324,15 +328,17 @@ def _print_stage(console: Console, entry: dict[str, Any]) -> None:
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME|DIR]", help="Without --address, must be given.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Until the sweep ends.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|DIR]", help="Required unless --address is given.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow until the sweep ends.")] = False,
     storage: Storage = "runs",
     address: Annotated[
-        str | None, typer.Option(help="Of a cluster's dashboard: ask there, for all jobs without NAME.")
+        str | None, typer.Option(help="Address of a cluster's dashboard: ask there; without NAME, for all jobs.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how far a sweep is, from its journal alone."""
+    """Show the progress of a sweep, read from its journal alone."""
     from xlray.monitor import progress
 
     if address is not None:

@@ -18,7 +18,7 @@ Storage = Annotated[
     typer.Option(
         "--storage",
         envvar="XLRAY_STORAGE",
-        help="Folder that all workers see, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+        help="A folder that all workers share, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
     ),
 ]
 
@@ -28,27 +28,28 @@ DataDir = Annotated[
 ]
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, everything else on stderr.")]
 
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.py", help="Python file that defines `sweep = Sweep(...)`.")]
 
 
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, e.g. execution.num_workers=2.")
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Replace a field, e.g. execution.num_workers=2; repeatable."),
 ]
 
 
 OnBadExample = Annotated[
-    Literal["fail", "skip"], typer.Option(help="Refuse a file with a bad training example, or leave that out.")
+    Literal["fail", "skip"],
+    typer.Option(help="Refuse a file with a bad training example, or skip and count the example."),
 ]
 
 
 BudgetHours = Annotated[
-    float | None, typer.Option("--budget-hours", help="Device-hours that may be spent; more is refused (exit code 5).")
+    float | None,
+    typer.Option("--budget-hours", help="Budget in device-hours; a sweep that needs more is refused (exit code 5)."),
 ]
 
 
-TrialName = Annotated[
-    str, typer.Argument(metavar="TRIAL", help="A trial's id, the beginning of it, or its readable name.")
-]
+TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="A trial's id, a prefix of it, or its readable name.")]

@@ -13,7 +13,7 @@ from xlray.phases.lineage import explain, find_phase
 from xlray.storage.sweep_folder import storage_root
 
 PhaseName = Annotated[
-    str, typer.Argument(metavar="PHASE", help="Name or hash of a phase in the storage, or the beginning of one.")
+    str, typer.Argument(metavar="PHASE", help="Name or hash of a stored phase, or a prefix of either.")
 ]
 
 
@@ -45,11 +45,11 @@ def why(first: PhaseName, second: PhaseName, storage: Storage = "runs", as_json:
 
 def rerun(
     phase: PhaseName,
-    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray; the one way there is.")] = True,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray (the only mode).")] = True,
     storage: Storage = "runs",
     as_json: Json = False,
 ) -> None:
-    """Run one phase again in this process, under a debugger if wanted, and compare; the storage is only read."""
+    """Run one phase again in this process, for example in a debugger, and compare its numbers; only reads the storage."""
     root = storage_root(storage)
     folder = find_phase(root, phase)
     from xlray.training.rerun import compare, find_job

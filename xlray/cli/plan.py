@@ -13,10 +13,15 @@ from xlray.cli.sweep_file import load_plan
 from xlray.storage.sweep_folder import storage_root
 
 AssumeSizes = Annotated[
-    bool, typer.Option("--assume-sizes", help="Plan without the data, from the registry's sizes; cannot be run.")
+    bool,
+    typer.Option(
+        "--assume-sizes", help="Plan without the data, from the sizes in the registry; such a plan cannot be run."
+    ),
 ]
-Devices = Annotated[int | None, typer.Option(help="Devices of the cluster; by default those of one trial.")]
-Tflops = Annotated[float | None, typer.Option("--device-tflops", help="Sustained by a device, where none is measured.")]
+Devices = Annotated[int | None, typer.Option(help="Number of devices in the cluster; by default those of one trial.")]
+Tflops = Annotated[
+    float | None, typer.Option("--device-tflops", help="Sustained TFLOP/s of a device, where nothing was measured.")
+]
 
 
 def plan(
@@ -27,13 +32,15 @@ def plan(
     on_bad_example: OnBadExample = "fail",
     assume_sizes: AssumeSizes = False,
     devices: Devices = None,
-    price_per_hour: Annotated[float | None, typer.Option("--price-per-hour", help="Of one device.")] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option("--price-per-hour", help="Price of one device per hour.")
+    ] = None,
     device_tflops: Tflops = None,
     budget_hours: BudgetHours = None,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a sweep would compute, what is stored already, and what the rest costs; spends nothing."""
+    """Show what a sweep would compute, what is already stored and what the rest costs; computes nothing."""
     from xlray.phases.store import Store
     from xlray.plan.forecast import Terms, check_hours, summary
 
@@ -72,10 +79,10 @@ def simulate(
     assume_sizes: AssumeSizes = False,
     devices: Devices = None,
     device_tflops: Tflops = None,
-    out: Annotated[Path | None, typer.Option(help="SVG of the timeline; by default NAME-timeline.svg.")] = None,
+    out: Annotated[Path | None, typer.Option(help="SVG file of the timeline; by default NAME-timeline.svg.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Play a sweep's schedule on a virtual clock, with the scores of its journal or made-up ones."""
+    """Simulate a sweep's schedule on a virtual clock, with the scores of its journal or invented ones."""
     from xlray.phases.store import Store
     from xlray.plan.forecast import Terms, simulation
     from xlray.storage.files import write_atomically

@@ -16,7 +16,9 @@ MOST_ROWS = 24
 
 def report(
     name: SweepName,
-    unseal: Annotated[bool, typer.Option("--unseal", help="Open the test scores, too; it is recorded.")] = False,
+    unseal: Annotated[
+        bool, typer.Option("--unseal", help="Also open the sealed test scores; this is recorded.")
+    ] = False,
     storage: Storage = "runs",
     as_json: Json = False,
 ) -> None:
@@ -39,7 +41,7 @@ def report(
 
 
 def compare(first: SweepName, second: SweepName, storage: Storage = "runs", as_json: Json = False) -> None:
-    """Compare two sweeps, paired where they share a subset and a seed; differences are second less first."""
+    """Compare two sweeps, paired where they share a subset and a seed; differences are second minus first."""
     root = storage_root(storage)
     folders = find_sweep_folder(first, root), find_sweep_folder(second, root)
     from xlray.report.compare import compare_sweeps

@@ -8,7 +8,7 @@ from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_ro
 
 
 def retry(name: SweepName, trial: TrialName, storage: Storage = "runs", as_json: Json = False) -> None:
-    """Open a failed or stopped trial again; the next run of the sweep goes on with it."""
+    """Reopen a failed or stopped trial; the next run of the sweep resumes it."""
     from xlray.sweep.retry import reopen
 
     directory = find_sweep_folder(name, storage_root(storage))
@@ -16,5 +16,5 @@ def retry(name: SweepName, trial: TrialName, storage: Storage = "runs", as_json:
     if as_json:
         print_json({"sweep": directory.name, **entry})
         return
-    text = f"trial {entry['trial_id']} is open again; `xlray run` on the sweep's file goes on with it."
+    text = f"trial {entry['trial_id']} is reopened; `xlray run` on the sweep's file resumes it."
     open_console().print(text, highlight=False, markup=False, soft_wrap=True)

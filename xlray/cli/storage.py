@@ -10,11 +10,11 @@ from xlray.cli.options import Json, Storage
 from xlray.cli.output import open_console, print_json
 from xlray.storage.sweep_folder import storage_root
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")]
 
 
 def collect_garbage(storage: Storage = "runs", dry_run: DryRun = False, as_json: Json = False) -> None:
-    """Remove what broke off or was quarantined, and phases and data that no sweep in the storage refers to."""
+    """Remove unfinished and quarantined leftovers, and phases and data that no sweep in the storage refers to."""
     from xlray.phases.garbage import find_garbage, remove
 
     root = storage_root(storage)
@@ -50,7 +50,5 @@ def collect_garbage(storage: Storage = "runs", dry_run: DryRun = False, as_json:
     console.print(f"{sum(one.num_bytes for one in garbage):,} bytes {verb}.", highlight=False)
     if references.unknown:
         names = ", ".join(sorted(references.unknown))
-        text = (
-            f"Phases and data stay: {names} has trials whose phases are not known; run it again, or delete its folder."
-        )
+        text = f"Phases and data are kept: {names} has trials whose phases are not known; run it again, or delete its folder."
         console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -61,7 +61,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         f"hours   {hours:,.2f} device-hours{at_most}{money}; {document['wall_hours']:,.2f} h on {document['devices']} "
         f"device(s)",
         f"rates   {document['device_hours_source']}",
-        f"storage {document['storage_bytes'] / 1e9:,.2f} GB to come ({document['num_parameters'] / 1e6:,.1f} M parameters)",
+        f"storage {document['storage_bytes'] / 1e9:,.2f} GB to be added ({document['num_parameters'] / 1e6:,.1f} M parameters)",
         *detectable_lines(document["detectable"]),
     ]
     if note := label_note(document["language"]):

@@ -16,7 +16,9 @@ from xlray.cli.sweep_file import data_folder
 from xlray.errors import InputError, fail
 from xlray.storage.sweep_folder import storage_root
 
-tasks_app = typer.Typer(help="The tasks that sweeps can name.", invoke_without_command=True, rich_markup_mode=None)
+tasks_app = typer.Typer(
+    help="List, show and check the tasks that sweeps can use.", invoke_without_command=True, rich_markup_mode=None
+)
 
 
 @tasks_app.callback()
@@ -28,13 +30,13 @@ def tasks(context: typer.Context, as_json: Json = False) -> None:
 
 @tasks_app.command("list")
 def list_tasks(
-    kind: Annotated[str | None, typer.Option(help="E.g. tagging.")] = None,
-    language: Annotated[str | None, typer.Option(help="ISO 639-1 code.")] = None,
-    role: Annotated[str | None, typer.Option(help="intermediate, target or text.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of task, e.g. tagging.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language, as an ISO 639-1 code.")] = None,
+    role: Annotated[str | None, typer.Option(help="Role: intermediate, target or text.")] = None,
     licence: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the licence, e.g. 'CC BY'.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the tasks that are known."""
+    """List the registered tasks."""
     from xlray.cli.task_catalogue import listed
 
     found = listed(kind, language, role, licence)
@@ -55,7 +57,7 @@ def show_task(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that is known of a task; with its files, also examples, labels and lengths. Downloads nothing."""
+    """Show a task: sources, labels, licence and, if its files are present, examples and lengths. Downloads nothing."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # before its library is loaded: sets and encoders come from the cache
     from xlray.cli.task_catalogue import shown
 
@@ -74,16 +76,16 @@ def check_tasks(
     data_dir: DataDir = None,
     online: Annotated[bool, typer.Option("--online", help="Compare the registry with the Hub instead.")] = False,
     overlap: Annotated[
-        bool, typer.Option("--overlap", help="Count training examples that hold a text of the target data.")
+        bool, typer.Option("--overlap", help="Count training examples that contain a text of the target data.")
     ] = False,
     storage: Storage = "runs",
     update: Annotated[
         bool,
-        typer.Option("--update", help="With --overlap: make the list of Finnish texts anew and use it from now on."),
+        typer.Option("--update", help="With --overlap: recreate the list of target texts and use it from now on."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Load every split that is there; exit code 2 if one of them cannot be read."""
+    """Read every split that is present; exit code 2 if one of them cannot be read."""
     from xlray.cli.task_catalogue import checked
 
     if online and overlap:

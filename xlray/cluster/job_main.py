@@ -84,7 +84,7 @@ def keep_running(command: Sequence[str], env: Mapping[str, str] | None = None, m
                 return code if code >= 0 else 128 - code
             restarts += 1
             name = signal.Signals(-code).name
-            print(f"the driver was killed by {name}; it is started again and goes on", flush=True)
+            print(f"the driver was killed by {name}; it is restarted, and the sweep resumes", flush=True)
     finally:
         signal.signal(signal.SIGTERM, before)
 

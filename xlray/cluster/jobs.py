@@ -82,7 +82,7 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(
-            f"{place}: a Ray cluster must answer there, but none does; `ray dashboard cluster.yaml` opens the way to one."
+            f"{place}: a Ray cluster must answer there, but none does; `ray dashboard cluster.yaml` opens a tunnel to one."
         ) from error
     theirs = {**versions(), "ray": str(client._server_ray_version)}
     if unlike := differences(versions(), theirs, "on the client", "on the cluster"):
@@ -241,7 +241,7 @@ def follow(
 
 def _say_lost(error: Exception, lost: bool, show: Callable[[str], None]) -> bool:
     if not lost:
-        show(f"\n(no connection: {type(error).__name__}; the job goes on, trying again)\n")
+        show(f"\n(no connection: {type(error).__name__}; the job continues, reconnecting)\n")
     return True
 
 

@@ -136,7 +136,7 @@ def log_page(url: str, node: str, job: str, pid: int) -> str:
         raise RayUnreachableError(f"{error} {why}") from error
     names = [name for names in found.values() for name in names]
     if not names:
-        raise RayUnreachableError(f"{url}: the log of process {pid} on node {node[:8]} is not there (any more).")
+        raise RayUnreachableError(f"{url}: the log of process {pid} on node {node[:8]} no longer exists.")
     return f"{url}/#/logs/viewer?{urllib.parse.urlencode({'nodeId': node, 'fileName': names[0]})}"
 
 

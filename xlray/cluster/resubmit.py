@@ -74,11 +74,11 @@ def main(address: str = DEFAULT_ADDRESS) -> int:
             client, _ = connect(address)
             for request in requests:
                 job_id, _ = join_or_submit(client, request)
-                print(f"{request.name}: goes on as job {job_id}", flush=True)
+                print(f"{request.name}: resumes as job {job_id}", flush=True)
             return 0
         except (*LOST, InputError) as error:
             if time.monotonic() > until:
-                return fail(f"what was running could not be submitted again: {error}", 2)
+                return fail(f"the running sweeps could not be resubmitted: {error}", 2)
             time.sleep(2.0)
 
 

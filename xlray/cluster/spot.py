@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--address", help="of the Ray cluster; by default that of the node that runs here")
     parser.add_argument("--node-id", help="of this node; by default the one with this machine's address")
-    parser.add_argument("--poll-s", type=float, default=POLL_S, help="seconds between two looks")
+    parser.add_argument("--poll-s", type=float, default=POLL_S, help="seconds between two polls")
     given = parser.parse_args(arguments)
     url = os.environ.get(ENDPOINT_VARIABLE) or METADATA_URL
     metadata = Metadata(url)

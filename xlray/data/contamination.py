@@ -277,7 +277,7 @@ def load_exclusions(root: Path) -> Exclusions | None:
     except FileNotFoundError:
         return None
     law = f"{folder}: the list {version!r} that `current` names must be whole"
-    remedy = "`xlray tasks check --overlap --update` makes a new one."
+    remedy = "`xlray tasks check --overlap --update` creates a new one."
     for kind in ("json", "npy"):
         fetch_small(root, folder / f"{version}.{kind}")
     try:

@@ -44,12 +44,12 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"Doubtful: {name}: {doubt}." for doubt in doubts)
     for name, skipped in found.get("skipped_examples", {}).items():
         reasons = " ".join(skipped["reasons"])
-        yield f"Left out by --on-bad-example skip: {skipped['number']:,} bad examples of {name}, such as: {reasons}"
+        yield f"Skipped by --on-bad-example skip: {skipped['number']:,} bad examples of {name}, such as: {reasons}"
     if left_out := found.get("left_out_examples"):
         each = (f"{name} {number:,} {what}" for name, kinds in left_out.items() for what, number in kinds.items())
-        yield f"Left out when files were read: {'; '.join(each)}."
+        yield f"Skipped when files were read: {'; '.join(each)}."
     if overlapping := found.get("overlapping_examples"):
         each = (f"{name} {number:,}" for name, number in overlapping.items())
-        yield f"Left out, training examples with a text of the target data: {', '.join(each)}."
+        yield f"Dropped, training examples with a text of the target data: {', '.join(each)}."
     if unlabelled := found.get("unlabelled_test_sets"):
         yield f"Test sets without labels, which have predictions but no scores: {', '.join(unlabelled)}."

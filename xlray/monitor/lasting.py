@@ -45,7 +45,7 @@ class Lasting(io.TextIOBase):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())  # what is still buffered goes there, too
             os.close(nowhere)
-            self.log(f"the output went away ({error.strerror or error}); what is done goes on without it")
+            self.log(f"the output went away ({error.strerror or error}); continuing without it")
 
 
 @contextlib.contextmanager

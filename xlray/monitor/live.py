@@ -27,7 +27,7 @@ REFRESH_PER_S = 2.0
 SHOWN_EVERY_S = 2.0  # to clients that look on, through a file
 TICK = re.compile(r"\[[\d:]+\] [\d,]+ of [\d,]+ steps, left ")
 STAGES = {
-    "lease": "waiting up to a minute: another driver had this sweep, and may still live",
+    "lease": "waiting up to a minute: another driver had this sweep, and may still be running",
     "planned": "starting",
     "tokenizer": "training the tokenizer",
     "machines": "waiting for the cluster's machines to join",
@@ -156,7 +156,7 @@ class LiveView:
             return f"{title}: {rungs}: Finnish {percent(entry.get('fi_accuracy')) or '-'} % ({each}){stop}"
         if entry["event"] in ("failed", "retried"):
             lines = str(entry.get("error", "")).strip().splitlines() or ["no reason known"]
-            what = "failed" if entry["event"] == "failed" else f"tried again ({entry.get('kind', '')})"
+            what = "failed" if entry["event"] == "failed" else f"retried ({entry.get('kind', '')})"
             return f"{title}: {what}: {lines[-1][:300]}"
         if entry["event"] in ("halted", "note"):
             return str(entry["text"])

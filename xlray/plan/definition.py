@@ -46,7 +46,7 @@ def check_definition(sweep: Sweep, root: Path) -> None:
     lines = _changes(sweep, root, sweep.name)
     if lines:
         raise InputError(
-            f"sweep {sweep.name!r} exists with another definition ({'; '.join(lines)}); give --new-version, or the "
+            f"sweep {sweep.name!r} exists with another definition ({'; '.join(lines)}); use --new-version, or give the "
             f"changed sweep another name."
         )
 

@@ -194,7 +194,7 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
         "steps": schedule.steps,
         "utilisation": schedule.utilisation,
         "reached": {plan.sweep.intermediate.rungs[i]: n for i, n in sorted(schedule.reached.items())},
-        "scores": f"{known} from the journal, the others made up" if known else "made up",
+        "scores": f"{known} from the journal, the others invented" if known else "invented",
     }, timeline_svg(schedule, plan)
 
 

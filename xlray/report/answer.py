@@ -42,7 +42,7 @@ def write_answer(evidence: Evidence) -> str:
     best = evidence.results.best()
     sentences.append(
         f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best['fi_accuracy'])} % "
-        "(picked by Finnish dev, so it flatters itself)."
+        "(selected by Finnish dev, so its score is biased upwards)."
     )
     return " ".join(sentences)
 

@@ -107,7 +107,7 @@ def cost_by_fate(costs: Costs) -> Table:
     """Device-hours spent and saved, a line each."""
     stopping: Cell = costs.stopping
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("spent", "on trials that finished or go on", costs.useful),
+        ("spent", "on trials that finished or are continuing", costs.useful),
         ("spent", "on trials that were stopped early", costs.stopped),
         ("spent", "on trials that failed", costs.failed),
         ("saved", "by sharing phases between trials", costs.shared),

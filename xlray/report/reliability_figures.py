@@ -20,7 +20,7 @@ LABELS = {ENGLISH_DEV: "English dev, mean (%)", PIVOT_DEV: "Pivot dev, mean (%)"
 
 def orders(points: Sequence[Point], here: Sequence[Point], estimates: Sequence[Estimate]) -> Drawing:
     """Finnish accuracy at the rung of the answer against earlier rungs and against other signals, a point per trial."""
-    name, title = "orders", "Orders of the trials, one against another"
+    name, title = "orders", "Rank correlations of the trials"
     found: list[tuple[str, list[tuple[Point, float]], Estimate | None]] = []
     rung = here[0].rung if here else 0
     late = {p.trial_id: p for p in here}
@@ -115,7 +115,7 @@ def robustness(estimates: Sequence[Estimate], pairs: Sequence[tuple[str, str]]) 
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
     svg, pdf = draw(paint, WIDTH, 1.2 + 0.48 * len(rows))
-    caption = "The differences of the opening paragraph with their intervals, again without what might have made them."
+    caption = "The main differences with their intervals, and again without possible confounders."
     said = "; ".join(
         f"{label}: " + ", ".join(f"{VARIANTS[v].lower()} {spell(e, True)}" for v, e in there)
         for label, there in rows[::-1]

@@ -51,7 +51,7 @@ def correlations(estimates: Sequence[Estimate]) -> Table:
         if kind == "rank_correlation":
             rows.append((ordered_by(rest), *with_interval(e, digits=2), e.num_trials, e.num_seeds, e.num_subsets))
     columns = (
-        ("of", "Orders of trials"),
+        ("of", "Rank correlations"),
         ("correlation", "Spearman"),
         ("interval", "Interval"),
         ("num_trials", "Trials"),
@@ -128,4 +128,4 @@ def power(powers: Sequence[Power]) -> Table:
         "paired and find smaller ones."
     )
     missing = "" if rows else "a cell with two subsets and two seeds"
-    return Table("power", "What this design can find", note, columns, tuple(rows), missing)
+    return Table("power", "What this design can detect", note, columns, tuple(rows), missing)

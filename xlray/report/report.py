@@ -60,7 +60,7 @@ METHOD = (
         "Contributions",
         "are coefficients of a ridge regression of a score on which tasks a trial has, within seeds; the penalty is "
         "chosen by leaving out one subset (or chain) at a time. They are shrunk towards 0, and so are their intervals. The "
-        "LASSO beside it gives tasks that the scores do not ask for exactly 0.",
+        "LASSO beside it sets tasks without evidence of an effect to exactly 0.",
     ),
 )
 
@@ -233,7 +233,7 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
         warnings=warnings,
         tags=tags,
         sections=sections,
-        footer="Everything here is made from results/*.parquet and journal/ of this sweep. Tables and figures lie beside "
+        footer="Everything here is computed from results/*.parquet and journal/ of this sweep. Tables and figures lie beside "
         "this page in tables/ and figures/.",
     )
 

@@ -275,7 +275,7 @@ def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Seque
     )
     note = (
         "Stopped trials are those that are held there now, paused and diverged ones among them. "
-        "The mean is over all trials that got there, survivors included, and is no estimate. Rank correlations are "
+        "The mean is over all trials that got there, survivors included, and is not an estimate. Rank correlations are "
         "Spearman's, over trials that no score kept from the later rung, with intervals."
     )
     return Table("rungs", "Rungs", note, columns, tuple(rows), "" if rows else "a rung with all targets scored")
@@ -316,7 +316,7 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
         "Decided on (%)",
         "Cut (%)",
         "Decision",
-        "Probability of going on",
+        "Probability of continuing",
     )
     note = "Trials compete within their cell by the mean of the trained targets; measure trials are never stopped."
     return Table(

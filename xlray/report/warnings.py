@@ -20,8 +20,8 @@ SELECTION = {  # `select_by` of the definition
         "Oracle selection: the scheduler's ranking and the best trial use Finnish dev labels, which a real zero-shot "
         "setting does not have. Means and differences over measure trials select nothing."
     ),
-    "pivot-dev": "The scheduler ranks by dev scores of pivot languages; the best trial shown is picked by Finnish dev.",
-    "english-dev": "The scheduler ranks by English dev scores; the best trial shown is picked by Finnish dev.",
+    "pivot-dev": "The scheduler ranks by dev scores of pivot languages; the best trial shown is selected by Finnish dev.",
+    "english-dev": "The scheduler ranks by English dev scores; the best trial shown is selected by Finnish dev.",
 }
 
 
@@ -101,7 +101,9 @@ def _sampling(evidence: Evidence) -> list[str]:
     fewest = min(subsets.values(), default=0)
     found = []
     if len(seeds) == 1:
-        found.append("One seed: intervals leave out the spread between seeds, and cells with one subset have none.")
+        found.append(
+            "One seed: intervals do not include the spread between seeds, and cells with one subset have none."
+        )
     few = [count(len(seeds), "seed")] if 1 < len(seeds) < FEW else []
     few += [f"as few as {count(fewest, 'subset')} per cell"] if 0 < fewest < FEW else []
     if few:
@@ -153,7 +155,7 @@ def _chosen(evidence: Evidence) -> list[str]:
         cells = ", ".join(sorted({point.cell for point in evidence.points if point.selected}))
         found.append(
             f"{count(len(selected), 'trial')} of {cells} met a cut before being moved to measure or opened again, and not all "
-            "that were cut there are in the sweep and opened again: past that rung they are in no estimate."
+            "that were cut there are in the sweep and opened again: past that rung they enter no estimate."
         )
     members = _members(evidence)
     met = {
@@ -216,7 +218,7 @@ def _searched(evidence: Evidence) -> str:
     searched = sum(number for role, number in roles.items() if role not in ("measure", "explore"))
     if not searched:
         return ""
-    return f"{count(searched, 'trial')} proposed by a search that saw earlier scores; they are in no estimate."
+    return f"{count(searched, 'trial')} proposed by a search that saw earlier scores; they enter no estimate."
 
 
 def _selection(evidence: Evidence) -> str:
@@ -250,9 +252,7 @@ def _mixed(evidence: Evidence) -> list[str]:
 def _overlap(evidence: Evidence) -> str:
     if evidence.definition.get("drop_overlap", True):
         return ""
-    return (
-        "Training examples that hold text of the target data were kept (drop_overlap=False): scores may be flattered."
-    )
+    return "Training examples that hold text of the target data were kept (drop_overlap=False): scores may be too high."
 
 
 def _unsealed(evidence: Evidence) -> str:
@@ -264,6 +264,6 @@ def _unsealed(evidence: Evidence) -> str:
     changed = len({entry.get("definition") for entry in evidence.unsealings}) > 1
     return (
         f"Test sets were opened {count(len(evidence.unsealings), 'time')}, first on {moment(first)}; {after}"
-        f"{', and the definition was changed between them' if changed else ''}. What is decided with their scores in "
-        "view is no longer tested by them."
+        f"{', and the definition was changed between them' if changed else ''}. Decisions made after seeing their "
+        "scores are no longer tested by them."
     )

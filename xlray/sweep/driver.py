@@ -164,7 +164,7 @@ class Driver:
             entry = {"kind": "role", "error": text, "rung_index": max(standing.rungs)}
             self.write({"event": "retried", "trial_id": trial_id, **entry})
         elif lost := self._lost(trial_id, standing.status):
-            text = f"not in the storage (any more): {phase_name(lost[0])}"
+            text = f"no longer in the storage: {phase_name(lost[0])}"
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
 
     def _is_of_now(self, trial_id: str, entry: Mapping[str, Any]) -> bool:
@@ -297,13 +297,13 @@ class Driver:
         for name, job in self.running.items():
             self._look_at(name, job)
         if (trouble := temporary_trouble()) is not None and self.running:
-            self.halt("storage", f"temporary files cannot be written: {trouble}; make room there, or set TMPDIR.")
+            self.halt("storage", f"temporary files cannot be written: {trouble}; free space there, or set TMPDIR.")
         hours, limit_s = self.device_hours(), self.plan.sweep.execution.time_budget_s
         if self.budget_hours is not None and hours >= self.budget_hours:
             text = f"{hours:.2f} device-hours are spent of a budget of {self.budget_hours:g}"
             self.halt("budget", f"{text}: nothing more is started.")
         if limit_s is not None and now - self.opened_at >= limit_s:
-            self.halt("interrupted", f"the time budget of {limit_s:g} s is over: open phases save their state.")
+            self.halt("interrupted", f"the time budget of {limit_s:g} s is used up: open phases save their state.")
 
     def _look_at(self, name: str, job: Running) -> None:
         while job.left and self.store.has(job.left[0]):
@@ -374,7 +374,9 @@ class Driver:
         elif name == SHARED:
             self.halt("failed", f"the phases before all trials failed: {last}")
         elif common_error(list(self._alike.values())) is not None:
-            self.halt("failed", f"{len(self._alike)} trials in a row failed alike, so no more are started: {last}")
+            self.halt(
+                "failed", f"{len(self._alike)} trials in a row failed in the same way, so no more are started: {last}"
+            )
 
     def halt(self, reason: str, text: str) -> None:
         """Start nothing more; what runs goes on, unless it was interrupted.

@@ -26,11 +26,13 @@ def reopen(directory: Path, trial_id: str) -> dict[str, Any]:
         standing = standings(read_journal(directory / "journal")).trials[trial_id]
         where = f"{directory.name}: trial {trial_id}"
         if standing.status not in ("failed", "stopped", "paused"):
-            raise InputError(f"{where} must have failed or been stopped to be opened again, but is {standing.status}.")
+            raise InputError(f"{where} must have failed or been stopped to be reopened, but is {standing.status}.")
         entry: dict[str, Any] = {"event": "retried", "trial_id": trial_id, "kind": "asked", "error": ""}
         if standing.status != "failed" and standing.rungs:
             last = max(standing.rungs)
             if standing.rungs[last]["reason"] == "diverged":
-                raise InputError(f"{where} must not have diverged to be opened again: its phases would give the same.")
+                raise InputError(
+                    f"{where} must not have diverged to be reopened: its phases would give the same result."
+                )
             entry["rung_index"] = last
         return append(directory / "journal", entry)

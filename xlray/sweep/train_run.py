@@ -119,7 +119,7 @@ class Notice:
         if info is not None and info is not self.info:
             self.info, self.is_last, self.slowest_s = info, False, 0.0
             say(
-                f"node(s) {', '.join(node[:8] for node in info.preempted_node_ids)} will be taken away: saving the state"
+                f"node(s) {', '.join(node[:8] for node in info.preempted_node_ids)} will be reclaimed: saving the state"
             )
             return True
         if info is None or self.is_last or info.deadline_ms is None:

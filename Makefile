@@ -2,7 +2,7 @@
 # make check  lint, and the tests that need neither Ray nor torch
 # make test   sets everything up and runs the tests
 # make docs   builds the documentation into site/
-# make test-cluster   runs a real `ray up` on hosts out of namespaces
+# make test-cluster   runs a real `ray up` on simulated hosts (Linux network namespaces)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m ""
 
-# Hosts out of namespaces: root, iproute2, openssh-server, rsync. Without them it says so and skips.
+# Simulated hosts (Linux network namespaces): root, iproute2, openssh-server, rsync. Skips with a message without them.
 test-cluster: $(INSTALLED)
 	$(BIN)/python -m pytest -m cluster
 

@@ -100,7 +100,7 @@ def test_a_worker_saves_at_the_notice_and_once_more_before_the_node_is_due(capsy
     first, last = asked_over_time(context, {10: info(120.0)}, 200)
     assert first == 11.0  # at the step after the notice
     assert 95.0 <= last < 120.0 - 5.0 - 5.0  # the save ends before the node is due
-    assert "node(s) 01234567 will be taken away" in capsys.readouterr().out
+    assert "node(s) 01234567 will be reclaimed" in capsys.readouterr().out
 
 
 def test_a_notice_without_a_time_saves_once_and_a_second_node_again():

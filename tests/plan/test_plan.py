@@ -456,7 +456,7 @@ def test_what_would_mix_two_definitions_is_refused_with_the_fields(changed, line
     folder = tmp_path / "sweeps" / "s"
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text(json.dumps(SWEEP.definition))
-    with pytest.raises(InputError, match=r"exists with another definition .* give --new-version") as caught:
+    with pytest.raises(InputError, match=r"exists with another definition .* use --new-version") as caught:
         definition.check_definition(changed, tmp_path)
     assert line in str(caught.value) and "\n" not in str(caught.value)
     renamed = definition.newest_version(changed, tmp_path)

@@ -42,7 +42,7 @@ def all_commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def exit_codes() -> str:
     """The exit codes and what they mean."""
-    from xlray.cli.main import EXIT_CODES
+    from xlray.errors import EXIT_CODES
 
     return _table(("code", "meaning"), ((f"**{code}**", meaning) for code, meaning in EXIT_CODES.items()))
 

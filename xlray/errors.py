@@ -7,6 +7,18 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+EXIT_CODES = {  # of the command line
+    0: "finished",
+    1: "a bug in xlray; the traceback is printed or in run.log",
+    2: "wrong use or configuration, explained in one line",
+    3: "finished, but some trials failed",
+    4: (
+        "interrupted by a signal, storage or temporary folder full or unavailable, Ray does not start now, or a stored file "
+        "was damaged; run the same command again"
+    ),
+    5: "a budget refused or ended the run",
+}
+
 
 class InputError(ValueError):
     """Wrong use: one line that says what must hold, what was found, and where. The command line exits with 2."""

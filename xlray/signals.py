@@ -100,7 +100,7 @@ def _leave() -> NoReturn:
 
 
 def _again(lost: Any) -> None:
-    """An interrupt that was raised where nothing can be raised, as in a destructor, is raised anew a moment later."""
+    """An interrupt that was raised where nothing can be raised, as in a destructor, is raised again a moment later."""
     if not issubclass(lost.exc_type, KeyboardInterrupt) or not _state.taken:
         sys.__unraisablehook__(lost)
         return

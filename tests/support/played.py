@@ -1,4 +1,4 @@
-"""Sweeps played to their end without Ray, training and data: real plans, journals, stores and tables over made-up scores.
+"""Sweeps played to their end without Ray, training and data: real plans, journals, stores and tables over invented scores.
 
 A phase's scores are drawn from its hash, so whatever changes its inputs changes them, and what they must be is known.
 """

@@ -49,7 +49,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     try:
         output, _ = process.communicate(timeout=1_000)  # a bound on hanging, not a measurement
     finally:
-        process.kill()  # or it would go on beside the next test
+        process.kill()  # or it would continue beside the next test
     return process.returncode, output
 
 

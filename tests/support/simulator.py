@@ -2,7 +2,7 @@
 
 A score is a base, a shape over the number of tasks, the effects of the tasks of the subset (with pairs that work together
 or against one another), the seed, the seed in this cell, the trial's own noise, the items of the evaluation, and now and
-then a collapse. Early stopping lets the best third of a cell go on, and one in five of the others.
+then a collapse. Early stopping lets the best third of a cell continue, and one in five of the others.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Scenario:
         collapse_rate: share of trials in which a target loses `collapse_loss` points.
         failure_rate: share of trials that are not there.
         stopping: trials with tasks may be stopped after a first rung.
-        survival: chance of a trial below the cut to go on.
+        survival: chance of a trial below the cut to continue.
     """
 
     name: str
@@ -183,7 +183,7 @@ def _draw_trials(scenario, size, expected, louder, random):
 def _weights(scenario, size, scores, random):
     """[sweeps, chains, seeds]: 0 for what was stopped; the first rung's score is the second's with more noise.
 
-    Trials come in random order; one goes on if it is in the best third of those seen so far, or by a draw.
+    Trials come in random order; one continues if it is in the best third of those seen so far, or by a draw.
     """
     num_sweeps, num_chains, num_seeds, _ = scores.shape
     if not scenario.stopping or not size:

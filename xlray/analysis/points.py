@@ -234,7 +234,7 @@ def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], fl
     """Of each (trial, rung number): the inverse of the recorded probability of getting there, given its scores.
 
     A rung at which a trial could be stopped for certain has no survivors that stand for it: past such a rung no trial
-    that met the cut has a weight in that cell. Where all trials that were cut have been opened again, the cut has chosen
+    that met the cut has a weight in that cell. Where all trials that were cut have been reopened, the cut has chosen
     nothing. Where only some were, they have no weight: people chose them. A trial that diverged was not stopped for its
     rank and counts as failed.
 
@@ -256,7 +256,7 @@ def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], fl
 
 
 def _cuts(trials: Mapping[str, Standing]) -> dict[tuple[str, int], list[Standing]]:
-    """Trials that their rank kept from going on, by (cell, rung), in the seeds that the sweep has."""
+    """Trials that their rank kept from continuing, by (cell, rung), in the seeds that the sweep has."""
     seeds = {standing.seed for standing in trials.values() if standing.status != "dropped"}
     found: dict[tuple[str, int], list[Standing]] = {}
     for standing in trials.values():

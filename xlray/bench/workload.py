@@ -131,7 +131,7 @@ class Clock:
 
 
 def _reset_peak() -> None:
-    """Start the system's count of this process's peak memory anew, where it can be (Linux)."""
+    """Start the system's count of this process's peak memory again, where it can be (Linux)."""
     switch = Path("/proc/self/clear_refs")
     if switch.exists():
         switch.write_text("5")

@@ -107,7 +107,7 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
     """Show a job until it ends; its exit code.
 
     Args:
-        request: what is submitted again where the cluster has lost it.
+        request: what is resubmitted where the cluster has lost it.
     """
     from xlray.cluster import jobs
     from xlray.monitor.remote_live import Screen, fetch_snapshot

@@ -34,7 +34,7 @@ print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "dev
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `status` is ok, warning or problem."""
+    """One thing that was checked; `status` is ok, warning or problem."""
 
     name: str
     status: str

@@ -30,7 +30,7 @@ from xlray.cli.sweep_file import data_folder, load_plan
 from xlray.cli.tasks import tasks_app
 from xlray.cluster.jobs import SNAPSHOT_VARIABLE
 from xlray.config.sweep import Sweep
-from xlray.errors import InputError, fail
+from xlray.errors import EXIT_CODES, InputError, fail
 from xlray.monitor.lasting import lasting
 from xlray.signals import INTERRUPTED
 from xlray.storage.object_store import storage_trouble
@@ -45,17 +45,6 @@ if TYPE_CHECKING:
     from xlray.plan.trials import SweepPlan
 
 DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
-EXIT_CODES = {
-    DONE: "finished",
-    CRASHED: "a bug in xlray; the traceback is printed or in run.log",
-    WRONG_USE: "wrong use or configuration, explained in one line",
-    SOME_FAILED: "finished, but some trials failed",
-    INTERRUPTED: (
-        "interrupted by a signal, storage or temporary folder full or unavailable, Ray does not start now, or a stored file "
-        "was damaged; run the same command again"
-    ),
-    OVER_BUDGET: "a budget refused or ended the run",
-}
 
 app = typer.Typer(
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
@@ -208,7 +197,7 @@ def run(
 
 @app.command()
 def demo(storage: Storage = "runs", as_json: Json = False) -> None:
-    """Run a small sweep in a world of six made-up languages: five minutes on two cores, no download, no GPU."""
+    """Run a small sweep in a world of six invented languages: five minutes on two cores, no download, no GPU."""
     run(QUICKSTART, storage, as_json=as_json)
 
 

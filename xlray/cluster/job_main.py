@@ -1,8 +1,8 @@
-"""What a submitted job runs on the cluster: one command of xlray, which is started again if it is killed.
+"""What a submitted job runs on the cluster: one command of xlray, which is restarted if it is killed.
 
     python -m xlray.cluster.job_main DESCRIPTION COMMAND...
 
-DESCRIPTION is a JSON object: sweep, storage, settings and versions of `submission.Request`. The driver of a sweep goes on
+DESCRIPTION is a JSON object: sweep, storage, settings and versions of `submission.Request`. The driver of a sweep continues
 from what is stored.
 """
 

@@ -204,7 +204,7 @@ def follow(
 
     Args:
         show: gets the log in pieces.
-        find_again: called where the cluster does not know the job any more, because its head was started anew; the id of
+        find_again: called where the cluster does not know the job any more, because its head was restarted; the id of
             the job that took its place.
     """
     shown, started, lost = 0, None, False

@@ -1,4 +1,4 @@
-"""Jobs that were lost with a cluster's head are submitted again when it is back.
+"""Jobs that were lost with a cluster's head are resubmitted when it is back.
 
     python -m xlray.cluster.resubmit [ADDRESS]
 
@@ -52,7 +52,7 @@ def forget(folder: Path) -> None:
 def left_over() -> Iterator[Request]:
     """The jobs that left notes: none of them has ended, so they were lost.
 
-    A note that cannot be read is passed over, and said on stderr.
+    A note that cannot be read is skipped, and said on stderr.
     """
     for path in sorted(notes_folder().glob(f"[!.]*/{NOTE}")):
         files = path.parent / "files"

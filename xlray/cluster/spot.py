@@ -3,7 +3,7 @@
     python -m xlray.cluster.spot
 
 Ray does not ask for these notices. A drained node gets no new work, the autoscaler replaces it at once, and Ray Train tells
-the workers on it, which save their state (see `trial.Notice`) and go on elsewhere without a failure being counted.
+the workers on it, which save their state (see `trial.Notice`) and continue elsewhere without a failure being counted.
 Standard library alone until there is a notice: it runs beside the training on every node.
 
 Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html

@@ -12,11 +12,11 @@ from xlray.errors import require
 
 @dataclass(frozen=True)
 class Execution:
-    """How to run; changes results by rounding only.
+    """How to run; changes results by floating-point rounding at most.
 
     Attributes:
         num_workers: processes per trial; `(least, most)` lets a trial run on what a cluster that shrinks and grows has room
-            for. It is then started anew from its last state with another number, the same run up to rounding.
+            for. It is then restarted from its last state with another number, the same run up to rounding.
         cpus_per_worker: CPU cores (and threads of torch) per worker.
         gpus_per_worker: 0 runs on CPU with gloo, 1 on a GPU with NCCL; a worker drives one device.
         zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device.
@@ -26,8 +26,8 @@ class Execution:
         activation_checkpointing: recompute activations in the backward pass. "auto" does so only where it must to fit.
         checkpoint_every_steps: steps between two saved states of an unfinished phase.
         max_concurrent_trials: trials that run at one time; None takes as many as the cluster has devices for.
-        max_failures: times a trial is started again after a process died, before it counts as failed. A node that was
-            lost and memory that ran out are counted apart, an exception in its code is not tried again.
+        max_failures: times a trial is restarted after a process died, before it counts as failed. A node that was
+            lost and memory that ran out are counted apart, an exception in its code is not retried.
         time_budget_s: after that many seconds a run stops gently, as after Ctrl-C; for machines that are lent by the hour.
     """
 

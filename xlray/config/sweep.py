@@ -54,7 +54,7 @@ class TrialConfig:
     def trial_id(self) -> str:
         """Ten hexadecimal digits of the hash of what is trained, whatever is measured of it.
 
-        Rungs and targets are where a trial is looked at: a sweep that gets one more of either goes on with the same
+        Rungs and targets are where a trial is measured: a sweep that gets one more of either keeps the same
         trials and their entries in the journal. Of what was measured, phases hold the identity.
         """
         recipe = [(f.name, getattr(self.intermediate, f.name)) for f in fields(self.intermediate) if f.name != "rungs"]
@@ -94,10 +94,10 @@ class Stopping:
     """ASHA (Li et al. 2020) over examples seen, within cells.
 
     Attributes:
-        reduction_factor: the best 1/reduction_factor of a rung go on.
-        survival_probability: chance that a trial below the cut goes on all the same; recorded, so that estimates can
+        reduction_factor: the best 1/reduction_factor of a rung continue.
+        survival_probability: chance that a trial below the cut continues anyway; recorded, so that estimates can
             weight it by its inverse.
-        promote: a trial below the cut pauses and goes on from its stored trunk once it has risen into the best
+        promote: a trial below the cut pauses and resumes from its stored trunk once it has risen into the best
             1/reduction_factor, as in the paper; otherwise it stops for good. A pause costs a start of workers.
     """
 

@@ -113,7 +113,7 @@ def encoder_files(folder: Path) -> tuple[str, ...]:
 def check_weights(folder: Path) -> None:
     """Raise `InputError` unless the weights are those of the configuration; names what is not. Reads headers only.
 
-    Heads are not looked at: they are made anew, but for the one of masked language modelling.
+    Heads are not looked at: they are recreated, but for the one of masked language modelling.
     """
     try:
         config = json.loads((folder / CONFIG).read_text())

@@ -221,7 +221,7 @@ def diverted(log: Path) -> Iterator[tuple[TextIO, TextIO]]:
     """Send what this process and its libraries print to a file; yields the real stdout and stderr.
 
     Libraries print below Python, and from threads and child processes, so the file descriptors are moved. Where the
-    real ones go away, what runs goes on.
+    real ones go away, what runs continues.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

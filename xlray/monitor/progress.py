@@ -193,7 +193,7 @@ def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:
 
 @dataclass
 class Watch:
-    """What was found finished so far, so that each phase's folder is looked at until it is finished, not longer.
+    """What was found finished so far, so that each phase's folder is checked until it is finished, not longer.
 
     Behind an object store a phase that is not finished on this machine is looked for there now and then.
 

@@ -31,7 +31,7 @@ class Dashboard:
 
     Args:
         sweeps: the folder of the storage's sweeps.
-        ray_url: of Ray's dashboard; None takes what each sweep's driver wrote down.
+        ray_url: of Ray's dashboard; None takes what each sweep's driver recorded.
     """
 
     def __init__(self, sweeps: Path, ray_url: str | None = None, price_per_hour: float | None = None) -> None:

@@ -138,7 +138,7 @@ class TrainSpec(Identified):
 
     @property
     def ends_at_zero(self) -> bool:
-        """Whether the learning rate has decayed at the end: the phase yields weights, otherwise a state to go on from."""
+        """Whether the learning rate has decayed at the end: the phase yields weights, otherwise a state to resume from."""
         return self.schedule != "warmup_constant"
 
     def learning_rate_at(self, step: int) -> float:

@@ -103,7 +103,7 @@ class Store:
 
         Raises:
             StoreError: not finished, no such file, or the file changed; a damaged phase is moved to `quarantine/`, so
-                that running again computes it anew.
+                that running again computes it again.
         """
         if not self.has(spec):
             raise StoreError(f"{phase_name(spec)} is not finished.")
@@ -194,7 +194,7 @@ class Store:
         if (remote := remote_of(self.root)) is not None:
             remote.delete(remote.list(f"{relative(self.root, folder)}/attempt/"))
 
-    # An unfinished phase on an object store, so that another machine can go on with it.
+    # An unfinished phase on an object store, so that another machine can resume it.
 
     def save_attempt(self, spec: Spec) -> None:
         """Write the files of `attempt/` through to the object store, and drop those there that are not here any more."""

@@ -1,4 +1,4 @@
-"""When a trial goes on: pure decisions over what the journal says. No framework.
+"""When a trial continues: pure decisions over what the journal says. No framework.
 
 `Standings` is the journal, indexed; it is built by adding entries one by one, so that a decision among 10,000 trials
 looks at its own cell and rung only.
@@ -22,10 +22,10 @@ class Decision:
     """What happens to a trial at a rung.
 
     Attributes:
-        action: "continue", "stop" or "pause" (holds no devices; goes on once it is promoted).
+        action: "continue", "stop" or "pause" (holds no devices; continues once it is promoted).
         reason: for people.
         cutoff: score of the last trial above the cut, or None where there was no cut.
-        probability: of going on, given the score: 1 above the cut, the survival probability below.
+        probability: of continuing, given the score: 1 above the cut, the survival probability below.
     """
 
     action: str
@@ -47,8 +47,8 @@ def decide(
 ) -> Decision:
     """ASHA (Li et al. 2020) within a cell, with recorded survival below the cut.
 
-    A trial among the best `1 / reduction_factor` of the scores reported so far at this rung in its cell goes on; below,
-    it goes on with the survival probability, by a draw that is a hash of (trial, rung), so that asking again gives the
+    A trial among the best `1 / reduction_factor` of the scores reported so far at this rung in its cell continues; below,
+    it continues with the survival probability, by a draw that is a hash of (trial, rung), so that asking again gives the
     same answer. Otherwise it stops, or under `promote` pauses until it has risen; see `promotions`. `measure` trials are
     never stopped and enter no cut. A score that is not a number, or a trunk that diverged, ends a trial of either role.
     """
@@ -90,14 +90,14 @@ def decide(
 def num_above(num_scores: int, stopping: Stopping) -> int:
     """How many of a rung's scores are above the cut.
 
-    Rounded up where a trial below is lost, so that the first goes on; rounded down where it waits for its promotion.
+    Rounded up where a trial below is lost, so that the first continues; rounded down where it waits for its promotion.
     """
     share = num_scores / stopping.reduction_factor
     return math.floor(share) if stopping.promote else max(1, math.ceil(share))
 
 
 def survives(trial_id: str, rung_index: int, stopping: Stopping) -> bool:
-    """Whether a trial below the cut is drawn to go on all the same."""
+    """Whether a trial below the cut is drawn to continue anyway."""
     draw = int(hashlib.sha256(f"{trial_id}/{rung_index}".encode()).hexdigest()[:12], 16) / 16**12
     return draw < stopping.survival_probability
 
@@ -105,8 +105,8 @@ def survives(trial_id: str, rung_index: int, stopping: Stopping) -> bool:
 def promotions(found: Standings, cell: str, rung_index: int, stopping: Stopping) -> list[dict[str, Any]]:
     """The `promoted` entries that are due at a rung: trials reported below the cut that are above it by now.
 
-    A trial that had been drawn to go on is promoted too: it would have gone on without the draw, so its probability of
-    going on becomes 1, and weights by its inverse stay right.
+    A trial that had been drawn to continue is promoted too: it would have gone on without the draw, so its probability of
+    continuing becomes 1, and weights by its inverse stay right.
     """
     if not stopping.promote:
         return []

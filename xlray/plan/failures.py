@@ -31,10 +31,10 @@ def classify(error: str) -> str:
 
 
 def may_retry(kind: str, tried: Mapping[str, int], max_failures: int) -> bool:
-    """Whether a trial that failed is started again at once.
+    """Whether a trial that failed is restarted at once.
 
     Args:
-        tried: kind to how often it was tried again for it.
+        tried: kind to how often it was retried for it.
     """
     limit = max_failures if kind == "process" else MAX_RETRIES.get(kind, 0)
     return tried.get(kind, 0) < limit

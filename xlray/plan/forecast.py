@@ -115,7 +115,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
     `naive_steps` counts the same trial-size pairs trained each from scratch with full targets, nothing shared; `saved`
     says what of that is not done and why, in steps. Targets that are trained on fewer examples at early rungs (`probes`)
     are stated apart and are no part of `steps_ratio`. What early stopping saves is what it saved in one play of the
-    schedule with made-up scores. Hours, tokens and cost are of what is not stored yet, under that play.
+    schedule with invented scores. Hours, tokens and cost are of what is not stored yet, under that play.
     """
     plan = found.plan
     specs = plan.all_specs()
@@ -176,7 +176,7 @@ def memory_table(found: Forecast) -> list[dict[str, Any]]:
 
 
 def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, Any], str]:
-    """A whole sweep played from nothing with the scores of its journal where it has them, made-up ones elsewhere.
+    """A whole sweep played from nothing with the scores of its journal where it has them, invented ones elsewhere.
 
     Returns:
         what came of it, and the timeline as an SVG.

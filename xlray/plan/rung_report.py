@@ -21,7 +21,7 @@ NOT_FINITE = "the loss is not finite"
 
 
 def not_finite(degenerate: str | None) -> bool:
-    """Whether a degenerate phase left no weights. One that learned nothing keeps its own, and what follows goes on."""
+    """Whether a degenerate phase left no weights. One that learned nothing keeps its own, and what follows continues."""
     return (degenerate or "").startswith(NOT_FINITE)
 
 
@@ -138,7 +138,7 @@ def rung_report(
 def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, float]:
     """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any.
 
-    NaN where one of these has no score, so that no mean is taken over fewer than it names.
+    NaN where one of these has no score, so that no mean is over fewer than it names.
     """
     languages = ranking_languages(spec, select_by)
     if isinstance(spec, TokenizerSpec) or not languages:

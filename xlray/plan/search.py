@@ -114,7 +114,7 @@ def propose_optuna(
     """Ray Tune's searcher over Optuna's TPE (Bergstra et al. 2011): one yes or no for each task, told all that was tried.
 
     A choice whose size is not asked for is taken to the nearest one that is, by tasks drawn at random. The searcher is
-    made anew from the journal for each proposal: Tune would keep what it knows in a file of its own.
+    recreated from the journal for each proposal: Tune would keep what it knows in a file of its own.
     """
     import optuna
     from ray.tune.search.optuna import OptunaSearch

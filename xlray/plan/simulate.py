@@ -62,7 +62,7 @@ class Schedule:
 
 
 def synthetic(trial: Trial, rung_index: int) -> float:
-    """A made-up score: trials differ by 2 points, seeds and rungs add 1 point of noise, each rung gains 1.5."""
+    """An invented score: trials differ by 2 points, seeds and rungs add 1 point of noise, each rung gains 1.5."""
     key = f"{trial.config.tasks}/{trial.config.caps}/{trial.subset.examples_per_task}"
     own = TRIAL_SPREAD * _normal(key)
     return 50.0 + own + GAIN_PER_RUNG * rung_index + RUNG_NOISE * _normal(f"{trial.trial_id}/{rung_index}")
@@ -128,7 +128,7 @@ class _Play:
         due = [] if rung_index == last else promotions(self.standings, trial.cell, rung_index, stopping)
         for entry in due:
             self.standings.add(entry)
-        # One that was drawn to go on is promoted on paper only: it is beyond that rung already.
+        # One that was drawn to continue is promoted on paper only: it is beyond that rung already.
         paused = [e for e in due if self.standings.trials[e["trial_id"]].rungs[rung_index]["decision"] == "pause"]
         return decision.action, [(e["trial_id"], rung_index) for e in paused]
 
@@ -155,7 +155,7 @@ def play(
     stored: Collection[str] = (),
     curve: Curve = synthetic,
 ) -> Schedule:
-    """Play a sweep: trials start in their order as devices become free, report, and go on, stop or pause.
+    """Play a sweep: trials start in their order as devices become free, report, and continue, stop or pause.
 
     Args:
         costs: of each phase, by hash.

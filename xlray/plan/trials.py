@@ -98,7 +98,7 @@ def plan_sweep(
 
 
 def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
-    """The plan with further trials; those that it has already are passed over."""
+    """The plan with further trials; those that it has already are skipped."""
     root = plan.shared[-1] if plan.shared else plan.root
     assert root is not None
     measures = {target.task: _measure(target, plan.sources) for target in plan.sweep.targets}

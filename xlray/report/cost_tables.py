@@ -19,7 +19,7 @@ class Costs:
     """Device-hours.
 
     Attributes:
-        useful: computed for trials that finished or go on, and before all trials.
+        useful: computed for trials that finished or continue, and before all trials.
         stopped: computed for trials that were stopped early.
         failed: computed for trials that failed.
         shared: what phases would have cost again that another trial of the sweep had computed.
@@ -60,7 +60,7 @@ def device_hours(results: Results, statuses: Mapping[str, str]) -> Costs:
         else:
             saved[row["status"]] += again  # type: ignore[assignment]
         whole[trial] = whole.get(trial, 0.0) + again
-        if row["kind"] == "trunk":  # rows are in the order of the rungs; each goes on from all before it
+        if row["kind"] == "trunk":  # rows are in the order of the rungs; each resumes from all before it
             saved["trunk"] += grown.get(trial, 0.0)  # type: ignore[assignment]
             grown[trial] = grown.get(trial, 0.0) + again
     return Costs(

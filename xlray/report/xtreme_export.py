@@ -46,7 +46,7 @@ def export_predictions(
     """Open the test predictions of a sweep: record it in `unsealed.jsonl`, then write `<out>/<trial>/predictions/`.
 
     The entry comes first and holds hashes of the definition and of the journal: what was seen is never unrecorded, and
-    whether the sweep was changed or went on afterwards can be found out.
+    whether the sweep was changed or continued afterwards can be found out.
 
     Args:
         directory: `<storage>/sweeps/<name>`.

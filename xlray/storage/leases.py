@@ -203,7 +203,7 @@ def renewing(leases: Leases) -> Iterator[None]:
 
     def renew() -> None:
         while not ended.wait(leases.ttl_s / 4):
-            with contextlib.suppress(OSError):  # a storage that is away for a moment; tried again, until it has expired
+            with contextlib.suppress(OSError):  # a storage that is away for a moment; retried, until it has expired
                 leases.renew()
 
     thread = threading.Thread(target=renew, name="xlray-leases", daemon=True)

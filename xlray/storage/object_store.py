@@ -210,7 +210,7 @@ class Remote:
         return frozenset(path.rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; those that are not there are passed over."""
+        """Remove objects; those that are not there are skipped."""
         names = sorted(names)
 
         def delete(some: Sequence[str]) -> None:

@@ -23,9 +23,9 @@ class Standing:
         outdated: rungs whose numbers are of other phases than the sweep's of now, and are to be read again.
         promoted: rungs that hold it no more, though it was reported below the cut: it rose into the best, or was opened
             again.
-        reopened: those of them at which it was opened again, by hand or as a trial that is measured now.
+        reopened: those of them at which it was reopened, manually or as a trial that is measured now.
         num_attempts: times it was started.
-        failures: kind of failure to how often it was tried again for it, since the sweep was last opened.
+        failures: kind of failure to how often it was retried for it, since the sweep was last opened.
     """
 
     status: str = "created"
@@ -67,7 +67,7 @@ class Standings:
     def add(self, entry: Entry) -> None:
         """Take one entry of the journal."""
         event = entry["event"]
-        if event == "opened":  # what an earlier driver left running, or failed, is tried again by this one
+        if event == "opened":  # what an earlier driver left running, or failed, is retried by this one
             for standing in self.trials.values():
                 standing.failures = {}
                 if standing.status in ("running", "interrupted", "failed"):
@@ -87,7 +87,7 @@ class Standings:
         elif event == "retried":
             standing.status, standing.error = "created", entry.get("error", "") or ""
             standing.failures[entry["kind"]] = standing.failures.get(entry["kind"], 0) + 1
-            if "rung_index" in entry:  # opened again: what was decided at that rung holds it no more
+            if "rung_index" in entry:  # reopened: what was decided at that rung holds it no more
                 standing.promoted.add(entry["rung_index"])
                 standing.reopened.add(entry["rung_index"])
         elif event in ("running", "paused", "interrupted", "finished", "stopped", "failed"):
@@ -121,7 +121,7 @@ class Standings:
             standing.outdated &= standing.rungs.keys()
 
     def _outdate(self, standing: Standing, rungs: Iterable[int]) -> None:
-        """Take rungs out of the ranking until they are reported anew."""
+        """Take rungs out of the ranking until they are reported again."""
         for index in rungs:
             entry = standing.rungs.get(index)
             if entry is None:

@@ -197,7 +197,7 @@ def quarantine(root: Path, folder: Path) -> None:
     if remote is None:
         return
     found = remote.read(f"{relative(root, folder)}/{MARKER}")
-    if found is not None and found[0] == marker:  # otherwise another process was here and it is made anew already
+    if found is not None and found[0] == marker:  # otherwise another process was here and it is recreated already
         remote.write(f"{relative(root, aside)}/{MARKER}", marker, None)
         remote.delete([f"{relative(root, folder)}/{MARKER}"])
     shutil.rmtree(aside)  # a copy
@@ -253,7 +253,7 @@ def send_changed(folder: Path, leave_out: Iterable[str] = ()) -> None:
 
 
 def send_small(root: Path, path: Path) -> None:
-    """`send` for one file that readers can do without: trouble with the store is passed over."""
+    """`send` for one file that readers can do without: trouble with the store is ignored."""
     with contextlib.suppress(RemoteError):
         send(root, [path])
 

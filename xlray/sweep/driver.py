@@ -343,7 +343,7 @@ class Driver:
             self.write(entry)
 
     def on_end(self, name: str, error: str | None) -> None:
-        """Journal how a job ended, and whether it is tried again."""
+        """Journal how a job ended, and whether it is retried."""
         job = self.running[name]
         self._look_at(name, job)
         self._spent_s += time.monotonic() - job.started
@@ -357,7 +357,7 @@ class Driver:
             if name == SHARED and not job.left:
                 known = "finished"
             if known == "interrupted" and max(standing.rungs, default=-1) in standing.promoted:
-                known = "paused"  # it rose into the best while it was being stopped, and is started again
+                known = "paused"  # it rose into the best while it was being stopped, and is restarted
             if known != "interrupted" or self.halted is not None:
                 self.write({"event": known, **_named(name)})
                 return
@@ -374,12 +374,10 @@ class Driver:
         elif name == SHARED:
             self.halt("failed", f"the phases before all trials failed: {last}")
         elif common_error(list(self._alike.values())) is not None:
-            self.halt(
-                "failed", f"{len(self._alike)} trials in a row failed in the same way, so no more are started: {last}"
-            )
+            self.halt("failed", f"{len(self._alike)} trials in a row failed alike; no more are started: {last}")
 
     def halt(self, reason: str, text: str) -> None:
-        """Start nothing more; what runs goes on, unless it was interrupted.
+        """Start nothing more; what runs continues, unless it was interrupted.
 
         Args:
             reason: interrupted, budget, storage or failed; decides the exit code.

@@ -65,7 +65,7 @@ def _prepare_in_parallel(
     task = ray.remote(num_cpus=1)(_prepare_there)
     running: list[ray.ObjectRef] = []
     for spec in specs:
-        at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))  # nodes may come while this goes on
+        at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))  # nodes may come while this continues
         if len(running) >= at_once:  # records wait in memory for their task, so only as many as can run
             done, running = ray.wait(running)
             ray.get(done)

@@ -28,7 +28,7 @@ from xlray.signals import kept
 from xlray.storage.object_store import ENVIRONMENT
 from xlray.sweep.train_run import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
-JOIN_WITHIN_S = 120.0  # `ray up` installs nothing anew on them; a machine that is off is not waited for any longer
+JOIN_WITHIN_S = 120.0  # `ray up` installs nothing again on them; a machine that is off is not waited for any longer
 ANSWERS_WITHIN_S = 20.0
 RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
 
@@ -192,7 +192,7 @@ def check_machine(sweep: Sweep, architecture: Architecture) -> None:
 def await_machines(say: Callable[[], None]) -> None:
     """Wait until the machines of a cluster of own ones have joined, `JOIN_WITHIN_S` at most.
 
-    A sweep that goes on after the head was lost is there before them, and must neither take them for missing nor leave
+    A sweep that continues after the head was lost is there before them, and must neither take them for missing nor leave
     them out.
 
     Args:

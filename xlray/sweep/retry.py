@@ -1,4 +1,4 @@
-"""A failed or stopped trial opened again by hand: one entry of the journal."""
+"""A failed or stopped trial reopened manually: one entry of the journal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xlray.storage.standings import standings
 
 
 def reopen(directory: Path, trial_id: str) -> dict[str, Any]:
-    """Open a trial again: the next run of the sweep goes on with it, a stopped one beyond the rung where it stopped.
+    """Reopen a trial: the next run of the sweep resumes it, a stopped one beyond the rung where it stopped.
 
     Args:
         directory: `<storage>/sweeps/<name>`.

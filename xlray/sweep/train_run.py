@@ -93,7 +93,7 @@ def worker(config: dict[str, Any]) -> None:
 
 
 class Notice:
-    """Says when a state shall be saved because a node of this group is being taken away.
+    """Says when a state should be saved because a node of this group is being taken away.
 
     At once when Ray has announced it, and once more shortly before the node is due, with time left for a save that takes
     twice as long as the slowest one seen. Ray's own question would make all ranks wait for one another at every step.
@@ -134,7 +134,7 @@ def say(line: str) -> None:
 
 
 def watch(key: str, measure: Callable[[], None]) -> Callable[[], bool]:
-    """A function that says, at no cost, whether the driver has asked to stop; a thread looks once a second.
+    """A function that says, at no cost, whether the driver has asked to stop; a thread checks once a second.
 
     Args:
         measure: called as often by the same thread, to set gauges.
@@ -241,7 +241,7 @@ class _Controller(TrainController):  # type: ignore[misc]
 
 
 class _Trainer(DataParallelTrainer):  # type: ignore[misc]
-    """Ray's TorchTrainer, but that it starts no process but its workers: each costs seconds, for every trial anew.
+    """Ray's TorchTrainer, but that it starts no process but its workers: each costs seconds, for every trial.
 
     The controller runs in this process, which is there for the run alone. Nothing hands out Ray Data sets, and the
     driver frees the placement group of a run that was killed.
@@ -319,7 +319,7 @@ def fit(
 
     Raises:
         ray.train.TrainingFailedError: a worker failed. What follows is the driver's decision; only a node that was
-            drained in time is replaced here, since the run then goes on.
+            drained in time is replaced here, since the run then continues.
     """
     os.environ.update(TRAIN_ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store

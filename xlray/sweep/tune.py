@@ -66,7 +66,7 @@ class Queue(Searcher):  # type: ignore[misc]
         """Nothing: the driver hears of it from `Events`."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is what a later run goes on from."""
+        """Nothing: the journal is what a later run resumes from."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing; see `save`."""
@@ -253,6 +253,6 @@ def unended_runs(journal: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def stop_key(driver: Driver) -> str:
-    """What the workers of this run look at to see whether they shall stop."""
+    """What the workers of this run check to see whether to stop."""
     number = sum(entry["event"] == "opened" for entry in driver.journal)
     return f"xlray/{driver.plan.sweep.name}/{number}/stop"

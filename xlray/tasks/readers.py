@@ -149,7 +149,7 @@ def iob2(paths: tuple[Path, ...], *, read: Reader) -> Iterator[Record]:
 def conllu(paths: tuple[Path, ...]) -> Iterator[Record]:
     """CoNLL-U: the words (ids 1, 2, 3, ...) and their UPOS tags.
 
-    Lines of multi-word tokens (`3-4`) and empty nodes (`8.1`) are no words and are passed over, as in XTREME's udpos.
+    Lines of multi-word tokens (`3-4`) and empty nodes (`8.1`) are no words and are skipped, as in XTREME's udpos.
     Sentences whose forms are all `_` (treebanks that are published without their text) are left out, as there.
     """
     return each_file(paths, lambda path: with_text(path, _conllu(path)))
@@ -312,7 +312,7 @@ def labelled_lines(
         paths: files, read in order.
         names: the publisher's labels to ours.
         encoding: of the file; TREC's training file is Latin-1.
-        header: first word of a header line that some distributions have; such a first line is passed over.
+        header: first word of a header line that some distributions have; such a first line is skipped.
     """
     return each_file(paths, lambda path: _labelled_lines(path, names, encoding, header))
 

@@ -142,7 +142,7 @@ class Joined:
     """Several tasks as one: the records of their same splits, one part after the other; ids start with `<part>/`.
 
     Attributes:
-        parts: the tasks; a part without a split is passed over in it.
+        parts: the tasks; a part without a split is skipped in it.
     """
 
     parts: tuple[Task, ...]

@@ -1,4 +1,4 @@
-"""Training states on disk: safetensors by parameter name, written while training goes on, checked when read back."""
+"""Training states on disk: safetensors by parameter name, written while training continues, checked when read back."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def latest_state(attempt: Path) -> tuple[Path | None, int]:
 
 
 class StateWriter:
-    """Writes states in a thread of its own while training goes on; one at a time. Leaving the context waits for it.
+    """Writes states in a thread of its own while training continues; one at a time. Leaving the context waits for it.
 
     What was gathered waits in memory for the disk, up to a quarter of what is free; beyond that gathering waits. An error
     of the thread is raised by the next `save` or `wait`.

@@ -43,7 +43,7 @@ def nothing_learned(
 ) -> str | None:
     """Why a run that ended learned nothing, or None: its loss is not below what one guess for all would reach.
 
-    Short runs are not judged, nor those that went on within their last tenth, whose losses are incomplete.
+    Short runs are not judged, nor those that continued within their last tenth, whose losses are incomplete.
 
     Args:
         history: (number of steps, sum of their losses) of consecutive stretches up to the end.

@@ -113,7 +113,7 @@ class Model(nn.Module):
         _silence_shifts(self, plan)
 
     def _keep_reads(self, _: nn.Module, states: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor] | None:
-        # After the last attention no token looks at another one, so that only those that a head reads go on: for
+        # After the last attention no token looks at another one, so that only those that a head reads continue: for
         # classification one of a sequence. Counter-based dropout gives them the masks they had among all.
         return None if self.reads is None else (states[0][:, self.reads], states[1][:, self.reads])
 

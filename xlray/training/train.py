@@ -75,7 +75,7 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
     try:
         return _train_and_store(spec, job, store, examples, attempt, budget, stop)
     except (RuntimeError, MemoryError) as error:
-        # Not tried again here: the peers would wait for ever. The group starts anew, from its last state.
+        # Not retried here: the peers would wait for ever. The group restarts, from its last state.
         if autotune.is_out_of_memory(error):
             autotune.note_out_of_memory(attempt, budget)
         raise
@@ -222,7 +222,7 @@ def _steps(
 
 
 def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
-    """The model at the start of the phase, and the optimizer's state if the phase goes on from one."""
+    """The model at the start of the phase, and the optimizer's state if the phase resumes from one."""
     if spec.kind == "pretrain":
         assert spec.architecture is not None
         model = Model(random_encoder(Architecture(**spec.architecture), spec.seed), plan, spec.dropout)
@@ -345,7 +345,7 @@ def run_phases(
     Args:
         asked_to_stop: looked at before every phase and step; the state is then saved, and this returns.
         say: gets a line for people about each phase that begins.
-        asked_to_save: looked at as often; the state is then saved at once, and training goes on.
+        asked_to_save: looked at as often; the state is then saved at once, and training continues.
     """
 
     def asked() -> int:

@@ -69,7 +69,7 @@ def weights_folder(parent: Path) -> Path:
 def load_model(
     parent: Path, plan: Layout, dropout: float, seed: int, state_path: Path | None
 ) -> tuple[Model, dict[str, Tensor] | None]:
-    """The model as it stands at the start of a phase, and the optimizer's state to go on from.
+    """The model as it stands at the start of a phase, and the optimizer's state to resume from.
 
     Args:
         parent: folder of the encoder or phase it starts from; only its config is read if there is a state.

@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.MULTILINE | re.DOTALL)
 OUTSIDE = re.compile(r"\]\(((?:\.\./)+[^)#\s]+)")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".sh": "bash", ".sbatch": "bash", ".json": "json", ".ipynb": "json"}
 
@@ -92,6 +93,13 @@ def contributing() -> str:
     return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](")
 
 
+def _drawn(match: re.Match[str]) -> str:
+    """A Mermaid graph as GitHub draws it; here, where nothing may be loaded from elsewhere, what each box imports."""
+    edges = re.findall(r"(\w+) --> (\w+)", match[0])
+    rows = ((f"`{a}`", ", ".join(f"`{b}`" for x, b in edges if x == a)) for a in dict.fromkeys(a for a, _ in edges))
+    return _table(("package", "imports (beside what follows from others)"), rows)
+
+
 GENERATORS = {
     f.__name__: f for f in (commands, exit_codes, result_columns, registered_tasks, pool_members, contributing)
 }
@@ -119,6 +127,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         target = posixpath.normpath(posixpath.join("docs", here, match[1]))
         return match[0] if target.startswith("docs/") else "](" + posixpath.relpath(_source_page(target), here or ".")
 
+    markdown = MERMAID.sub(_drawn, markdown)
     return OUTSIDE.sub(link, GENERATED.sub(lambda match: GENERATORS[match[1]](), markdown))
 
 

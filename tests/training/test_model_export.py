@@ -30,7 +30,7 @@ from xlray.training.rerun import compare, find_job, rerun
 from xlray.training.train import run_phase
 
 pytestmark = pytest.mark.usefixtures("process_group")
-encoder = trained_world.encoder
+encoder, world = trained_world.encoder, trained_world.world
 TRIAL = "0123456789"
 
 

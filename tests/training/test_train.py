@@ -6,12 +6,9 @@ import helpers
 import numpy as np
 import pytest
 import torch
+import trained_world
 from safetensors.torch import load_file
-from trained_world import (
-    World,
-    records_of,
-    weights_of,
-)
+from trained_world import World, records_of, weights_of
 
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.plan.rung_report import rung_metrics, rung_report
@@ -21,6 +18,7 @@ from xlray.training.score_files import Outcome, write_outcomes
 from xlray.training.train import run_phases
 
 pytestmark = pytest.mark.usefixtures("process_group")
+encoder, world = trained_world.encoder, trained_world.world
 
 
 def state_of(world, spec):

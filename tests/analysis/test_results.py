@@ -125,9 +125,9 @@ def test_killed_before_replace_keeps_the_old_table(tmp_path):
     path = tmp_path / "phases.parquet"
     parquet.write_table(path, parquet.to_table([{"phase": "old"}], PHASES))
     code = (
-        "import os, sys, pathlib; from xlray import results\n"
+        "import os, sys, pathlib; from xlray.analysis.results import PHASES; from xlray.storage import parquet\n"
         "pathlib.Path.replace = lambda *_: os._exit(9)\n"
-        "results.write_table(sys.argv[1], results.to_table([{'phase': 'new'}], results.PHASES))"
+        "parquet.write_table(sys.argv[1], parquet.to_table([{'phase': 'new'}], PHASES))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
     assert parquet.read_table(path, PHASES)["phase"].to_pylist() == ["old"]

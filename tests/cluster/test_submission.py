@@ -207,7 +207,7 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(head: Head, tmp_path: Path) -
 def test_other_versions_and_missing_modules_are_said_by_the_cluster(head: Head, tmp_path: Path) -> None:
     program = """
 import dataclasses, sys
-from xlray import probe, submission
+from xlray.cluster import jobs as submission, node_check as probe
 from xlray.cluster.jobs import Request
 client, _ = submission.connect(sys.argv[1])
 file = __import__("pathlib").Path(sys.argv[2])

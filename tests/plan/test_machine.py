@@ -82,7 +82,7 @@ ONE_CORE = f"taskset -c {min(os.sched_getaffinity(0))}"
 
 
 def test_doctor_counts_the_cores_of_an_affinity():
-    code = "from xlray import doctor; print(doctor._cores()[0].detail)"
+    code = "from xlray.cli import doctor; print(doctor._cores()[0].detail)"
     done = subprocess.run(
         [*ONE_CORE.split(), sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TOP
     )
@@ -118,7 +118,7 @@ def test_ray_starts_with_the_cores_of_an_affinity_below_a_long_folder_and_withou
 SLOW_NODE = """
 import sys
 from ray._private import services
-from xlray import session
+from xlray.sweep import ray_session as session
 from xlray.config.sweep import Execution
 services.RAYLET_EXECUTABLE, within_s = sys.argv[1], float(sys.argv[2])
 session.start_within_s = lambda: within_s

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import reported_sweep
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from reported_sweep import RUNGS, SUBSETS, TARGETS, make_sweep
 from synthetic import make_study
@@ -18,6 +19,8 @@ from xlray.report import cost_tables, evidence, report, tables, task_figures, ta
 from xlray.report.evidence import Findings
 from xlray.storage import parquet
 from xlray.storage.journal import append
+
+finished = reported_sweep.finished  # a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -69,9 +69,9 @@ def test_short_write_is_an_error_and_leaves_a_readable_journal(tmp_path, monkeyp
 def test_second_driver_is_refused_while_the_first_lives(tmp_path):
     folder = tmp_path / "sweep" / "journal"
     code = (
-        "import sys; from xlray import canonical, journal\n"
+        "import sys; from xlray import errors; from xlray.storage import journal\n"
         "try:\n    with journal.exclusive(sys.argv[1]): print('held')\n"
-        "except canonical.InputError as error: print(error)"
+        "except errors.InputError as error: print(error)"
     )
 
     def other():

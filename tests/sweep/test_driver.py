@@ -5,6 +5,7 @@ import errno
 import json
 import math
 
+import driven_sweep
 import helpers
 import pytest
 from driven_sweep import Storage, data, finish, make_driver, make_plan, phases_of, report, rung_result
@@ -17,6 +18,8 @@ from xlray.phases.store import StoreError
 from xlray.plan.asha import replay
 from xlray.storage.journal import read_journal
 from xlray.sweep.driver import SHARED, lease_keys
+
+stored_scores = driven_sweep.stored_scores  # a fixture that every test gets
 
 
 def start_all(driver):

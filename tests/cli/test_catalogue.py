@@ -108,7 +108,7 @@ def test_a_tag_stands_beside_the_first_piece_of_its_word(vocabulary):
 
 def test_a_long_sentence_is_shown_by_its_first_window(vocabulary):
     record = {"id": "x", "tokens": ["a"] * 300, "tags": ["O"] * 300}
-    view = one_view(task("tagging", labels=("O",)), record, vocabulary)
+    view = one_view(task("tagging", labels=("O", "B-X")), record, vocabulary)
     assert (view.window, view.num_windows, len(view.sequences[0]), len(view.tags)) == (1, 2, 256, 254)
 
 

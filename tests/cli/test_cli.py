@@ -451,7 +451,7 @@ from xlray.cli.main import main
 from xlray import Execution, Sweep, TrialConfig, load_results, run, subsets
 import xlray.monitor.live, xlray.monitor.progress, xlray.cli.tables
 main(["--help"]), main(["tasks", "--json"])
-assert xlray.config.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
+assert xlray.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
 print(sorted({"torch", "ray", "transformers", "matplotlib"} & sys.modules.keys()), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

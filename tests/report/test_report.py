@@ -106,7 +106,7 @@ def test_tables_hold_the_numbers(finished):
 
 def test_every_table_counts_the_trials_behind_it(finished):
     folder, _ = finished
-    said = "Of 16 trials: 14 finished, 2 stopped early, 0 failed; 0 degenerate."
+    said = "Of 16 trials: 14 finished, 2 stopped early, 0 failed; 0 degenerate (0 diverged, without scores)."
     files = [*(folder / "report/tables").glob("*.md"), *(folder / "report/tables").glob("*.tex")]
     assert len(files) > 20 and all(said in file.read_text() for file in files)
 
@@ -312,7 +312,7 @@ def test_what_is_no_sweep_or_damaged_is_one_line(tmp_path):
         report.write_report(tmp_path)
     folder = make_sweep(tmp_path / "s", seeds=(0,))
     (folder / "sweep.json").write_text("{")
-    with pytest.raises(InputError, match=r"sweep\.json: not JSON") as caught:
+    with pytest.raises(InputError, match=r"sweep\.json must hold a whole JSON object") as caught:
         report.write_report(folder)
     assert "\n" not in str(caught.value)
     (folder / "sweep.json").unlink()

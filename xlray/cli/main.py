@@ -28,13 +28,12 @@ from xlray.cli.start import QUICKSTART, init
 from xlray.cli.storage import collect_garbage
 from xlray.cli.sweep_file import data_folder, load_plan
 from xlray.cli.tasks import tasks_app
-from xlray.cluster.jobs import SNAPSHOT_VARIABLE
 from xlray.config.sweep import Sweep
 from xlray.errors import EXIT_CODES, InputError, fail
 from xlray.monitor.lasting import lasting
 from xlray.signals import INTERRUPTED
 from xlray.storage.object_store import storage_trouble
-from xlray.storage.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.sweep_folder import SNAPSHOT_VARIABLE, find_sweep_folder, storage_root
 from xlray.storage.working_folder import send_changed
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from xlray.cluster.jobs import QUESTIONS, SNAPSHOT_SUFFIX, SNAPSHOT_VARIABLE, Request
+from xlray.cluster.jobs import QUESTIONS, SNAPSHOT_SUFFIX, Request
 from xlray.cluster.node_check import differences, versions
 from xlray.cluster.resubmit import forget, remember
 from xlray.errors import fail
+from xlray.storage.sweep_folder import SNAPSHOT_VARIABLE
 
 WRONG_USE = 2
 MAX_RESTARTS = 5  # in a row

@@ -296,6 +296,3 @@ def arguments_of(command: Sequence[str], options: dict[str, Any]) -> tuple[str, 
         elif value not in (None, False):
             words += [flag, str(value)]
     return tuple(words)
-
-
-SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it

@@ -121,14 +121,15 @@ except KeyboardInterrupt:
 def test_a_signal_ends_a_command_from_wherever_it_is(name: str, place: str) -> None:
     code = f"""
 import sys, threading, time
-from xlray import __main__, cli, signals
+from xlray import __main__, signals
+from xlray.cli.main import app
 signals.STUCK_S = 1.5
 def report():
     print('there', flush=True)
     {PLANTED[place].strip().replace(chr(10), chr(10) + "    ")}
-cli.app.registered_commands.clear()
-cli.app.command('one')(report)
-cli.app.command('two')(report)
+app.registered_commands.clear()
+app.command('one')(report)
+app.command('two')(report)
 sys.argv = ['xlray', 'one']
 sys.exit(__main__.main())
 """

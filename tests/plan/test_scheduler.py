@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from xlray.config.sweep import Stopping
-from xlray.plan.asha import Decision, decide, promotions, replay
+from xlray.plan.asha import Decision, Report, decide, promotions, replay
 from xlray.storage.standings import standings
 
 STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)
@@ -15,7 +15,8 @@ LAST = 2
 
 def report(journal, trial_id, score, rung_index=0, cell="2-all", role="explore", diverged=False, stopping=NEVER_SPARED):
     """Decide and journal, as the driver does."""
-    decision = decide(standings(journal), trial_id, cell, role, rung_index, score, diverged, stopping, LAST)
+    told = Report(trial_id, cell, role, rung_index, score, diverged)
+    decision = decide(standings(journal), told, stopping, LAST)
     journal.append(
         {
             "event": "rung",
@@ -101,9 +102,9 @@ def test_a_replayed_report_gets_the_decision_that_was_made():
     first = report(journal, "a", 10.0)
     for i in range(5):
         report(journal, f"b{i}", 50.0 + i)
-    assert decide(standings(journal), "a", "2-all", "explore", 0, 10.0, False, NEVER_SPARED, LAST) == first
+    assert decide(standings(journal), Report("a", "2-all", "explore", 0, 10.0), NEVER_SPARED, LAST) == first
     report(journal, "d", math.nan)
-    broken = decide(standings(journal), "d", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST)
+    broken = decide(standings(journal), Report("d", "2-all", "explore", 0, math.nan, True), NEVER_SPARED, LAST)
     assert broken == Decision("stop", "diverged", None, 0.0)
 
 
@@ -112,8 +113,8 @@ def test_a_decision_on_numbers_does_not_stand_where_there_are_none_now_nor_one_o
     report(journal, "a", 10.0)
     report(journal, "d", math.nan)
     found = standings(journal)
-    assert decide(found, "a", "2-all", "explore", 0, math.nan, True, NEVER_SPARED, LAST).reason == "diverged"
-    assert decide(found, "d", "2-all", "explore", 0, 20.0, False, NEVER_SPARED, LAST).reason == "above the cut"
+    assert decide(found, Report("a", "2-all", "explore", 0, math.nan, True), NEVER_SPARED, LAST).reason == "diverged"
+    assert decide(found, Report("d", "2-all", "explore", 0, 20.0), NEVER_SPARED, LAST).reason == "above the cut"
 
 
 def test_cells_and_rungs_compete_only_within_themselves():
@@ -299,7 +300,7 @@ def test_what_was_the_last_rung_is_decided_once_there_is_a_further_one():
     found = standings(journal)
 
     def decided(trial_id, score, last):
-        return decide(found, trial_id, "2-all", "explore", LAST, score, False, NEVER_SPARED, last)
+        return decide(found, Report(trial_id, "2-all", "explore", LAST, score), NEVER_SPARED, last)
 
     assert {decided(f"t{i}", float(i), LAST).reason for i in range(9)} == {"last rung"}
     again = {i: decided(f"t{i}", float(i), LAST + 1).action for i in range(9)}
@@ -318,7 +319,7 @@ def test_outdated_scores_rank_no_more_and_their_decisions_stand():
     assert found.trials["b"].last == {} and found.trials["b"].rungs
     found.add(entry("c", 50.0, "above the cut", basis="four targets"))
     assert [trial for _, trial in found.ranked["2-all", 0]] == ["c"]
-    again = decide(found, "b", "2-all", "explore", 0, 99.0, False, NEVER_SPARED, LAST)
+    again = decide(found, Report("b", "2-all", "explore", 0, 99.0), NEVER_SPARED, LAST)
     assert (again.action, again.reason) == ("stop", "below the cut")
     found.add(entry("b", 99.0, "below the cut", basis="four targets", decision="stop", cutoff=90.0))
     assert [trial for _, trial in found.ranked["2-all", 0]] == ["b", "c"]

@@ -19,7 +19,7 @@ from xlray.tasks import Files, Generated, Hub, Joined, Record, Task, check_recor
 from xlray.tasks.languages import language_of
 from xlray.tasks.lines import Remarks
 from xlray.tasks.readers import columns, iob2, json_lines
-from xlray.tasks.shapes import labelled, multiple_choice
+from xlray.tasks.shapes import Number, labelled, multiple_choice
 from xlray.tasks.tag_sets import check_tag_set
 from xlray.tasks.task import METRICS
 from xlray.training import metrics
@@ -219,7 +219,7 @@ def test_a_choice_that_repeats_the_right_one_is_no_further_choice() -> None:
     with pytest.raises(InputError, match="the text of the right choice must be there once"):
         check_record(task, record, "here")
     check_record(task, record | {"label": 0}, "here")
-    shape = partial(multiple_choice, question="q", choices="c", label="y")
+    shape = partial(multiple_choice, question="q", choices="c", label=Number("y"))
     assert shape({"q": "?", "c": ["a", "b", "b", "c"], "y": 2}, "here") == {
         **{"context": "", "question": "?"},
         **{"choices": ["a", "b", "c"], "label": 1},

@@ -17,7 +17,7 @@ from xlray.tasks import TASKS, Files, Generated, Record, Task, load_records
 from xlray.tasks.lines import Remarks, file_names
 from xlray.tasks.passages import squad
 from xlray.tasks.readers import aligned, columns, conllu, json_lines, labelled_lines, table
-from xlray.tasks.shapes import labelled, multiple_choice
+from xlray.tasks.shapes import Number, labelled, multiple_choice
 from xlray.training.metrics import score
 
 shape = partial(labelled, text="t", label="y")
@@ -277,7 +277,9 @@ def test_rows_without_a_label_are_counted(tmp_path: Path) -> None:
     task, remarks = files(CLASSES, read, tmp_path, {"a": '{"t": "a", "y": "x"}\n{"t": "b", "y": "-"}\n'}), Remarks()
     assert len(load_records(task, "train/en", tmp_path, remarks)) == 1
     assert remarks.left_out == {"rows without a label": 1} and not remarks.bad
-    read = partial(json_lines, shape=partial(multiple_choice, question="q", choices="c", label="y", left_out=("-1",)))
+    read = partial(
+        json_lines, shape=partial(multiple_choice, question="q", choices="c", label=Number("y", left_out=("-1",)))
+    )
     lines = '{"q": "a", "c": ["b", "c"], "y": 0}\n{"q": "a", "c": ["b", "c"], "y": -1}\n'
     task, remarks = files(CHOICES, read, tmp_path, {"b": lines}), Remarks()
     assert len(load_records(task, "train/en", tmp_path, remarks)) == 1

@@ -19,7 +19,7 @@ from xlray.tasks.lines import Remarks, remarks_go_to
 from xlray.tasks.paired import paired_lines
 from xlray.tasks.passages import dialogue_choices, passage_half, slots, squad, tagged_spans
 from xlray.tasks.readers import aligned, columns, conllu, json_array, json_lines, labelled_lines, table, verses
-from xlray.tasks.shapes import copa, labelled, multiple_choice, scored
+from xlray.tasks.shapes import Number, copa, labelled, multiple_choice, scored
 
 UD_LINE = "{0}\t{1}\t{1}\t{2}\t_\t_\t0\troot\t_\t_\n"
 TOKENS = {"tokens": ["mañana", "2a"], "tokenSpans": [{"start": 0, "length": 6}, {"start": 7, "length": 2}]}
@@ -57,8 +57,8 @@ headed = partial(table, shape=partial(labelled, text="t", text_pair="u", label="
 quoted = partial(headed, separator=",", quoted=True)
 numbers = partial(table, shape=partial(scored, text="t", text_pair="u", label="y"), names=("t", "u", "y"))
 renamed = partial(json_lines, shape=partial(label, names={"1": "yes", "0": "no"}, left_out=("-",)))
-listed = partial(multiple_choice, question="q", choices="c", label="y", first=1)
-keyed = partial(multiple_choice, question="q", choices=("a", "b"), label="y")
+listed = partial(multiple_choice, question="q", choices="c", label=Number("y", first=1))
+keyed = partial(multiple_choice, question="q", choices=("a", "b"), label=Number("y"))
 words = partial(labelled_lines, names={"Y:a": "yes", "N:b": "no"}, header="label")
 
 FORMATS: dict[str, tuple[Task, Any, str]] = {

@@ -20,7 +20,7 @@ from xlray.config.subsets import random_subsets
 from xlray.config.sweep import Stopping, Sweep, Trial
 from xlray.errors import require
 from xlray.phases.store import Store
-from xlray.plan.asha import decide
+from xlray.plan.asha import Report, decide
 from xlray.plan.forecast import summary
 from xlray.plan.rung_report import measured_by
 from xlray.plan.trials import SweepPlan, plan_sweep
@@ -90,10 +90,10 @@ def large_sweep(num_trials: int) -> list[dict[str, Any]]:
             driver.open(read_journal(journal))
         trial = iter(open_trials)
         result = {"rung": 1, "rung_index": 0, "score": 50.0, "fi_accuracy": 50.0, "degenerate": "", "diverged": False}
-        place = ("another", planned.trials[0].cell, "explore", 0)
+        report = Report("another", planned.trials[0].cell, "explore", 0, 50.0)
         for text, call in (
             ("one rung report: decided, journalled", lambda: driver.on_rung(next(trial).trial_id, result)),
-            ("one decision", lambda: decide(driver.found, *place, 50.0, False, Stopping(), 2)),
+            ("one decision", lambda: decide(driver.found, report, Stopping(), 2)),
             ("one journal append, flushed to disk", lambda: append(journal, driver.journal[0])),
         ):
             rows.append(_repeated(text, call, len(open_trials)))

@@ -18,6 +18,18 @@ from xlray.storage.standings import Entry, Standing, Standings, passed
 
 
 @dataclass(frozen=True)
+class Report:
+    """What a trial reports at a rung; `diverged` is whether its trunk did."""
+
+    trial_id: str
+    cell: str
+    role: str
+    rung_index: int
+    score: float
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
 class Decision:
     """What happens to a trial at a rung.
 
@@ -34,17 +46,7 @@ class Decision:
     probability: float
 
 
-def decide(
-    found: Standings,
-    trial_id: str,
-    cell: str,
-    role: str,
-    rung_index: int,
-    score: float,
-    diverged: bool,
-    stopping: Stopping,
-    last_rung_index: int,
-) -> Decision:
+def decide(found: Standings, report: Report, stopping: Stopping, last_rung_index: int) -> Decision:
     """ASHA (Li et al. 2020) within a cell, with recorded survival below the cut.
 
     A trial among the best `1 / reduction_factor` of the scores reported so far at this rung in its cell continues; below,
@@ -52,9 +54,10 @@ def decide(
     same answer. Otherwise it stops, or under `promote` pauses until it has risen; see `promotions`. `measure` trials are
     never stopped and enter no cut. A score that is not a number, or a trunk that diverged, ends a trial of either role.
     """
+    trial_id, rung_index, score = report.trial_id, report.rung_index, report.score
     standing = found.trials.get(trial_id)
     known = None if standing is None else standing.rungs.get(rung_index)
-    broken = diverged or not math.isfinite(score)
+    broken = report.diverged or not math.isfinite(score)
     # Reported before a crash, or on other numbers: that decision stands, unless there are numbers on one side only. Where
     # the sweep got a further rung there was none yet.
     stands = known is not None and (known["reason"] == "diverged") == broken
@@ -62,11 +65,11 @@ def decide(
         return Decision(known["decision"], known["reason"], known["cutoff"], known["probability"])
     if broken:
         return Decision("stop", "diverged", None, 0.0)
-    if role == "measure":
+    if report.role == "measure":
         return Decision("continue", "measure", None, 1.0)
     if rung_index == last_rung_index:
         return Decision("continue", "last rung", None, 1.0)
-    ranked = found.ranked.get((cell, rung_index), [])
+    ranked = found.ranked.get((report.cell, rung_index), [])
     if known is not None:
         ranked = [peer for peer in ranked if peer[1] != trial_id]
     place = bisect.bisect_left(ranked, (-score, trial_id)) + 1
@@ -161,10 +164,10 @@ def replay(journal: Iterable[Entry], stopping: Stopping, last_rung_index: int) -
         if event == "rung":
             trial_id, index = entry["trial_id"], entry["rung_index"]
             score = float("nan") if entry["score"] is None else float(entry["score"])
-            place = (trial_id, entry["cell"], entry["role"], index)
+            report = Report(trial_id, entry["cell"], entry["role"], index, score, entry["reason"] == "diverged")
             last = index if entry["reason"] == "last rung" else last_rung_index  # the sweep may have grown since
             made = (entry["decision"], entry["reason"], entry["cutoff"], entry["probability"])
-            again = decide(found, *place, score, entry["reason"] == "diverged", stopping, last)
+            again = decide(found, report, stopping, last)
             if made != (again.action, again.reason, again.cutoff, again.probability):
                 differences.append(f"{trial_id} at rung {index}: {made} was decided, {again} is now.")
         elif event == "promoted":

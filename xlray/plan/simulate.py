@@ -13,7 +13,7 @@ from typing import Any
 
 from xlray.config.sweep import Trial
 from xlray.phases.spec import PlannedPhase
-from xlray.plan.asha import decide, promotions
+from xlray.plan.asha import Report, decide, promotions
 from xlray.plan.costs import Cost
 from xlray.plan.trials import SweepPlan
 from xlray.storage.standings import Standings, standings
@@ -118,9 +118,8 @@ class _Play:
         stopping = self.plan.sweep.stopping
         last = len(self.plan.sweep.intermediate.rungs) - 1
         score = self.curve(trial, rung_index)
-        decision = decide(
-            self.standings, trial.trial_id, trial.cell, trial.role, rung_index, score, False, stopping, last
-        )
+        report = Report(trial.trial_id, trial.cell, trial.role, rung_index, score)
+        decision = decide(self.standings, report, stopping, last)
         self.reached[rung_index] = self.reached.get(rung_index, 0) + 1
         place = {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role, "rung_index": rung_index}
         made = {"decision": decision.action, "reason": decision.reason, "cutoff": decision.cutoff}

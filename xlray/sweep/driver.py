@@ -17,7 +17,7 @@ from typing import Any
 from xlray.config.sweep import Trial
 from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
 from xlray.phases.store import Store, StoreError
-from xlray.plan.asha import decide, next_trials, outcome, promotions
+from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung
 from xlray.plan.trials import SweepPlan, lease_keys
@@ -329,8 +329,8 @@ class Driver:
         """
         trial, index, standing = self.trials[trial_id], int(result["rung_index"]), self.found.trials[trial_id]
         place, known = (trial_id, trial.cell, trial.role, index), standing.rungs.get(index, {})
-        score, stopping = float(result["score"]), self.plan.sweep.stopping
-        decision = decide(self.found, *place, score, bool(result["diverged"]), stopping, self.last_rung_index)
+        report = Report(*place, float(result["score"]), bool(result["diverged"]))
+        decision = decide(self.found, report, self.plan.sweep.stopping, self.last_rung_index)
         entry = rung_entry(place, result, self._read_from(trial_id, index), decision, known)
         if index in standing.outdated or entry != {key: value for key, value in known.items() if key != "time"}:
             self._alike.clear()

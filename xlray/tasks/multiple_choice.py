@@ -7,14 +7,14 @@ from functools import partial
 from xlray.tasks.paired import paired_lines
 from xlray.tasks.passages import dialogue_choices
 from xlray.tasks.readers import json_lines, table
-from xlray.tasks.shapes import copa, multiple_choice
+from xlray.tasks.shapes import Number, copa, multiple_choice
 from xlray.tasks.structured import blank_filled, exam, lettered, social
 from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task
 
 ENDINGS = ("ending0", "ending1", "ending2", "ending3")
-HELLASWAG = partial(multiple_choice, question="ctx", choices="endings", label="label", left_out=("",))
-SWAG = partial(multiple_choice, question="startphrase", choices=ENDINGS, label="label", left_out=("-1",))
-PIQA = partial(multiple_choice, question="goal", choices=("sol1", "sol2"), label="label", left_out=("-1",))
+HELLASWAG = partial(multiple_choice, question="ctx", choices="endings", label=Number(left_out=("",)))
+SWAG = partial(multiple_choice, question="startphrase", choices=ENDINGS, label=Number(left_out=("-1",)))
+PIQA = partial(multiple_choice, question="goal", choices=("sol1", "sol2"), label=Number(left_out=("-1",)))
 
 MULTIPLE_CHOICE = (
     Task(
@@ -78,7 +78,6 @@ MULTIPLE_CHOICE = (
                     multiple_choice,
                     question="question",
                     choices=("choice0", "choice1", "choice2", "choice3", "choice4"),
-                    label="label",
                 ),
             ),
         ),
@@ -96,7 +95,9 @@ MULTIPLE_CHOICE = (
             {"train/fa": ("train.jsonl",), "dev/fa": ("valid.jsonl",)},
             partial(
                 json_lines,
-                shape=partial(multiple_choice, question="question", choices="candidates", label="answer", first=1),
+                shape=partial(
+                    multiple_choice, question="question", choices="candidates", label=Number("answer", first=1)
+                ),
             ),
         ),
         num_examples=1_271,

@@ -211,35 +211,27 @@ def table(
         num_columns: numbers of columns that a row may have; empty allows as many as there are names alone. Cells beyond
             the names are dropped, and a shorter row lacks the last names.
     """
-    return each_file(paths, lambda path: _table(path, shape, separator, quoted, header, names, num_columns))
 
+    def rows_of(path: Path) -> Iterator[Record]:
+        rows = _quoted_rows(path, separator) if quoted else _plain_rows(path, separator)
+        keys = names
+        if header:
+            number, keys = next(rows, (1, ()))
+            if not set(header) <= set(keys) or len(set(keys)) < len(keys):
+                fail(line_of(path, number), f"a header with the columns {', '.join(header)} must be there", list(keys))
+        allowed = num_columns or (len(keys),)
+        for number, cells in rows:
+            where = line_of(path, number)
+            fields = None
+            with one_example():
+                if len(cells) not in allowed:
+                    law = f"a row must have {' or '.join(map(str, allowed))} columns"
+                    fail(where, law, f"{len(cells)}: {separator.join(cells)}")
+                fields = shape(dict(zip(keys, cells, strict=False)), where)
+            if fields is not None:
+                yield {"id": f"{path.name}:{number}"} | fields
 
-def _table(
-    path: Path,
-    shape: Shape,
-    separator: str,
-    quoted: bool,
-    header: tuple[str, ...],
-    names: tuple[str, ...],
-    num_columns: tuple[int, ...],
-) -> Iterator[Record]:
-    rows = _quoted_rows(path, separator) if quoted else _plain_rows(path, separator)
-    keys = names
-    if header:
-        number, keys = next(rows, (1, ()))
-        if not set(header) <= set(keys) or len(set(keys)) < len(keys):
-            fail(line_of(path, number), f"a header with the columns {', '.join(header)} must be there", list(keys))
-    allowed = num_columns or (len(keys),)
-    for number, cells in rows:
-        where = line_of(path, number)
-        fields = None
-        with one_example():
-            if len(cells) not in allowed:
-                law = f"a row must have {' or '.join(map(str, allowed))} columns"
-                fail(where, law, f"{len(cells)}: {separator.join(cells)}")
-            fields = shape(dict(zip(keys, cells, strict=False)), where)
-        if fields is not None:
-            yield {"id": f"{path.name}:{number}"} | fields
+    return each_file(paths, rows_of)
 
 
 def _plain_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -249,7 +241,6 @@ def _plain_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, ..
 
 def _quoted_rows(path: Path, separator: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     # `strict` makes a quote that never closes an error; without it a damaged file would end in one giant cell.
-    csv.field_size_limit(sys.maxsize)  # of the process: the default, 128 KiB, is less than some passages have
     lines = (line + "\n" for _, line in without_blank_end(text_lines(path)))
     csv.field_size_limit(sys.maxsize)  # texts of more than its 128 KiB are no damage
     rows = csv.reader(lines, delimiter=separator, strict=True)

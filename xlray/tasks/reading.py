@@ -7,16 +7,18 @@ from functools import partial
 from xlray.tasks.glue import SUPER_GLUE, SUPER_GLUE_COMMIT
 from xlray.tasks.passages import examinations, nested_answers
 from xlray.tasks.readers import json_array, json_lines, table
-from xlray.tasks.shapes import multiple_choice
+from xlray.tasks.shapes import Number, multiple_choice
 from xlray.tasks.structured import checked_answer, distractors, exam, lettered
 from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
 
 ANSWERS = ("answer0", "answer1", "answer2", "answer3")
 RACE = partial(lettered, context="article", question="question", choices="options", answer="answer")
 COSMOS = partial(
-    multiple_choice, context="context", question="question", choices=ANSWERS, label="label", left_out=("-1",)
+    multiple_choice, context="context", question="question", choices=ANSWERS, label=Number(left_out=("-1",))
 )
-QUAIL = partial(multiple_choice, context="context", question="question", choices="answers", label="correct_answer_id")
+QUAIL = partial(
+    multiple_choice, context="context", question="question", choices="answers", label=Number("correct_answer_id")
+)
 RIGHT = {"0": "wrong", "1": "right"}
 CHECKED = partial(checked_answer, names=RIGHT)
 

@@ -7,6 +7,7 @@ left out is counted with `leave_out`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from xlray.tasks.lines import fail, leave_out, listed, member
@@ -113,16 +114,29 @@ def scored(row: Row, where: str, *, text: str, text_pair: str, label: str) -> Re
     return {"text": member(row, text, str, where), "text_pair": member(row, text_pair, str, where), "label": number}
 
 
+@dataclass(frozen=True)
+class Number:
+    """Where a row has the number of its right choice.
+
+    Attributes:
+        key: of the number, which may be written as text in any script's digits.
+        first: the number of the first choice.
+        left_out: what means "no label"; such rows are left out.
+    """
+
+    key: str = "label"
+    first: int = 0
+    left_out: tuple[str, ...] = ()
+
+
 def multiple_choice(
     row: Row,
     where: str,
     *,
     question: str,
     choices: tuple[str, ...] | str,
-    label: str,
-    first: int = 0,
+    label: Number = Number(),
     context: str | None = None,
-    left_out: tuple[str, ...] = (),
 ) -> Record | None:
     """A question, its choices and the number of the right one.
 
@@ -131,22 +145,20 @@ def multiple_choice(
         where: its place, for messages.
         question: key of the question.
         choices: keys of the choices, or the one key of a list of them.
-        label: key of the number, which may be written as text in any script's digits.
-        first: the number of the first choice.
+        label: of the right one.
         context: key of the passage, if there is one.
-        left_out: labels that mean "no label"; such rows are left out.
     """
-    value = member(row, label, (int, str), where)
-    if str(value) in left_out:
+    value = member(row, label.key, (int, str), where)
+    if str(value) in label.left_out:
         leave_out(UNLABELLED)
         return None
     if isinstance(choices, str):
         texts = member(row, choices, list, where)
     else:
         texts = [member(row, key, str, where) for key in choices]
-    index = whole_number(value, label, where) - first
+    index = whole_number(value, label.key, where) - label.first
     if not 0 <= index < len(texts):
-        fail(where, f"{label!r} must be the number of one of {len(texts)} choices from {first}", value)
+        fail(where, f"{label.key!r} must be the number of one of {len(texts)} choices from {label.first}", value)
     return {
         "context": member(row, context, str, where) if context else "",
         "question": member(row, question, str, where),
@@ -166,7 +178,7 @@ def told_apart(choices: list[Any], label: int) -> Record:
 
 def copa(row: Row, where: str) -> Record | None:
     """COPA: the premise is the context, and the kind of question is put into words as in SuperGLUE's baselines."""
-    fields = multiple_choice(row, where, question="question", choices=("choice1", "choice2"), label="label")
+    fields = multiple_choice(row, where, question="question", choices=("choice1", "choice2"))
     assert fields is not None
     fields["question"] = named(fields["question"], COPA_QUESTIONS, where)
     return fields | {"context": member(row, "premise", str, where)}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xlray.tasks.lines import fail, leave_out, listed, member
-from xlray.tasks.shapes import Row, labelled, multiple_choice, told_apart
+from xlray.tasks.shapes import Number, Row, labelled, multiple_choice, told_apart
 from xlray.tasks.task import Record
 
 
@@ -160,8 +160,7 @@ def social(row: Row, where: str) -> Record | None:
         context="context",
         question="question",
         choices=("answerA", "answerB", "answerC"),
-        label="label",
-        first=1,
+        label=Number(first=1),
     )
 
 
@@ -188,9 +187,7 @@ def blank_filled(row: Row, where: str) -> Record | None:
         where,
         question="sentence",
         choices=("option1", "option2"),
-        label="answer",
-        first=1,
-        left_out=("",),
+        label=Number("answer", 1, left_out=("",)),
     )
 
 

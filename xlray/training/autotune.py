@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +85,14 @@ def settle(job: Job, device: torch.device) -> Execution:
     budget = int(least_of_all(known, device))  # ranks that look at different storages search together
     if not budget:
         layout = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
-        search = _largest_that_fits if device.type == "cuda" else _fastest
-        found = search(shape, precision, execution, device, device_bytes, lambda n: _pack(examples, layout, n), layout)
+        need = partial(memory.predict, shape, precision, execution)
+        run, pack = _probe(shape, precision, execution, device, layout), partial(_pack, examples, layout)
+        if device.type == "cuda":
+            own = 2 * (2 if precision == "bf16" else 4) * shape.num_parameters  # weights and gradients of the probe
+            found = _largest_that_fits(run, pack, max(0, need(0).state - own), device)
+        else:
+            found = _fastest(run, pack, lambda tokens: need(tokens).device <= memory.USABLE * device_bytes)
+        del run  # and its model
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -180,19 +187,10 @@ def _probe(
 
 
 def _largest_that_fits(
-    shape: ModelShape,
-    precision: str,
-    execution: Execution,
-    device: torch.device,
-    device_bytes: int,
-    pack: Callable[[int], Batch],
-    layout: Layout,
+    run: Callable[[Batch], None], pack: Callable[[int], Batch], state_bytes: int, device: torch.device
 ) -> int:
     """The most tokens of which forward and backward fit beside the optimizer's state: doubled until memory runs out."""
-    run = _probe(shape, precision, execution, device, layout)
-    need = memory.predict(shape, precision, execution, 0)
-    own = 2 * (2 if precision == "bf16" else 4) * shape.num_parameters  # weights and gradients of the probe
-    state = torch.empty(max(0, need.state - own), dtype=torch.uint8, device=device)
+    state = torch.empty(state_bytes, dtype=torch.uint8, device=device)
 
     def fits(tokens: int) -> bool:
         try:
@@ -220,20 +218,15 @@ def most_that_fit(fits: Callable[[int], bool], least: int, most: int) -> int:
     return good
 
 
-def _fastest(
-    shape: ModelShape,
-    precision: str,
-    execution: Execution,
-    device: torch.device,
-    device_bytes: int,
-    pack: Callable[[int], Batch],
-    layout: Layout,
-) -> int:
-    """The budget with the most tokens per second of forward and backward; of nearly equal ones the smallest."""
-    run = _probe(shape, precision, execution, device, layout)
+def _fastest(run: Callable[[Batch], None], pack: Callable[[int], Batch], fits: Callable[[int], bool]) -> int:
+    """The budget with the most tokens per second of forward and backward; of nearly equal ones the smallest.
+
+    Args:
+        fits: whether a phase with so many tokens is predicted to fit the memory.
+    """
     speeds: dict[int, float] = {}
     for budget in CPU_BUDGETS:
-        if speeds and memory.predict(shape, precision, execution, budget).device > memory.USABLE * device_bytes:
+        if speeds and not fits(budget):
             break
         batch, seconds = pack(budget), []
         for _ in range(3):

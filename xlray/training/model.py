@@ -32,7 +32,6 @@ def packed_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    dropout: float = 0.0,
     *,
     sequences: PackedSequences,
     **_: Any,

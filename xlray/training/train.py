@@ -7,7 +7,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,27 @@ from xlray.training.weights import (
 CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A training phase under way.
+
+    Attributes:
+        examples: of each task of the mixture.
+        plan: of the layer of heads.
+        attempt: folder of what is unfinished.
+        budget: tokens per micro-batch.
+    """
+
+    spec: TrainSpec
+    job: Job
+    store: Store
+    examples: Sequence[Examples]
+    plan: Layout
+    attempt: Path
+    budget: int
+    stop: StopSignal | None
+
+
 def run_phase(spec: Spec, job: Job, stop: StopSignal | None = None) -> str | None:
     """Bring the phase's result into the store, unless it is there; collective.
 
@@ -68,12 +89,13 @@ def run_phase(spec: Spec, job: Job, stop: StopSignal | None = None) -> str | Non
 
 def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | None) -> str | None:
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
+    plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
     store.load_attempt(spec)
     attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
     failed = _agree(autotune.failed_budgets(attempt) if _rank() == 0 else None)
     budget = autotune.phase_budget(int(job.execution.micro_batch_tokens), failed, evaluate.longest_row(examples))
     try:
-        return _train_and_store(spec, job, store, examples, attempt, budget, stop)
+        return _train_and_store(_Run(spec, job, store, examples, plan, attempt, budget, stop))
     except (RuntimeError, MemoryError) as error:
         # Not retried here: the peers would wait for ever. The group restarts, from its last state.
         if autotune.is_out_of_memory(error):
@@ -81,33 +103,25 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
         raise
 
 
-def _train_and_store(
-    spec: TrainSpec,
-    job: Job,
-    store: Store,
-    examples: Sequence[Examples],
-    attempt: Path,
-    budget: int,
-    stop: StopSignal | None,
-) -> str | None:
+def _train_and_store(run: _Run) -> str | None:
+    spec, job, store = run.spec, run.job, run.store
     device = autotune.device_of(job.execution)
     peak_bytes = autotune.peak_meter(device)
-    plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
-    saved, damaged = _agree(latest_state(attempt) if _rank() == 0 else None)
-    model, state = _build_model(spec, job, plan, saved)
+    saved, damaged = _agree(latest_state(run.attempt) if _rank() == 0 else None)
+    model, state = _build_model(run, saved)
     running = engine.start_engine(
         model, job.execution, engine.Optimization(spec.weight_decay, spec.clip_norm, spec.precision), device
     )
     first = spec.first_step
     if state is not None:
-        engine.restore_moments(running, state, batches.collate(examples, [], plan))
+        engine.restore_moments(running, state, batches.collate(run.examples, [], run.plan))
         first = int(state["next_step"]) if saved is not None else first
         del state  # as large as the model and its moments
-    ledger = Ledger(attempt, job.progress, spec, _world()) if _rank() == 0 else None
+    ledger = Ledger(run.attempt, job.progress, spec, _world()) if _rank() == 0 else None
     with StateWriter() as writer:
-        degenerate = _train(running, spec, examples, plan, job, first, attempt, ledger, budget, writer, stop)
+        degenerate = _train(run, running, first, ledger, writer)
     lost = not_finite(degenerate)
-    outcomes = _evaluate_target(running, spec, examples, plan, job, lost, budget)
+    outcomes = [nothing(e) for e in spec.evaluations] if lost else _evaluate_target(run, running)
     kept = not lost and (spec.kind != "target" or job.keep_targets)
     weights = engine.gather_weights(running) if kept and spec.ends_at_zero else None
     with store.staging(spec) if _rank() == 0 else contextlib.nullcontext(Path()) as staged:
@@ -127,33 +141,22 @@ def _train_and_store(
                 write_outcomes(staged, outcomes)
             degenerate = degenerate or _collapsed(outcomes, job)
             record = {**ledger.record(), **_versions(job), "degenerate": degenerate, "damaged_states": damaged}
-            record |= {"peak_memory_bytes": int(peak), "micro_batch_tokens": budget}
-            record |= {"out_of_memory": autotune.failed_budgets(attempt)}
+            record |= {"peak_memory_bytes": int(peak), "micro_batch_tokens": run.budget}
+            record |= {"out_of_memory": autotune.failed_budgets(run.attempt)}
             store.commit(spec, staged, record)
     engine.stop_engine(running)
     return _agree(degenerate)  # type: ignore[no-any-return]
 
 
-def _train(
-    running: Any,
-    spec: TrainSpec,
-    examples: Sequence[Examples],
-    plan: Layout,
-    job: Job,
-    first: int,
-    attempt: Path,
-    ledger: Ledger | None,
-    budget: int,
-    writer: StateWriter,
-    stop: StopSignal | None,
-) -> str | None:
+def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: StateWriter) -> str | None:
     """All steps from `first` on; returns why the run is degenerate, or None."""
+    spec, job, examples = run.spec, run.job, run.examples
     running.train()
     end = spec.first_step + spec.num_steps
     order = _order(spec, examples)
     history: list[tuple[int, float]] = []
     total = torch.zeros(len(examples), device=running.device)  # stays there, so that no step waits for its losses
-    steps = _steps(spec, examples, plan, order, first, budget)
+    steps = _steps(run, order, first)
     for step in made_ahead(map(pinned, steps)) if total.is_cuda else steps:
         total += engine.train_step(running, step.micro_batches, spec.learning_rate_at(step.number))
         if ledger is not None:
@@ -167,16 +170,16 @@ def _train(
             if ledger is not None:
                 ledger.show(done - spec.first_step, history[-1][1] / history[-1][0])
             total.zero_()
-        asked = GO_ON if stop is None else stop.agreed()
+        asked = GO_ON if run.stop is None else run.stop.agreed()
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
         if done != end and (due or asked != GO_ON):
-            _save(writer, attempt / f"state-{done}.safetensors", running, done)
+            _save(writer, run.attempt / f"state-{done}.safetensors", running, done)
             if _rank() == 0 and (asked != GO_ON or remote_of(job.storage) is not None):
                 writer.wait()  # only what is on disk can be carried to the object store
-                Store(job.storage).save_attempt(spec)
+                run.store.save_attempt(spec)
         if done != end and asked == STOP:
             raise Interrupted
-    chance = [collapse.chance_loss(e, plan.vocab_size, plan.scaled) for e in examples]
+    chance = [collapse.chance_loss(e, run.plan.vocab_size, run.plan.scaled) for e in examples]
     tasks = order[0][spec.first_example : spec.first_example + spec.num_examples]
     return collapse.nothing_learned(history, spec.num_steps, tasks, chance)
 
@@ -200,16 +203,9 @@ def _order(spec: TrainSpec, examples: Sequence[Examples]) -> tuple[Any, Any]:
     return mixture.order(names, [len(e) for e in examples], chances, last, spec.seed)
 
 
-def _steps(
-    spec: TrainSpec,
-    examples: Sequence[Examples],
-    plan: Layout,
-    order: tuple[Any, Any],
-    first: int,
-    budget: int,
-) -> Iterator[Step]:
+def _steps(run: _Run, order: tuple[Any, Any], first: int) -> Iterator[Step]:
     """This rank's micro-batches of each step. Which examples make up a step depends on the spec alone."""
-    tasks, rows = order
+    spec, (tasks, rows) = run.spec, order
     # Trunk and cooldown walk along one order with one stream of random numbers; so a trunk of two segments is the same
     # as a trunk of one.
     family = "intermediate" if spec.kind in ("trunk", "cooldown") else spec.kind
@@ -217,12 +213,13 @@ def _steps(
     for step in range(first, spec.first_step + spec.num_steps):
         start = step * spec.batch_size
         chosen = slice(start, start + spec.batch_size)
-        step_rows = batches.step_rows(examples, tasks[chosen], rows[chosen], start, seed, plan)
-        yield pack_step(step, examples, step_rows, plan, budget, _rank(), _world())
+        step_rows = batches.step_rows(run.examples, tasks[chosen], rows[chosen], start, seed, run.plan)
+        yield pack_step(step, run.examples, step_rows, run.plan, run.budget, _rank(), _world())
 
 
-def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
+def _build_model(run: _Run, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
     """The model at the start of the phase, and the optimizer's state if the phase resumes from one."""
+    spec, plan = run.spec, run.plan
     if spec.kind == "pretrain":
         assert spec.architecture is not None
         model = Model(random_encoder(Architecture(**spec.architecture), spec.seed), plan, spec.dropout)
@@ -232,31 +229,29 @@ def _build_model(spec: TrainSpec, job: Job, plan: Layout, saved: Path | None) ->
         state = load_file(saved)
         load_weights(model, state)
         return model, state
-    parent = Path(job.parents[spec.parent])
+    parent = Path(run.job.parents[spec.parent])
     seed = int(fingerprint(["heads", spec.kind, [d.task for d in spec.data], spec.seed])[:15], 16)
     before = parent / "state" / "state.safetensors" if spec.continues else None
     return load_model(parent, plan, spec.dropout, seed, saved or before)
 
 
-def _evaluate_target(
-    running: Any, spec: TrainSpec, train: Sequence[Examples], plan: Layout, job: Job, lost: bool, budget: int
-) -> list[Outcome]:
-    if lost:
-        return [nothing(e) for e in spec.evaluations]
+def _evaluate_target(run: _Run, running: Any) -> list[Outcome]:
     outcomes = []
-    for evaluation in spec.evaluations:
-        examples = open_examples(Path(job.folders[data_key(evaluation.data)]), evaluation.data)
-        evaluator = evaluate.Evaluator(running, running.device, plan, max(budget, evaluate.longest_row([examples])))
+    for evaluation in run.spec.evaluations:
+        examples = open_examples(Path(run.job.folders[data_key(evaluation.data)]), evaluation.data)
+        evaluator = evaluate.Evaluator(
+            running, running.device, run.plan, max(run.budget, evaluate.longest_row([examples]))
+        )
         predictions = evaluate.predict(evaluator, examples, evaluation.data)
         if predictions is None:
             continue
         scores, items, count = evaluate.score_predictions(evaluation, examples, predictions)
         if scores:
-            baseline = evaluate.majority_scores(evaluation, examples, train[0], spec.data[0])
+            baseline = evaluate.majority_scores(evaluation, examples, run.examples[0], run.spec.data[0])
             scores = {
                 **scores,
-                "headline": headline(scores, spec.headline),
-                "majority": headline(baseline, spec.headline),
+                "headline": headline(scores, run.spec.headline),
+                "majority": headline(baseline, run.spec.headline),
             }
         outcomes.append(Outcome(evaluation, scores, items, count, predictions))
     return outcomes

@@ -25,11 +25,11 @@ def check_types(value: Any, where: str) -> None:
     is checked; mappings and `Any` pass.
     """
     kind: Any = type(value)
-    for name, declared in _declared(kind).items():
+    for name, declared in declared_types(kind).items():
         found = getattr(value, name)
         require_numbers(found, name, where)
         try:
-            fitting = _fitted(found, declared)
+            fitting = fitted(found, declared)
         except TypeError:
             wanted = getattr(declared, "__name__", str(declared)) if isinstance(declared, type) else str(declared)
             law = f"a value of type {wanted.replace('xlray.config.recipes.', '').replace('xlray.config.sweep.', '')}"
@@ -50,24 +50,25 @@ def require_numbers(value: Any, name: str, where: str) -> None:
 
 
 @functools.cache
-def _declared(kind: Hashable) -> dict[str, Any]:
+def declared_types(kind: Hashable) -> dict[str, Any]:
+    """The type of each field of a dataclass, as a value."""
     return typing.get_type_hints(kind)
 
 
-def _fitted(value: Any, declared: Any) -> Any:
+def fitted(value: Any, declared: Any) -> Any:
     """The value as one of the declared type, the same object where it is one already; TypeError where it is none."""
     origin, arguments = typing.get_origin(declared), typing.get_args(declared)
     if origin in (typing.Union, types.UnionType):
         for argument in sorted(arguments, key=lambda kind: type(value) is not kind):  # 1 is an int of int | float
             with contextlib.suppress(TypeError):
-                return _fitted(value, argument)
+                return fitted(value, argument)
         raise TypeError
     if origin is tuple:
         items = arguments[:1] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
         if not isinstance(value, tuple) or len(value) != len(items):
             raise TypeError
-        fitted = tuple(map(_fitted, value, items))
-        return value if all(a is b for a, b in zip(value, fitted, strict=True)) else fitted
+        fitting = tuple(map(fitted, value, items))
+        return value if all(a is b for a, b in zip(value, fitting, strict=True)) else fitting
     if declared in (int, float):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral if declared is int else numbers.Real):
             raise TypeError

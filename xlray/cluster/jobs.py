@@ -37,6 +37,10 @@ KIND = "xlray"  # key of the jobs' metadata that says what they do
 LOST = (OSError, RuntimeError)  # what aiohttp, requests and Ray raise when nobody answers
 
 
+class UnreachableError(InputError):
+    """No Ray cluster answers at an address; one may later."""
+
+
 @dataclass(frozen=True)
 class Request:
     """A command of xlray to be run on the cluster.
@@ -63,7 +67,8 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
     """A client of the job server at an address (or RAY_ADDRESS, or this machine's port 8265), and that address.
 
     Raises:
-        InputError: nobody answers, the token is missing or wrong, or the versions of Ray differ.
+        UnreachableError: nobody does.
+        InputError: the token is missing or wrong, or the versions of Ray differ.
     """
     place = address or os.environ.get("RAY_ADDRESS") or DEFAULT_ADDRESS
     if not place.startswith(("http://", "https://")):
@@ -81,7 +86,7 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
             f"RAY_AUTH_TOKEN_PATH or in {TOKEN_FILE} here."
         ) from error
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise InputError(
+        raise UnreachableError(
             f"{place}: a Ray cluster must answer there, but none does; `ray dashboard cluster.yaml` opens a tunnel to one."
         ) from error
     theirs = {**versions(), "ray": str(client._server_ray_version)}
@@ -219,7 +224,7 @@ def follow(
             client = connect_again()
             known = {job.submission_id for job in client.list_jobs()}
         except (*LOST, InputError) as error:
-            if isinstance(error, InputError) and not lost and "none does" not in str(error):
+            if isinstance(error, InputError) and not lost and not isinstance(error, UnreachableError):
                 raise
             lost = _say_lost(error, lost, show)
             time.sleep(RETRY_S)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
-from xlray.config.recipes import Encoder, Pretraining
+from xlray.canonical import declared_types, fitted
+from xlray.config.recipes import Encoder
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
 
@@ -26,38 +29,36 @@ def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
 
 
 def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
-    types = {f.name: str(f.type) for f in dataclasses.fields(value)}
-    if keys[0] not in types:
-        raise InputError(f"--set {path}: unknown field {keys[0]!r} of {type(value).__name__}.{nearest(keys[0], types)}")
+    declared = declared_types(type(value))
+    if keys[0] not in declared:
+        raise InputError(
+            f"--set {path}: unknown field {keys[0]!r} of {type(value).__name__}.{nearest(keys[0], declared)}"
+        )
     current = getattr(value, keys[0])
     if len(keys) > 1:
         if not dataclasses.is_dataclass(current):
             raise InputError(f"--set {path}: {keys[0]!r} has no fields.")
         return dataclasses.replace(value, **{keys[0]: _replace_path(current, keys[1:], text, path)})
-    return dataclasses.replace(value, **{keys[0]: _parse(text, current, path, types[keys[0]])})
+    return dataclasses.replace(value, **{keys[0]: _parse(text, declared[keys[0]], path)})
 
 
-def _parse(text: str, current: Any, path: str, declared: str) -> Any:
-    if isinstance(current, (Encoder, Pretraining)):
+def _parse(text: str, declared: Any, path: str) -> Any:
+    arguments = get_args(declared)
+    if Encoder in arguments:
         name, _, revision = text.partition("@")
         return Encoder(name, revision or None)
     try:
         parsed = json.loads(text)
     except json.JSONDecodeError:
         parsed = text
-    if declared == "int | tuple[int, int]":
-        return tuple(parsed) if isinstance(parsed, list) else parsed  # the class checks both
-    if isinstance(current, tuple) and not isinstance(parsed, list):
-        parsed = [parsed]
     if isinstance(parsed, list):
         parsed = tuple(parsed)
-    if isinstance(current, tuple) and current and any(type(item) is not type(current[0]) for item in parsed):
-        raise InputError(f"--set {path}: a list of {type(current[0]).__name__} must be given, but got {text!r}.")
-    wanted = float if isinstance(current, float) else type(current)
-    if isinstance(current, float) and type(parsed) is int:
-        parsed = float(parsed)
-    if "auto" in declared and "auto" in (parsed, current):
-        return parsed  # the class checks what may stand beside "auto"
-    if current is not None and type(parsed) is not wanted:
-        raise InputError(f"--set {path}: a value of type {wanted.__name__} must be given, but got {text!r}.")
-    return parsed
+    for value in (parsed, (parsed,)):  # one item is a list of one
+        with contextlib.suppress(TypeError):
+            return fitted(value, declared)
+    if get_origin(declared) in (Union, UnionType):
+        return parsed  # the class says what may stand there
+    wanted = (
+        f"list of {arguments[0].__name__}" if get_origin(declared) is tuple else f"value of type {declared.__name__}"
+    )
+    raise InputError(f"--set {path}: a {wanted} must be given, but got {text!r}.")

@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,24 @@ from xlray.storage.working_folder import MARKER, refresh, relative, remote_of
 LIVING_S = 600.0  # since a lease was renewed: its holder may live
 FORGOTTEN_S = 86_400.0  # since a lease was written: nobody waits for it any more
 _TEMPORARY = re.compile(r"(^|/)\.[^/]+\.[0-9a-f]{8}(\.tmp)?(/|$)|(^|/)\.probe-[0-9a-f]{8}$|^phases/[^/]+/staging-")
-_PUBLISHED = ("phases", "data", "encoders")
-
 Files = Mapping[str, tuple[int, float]]  # name below the storage -> bytes, time of change in seconds UTC
+
+
+class Kind(StrEnum):
+    """What garbage is a part of; its text is what people read."""
+
+    PHASE = "phase"
+    ATTEMPT = "attempt"  # an unfinished phase
+    DATA = "data"
+    ENCODER = "encoder"
+    UPLOAD = "upload"  # that broke off
+    STAGING = "staging"
+    QUARANTINE = "quarantine"
+    LEASE = "lease"
+
+
+_PUBLISHED = {"phases": Kind.PHASE, "data": Kind.DATA, "encoders": Kind.ENCODER}  # by folder of the storage
+_WRITTEN = (Kind.STAGING, Kind.UPLOAD, Kind.ATTEMPT)  # somebody may be writing it
 
 
 @dataclass(frozen=True)
@@ -40,11 +56,10 @@ class Garbage:
     """One thing to remove.
 
     Attributes:
-        kind: phase, attempt (an unfinished phase), data, encoder, upload (what broke off), staging, quarantine or lease.
         name: of the file or folder below the storage.
     """
 
-    kind: str
+    kind: Kind
     name: str
     files: tuple[str, ...]
     num_bytes: int
@@ -97,17 +112,14 @@ def classify(files: Files, references: References, places: Mapping[str, str], no
     """
     finished = {name.removesuffix(f"/{MARKER}") for name in files if name.endswith(f"/{MARKER}")}
     is_busy = any(name.startswith("leases/") and now - changed < LIVING_S for name, (_, changed) in files.items())
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    groups: dict[tuple[Kind, str], list[str]] = defaultdict(list)
     for name, (_, changed) in files.items():
         found = _kind(name, references, finished, places)
         if found is None:
             continue
-        kind = found[0]
-        if kind == "lease" and now - changed < FORGOTTEN_S:
-            continue
-        if kind in ("staging", "upload", "attempt") and is_busy and now - changed < FORGOTTEN_S:
-            continue  # somebody may be writing it
-        groups[found].append(name)
+        in_use = found[0] is Kind.LEASE or (is_busy and found[0] in _WRITTEN)
+        if not in_use or now - changed >= FORGOTTEN_S:
+            groups[found].append(name)
     return [
         Garbage(kind, name, tuple(sorted(members)), sum(files[member][0] for member in members))
         for (kind, name), members in sorted(groups.items())
@@ -116,28 +128,25 @@ def classify(files: Files, references: References, places: Mapping[str, str], no
 
 def _kind(
     name: str, references: References, finished: Collection[str], places: Mapping[str, str]
-) -> tuple[str, str] | None:
+) -> tuple[Kind, str] | None:
     """Kind of garbage and name of the thing that a file is a part of; None for what stays."""
     parts = name.split("/")
     folder, top = "/".join(parts[:2]), parts[0]
     if top == "quarantine" and len(parts) > 1:
-        return "quarantine", folder
+        return Kind.QUARANTINE, folder
     if top == "leases" and len(parts) > 1:
-        return "lease", folder
+        return Kind.LEASE, folder
     if top not in _PUBLISHED or len(parts) < 3:
-        return ("staging", name) if _TEMPORARY.search(name) else None
-    needed = {"phases": references.phases, "data": references.data, "encoders": references.encoders}[top]
-    is_needed = parts[1] in needed or bool(references.unknown) or folder == "data/fingerprints"
+        return (Kind.STAGING, name) if _TEMPORARY.search(name) else None
+    is_needed = parts[1] in getattr(references, top) or bool(references.unknown) or folder == "data/fingerprints"
     if not is_needed and not parts[1].startswith("."):
-        if top == "phases":
-            return ("phase" if folder in finished else "attempt"), folder
-        return {"data": "data", "encoders": "encoder"}[top], folder
+        return (Kind.ATTEMPT if top == "phases" and folder not in finished else _PUBLISHED[top]), folder
     if _TEMPORARY.search(name):
-        return "staging", "/".join(parts[: 3 if top == "phases" else 2])
+        return Kind.STAGING, "/".join(parts[: 3 if top == "phases" else 2])
     if folder in finished and top == "phases" and parts[2] == "attempt":
-        return "staging", f"{folder}/attempt"
+        return Kind.STAGING, f"{folder}/attempt"
     is_upload = parts[2].startswith("files-") and parts[2] != places.get(folder)
-    return ("upload", "/".join(parts[:3])) if is_upload else None
+    return (Kind.UPLOAD, "/".join(parts[:3])) if is_upload else None
 
 
 # --- what sweeps refer to ------------------------------------------------------------------------------------------
@@ -228,7 +237,7 @@ def _tokenizers(root: Path, found: References, markers: Mapping[str, Mapping[str
 
 
 def _read_markers(root: Path, files: Files) -> dict[str, dict[str, Any]]:
-    names = [name for name in files if name.startswith(_PUBLISHED) and name.endswith(f"/{MARKER}")]
+    names = [name for name in files if name.startswith(tuple(_PUBLISHED)) and name.endswith(f"/{MARKER}")]
     with ThreadPoolExecutor(16) as pool:
         texts = pool.map(lambda name: _read(root, name), names)
         return {n.removesuffix(f"/{MARKER}"): json.loads(t) for n, t in zip(names, texts, strict=True) if t is not None}

@@ -22,10 +22,10 @@ from xlray.cli.main import main
 from xlray.cli.sweep_file import load_sweep
 from xlray.cluster.job_main import keep_running
 from xlray.cluster.jobs import arguments_of, imported_files
-from xlray.cluster.node_check import differences, versions
 from xlray.errors import InputError
 from xlray.monitor.remote_live import Screen, fetch_snapshot
 from xlray.monitor.table import Snapshot
+from xlray.phases.versions import differences, must_agree
 from xlray.storage.journal import read_journal
 from xlray.storage.sweep_folder import sweep_folder
 
@@ -71,7 +71,7 @@ def test_both_versions_are_said_where_they_differ() -> None:
     ours = {"xlray": "1", "ray": "2.60.0"}
     assert differences(ours, ours, "here", "there") == ""
     assert differences(ours, {"xlray": "2", "ray": "2.60.0"}, "here", "there") == "xlray is 1 here and 2 there"
-    assert set(versions()) == {"xlray", "xlray's methods", "ray"}
+    assert set(must_agree()) == {"xlray", "xlray's methods", "ray"}
 
 
 def test_a_killed_command_is_started_again_and_one_that_fails_is_not(tmp_path: Path) -> None:
@@ -207,14 +207,14 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(head: Head, tmp_path: Path) -
 def test_other_versions_and_missing_modules_are_said_by_the_cluster(head: Head, tmp_path: Path) -> None:
     program = """
 import dataclasses, sys
-from xlray.cluster import jobs as submission, node_check as probe
-from xlray.cluster.jobs import Request
-client, _ = submission.connect(sys.argv[1])
+from xlray.cluster.jobs import Request, connect, run_there
+from xlray.phases.versions import must_agree
+client, _ = connect(sys.argv[1])
 file = __import__("pathlib").Path(sys.argv[2])
 request = Request("run", "x", ("run", file.name, "--storage", "/x", "--address", "auto"), {file.name: file}, "/x")
-print(submission.run_there(client, request))
-older = dataclasses.replace(request, versions={**probe.versions(), "xlray": "0.0.9"})
-print(submission.run_there(client, older))
+print(run_there(client, request))
+older = dataclasses.replace(request, versions={**must_agree(), "xlray": "0.0.9"})
+print(run_there(client, older))
 """
     file = tmp_path / "lacking.py"
     file.write_text("import of_the_client_alone\n")

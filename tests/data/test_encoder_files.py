@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from xlray.data.encoders import check_weights, encoder_files, expected_shapes, weight_files
+from xlray.data.encoders import check_weights, encoder_files, expected_shapes, read_config, weight_files
 from xlray.errors import InputError
 from xlray.training.model import load_encoder
 
@@ -37,8 +37,25 @@ def shard(folder):
 def test_the_expected_shapes_are_those_of_the_model(encoder):
     model, _ = load_encoder(encoder)
     found = {name: list(value.shape) for name, value in model.state_dict().items()}
-    assert expected_shapes(json.loads((encoder / "config.json").read_text())) == found
+    assert expected_shapes(*read_config(encoder)) == found
     check_weights(encoder)
+
+
+def test_sizes_are_read_from_the_configuration_and_what_is_none_is_refused(encoder):
+    assert read_config(encoder) == (helpers.TINY, 1)
+    path = encoder / "config.json"
+    config = json.loads(path.read_text())
+    few = [
+        {**config, "max_position_embeddings": 2},
+        {**config, "hidden_size": None},
+        {},
+        [],
+        {**config, "num_attention_heads": 7},
+    ]
+    for text in (*map(json.dumps, few), "{"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"config\.json must be an XLM-R configuration, but: "):
+            read_config(encoder)
 
 
 def test_shards_load_like_one_file(encoder):

@@ -21,13 +21,13 @@ from xlray.cluster import jobs, resubmit
 from xlray.cluster import node_types as node_types_module
 from xlray.cluster.job_main import main as cluster_job
 from xlray.cluster.jobs import Request
-from xlray.cluster.node_check import versions
 from xlray.cluster.node_types import node_types
 from xlray.errors import InputError
 from xlray.monitor.live import LiveView, is_tick
 from xlray.monitor.progress import PhaseWork, TrialState, TrialWork, Watch, Work
 from xlray.monitor.remote_live import Screen
 from xlray.monitor.table import MOST_ROWS, Snapshot, from_document, rows_of
+from xlray.phases.versions import must_agree
 
 TOP = Path(__file__).parents[2]
 
@@ -135,7 +135,7 @@ def test_a_job_that_has_not_ended_leaves_everything_that_submits_it_again(tmp_pa
     (found,) = resubmit.left_over()
     assert sorted(found.files) == ["parts/names.py", "small.py"] and found.files["small.py"].read_text()
     assert found.arguments == ("run", "small.py", "--storage", "s3://b/x") and found.settings == {"AWS_REGION": "r"}
-    assert (found.kind, found.name, found.storage, found.versions) == ("run", "small", "s3://b/x", versions())
+    assert (found.kind, found.name, found.storage, found.versions) == ("run", "small", "s3://b/x", must_agree())
     resubmit.forget(folder)
     assert list(resubmit.left_over()) == []
 
@@ -174,7 +174,7 @@ def end_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Non
         return code
 
     monkeypatch.setattr("xlray.cluster.job_main.keep_running", command)
-    described = {"versions": versions(), "sweep": "small", "storage": "/x", "settings": {}}
+    described = {"versions": must_agree(), "sweep": "small", "storage": "/x", "settings": {}}
     assert cluster_job([json.dumps(described), "status", "x"]) == code
     assert cluster_job([json.dumps(described), "run", "x"]) == code
     assert seen == [0, 1]

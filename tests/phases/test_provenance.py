@@ -1,7 +1,9 @@
 import json
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
+import xlray
 from xlray.phases import versions
 from xlray.sweep.result_tables import _recorded
 
@@ -9,6 +11,10 @@ from xlray.sweep.result_tables import _recorded
 def test_versions_name_what_is_installed():
     found = versions.versions()
     assert found["xlray"] == version("xlray") and found["torch"] == version("torch") and "python" in found
+
+
+def test_versions_hold_the_commit_of_the_checkout_that_runs():
+    assert versions.versions().get("commit") == versions.commit(Path(xlray.__file__).parents[1])
 
 
 def test_commit_is_that_of_a_checkout_and_says_whether_files_were_changed(tmp_path):

@@ -2,17 +2,17 @@
 
 import dataclasses
 import itertools
-import json
 
 import pytest
 
 from xlray.config.execution import Execution
-from xlray.config.recipes import Architecture
+from xlray.config.recipes import XLM_R_LARGE
+from xlray.data.encoders import KNOWN_ARCHITECTURES
 from xlray.errors import InputError
 from xlray.plan import machine, memory
-from xlray.plan.memory import GIB, ModelShape, candidates, choose, predict, shape_of, table
+from xlray.plan.memory import GIB, ModelShape, candidates, choose, predict, table
 
-LARGE = ModelShape(250_002, 1_024, 24, 16, 4_096, 514)
+LARGE = ModelShape(KNOWN_ARCHITECTURES[XLM_R_LARGE.path])
 AUTO = Execution(zero_stage="auto", activation_checkpointing="auto")
 
 
@@ -32,22 +32,11 @@ def test_parameters_are_counted_as_the_model_has_them(hidden_size, masked_lm):
     architecture = dataclasses.replace(helpers.TINY, hidden_size=hidden_size)
     plan = batches.Layout((0,), (0,), ("mlm" if masked_lm else "retrieval",), architecture.vocab_size, 4, False)
     model = Model(random_encoder(architecture, 0), plan, 0.1)
-    assert shape_of(architecture, masked_lm).num_parameters == sum(p.numel() for p in model.parameters())
+    assert ModelShape(architecture, masked_lm).num_parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_xlm_r_large_has_its_560_million_parameters():
     assert LARGE.num_parameters == 558_840_832  # 559,890,432 with the pooler, which is left out
-
-
-def test_a_folder_and_an_architecture_give_the_same_shape(tmp_path):
-    a = Architecture()
-    config = {"vocab_size": a.vocab_size, "hidden_size": a.hidden_size, "num_hidden_layers": a.num_layers}
-    config |= {"num_attention_heads": a.num_heads, "intermediate_size": a.intermediate_size}
-    (tmp_path / "config.json").write_text(json.dumps({**config, "max_position_embeddings": a.max_positions}))
-    assert shape_of(tmp_path, False) == shape_of(a, False)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="must be an XLM-R configuration"):
-        shape_of(tmp_path, False)
 
 
 def test_the_textbook_bytes_per_parameter_at_one_worker_without_stages():

@@ -34,7 +34,7 @@ from xlray.phases.store import Store
 from xlray.plan import definition
 from xlray.plan.costs import phase_cost
 from xlray.plan.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
-from xlray.plan.memory import shape_of
+from xlray.plan.memory import ModelShape
 from xlray.plan.trials import plan_sweep
 from xlray.tasks import load_records
 
@@ -292,7 +292,7 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     assert found["phases"]["new"] == len(specs) - len(one_of_each)
     rest = [s for s in specs if s not in one_of_each.values()]
     assert found["remaining_steps"] == sum(map(steps_of, rest))
-    costs = {spec.key: phase_cost(spec, shape_of(plan.architecture, False)) for spec in specs}
+    costs = {spec.key: phase_cost(spec, ModelShape(plan.architecture)) for spec in specs}
     rate = {s.kind: 7.0 * max(1, steps_of(s)) / costs[s.key].flops for s in one_of_each.values() if costs[s.key].flops}
     expected = sum(rate.get(s.kind, 0.0) * costs[s.key].flops for s in rest) / 3600
     assert found["device_hours_at_most"] == pytest.approx(expected)
@@ -337,7 +337,7 @@ def test_a_budget_below_the_expected_hours_is_refused(plan, tmp_path):
 
 
 def test_the_storage_of_a_large_encoder_is_its_states_and_weights():
-    shape = shape_of(KNOWN_ARCHITECTURES[XLM_R_LARGE.path], False)
+    shape = ModelShape(KNOWN_ARCHITECTURES[XLM_R_LARGE.path])
     assert (round(shape.num_parameters / 1e6), round(shape.body / 1e6)) == (559, 302)  # 560 M with the pooler
     data = helpers.data_spec("panx", "tagging", "train/en", [{}], labels=("O",))
     trunk = helpers.train_spec("trunk", "p", [data], schedule="warmup_constant")

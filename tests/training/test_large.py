@@ -91,7 +91,7 @@ def test_two_workers_train_it_and_leave_a_state_of_fp32_masters_and_moments(trai
     assert (record["execution"]["num_workers"], record["execution"]["zero_stage"]) == (2, 2)
     with safe_open(store.open(trunk, "state/state.safetensors"), "pt") as state:
         names = [name for name in state.keys() if name.startswith("model/")]  # noqa: SIM118 -- it is no dictionary
-        shape = memory.shape_of(LARGE, False)
+        shape = memory.ModelShape(LARGE)
         sizes = [math.prod(state.get_slice(name).get_shape()) for name in names if "heads" not in name]
         assert sum(sizes) == shape.num_parameters
         assert int(state.get_tensor("step")) == int(state.get_tensor("next_step")) == 2
@@ -112,7 +112,7 @@ def test_one_worker_goes_on_from_their_state_and_evaluates(trained):
 
 def test_each_worker_needed_about_what_was_predicted(trained):
     store, trunk, cooldown, _ = trained
-    shape = memory.shape_of(LARGE, False)
+    shape = memory.ModelShape(LARGE)
     for spec, execution in ((trunk, TWO), (cooldown, ONE)):
         need = memory.predict(shape, "bf16", execution, 64).device
         read = 12 * shape.num_parameters if spec.continues else 0  # the pages of the state that it goes on from

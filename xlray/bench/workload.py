@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from xlray.bench.turns import Turn
-from xlray.config.recipes import Architecture
+from xlray.config.recipes import XLM_R_LARGE, Architecture
+from xlray.data.encoders import KNOWN_ARCHITECTURES
 from xlray.data.examples import Examples
 from xlray.training import batches
 from xlray.training.batches import Layout
@@ -35,9 +36,7 @@ FIRST_WORD = 5  # ids below are special tokens
 SMALL = Architecture(
     hidden_size=256, num_layers=6, num_heads=4, intermediate_size=1_024, vocab_size=20_000, max_positions=258
 )
-LARGE = Architecture(
-    hidden_size=1_024, num_layers=24, num_heads=16, intermediate_size=4_096, vocab_size=250_002, max_positions=514
-)
+LARGE = KNOWN_ARCHITECTURES[XLM_R_LARGE.path]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python -m xlray.cluster.job_main DESCRIPTION COMMAND...
 
-DESCRIPTION is a JSON object: sweep, storage, settings and versions of `submission.Request`. The driver of a sweep continues
+DESCRIPTION is a JSON object: sweep, storage, settings and versions of `jobs.Request`. The driver of a sweep continues
 from what is stored.
 """
 
@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xlray.cluster.jobs import QUESTIONS, SNAPSHOT_SUFFIX, Request
-from xlray.cluster.node_check import differences, versions
 from xlray.cluster.resubmit import forget, remember
 from xlray.errors import fail
+from xlray.phases.versions import differences, must_agree
 from xlray.storage.sweep_folder import SNAPSHOT_VARIABLE
 
 WRONG_USE = 2
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind, sweep = command[0], known.pop("sweep")
     request = Request(kind=kind, name=sweep, arguments=tuple(command), files={}, **known)
     note = None if kind in QUESTIONS else remember(request, Path.cwd())
-    if unlike := differences(request.versions, versions(), "on the client", "on the cluster"):
+    if unlike := differences(request.versions, must_agree(), "on the client", "on the cluster"):
         code = fail(f"client and cluster must run the same versions, but {unlike}.", WRONG_USE)
     else:
         code = keep_running([sys.executable, "-m", "xlray", *command], environment())

@@ -22,9 +22,9 @@ from typing import Any
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from xlray.cluster.node_check import differences, versions
 from xlray.cluster.ray_dashboard import token
 from xlray.errors import InputError, nearest
+from xlray.phases.versions import differences, must_agree
 from xlray.storage.object_store import ENVIRONMENT
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` brings the head's
@@ -51,7 +51,7 @@ class Request:
         files: what its sweep file is made of: name below the job's working folder -> file here.
         storage: a folder that all nodes see, or a URI.
         settings: variables that its process has there.
-        versions: of the client; see `probe.versions`.
+        versions: of the client; see `must_agree`.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Request:
     files: dict[str, Path]
     storage: str
     settings: dict[str, str] = field(default_factory=lambda: {n: os.environ[n] for n in ENVIRONMENT if n in os.environ})
-    versions: dict[str, str] = field(default_factory=versions)
+    versions: dict[str, str] = field(default_factory=must_agree)
 
 
 def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
@@ -89,8 +89,8 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
         raise UnreachableError(
             f"{place}: a Ray cluster must answer there, but none does; `ray dashboard cluster.yaml` opens a tunnel to one."
         ) from error
-    theirs = {**versions(), "ray": str(client._server_ray_version)}
-    if unlike := differences(versions(), theirs, "on the client", "on the cluster"):
+    theirs = {**must_agree(), "ray": str(client._server_ray_version)}
+    if unlike := differences(must_agree(), theirs, "on the client", "on the cluster"):
         raise InputError(f"{place}: client and cluster must run the same versions, but {unlike}.")
     return client, place
 

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from xlray.canonical import fingerprint
 from xlray.errors import InputError
-from xlray.phases.spec import METHOD_VERSIONS
+from xlray.phases.versions import differences, must_agree
 from xlray.storage.object_store import RemoteError
 from xlray.storage.working_folder import is_remote, remote_of, uri_of, working_folder
 
 WITHIN_S = 120.0  # a node that is up answers within a second; one that just came starts a process first
-
-
-def versions() -> dict[str, str]:
-    """What must be the same everywhere: xlray, the versions of its methods as one hash, and Ray."""
-    return {"xlray": version("xlray"), "xlray's methods": fingerprint(METHOD_VERSIONS)[:8], "ray": ray.__version__}
-
-
-def differences(ours: dict[str, str], theirs: dict[str, str], here: str, there: str) -> str:
-    """Every version that differs, with both; "" if none does."""
-    pairs = ((name, ours.get(name), theirs.get(name)) for name in sorted(ours.keys() | theirs.keys()))
-    return "; ".join(f"{name} is {a} {here} and {b} {there}" for name, a, b in pairs if a != b)
 
 
 def check_nodes(root: Path) -> None:
@@ -64,7 +51,7 @@ def _judge(root: Path, where: str, answer: Any) -> None:
         raise InputError(f"{where} must be able to run xlray, but: {line.strip()}") from error
     if trouble:
         raise InputError(f"--storage {uri_of(root)}: must be writable from every node, but {where} cannot: {trouble}")
-    if unlike := differences(versions(), found, "on the head", f"on {where}"):
+    if unlike := differences(must_agree(), found, "on the head", f"on {where}"):
         raise InputError(f"all nodes must run the same versions, but {unlike}.")
 
 
@@ -83,7 +70,7 @@ def look_around(storage: str, probe: str, node: str) -> tuple[str, dict[str, str
         elif not is_remote(storage):
             (root / probe / node).write_bytes(b"")
     except FileNotFoundError:
-        return "it does not see what the head wrote there; is the folder shared?", versions()
+        return "it does not see what the head wrote there; is the folder shared?", must_agree()
     except (OSError, RemoteError) as error:
-        return str(error), versions()
-    return "", versions()
+        return str(error), must_agree()
+    return "", must_agree()

@@ -29,11 +29,10 @@ def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
 
 
 def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
-    declared = declared_types(type(value))
+    kind: Any = type(value)
+    declared = declared_types(kind)
     if keys[0] not in declared:
-        raise InputError(
-            f"--set {path}: unknown field {keys[0]!r} of {type(value).__name__}.{nearest(keys[0], declared)}"
-        )
+        raise InputError(f"--set {path}: unknown field {keys[0]!r} of {kind.__name__}.{nearest(keys[0], declared)}")
     current = getattr(value, keys[0])
     if len(keys) > 1:
         if not dataclasses.is_dataclass(current):

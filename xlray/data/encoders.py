@@ -18,6 +18,31 @@ from xlray.phases.spec import EncoderSpec, phase_hash
 from xlray.storage.files import atomic_folder, file_digest
 from xlray.storage.working_folder import bring, find, publish_folder
 
+CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+PATTERNS = (CONFIG, TOKENIZER, WEIGHTS, INDEX, "model-*.safetensors")  # what is fetched of a repository on the Hub
+SIZES = (  # of an `Architecture`, in its order, by their names in CONFIG
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+)
+
+
+def read_config(folder: Path) -> tuple[Architecture, int]:
+    """The sizes of the encoder in a folder, and of its table of token types.
+
+    Raises:
+        InputError: its config.json is no XLM-R configuration.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        return Architecture(*(int(config[name]) for name in SIZES)), int(config["type_vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / CONFIG} must be an XLM-R configuration, but: {error!r}.") from error
+
 
 def architecture_of(encoder: Encoder | Pretraining, folder: Path | None) -> Architecture:
     """The sizes of an encoder: its recipe's, its config.json's, or, without its files, those that are known of it.
@@ -32,12 +57,7 @@ def architecture_of(encoder: Encoder | Pretraining, folder: Path | None) -> Arch
             known = ", ".join(KNOWN_ARCHITECTURES)
             raise InputError(f"encoder {encoder.path!r}: sizes can be assumed of {known} only; give a folder instead.")
         return KNOWN_ARCHITECTURES[encoder.path]
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        return Architecture(*(int(config[name]) for name in (*names, "max_position_embeddings")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
+    return read_config(folder)[0]
 
 
 def check_fit(sweep: Sweep, architecture: Architecture, sources: Sources) -> None:
@@ -62,15 +82,6 @@ def check_fit(sweep: Sweep, architecture: Architecture, sources: Sources) -> Non
             continue
         law = f"{'2 * ' if pair else ''}max_length <= micro_batch_tokens ({budget})"
         require((2 if pair else 1) * length <= budget, law, length, where)
-
-
-CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
-
-
-INDEX = f"{WEIGHTS}.index.json"
-
-
-PATTERNS = (CONFIG, TOKENIZER, WEIGHTS, INDEX, "model-*.safetensors")  # what is fetched of a repository on the Hub
 
 
 def weight_files(folder: Path) -> tuple[str, ...]:
@@ -115,11 +126,7 @@ def check_weights(folder: Path) -> None:
 
     Heads are not looked at: they are recreated, but for the one of masked language modelling.
     """
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        expected = expected_shapes(config)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / CONFIG} must be an XLM-R configuration, but: {error!r}.") from error
+    expected = expected_shapes(*read_config(folder))
     found: dict[str, list[int]] = {}
     for name in weight_files(folder):
         found |= _shapes(folder / name)
@@ -143,15 +150,15 @@ def body_names(names: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def expected_shapes(config: Mapping[str, Any]) -> dict[str, list[int]]:
+def expected_shapes(sizes: Architecture, num_token_types: int) -> dict[str, list[int]]:
     """Name and shape of each weight of XLM-R's encoder without a pooler."""
-    h, i = int(config["hidden_size"]), int(config["intermediate_size"])
-    tables = {"word": "vocab_size", "position": "max_position_embeddings", "token_type": "type_vocab_size"}
-    shapes = {f"embeddings.{k}_embeddings.weight": [int(config[v]), h] for k, v in tables.items()}
+    h, i = sizes.hidden_size, sizes.intermediate_size
+    rows_of = {"word": sizes.vocab_size, "position": sizes.max_positions, "token_type": num_token_types}
+    shapes = {f"embeddings.{table}_embeddings.weight": [rows, h] for table, rows in rows_of.items()}
     linear = {f"attention.self.{name}": (h, h) for name in ("query", "key", "value")}
     linear |= {"attention.output.dense": (h, h), "intermediate.dense": (i, h), "output.dense": (h, i)}
     norms = ["embeddings.LayerNorm"]
-    for layer in range(int(config["num_hidden_layers"])):
+    for layer in range(sizes.num_layers):
         where = f"encoder.layer.{layer}"
         norms += [f"{where}.attention.output.LayerNorm", f"{where}.output.LayerNorm"]
         for name, (rows, columns) in linear.items():
@@ -247,13 +254,7 @@ def encoder_spec(encoder: Encoder, folder: Path | None) -> EncoderSpec:
 
 def encoder_vocabulary(folder: Path) -> Vocabulary:
     """The tokenizer of a public encoder, checked against its embedding."""
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        rows, positions = int(config["vocab_size"]), int(config["max_position_embeddings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
-    require(positions > 2, "max_position_embeddings > 2", positions, str(folder / "config.json"))
-    return load_vocabulary(folder / "tokenizer.json", rows)
+    return load_vocabulary(folder / TOKENIZER, read_config(folder)[0].vocab_size)
 
 
 # What their config.json says, for plans that are made without them.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from xlray.canonical import fingerprint
+from xlray.phases.spec import METHOD_VERSIONS
 
 PACKAGES = ("xlray", "torch", "transformers", "tokenizers", "datasets", "deepspeed", "ray", "numpy")
 
@@ -24,7 +28,18 @@ def versions() -> dict[str, str]:
     return found if here is None else {**found, "commit": here}
 
 
-def commit(folder: Path = Path(__file__).parent.parent) -> str | None:
+def must_agree() -> dict[str, str]:
+    """What must be the same on all machines of a sweep: xlray, the versions of its methods as one hash, and Ray."""
+    return {"xlray": version("xlray"), "xlray's methods": fingerprint(METHOD_VERSIONS)[:8], "ray": version("ray")}
+
+
+def differences(ours: Mapping[str, str], theirs: Mapping[str, str], here: str, there: str) -> str:
+    """Every version that differs, with both; "" if none does."""
+    pairs = ((name, ours.get(name), theirs.get(name)) for name in sorted(ours.keys() | theirs.keys()))
+    return "; ".join(f"{name} is {a} {here} and {b} {there}" for name, a, b in pairs if a != b)
+
+
+def commit(folder: Path = Path(__file__).parents[2]) -> str | None:
     """The commit that is checked out in `folder`; None where that is not the top of a git checkout."""
     if not (folder / ".git").exists():
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from xlray.config.execution import Execution
 from xlray.data.mixture import probabilities
 from xlray.phases.spec import DataSpec, EvaluationSpec, RetrievalSpec, Spec, TokenizerSpec
-from xlray.plan.memory import ModelShape, shape_of
+from xlray.plan.memory import ModelShape
 from xlray.plan.trials import SweepPlan
 
 # Tokens of an example as XLM-R's tokenizer cuts it, where the data is not there: rough means over the registry's tasks,
@@ -141,7 +141,7 @@ def rates_of(
     execution = plan.sweep.execution
     flops_assumed, bandwidth, text = _assumption(execution, plan.sweep.precision)
     # What a step moves is divided over the workers, which each count as a device.
-    per_step = shape_of(plan.architecture, masked_lm=False).num_parameters * BYTES_PER_PARAMETER_AND_STEP / bandwidth
+    per_step = ModelShape(plan.architecture).num_parameters * BYTES_PER_PARAMETER_AND_STEP / bandwidth
     if tflops is not None:
         return Rates(by_kind, 1 / (tflops * 1e12), per_step, _said(by_kind, f"{tflops:g} TFLOP/s per device, as given"))
     if by_kind:

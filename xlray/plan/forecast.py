@@ -14,7 +14,7 @@ from xlray.errors import InputError
 from xlray.phases.spec import Spec, TrainSpec
 from xlray.phases.store import Store
 from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
-from xlray.plan.memory import shape_of, table
+from xlray.plan.memory import ModelShape, table
 from xlray.plan.power import detectable_effects
 from xlray.plan.search import with_proposed, with_stand_ins
 from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
@@ -93,7 +93,7 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
-    shape = shape_of(plan.architecture, masked_lm=False)
+    shape = ModelShape(plan.architecture)
     costs = {key: phase_cost(spec, shape) for key, spec in specs.items()}
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
@@ -143,7 +143,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "steps_ratio": (naive - sum(saved.values())) / naive if naive else 1.0,
         "saved": {**saved, "probes": probes},
         "tokens": round(sum(found.costs[key].tokens for key in new)),
-        "num_parameters": shape_of(plan.architecture, masked_lm=False).num_parameters,
+        "num_parameters": ModelShape(plan.architecture).num_parameters,
         "device_hours": hours,
         "device_hours_at_most": sum(found.seconds[key] for key in new) / 3600,
         "device_hours_source": found.rates.source,
@@ -171,8 +171,7 @@ def memory_table(found: Forecast) -> list[dict[str, Any]]:
     """Memory of one worker under each choice of ZeRO stage, offload and checkpointing; see `memory.table`."""
     sweep = found.plan.sweep
     masked = any(d.kind == "mlm" for s in found.plan.all_specs().values() if isinstance(s, TrainSpec) for d in s.data)
-    shape = shape_of(found.plan.architecture, masked)
-    return table(shape, sweep.precision, sweep.execution, found.records.values())
+    return table(ModelShape(found.plan.architecture, masked), sweep.precision, sweep.execution, found.records.values())
 
 
 def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, Any], str]:

@@ -7,10 +7,8 @@ was measured.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from xlray.config.execution import Execution
@@ -28,41 +26,37 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes of an XLM-R that decide its memory.
+    """What decides the memory of an XLM-R.
 
     Attributes:
         masked_lm: whether its mixtures hold masked language modelling, whose logits are as wide as the vocabulary.
     """
 
-    vocab_size: int
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    intermediate_size: int
-    num_positions: int
+    architecture: Architecture
     masked_lm: bool = False
 
     @property
     def embedding(self) -> int:
         """Parameters of the word embedding, the largest single tensor."""
-        return self.vocab_size * self.hidden_size
+        return self.architecture.vocab_size * self.architecture.hidden_size
 
     @property
     def layer(self) -> int:
         """Parameters of one layer."""
-        h, i = self.hidden_size, self.intermediate_size
+        h, i = self.architecture.hidden_size, self.architecture.intermediate_size
         return 4 * (h * h + h) + h * i + i + i * h + h + 4 * h
 
     @property
     def body(self) -> int:
         """Parameters of all layers: what arithmetic grows with."""
-        return self.num_layers * self.layer
+        return self.architecture.num_layers * self.layer
 
     @property
     def num_parameters(self) -> int:
         """All parameters but the heads of tasks."""
-        head = self.hidden_size**2 + 3 * self.hidden_size + self.vocab_size if self.masked_lm else 0
-        return self.embedding + (self.num_positions + 3) * self.hidden_size + self.body + head
+        sizes, h = self.architecture, self.architecture.hidden_size
+        head = h**2 + 3 * h + sizes.vocab_size if self.masked_lm else 0
+        return self.embedding + (sizes.max_positions + 3) * h + self.body + head
 
 
 @dataclass(frozen=True)
@@ -87,31 +81,6 @@ class Need:
         return self.state + self.activations
 
 
-def shape_of(source: Architecture | Path, masked_lm: bool) -> ModelShape:
-    """The shape of an architecture, or of the encoder in a folder with config.json.
-
-    Raises:
-        InputError: config.json is no XLM-R configuration.
-    """
-    if isinstance(source, Architecture):
-        a = source
-        heads, positions = a.num_heads, a.max_positions
-        return ModelShape(a.vocab_size, a.hidden_size, a.num_layers, heads, a.intermediate_size, positions, masked_lm)
-    try:
-        config = json.loads((source / "config.json").read_text())
-        return ModelShape(
-            int(config["vocab_size"]),
-            int(config["hidden_size"]),
-            int(config["num_hidden_layers"]),
-            int(config["num_attention_heads"]),
-            int(config["intermediate_size"]),
-            int(config["max_position_embeddings"]),
-            masked_lm,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{source / 'config.json'} must be an XLM-R configuration, but: {error!r}.") from error
-
-
 def activation_bytes(shape: ModelShape, precision: str, checkpointing: bool, tokens: int) -> int:
     """What the backward pass of `tokens` packed tokens needs.
 
@@ -119,11 +88,12 @@ def activation_bytes(shape: ModelShape, precision: str, checkpointing: bool, tok
     masks of dropout, two sums, one norm) and two of the intermediate size; with checkpointing its input alone, and one
     layer at a time all.
     """
-    h, i = shape.hidden_size, shape.intermediate_size
+    sizes = shape.architecture
+    h, i = sizes.hidden_size, sizes.intermediate_size
     layer, moving = 11 * h + 2 * i, 4 * h + 2 * i  # `moving`: gradients on their way through one layer
-    kept = shape.num_layers * h + layer if checkpointing else shape.num_layers * layer
+    kept = sizes.num_layers * h + layer if checkpointing else sizes.num_layers * layer
     size = 2 if precision == "bf16" else 4
-    logits = round(MASKED_SHARE * 16 * shape.vocab_size) if shape.masked_lm else 0
+    logits = round(MASKED_SHARE * 16 * sizes.vocab_size) if shape.masked_lm else 0
     return tokens * (size * (kept + 3 * h + moving) + logits)
 
 

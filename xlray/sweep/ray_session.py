@@ -23,7 +23,7 @@ from xlray.config.recipes import Architecture
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, require
 from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
-from xlray.plan.memory import check_offload, shape_of
+from xlray.plan.memory import ModelShape, check_offload
 from xlray.signals import kept
 from xlray.storage.object_store import ENVIRONMENT
 from xlray.sweep.train_run import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
@@ -185,8 +185,7 @@ def check_machine(sweep: Sweep, architecture: Architecture) -> None:
         found = manager.get_current_node_num_accelerators() if visible is None else len(visible)
         law = f"num_workers <= {found}, the number of this machine's GPUs, with gpus_per_worker = 1"
         require(execution.min_workers <= found, law, execution.num_workers, "Execution")
-    shape = shape_of(architecture, masked_lm=False)
-    check_offload(shape, sweep.precision, execution, execution.min_workers, free_host_bytes())
+    check_offload(ModelShape(architecture), sweep.precision, execution, execution.min_workers, free_host_bytes())
 
 
 def await_machines(say: Callable[[], None]) -> None:

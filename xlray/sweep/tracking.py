@@ -93,7 +93,7 @@ class Progress:
     """How far a trial is, as a tracker shows it.
 
     Attributes:
-        status: as `scheduler.Standing.status`.
+        status: as `Standing.status`.
         rungs: journal entries of the rungs that it has reported, in order.
     """
 

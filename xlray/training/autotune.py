@@ -22,6 +22,7 @@ import torch.distributed as dist
 from xlray.canonical import fingerprint
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
+from xlray.data.encoders import read_config
 from xlray.data.examples import Examples
 from xlray.data.tokenization import open_examples
 from xlray.errors import InputError
@@ -34,7 +35,7 @@ from xlray.storage.working_folder import fetch_small, root_of, send
 from xlray.training import batches
 from xlray.training.batches import Batch, Layout
 from xlray.training.model import Model, random_encoder
-from xlray.training.weights import weights_folder
+from xlray.training.weights import config_folder
 
 CPU_BUDGETS = (1_024, 2_048, 4_096, 8_192, 16_384)  # tokens; beyond, a pack no longer fits a cache of any CPU
 LEAST_BUDGET, MOST_BUDGET, GRAIN = 1_024, 2**20, 256  # tokens: ends of the search on a GPU; a budget is a multiple of
@@ -113,10 +114,8 @@ def _without_training(execution: Execution) -> Execution:
 def _shape(spec: TrainSpec, job: Job) -> ModelShape:
     masked = any(d.kind == "mlm" for d in spec.data)
     if spec.architecture is not None:
-        return memory.shape_of(Architecture(**spec.architecture), masked)
-    parent = Path(job.parents[spec.parent])
-    folders = (weights_folder(parent), parent / "state")
-    return memory.shape_of(next((f for f in folders if (f / "config.json").exists()), folders[0]), masked)
+        return ModelShape(Architecture(**spec.architecture), masked)
+    return ModelShape(read_config(config_folder(Path(job.parents[spec.parent])))[0], masked)
 
 
 def _hardware_key(shape: ModelShape, precision: str, execution: Execution, device: torch.device) -> str:
@@ -164,15 +163,7 @@ def _probe(
     shape: ModelShape, precision: str, execution: Execution, device: torch.device, layout: Layout
 ) -> Callable[[Batch], None]:
     """A function that runs forward and backward of one micro-batch on a model of random weights, without collectives."""
-    architecture = Architecture(
-        shape.hidden_size,
-        shape.num_layers,
-        shape.num_heads,
-        shape.intermediate_size,
-        shape.vocab_size,
-        shape.num_positions,
-    )
-    model = Model(random_encoder(architecture, 0), layout, 0.1)
+    model = Model(random_encoder(shape.architecture, 0), layout, 0.1)
     if execution.activation_checkpointing:
         model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
     model.to(device, torch.bfloat16 if precision == "bf16" else torch.float32).train()

@@ -18,7 +18,7 @@ MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
 MIX_2 = tl.constexpr(0x94D049BB133111EB)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _drop(states, keys, out, width, first, cut, scale):  # type: ignore[no-untyped-def]
     token = tl.program_id(0).to(tl.int64)
     quads = tl.program_id(1) * NUM_QUADS + tl.arange(0, NUM_QUADS)

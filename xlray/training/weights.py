@@ -12,6 +12,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from xlray.data.encoders import CONFIG
 from xlray.phases.spec import TrainSpec
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import root_of, send_small
@@ -66,6 +67,12 @@ def weights_folder(parent: Path) -> Path:
     return parent / "weights" if (parent / "weights").is_dir() else parent
 
 
+def config_folder(parent: Path) -> Path:
+    """Where the configuration of an encoder lies: with its weights, or with the state that a phase goes on from."""
+    folders = (weights_folder(parent), parent / "state")
+    return next((folder for folder in folders if (folder / CONFIG).exists()), folders[0])
+
+
 def load_model(
     parent: Path, plan: Layout, dropout: float, seed: int, state_path: Path | None
 ) -> tuple[Model, dict[str, Tensor] | None]:
@@ -78,8 +85,7 @@ def load_model(
     """
     if state_path is not None:
         state = load_file(state_path)
-        where = state_path.parent if (state_path.parent / "config.json").exists() else weights_folder(parent)
-        where = where if (where / "config.json").exists() else parent / "state"
+        where = state_path.parent if (state_path.parent / CONFIG).exists() else config_folder(parent)
         model = Model(empty_encoder(where), plan, dropout)
         load_weights(model, state)
         return model, state

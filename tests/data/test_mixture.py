@@ -82,11 +82,11 @@ def test_a_sample_refuses_repeated_ids_and_negative_sizes():
         mixture.nested_sample(["a"], -1, "")
 
 
-@given(st.integers(0, 500), st.integers(0, 500), SEEDS, st.sampled_from(["mixed", "per_task"]))
-def test_the_order_of_fewer_is_a_prefix(fewer, more, seed, batches):
+@given(st.integers(0, 500), st.integers(0, 500), SEEDS)
+def test_the_order_of_fewer_is_a_prefix(fewer, more, seed):
     fewer, more = sorted((fewer, more))
-    short = mixture.order(NAMES, SIZES, CHANCES, fewer, seed, batches, 8)
-    long = mixture.order(NAMES, SIZES, CHANCES, more, seed, batches, 8)
+    short = mixture.order(NAMES, SIZES, CHANCES, fewer, seed)
+    long = mixture.order(NAMES, SIZES, CHANCES, more, seed)
     for one, two in zip(short, long, strict=True):
         assert len(one) == fewer and len(two) == more
         assert (one == two[:fewer]).all()
@@ -137,12 +137,6 @@ def test_what_a_task_shows_does_not_depend_on_the_other_tasks():
     assert (among[:30] == alone).all()
 
 
-def test_batches_per_task_hold_one_task_each():
-    tasks, _ = mixture.order(NAMES, SIZES, CHANCES, 100, 1, "per_task", 8)
-    blocks = [set(tasks[i : i + 8]) for i in range(0, 100, 8)]
-    assert all(len(block) == 1 for block in blocks) and len(set.union(*blocks)) > 1
-
-
 def test_the_order_is_the_same_on_every_machine_and_ignores_global_state():
     np.random.seed(1)
     tasks, examples = mixture.order(NAMES, SIZES, CHANCES, 10, 1)
@@ -150,21 +144,20 @@ def test_the_order_is_the_same_on_every_machine_and_ignores_global_state():
 
 
 @pytest.mark.parametrize(
-    ("names", "sizes", "chances", "num", "batches", "law"),
+    ("names", "sizes", "chances", "num", "law"),
     [
-        (["a"], [1, 2], [1.0], 1, "mixed", "one length"),
-        (["a", "a"], [1, 2], [0.5, 0.5], 1, "mixed", "names are distinct"),
-        (["a", "b"], [1, 2], [0.5, 0.6], 1, "mixed", "sum to 1"),
-        (["a", "b"], [1, 2], [1.5, -0.5], 1, "mixed", "sum to 1"),
-        ([], [], [], 1, "mixed", "sum to 1"),
-        (["a"], [0], [1.0], 1, "mixed", "has an example"),
-        (["a"], [1], [1.0], -1, "mixed", "num_examples >= 0"),
-        (["a"], [1], [1.0], 1, "other", "batches in"),
+        (["a"], [1, 2], [1.0], 1, "one length"),
+        (["a", "a"], [1, 2], [0.5, 0.5], 1, "names are distinct"),
+        (["a", "b"], [1, 2], [0.5, 0.6], 1, "sum to 1"),
+        (["a", "b"], [1, 2], [1.5, -0.5], 1, "sum to 1"),
+        ([], [], [], 1, "sum to 1"),
+        (["a"], [0], [1.0], 1, "has an example"),
+        (["a"], [1], [1.0], -1, "num_examples >= 0"),
     ],
 )
-def test_the_order_refuses_wrong_arguments(names, sizes, chances, num, batches, law):
+def test_the_order_refuses_wrong_arguments(names, sizes, chances, num, law):
     with pytest.raises(InputError, match=law):
-        mixture.order(names, sizes, chances, num, 0, batches)
+        mixture.order(names, sizes, chances, num, 0)
 
 
 def test_ten_million_positions_take_seconds():

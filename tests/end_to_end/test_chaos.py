@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from replayed import replay
 from running_sweeps import TASKS, finish, journal, scores, start, table
 
 from xlray.config.sweep import Stopping
-from xlray.plan.asha import replay
 from xlray.sweep.result_tables import sweep_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]

@@ -3,9 +3,10 @@ import random
 from collections import Counter
 
 import pytest
+from replayed import replay
 
 from xlray.config.sweep import Stopping
-from xlray.plan.asha import Decision, Report, decide, promotions, replay
+from xlray.plan.asha import Decision, Report, decide, promotions
 from xlray.storage.standings import standings
 
 STOPPING = Stopping(reduction_factor=3.0, survival_probability=0.2)

@@ -4,11 +4,11 @@ import itertools
 import driven_sweep
 import numpy as np
 import pytest
+from replayed import replay
 
 from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import SOURCE, Search, Stopping, Sweep, check_search
 from xlray.errors import InputError
-from xlray.plan.asha import replay
 from xlray.plan.search import next_trial, observations, proposed
 
 POOL = tuple(f"task{i:02}" for i in range(12))

@@ -9,13 +9,13 @@ import driven_sweep
 import helpers
 import pytest
 from driven_sweep import Storage, data, finish, make_driver, make_plan, phases_of, report, rung_result
+from replayed import replay
 
 from xlray.config.execution import Execution
 from xlray.config.recipes import Target
 from xlray.config.sweep import Stopping
 from xlray.phases.spec import PlannedPhase, phase_hash
 from xlray.phases.store import StoreError
-from xlray.plan.asha import replay
 from xlray.storage.journal import read_journal
 from xlray.sweep.driver import SHARED, lease_keys
 

@@ -1,11 +1,11 @@
 import json
 
 import pytest
+from replayed import replay
 
 from xlray.cli import main
 from xlray.config.sweep import Stopping
 from xlray.errors import InputError
-from xlray.plan.asha import replay
 from xlray.storage.journal import append, exclusive, read_journal
 from xlray.storage.standings import passed, standings
 from xlray.sweep.driver import outcome

@@ -132,7 +132,7 @@ def run_case(case, rank, folder):
         losses.append(float(loss.sum()))
         norms.append(float(running.get_global_grad_norm() or "nan"))  # DeepSpeed keeps none at stage 0 in fp32
         if case.saves and step + 1 == SAVED_AT:
-            gathered = engine.gather_state(running)
+            gathered = dict(engine.state_entries(running))
             if rank == 0:
                 save(gathered, folder / f"{case.name}.state")
     weights = engine.gather_weights(running)
@@ -165,7 +165,7 @@ def run_memory(stage, phases=10, leak=False):
         )
         for _ in range(2):
             engine.train_step(running, [batches.collate(data, rows, plan)], 1e-3)
-        state = engine.gather_state(running)
+        state = dict(engine.state_entries(running))
         if leak:
             kept.append(state)
         engine.stop_engine(running)

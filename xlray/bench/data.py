@@ -60,7 +60,7 @@ def bench_data(num_records: int = 20_000, repetitions: int = 5) -> dict[str, Any
                 if number:
                     times[key].append(seconds)
     rows = [{"name": key, **_summary(found, tokens[key]), "records": num_records} for key, found in times.items()]
-    return document("data", ("xlray", "datasets", "tokenizers", "pyarrow"), rows, ratios(rows, "tokens_per_second"))
+    return document("data", ("xlray", "datasets", "tokenizers", "pyarrow"), rows, ratios(rows))
 
 
 def make_records(number: int) -> list[Record]:

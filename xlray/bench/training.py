@@ -112,7 +112,7 @@ def _document(bench: str, setting: Setting, turns: dict[str, list[Turn]], passes
         bench,
         PACKAGES,
         rows,
-        ratios(rows, "tokens_per_second"),
+        ratios(rows),
         ceiling_flops=ceiling,
         setting={**about, **architecture},
     )

@@ -110,10 +110,10 @@ def summarize(name: str, turns: Sequence[Turn], model_flops: Callable[[Turn], fl
     }
 
 
-def ratios(rows: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
-    """`{"<first>/<other>": ratio of `key`}` of the first row to each of the others."""
+def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """`{"<first>/<other>": ratio of tokens per second}` of the first row to each of the others."""
     first, *others = rows
-    return {f"{first['name']}/{row['name']}": first[key] / row[key] for row in others}
+    return {f"{first['name']}/{row['name']}": first["tokens_per_second"] / row["tokens_per_second"] for row in others}
 
 
 def document(

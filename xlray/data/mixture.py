@@ -84,8 +84,6 @@ def order(
     probabilities: Sequence[float] | NDArray[np.float64],
     num_examples: int,
     seed: int,
-    batches: str = "mixed",
-    batch_size: int = 1,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The order in which a phase sees its examples.
 
@@ -100,9 +98,6 @@ def order(
         probabilities: of each task; sums to 1. A task with probability 0 is never drawn and may be empty.
         num_examples: positions to fill, N.
         seed: of the order.
-        batches: "mixed" draws a task for every example, "per_task" one for every `batch_size` examples, as in Phang et
-            al. 2020.
-        batch_size: examples per batch; read with "per_task" only.
 
     Returns:
         task_index [N] int32 into `names`, and example_index [N] int64 into the examples of that task. Memory is about
@@ -113,9 +108,8 @@ def order(
             can be drawn but has no examples.
     """
     chances = np.asarray(probabilities, dtype=np.float64)
-    _check_order(names, sizes, chances, num_examples, batches, batch_size)
-    run = batch_size if batches == "per_task" else 1
-    tasks = np.repeat(_draw_tasks(names, chances, -(-num_examples // run), seed), run)[:num_examples]
+    _check_order(names, sizes, chances, num_examples)
+    tasks = _draw_tasks(names, chances, num_examples, seed)
     examples = np.empty(num_examples, dtype=np.int64)
     # Sixteen-bit keys are sorted by counting, which makes this linear in the number of positions.
     by_task = np.argsort(tasks.astype(np.uint16), kind="stable")
@@ -132,8 +126,6 @@ def _check_order(
     sizes: Sequence[int],
     chances: NDArray[np.float64],
     num_examples: int,
-    batches: str,
-    batch_size: int,
 ) -> None:
     where = "mixture.order"
     require(
@@ -145,8 +137,6 @@ def _check_order(
     require(len(set(names)) == len(names), "names are distinct", list(names), where)
     require(len(names) <= 2**16, "num_tasks <= 65536", len(names), where)
     require(num_examples >= 0, "num_examples >= 0", num_examples, where)
-    require(batches in ("mixed", "per_task"), "batches in ('mixed', 'per_task')", batches, where)
-    require(batch_size >= 1, "batch_size >= 1", batch_size, where)
     summed = len(chances) > 0 and chances.min() >= 0 and abs(chances.sum() - 1) < 1e-6
     require(summed, "probabilities are at least 0 and sum to 1", chances.tolist(), where)
     empty = [name for name, size, chance in zip(names, sizes, chances, strict=True) if chance > 0 and size < 1]

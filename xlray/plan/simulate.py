@@ -200,11 +200,11 @@ def play(
     return Schedule(tuple(bars), state.busy_s, now, state.steps, state.reached, num_slots)
 
 
-def timeline_svg(schedule: Schedule, plan: SweepPlan, width: int = 960, row: float = 14.0) -> str:
+def timeline_svg(schedule: Schedule, plan: SweepPlan) -> str:
     """The schedule as an SVG: one line per place for a trial, one bar per stretch between reports, darker by rung."""
     shades = ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#08306b")
     roles = {trial.trial_id: trial.role for trial in plan.trials}
-    height = max(1.0, min(row, 2_000 / schedule.num_slots))
+    width, height = 960, max(1.0, min(14.0, 2_000 / schedule.num_slots))
     left, top, total = 10.0, 30.0, schedule.wall_s or 1.0
     scale = (width - 2 * left) / total
     bars = []

@@ -181,11 +181,6 @@ def state_entries(engine: Any) -> Iterator[tuple[str, Tensor]]:
         yield "step", torch.tensor(max(int(s["step"]) for s in _inner(engine).state.values()))
 
 
-def gather_state(engine: Any) -> dict[str, Tensor]:
-    """All of `state_entries` by name on rank 0, an empty dictionary elsewhere; collective."""
-    return dict(state_entries(engine))
-
-
 def gather_weights(engine: Any) -> dict[str, Tensor]:
     """fp32 weights by parameter name on rank 0 (an empty dictionary elsewhere); collective."""
     from deepspeed.utils import safe_get_full_fp32_param

@@ -78,8 +78,8 @@ def run_phase(spec: Spec, job: Job, stop: StopSignal | None = None) -> str | Non
         Interrupted: `stop` was agreed; the phase's state is saved.
     """
     store = Store(job.storage)
-    if _agree(store.has(spec) if _rank() == 0 else None):
-        return _agree(store.done(spec)["record"]["degenerate"] if _rank() == 0 else None)  # type: ignore[no-any-return]
+    if _agree(store.has(spec) if dist.get_rank() == 0 else None):
+        return _agree(store.done(spec)["record"]["degenerate"] if dist.get_rank() == 0 else None)  # type: ignore[no-any-return]
     bring_inputs(spec, job)
     if isinstance(spec, RetrievalSpec):
         return _run_retrieval(spec, job, store)
@@ -91,8 +91,8 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
     plan = batches.layout(examples, job.vocab_size, job.mask_id, spec.scaled_losses)
     store.load_attempt(spec)
-    attempt = store.begin(spec) if _rank() == 0 else store.folder(spec) / "attempt"
-    failed = _agree(autotune.failed_budgets(attempt) if _rank() == 0 else None)
+    attempt = store.begin(spec) if dist.get_rank() == 0 else store.folder(spec) / "attempt"
+    failed = _agree(autotune.failed_budgets(attempt) if dist.get_rank() == 0 else None)
     budget = autotune.phase_budget(int(job.execution.micro_batch_tokens), failed, evaluate.longest_row(examples))
     try:
         return _train_and_store(_Run(spec, job, store, examples, plan, attempt, budget, stop))
@@ -107,7 +107,7 @@ def _train_and_store(run: _Run) -> str | None:
     spec, job, store = run.spec, run.job, run.store
     device = autotune.device_of(job.execution)
     peak_bytes = autotune.peak_meter(device)
-    saved, damaged = _agree(latest_state(run.attempt) if _rank() == 0 else None)
+    saved, damaged = _agree(latest_state(run.attempt) if dist.get_rank() == 0 else None)
     model, state = _build_model(run, saved)
     running = engine.start_engine(
         model, job.execution, engine.Optimization(spec.weight_decay, spec.clip_norm, spec.precision), device
@@ -117,14 +117,14 @@ def _train_and_store(run: _Run) -> str | None:
         engine.restore_moments(running, state, batches.collate(run.examples, [], run.plan))
         first = int(state["next_step"]) if saved is not None else first
         del state  # as large as the model and its moments
-    ledger = Ledger(run.attempt, job.progress, spec, _world()) if _rank() == 0 else None
+    ledger = Ledger(run.attempt, job.progress, spec, dist.get_world_size()) if dist.get_rank() == 0 else None
     with StateWriter() as writer:
         degenerate = _train(run, running, first, ledger, writer)
     lost = not_finite(degenerate)
     outcomes = [nothing(e) for e in spec.evaluations] if lost else _evaluate_target(run, running)
     kept = not lost and (spec.kind != "target" or job.keep_targets)
     weights = engine.gather_weights(running) if kept and spec.ends_at_zero else None
-    with store.staging(spec) if _rank() == 0 else contextlib.nullcontext(Path()) as staged:
+    with store.staging(spec) if dist.get_rank() == 0 else contextlib.nullcontext(Path()) as staged:
         if kept and not spec.ends_at_zero:
             with StateWriter() as writer:
                 _save(writer, staged / "state" / "state.safetensors", running, spec.first_step + spec.num_steps)
@@ -174,7 +174,7 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
         if done != end and (due or asked != GO_ON):
             _save(writer, run.attempt / f"state-{done}.safetensors", running, done)
-            if _rank() == 0 and (asked != GO_ON or remote_of(job.storage) is not None):
+            if dist.get_rank() == 0 and (asked != GO_ON or remote_of(job.storage) is not None):
                 writer.wait()  # only what is on disk can be carried to the object store
                 run.store.save_attempt(spec)
         if done != end and asked == STOP:
@@ -187,7 +187,7 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
 def _save(writer: StateWriter, path: Path, running: Any, next_step: int) -> None:
     """Gather the state and write it in the background; collective."""
     entries = engine.state_entries(running)
-    if _rank() == 0:
+    if dist.get_rank() == 0:
         layout = {**engine.state_layout(running), "next_step": (torch.int64, ())}
         writer.save(path, layout, itertools.chain(entries, [("next_step", torch.tensor(next_step))]))
     else:
@@ -214,7 +214,7 @@ def _steps(run: _Run, order: tuple[Any, Any], first: int) -> Iterator[Step]:
         start = step * spec.batch_size
         chosen = slice(start, start + spec.batch_size)
         step_rows = batches.step_rows(run.examples, tasks[chosen], rows[chosen], start, seed, run.plan)
-        yield pack_step(step, run.examples, step_rows, run.plan, run.budget, _rank(), _world())
+        yield pack_step(step, run.examples, step_rows, run.plan, run.budget, dist.get_rank(), dist.get_world_size())
 
 
 def _build_model(run: _Run, saved: Path | None) -> tuple[Model, dict[str, Tensor] | None]:
@@ -288,11 +288,11 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
             chance = 100.0 / len(examples)
             scores = {**scores, "headline": headline(scores, spec.headline), "majority": chance}
             outcomes.append(Outcome(evaluation, scores, items, count, nearest[0]))
-    if _rank() == 0:
+    if dist.get_rank() == 0:
         store.begin(spec)
         with store.staging(spec) as staged:
             write_outcomes(staged, outcomes)
-            seconds = (time.monotonic() - started) * _world()
+            seconds = (time.monotonic() - started) * dist.get_world_size()
             record = {
                 "num_steps": 0,
                 "num_executed_steps": 0,
@@ -309,14 +309,6 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
 
 def _versions(job: Job) -> dict[str, Any]:
     return {"execution": asdict(job.execution), "versions": versions(), "sweep": job.sweep, "trial_id": job.name}
-
-
-def _rank() -> int:
-    return dist.get_rank()
-
-
-def _world() -> int:
-    return dist.get_world_size()
 
 
 def _agree(value: Any) -> Any:
@@ -356,9 +348,11 @@ def _run_phases(
     torch.set_num_threads(job.execution.cpus_per_worker)
     gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
     store = Store(job.storage)
-    pending = _agree([not store.has(p.spec) for p in job.phases] if _rank() == 0 else None)
+    pending = _agree([not store.has(p.spec) for p in job.phases] if dist.get_rank() == 0 else None)
     ahead = replace(job, phases=tuple(itertools.compress(job.phases, pending)))
-    ahead = replace(ahead, execution=replace(job.execution, num_workers=_world()))  # of an elastic run, those there are
+    ahead = replace(
+        ahead, execution=replace(job.execution, num_workers=dist.get_world_size())
+    )  # of an elastic run, those there are
     job = replace(job, execution=autotune.settle(ahead, autotune.device_of(job.execution)))
     for i, planned in enumerate(job.phases):
         if stop.stops_now():
@@ -371,6 +365,10 @@ def _run_phases(
         if not broken and (planned.rung_index is None or following == planned.rung_index):
             continue
         index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
-        report(_agree(rung_report(store, job.phases, index, job.rungs[index], job.select_by) if _rank() == 0 else None))
+        report(
+            _agree(
+                rung_report(store, job.phases, index, job.rungs[index], job.select_by) if dist.get_rank() == 0 else None
+            )
+        )
         if broken:  # nothing can be built on it
             return

@@ -22,7 +22,7 @@ WITHOUT_FRAMEWORKS = (
 )
 # Sweep files and their tasks, trackers' clients and `ray.init` may raise anything.
 MAY_CATCH_ALL = {
-    "sweep.train_run",
+    "sweep.ray_patches",
     "cli.sweep_file",
     "tasks.own_code",
     "sweep.tracking",
@@ -212,6 +212,6 @@ def test_planted_lengths_and_catches_and_names_are_found():
     assert size_faults("def f():\n" + "    pass\n" * 60, "m") and not size_faults("def f():\n" + "    pass\n" * 59, "m")
     for caught in ("", " Exception", " (ValueError, Exception)", " builtins.BaseException"):
         assert catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "training.metrics")
-        assert not catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "sweep.train_run")
+        assert not catch_all_faults(f"try:\n    pass\nexcept{caught}:\n    pass", "sweep.ray_patches")
     assert not catch_all_faults("try:\n    pass\nexcept ValueError:\n    pass", "training.metrics")
     assert name_faults("utils") and name_faults("tasks.common") and not name_faults("tasks.task")

@@ -70,9 +70,9 @@ def test_no_actor_for_ray_data_sets_or_placement_groups_is_started_for_a_trial()
     """Ray Train has no public way to leave them out: this fails when a new version of Ray moves them."""
     from ray.train.torch import TorchTrainer
 
-    from xlray.sweep.train_run import _Trainer
+    from xlray.sweep.ray_patches import Trainer
 
-    names = [[type(c).__name__ for c in kind(print)._create_default_callbacks()] for kind in (TorchTrainer, _Trainer)]
+    names = [[type(c).__name__ for c in kind(print)._create_default_callbacks()] for kind in (TorchTrainer, Trainer)]
     unwanted = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
     assert unwanted < set(names[0])
     assert names[1] == [name for name in names[0] if name not in unwanted]
@@ -82,7 +82,7 @@ def test_a_worker_group_that_fails_while_its_workers_join_is_ended(monkeypatch):
     """Ray Train forgets it. This fails, too, when a new version of Ray moves the parts."""
     from ray.train.v2._internal.execution.worker_group import WorkerGroup
 
-    from xlray.sweep.train_run import _Controller, _WorkerGroup
+    from xlray.sweep.ray_patches import Controller, EndedWorkerGroup
 
     ended = []
 
@@ -95,10 +95,10 @@ def test_a_worker_group_that_fails_while_its_workers_join_is_ended(monkeypatch):
         raise RuntimeError("a worker died")
 
     for has_state in (True, False):  # before there is a state, Ray ends it itself
-        group = object.__new__(_WorkerGroup)
+        group = object.__new__(EndedWorkerGroup)
         group.__dict__.update(_callbacks=[], _worker_group_context=None, _world_rank_to_ongoing_poll={})
         monkeypatch.setattr(WorkerGroup, "_start", lambda group, has_state=has_state: start(group, has_state))
         with pytest.raises(RuntimeError, match="a worker died"):
             group._start()
         assert not group.has_started() and len(ended) == 1
-    assert _Controller.worker_group_cls is _WorkerGroup
+    assert Controller.worker_group_cls is EndedWorkerGroup

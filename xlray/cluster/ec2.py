@@ -6,11 +6,11 @@ type whose machines do not come in time (ALLOCATION_TIMEOUT), but EC2 refuses at
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler.node_launch_exception import NodeLaunchException
+
+from xlray.cluster.ray_internals import aws_node_provider, silence_provider_warning
 
 MARKET = "InstanceMarketOptions"
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
@@ -21,11 +21,10 @@ NO_SPOT = (
     "UnfulfillableCapacity",
 )
 
-# Said of every provider that is not Ray's own, every five seconds.
-logging.getLogger("ray.autoscaler._private.util").addFilter(lambda record: "empty legacy field" not in str(record.msg))
+silence_provider_warning()
 
 
-class SpotOrOnDemand(AWSNodeProvider):  # type: ignore[misc]
+class SpotOrOnDemand(aws_node_provider()):  # type: ignore[misc]
     """As `type: aws`, but for the market."""
 
     def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> dict[str, Any]:

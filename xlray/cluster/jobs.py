@@ -23,6 +23,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from xlray.cluster.ray_dashboard import token
+from xlray.cluster.ray_internals import PACKAGING_LOG, server_version
 from xlray.errors import InputError, nearest
 from xlray.phases.versions import differences, must_agree
 from xlray.storage.object_store import ENVIRONMENT
@@ -75,7 +76,7 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
         raise InputError(f"--address {place}: must be that of the dashboard, such as {DEFAULT_ADDRESS}.")
     known = token()
     os.environ["RAY_ADDRESS"] = place  # which Ray would prefer to what it is given
-    for noisy in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+    for noisy in ("ray.dashboard.modules.dashboard_sdk", PACKAGING_LOG):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         client = JobSubmissionClient(place, headers={"Authorization": f"Bearer {known}"} if known else None)
@@ -89,7 +90,7 @@ def connect(address: str | None) -> tuple[JobSubmissionClient, str]:
         raise UnreachableError(
             f"{place}: a Ray cluster must answer there, but none does; `ray dashboard cluster.yaml` opens a tunnel to one."
         ) from error
-    theirs = {**must_agree(), "ray": str(client._server_ray_version)}
+    theirs = {**must_agree(), "ray": server_version(client)}
     if unlike := differences(must_agree(), theirs, "on the client", "on the cluster"):
         raise InputError(f"{place}: client and cluster must run the same versions, but {unlike}.")
     return client, place

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from xlray.cluster.ray_internals import autoscaling_config, kubernetes_client
 from xlray.errors import InputError
 
 MONITOR = "ray/autoscaler/"  # in the command line of the autoscaler's process
@@ -86,11 +87,9 @@ def _of_kubernetes() -> dict[str, Any] | None:
     if not name or not NAMESPACE_FILE.is_file():
         return None
     import requests
-    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
-    from ray.autoscaler._private.kuberay.node_provider import KubernetesHttpApiClient
 
     try:
-        resource = KubernetesHttpApiClient(NAMESPACE_FILE.read_text().strip()).get(f"rayclusters/{name}")
+        resource = kubernetes_client(NAMESPACE_FILE.read_text().strip()).get(f"rayclusters/{name}")
     except (OSError, requests.RequestException) as error:
         answer = getattr(error, "response", None)
         if answer is not None and answer.status_code in (401, 403):  # without an autoscaler the pod has no right to ask
@@ -98,5 +97,4 @@ def _of_kubernetes() -> dict[str, Any] | None:
         raise InputError(f"raycluster {name}: Kubernetes must say what may be started, but: {error}.") from error
     if not resource["spec"].get("enableInTreeAutoscaling"):
         return None
-    found: dict[str, Any] = _derive_autoscaling_config_from_ray_cr(resource)
-    return found
+    return autoscaling_config(resource)

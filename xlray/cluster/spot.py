@@ -21,9 +21,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from xlray.cluster.ray_internals import drain_node, gcs_client, living_nodes
 from xlray.errors import InputError
 
 METADATA_URL = "http://169.254.169.254"
@@ -119,37 +120,25 @@ def drain(address: str | None, node_id: str | None, notice: SpotNotice) -> str:
         InputError: the cluster does not know one such node.
         ConnectionError: it cannot be reached, or did not accept.
     """
-    import ray
-    from ray._private import services
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
-    from ray.core.generated import autoscaler_pb2
-
-    try:
-        gcs = GcsClient(address=services.canonicalize_bootstrap_address_or_die(address))
-        if node_id is None:
-            node_id = _own_node(gcs)
-        deadline_ms = int(1000 * (time.time() + remaining_s(notice, time.time())))
-        reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
-        accepted, why = gcs.drain_node(node_id, reason, f"spot: {notice.action}", deadline_ms)
-    except ray.exceptions.RaySystemError as error:
-        raise ConnectionError(str(error)) from error
+    gcs = gcs_client(address)
+    if node_id is None:
+        node_id = _own_node(living_nodes(gcs))
+    deadline_ms = int(1000 * (time.time() + remaining_s(notice, time.time())))
+    accepted, why = drain_node(gcs, node_id, f"spot: {notice.action}", deadline_ms)
     if not accepted:
         raise ConnectionError(f"the drain of node {node_id} was not accepted: {why}")
     return node_id
 
 
-def _own_node(gcs: object) -> str:
+def _own_node(alive: Mapping[str, str]) -> str:
     """The id of the one living node that has an address of this machine."""
-    from ray._private.services import get_node_ip_address
-    from ray.core.generated import gcs_pb2
+    from ray.util import get_node_ip_address
 
     here = {get_node_ip_address(), *_addresses()}
-    nodes = gcs.get_all_node_info(timeout=10)  # type: ignore[attr-defined]
-    alive = gcs_pb2.GcsNodeInfo.GcsNodeState.ALIVE
-    mine = [i.hex() for i, node in nodes.items() if node.state == alive and node.node_manager_address in here]
+    mine = [node_id for node_id, address in alive.items() if address in here]
     if len(mine) != 1:
         raise InputError(f"--node-id must be given: the cluster has {len(mine)} nodes with an address of this machine.")
-    return str(mine[0])
+    return mine[0]
 
 
 def _addresses() -> set[str]:

@@ -1,19 +1,16 @@
-"""Ray for the time of a sweep: started here or connected to, what fits on it, and Ray's parts without a public door."""
+"""Ray for the time of a sweep: started here or connected to, what fits on it, and what killed runs leave on it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
-from ray._private import services
-from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray.job_config import JobConfig
 
 from xlray.cluster.local_ray import ray_environment, ray_folder, start_within_s
@@ -24,9 +21,9 @@ from xlray.config.sweep import Sweep
 from xlray.errors import InputError, require
 from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import ModelShape, check_offload
-from xlray.signals import kept
 from xlray.storage.object_store import ENVIRONMENT
-from xlray.sweep.train_run import KV_NAMESPACE, TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
+from xlray.sweep.ray_patches import num_gpus, patient_start, signals_left_alone
+from xlray.sweep.train_run import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing again on them; a machine that is off is not waited for any longer
 ANSWERS_WITHIN_S = 20.0
@@ -94,42 +91,10 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
                 os.environ.pop(name, None)
 
 
-@contextlib.contextmanager
-def _signals_left_alone() -> Iterator[None]:
-    """Keep Ray from taking this process's signals while it starts, and what it starts from dying with a terminal.
-
-    Its handlers of SIGTERM exit, which inside Ray's native code aborts. Processes inherit which signals are blocked.
-    """
-    known, ray._private.utils.set_sigterm_handler = ray._private.utils.set_sigterm_handler, lambda _: None
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    try:
-        with kept():
-            yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        ray._private.utils.set_sigterm_handler = known
-
-
 def _init(arguments: Mapping[str, Any]) -> Any:
-    """`ray.init`, with as much time for a new node as this machine needs now.
-
-    Ray gives a node 30 s to register, which takes longer where other processes have the cores.
-    """
-    address, get_node = arguments["address"], services.get_node
-
-    def patient_get_node(*of: str) -> Any:
-        began = time.monotonic()
-        while True:
-            try:
-                return get_node(*of)
-            except RuntimeError:  # it is not there yet
-                if time.monotonic() - began > start_within_s():
-                    raise
-                time.sleep(0.5)
-
-    services.get_node = patient_get_node
+    address = arguments["address"]
     try:
-        with _signals_left_alone():
+        with patient_start(start_within_s), signals_left_alone():
             return ray.init(**arguments)
     except Exception as error:  # whatever Ray says: it raises bare ones, too
         if address != "local":
@@ -140,8 +105,6 @@ def _init(arguments: Mapping[str, Any]) -> Any:
             f"Ray cannot be started on this machine ({load_per_core():.1f} processes per core): {_last_line(error)}; "
             "`xlray doctor` looks for the cause, and the same command goes on when it is gone."
         ) from error
-    finally:
-        services.get_node = get_node
 
 
 def _last_line(error: Exception) -> str:
@@ -180,9 +143,7 @@ def check_machine(sweep: Sweep, architecture: Architecture) -> None:
     ray_environment()
     execution = sweep.execution
     if execution.gpus_per_worker:
-        manager = get_accelerator_manager_for_resource("GPU")
-        visible = manager.get_current_process_visible_accelerator_ids()
-        found = manager.get_current_node_num_accelerators() if visible is None else len(visible)
+        found = num_gpus()
         law = f"num_workers <= {found}, the number of this machine's GPUs, with gpus_per_worker = 1"
         require(execution.min_workers <= found, law, execution.num_workers, "Execution")
     check_offload(ModelShape(architecture), sweep.precision, execution, execution.min_workers, free_host_bytes())
@@ -252,20 +213,6 @@ def concurrent_trials(
         )
     most = [max(1, int(head_memory_bytes // RUN_BYTES))] if head_memory_bytes else []
     return max(1, min(execution.max_concurrent_trials or fits, drivers, *most))
-
-
-def ask_to_stop(key: str) -> None:
-    """Tell the workers that watch this key to save their state and end."""
-    ray.experimental.internal_kv._internal_kv_put(key, b"1", namespace=KV_NAMESPACE)
-
-
-def withdraw_request(run: str) -> None:
-    """Withdraw what a killed Train run asked of the autoscaler, which would keep or boot nodes for it for 180 s."""
-    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
-        get_or_create_autoscaling_coordinator,
-    )
-
-    get_or_create_autoscaling_coordinator().cancel_request.remote(requester_id=f"train-{run}")
 
 
 def idle_groups() -> frozenset[str]:

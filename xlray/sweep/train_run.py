@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import math
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import ray.tune
 import ray.util
-from ray.exceptions import GetTimeoutError
-from ray.experimental.internal_kv import _internal_kv_exists
-from ray.train._internal.utils import get_address_and_port
-from ray.train.backend import Backend, BackendConfig
-from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.execution.callback import WorkerGroupCallback
-from ray.train.v2._internal.execution.context import get_train_context
-from ray.train.v2._internal.execution.controller import TrainController
-from ray.train.v2._internal.execution.worker_group import WorkerGroup
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from xlray.config.execution import Execution
 from xlray.plan.failures import MAX_RETRIES, classify
@@ -36,6 +24,7 @@ from xlray.plan.rung_report import rung_line
 from xlray.storage.files import write_atomically
 from xlray.storage.working_folder import address, arrive, root_of, send_small
 from xlray.sweep.prometheus import worker_gauges
+from xlray.sweep.ray_patches import ProcessGroup, StartedWorkers, Trainer, is_asked_to_stop, preemption_context
 
 # Read by Ray Train where `fit` is called and passed on to its workers. The health check bounds how soon a
 # trial starts, reports and ends (2 s by default: 8 s per trial); the print patch would show every line twice.
@@ -57,11 +46,9 @@ WORKER_ENVIRONMENT = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 
-KV_NAMESPACE = b"xlray"
 LOOK_EVERY_S = 1.0
 LAST_SAVE_BEFORE_S = 5.0  # the node is due, beside the time that saving takes
 NODE_LOST_WITHIN_S = 20.0  # a node whose processes end is known to be gone at once to after some seconds
-LEAVE_WITHIN_S = 30.0  # as Ray's own backend waits for the process group's end
 
 
 def worker(config: dict[str, Any]) -> None:
@@ -89,7 +76,7 @@ def worker(config: dict[str, Any]) -> None:
         report(metrics)
 
     asked = watch(config["stop"], worker_gauges(job))
-    run_phases(job, report_and_say, asked, say, Notice(get_train_context().preemption_context))
+    run_phases(job, report_and_say, asked, say, Notice(preemption_context()))
 
 
 class Notice:
@@ -142,7 +129,7 @@ def watch(key: str, measure: Callable[[], None]) -> Callable[[], bool]:
     asked = threading.Event()
 
     def look() -> None:
-        while not _internal_kv_exists(key, namespace=KV_NAMESPACE):
+        while not is_asked_to_stop(key):
             measure()
             time.sleep(LOOK_EVERY_S)
         asked.set()
@@ -159,104 +146,6 @@ def worker_resources(execution: Execution) -> dict[str, float]:
     return resources
 
 
-class ProcessGroup(BackendConfig):  # type: ignore[misc]
-    """Ray's `TorchConfig`, for a controller without torch: its import would delay the start of each trial by seconds.
-
-    Args:
-        backend: "nccl" or "gloo".
-    """
-
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
-
-    @property
-    def backend_cls(self) -> type[Backend]:
-        """What sets the workers up."""
-        return _ProcessGroupBackend
-
-    @property
-    def train_func_context(self) -> Any:
-        """What the worker's loop runs in."""
-        return _on_own_device
-
-
-class _ProcessGroupBackend(Backend):  # type: ignore[misc]
-    share_cuda_visible_devices = True
-
-    def on_start(self, worker_group: Any, backend_config: ProcessGroup) -> None:
-        host, port = worker_group.execute_single(0, get_address_and_port)
-        place = {"MASTER_ADDR": host, "MASTER_PORT": str(port)}
-        size = len(worker_group)
-        joining = (
-            worker_group.execute_single_async(rank, _join, place, backend_config.backend, rank, size)
-            for rank in range(size)
-        )
-        ray.get(list(joining))
-
-    def on_shutdown(self, worker_group: Any, backend_config: ProcessGroup) -> None:
-        with contextlib.suppress(GetTimeoutError):  # a peer that died left the others waiting; all are killed next
-            ray.get(worker_group.execute_async(_leave, len(worker_group) > 1), timeout=LEAVE_WITHIN_S)
-
-
-def _join(place: dict[str, str], backend: str, rank: int, size: int) -> None:
-    from ray.train.torch import config
-
-    os.environ.update(place)
-    config._set_torch_distributed_env_vars()
-    config._setup_torch_process_group(backend, rank, size, "env://")
-
-
-def _leave(destroy: bool) -> None:
-    from ray.train.torch import config
-
-    config._shutdown_torch(destroy_process_group=destroy)
-
-
-@contextlib.contextmanager
-def _on_own_device() -> Iterator[None]:
-    from ray.train.torch.config import TorchConfigContextManager
-
-    with TorchConfigContextManager():
-        yield
-
-
-class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
-    """Ray's, but that a group which fails while its workers join each other is ended.
-
-    Ray 2.60 takes it for started by then, and forgets it: its placement group and those of its workers that live hold
-    their devices beside the next group, for which further machines are started.
-    """
-
-    def _start(self) -> None:
-        try:
-            super()._start()
-        except Exception:
-            if self.has_started():
-                self.abort()
-            raise
-
-
-class _Controller(TrainController):  # type: ignore[misc]
-    worker_group_cls = _WorkerGroup
-
-
-class _Trainer(DataParallelTrainer):  # type: ignore[misc]
-    """Ray's TorchTrainer, but that it starts no process but its workers: each costs seconds, for every trial.
-
-    The controller runs in this process, which is there for the run alone. Nothing hands out Ray Data sets, and the
-    driver frees the placement group of a run that was killed.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        unwanted = (DatasetsCallback, PlacementGroupCleanerCallback)
-        return [one for one in super()._create_default_callbacks() if not isinstance(one, unwanted)]
-
-    def _initialize_and_run_controller(self, **parts: Any) -> Any:
-        controller = _Controller(**parts)
-        asyncio.run(controller.run())
-        return controller.get_result()
-
-
 class ReportToTune(ray.train.UserCallback):  # type: ignore[misc]
     """Forwards the reports of rank 0 to Tune's session in this process; waits until Tune has them.
 
@@ -268,36 +157,19 @@ class ReportToTune(ray.train.UserCallback):  # type: ignore[misc]
         ray.tune.report(metrics[0])
 
 
-class Places(WorkerGroupCallback):  # type: ignore[misc]
-    """Writes down where a run's processes are, beside the trial's progress: Ray's dashboard knows no trials.
+def write_places(job: Job, run: str, workers: list[dict[str, Any]]) -> None:
+    """Write down where a run's processes are, beside the trial's progress: Ray's dashboard knows no trials.
 
     Args:
         run: name of the Train run.
+        workers: as `StartedWorkers` tells of them.
     """
-
-    def __init__(self, job: Job, run: str) -> None:
-        self.path = job.progress.with_suffix(".ray.json")
-        self.run = run
-
-    def after_worker_group_start(self, worker_group: Any) -> None:
-        """Ray Train's hook: called in this process when all workers are there, before they train."""
-        here = ray.get_runtime_context()
-        workers = [
-            {
-                "rank": one.distributed_context.world_rank,
-                "actor_id": one.actor._actor_id.hex(),
-                "node_id": one.metadata.node_id,
-                "host": one.metadata.hostname,
-                "pid": one.metadata.pid,
-                "gpus": one.metadata.gpu_ids,
-            }
-            for one in worker_group.get_workers()
-        ]
-        place = {"run": self.run, "job_id": here.get_job_id(), "actor_id": here.get_actor_id(), "workers": workers}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps({**place, "node_id": here.get_node_id(), "pid": os.getpid()}))
-        if (root := root_of(self.path)) is not None:
-            send_small(root, self.path)
+    here, path = ray.get_runtime_context(), job.progress.with_suffix(".ray.json")
+    place = {"run": run, "job_id": here.get_job_id(), "actor_id": here.get_actor_id(), "workers": workers}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({**place, "node_id": here.get_node_id(), "pid": os.getpid()}))
+    if (root := root_of(path)) is not None:
+        send_small(root, path)
 
 
 def fit(
@@ -323,7 +195,7 @@ def fit(
     """
     os.environ.update(TRAIN_ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
-        trainer = _Trainer(
+        trainer = Trainer(
             loop,
             train_loop_config={"job": address(job), "stop": stop},
             backend_config=ProcessGroup("nccl" if execution.gpus_per_worker else "gloo"),
@@ -340,8 +212,7 @@ def fit(
                 failure_config=ray.train.FailureConfig(max_failures=0, max_preemption_failures=MAX_RETRIES["node"]),
             ),
         )
-        # The driver must know the id to withdraw the request of a run that was killed. It is no public field.
-        object.__setattr__(trainer.train_run_context, "run_id", name)
+        trainer.set_run_id(name)
         trainer.fit()
 
 
@@ -354,7 +225,7 @@ def run_trial(config: dict[str, Any]) -> None:
     path = arrive(f"{config['jobs']}/{config['trial_id']}.json")
     job, run, before = read_job(path), config["run"], nodes_up()
     try:
-        fit(path, job.execution, run, config["stop"], [ReportToTune(), Places(job, run)])
+        fit(path, job.execution, run, config["stop"], [ReportToTune(), StartedWorkers(partial(write_places, job, run))])
     except ray.train.TrainingFailedError as error:
         lost = nodes_lost(before) if classify(str(error)) == "process" else set()
         if lost:

@@ -25,7 +25,8 @@ from xlray.storage.sweep_folder import send_sweep
 from xlray.storage.working_folder import address
 from xlray.sweep.driver import Driver, Listener
 from xlray.sweep.prometheus import SweepMetrics
-from xlray.sweep.ray_session import ask_to_stop, free_group, idle_groups, withdraw_request
+from xlray.sweep.ray_patches import ask_to_stop, withdraw_request
+from xlray.sweep.ray_session import free_group, idle_groups
 from xlray.sweep.train_run import run_trial
 
 WITHDRAW_AFTER_S = 3.0  # a run that is being killed may still make its request once more

@@ -21,6 +21,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRoberta
 
 from xlray.bench.workload import Clock, Setting, make_examples, make_model
 from xlray.data.examples import Examples
+from xlray.training.framework_internals import evaluation_order, set_attention, training_order
 
 PAD = 1
 # `batch_rebalance` divides the examples of a step into micro-batches of like length and cost; it needs several of them.
@@ -34,7 +35,8 @@ class PaddedClassifier(nn.Module):
         super().__init__()
         model, _ = make_model(setting, examples)
         config = type(model.encoder.config).from_dict(model.encoder.config.to_dict())
-        config._attn_implementation, config.hidden_dropout_prob = "sdpa", setting.dropout
+        set_attention(config, "sdpa")
+        config.hidden_dropout_prob = setting.dropout
         config.attention_probs_dropout_prob = attention_dropout
         self.encoder = XLMRobertaModel(config, add_pooling_layer=False)
         self.encoder.load_state_dict(model.encoder.state_dict())
@@ -119,7 +121,7 @@ def predict(strategy: str, setting: Setting, link: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = PaddedClassifier(setting, examples, 0.0)
         trainer = _trainer(Trainer, model, strategy, setting, folder, dataset, 1)
-        order = list(trainer._get_eval_sampler(dataset))
+        order = evaluation_order(trainer, dataset)
         chunks = [order[i : i + setting.batch_size] for i in range(0, len(order), setting.batch_size)]
         slots = sum(_padded(setting, int(lengths[chunk].max())) * len(chunk) for chunk in chunks)
         link.send("ready")
@@ -143,7 +145,7 @@ def _steps_of_epoch(
 ) -> list[list[list[int]]]:
     """Steps of an epoch as micro-batches of rows, laid out by Trainer's sampler for the strategy."""
     trainer = Trainer(nn.Linear(1, 1), _arguments(strategy, setting, folder, 1), train_dataset=dataset)
-    given = list(trainer._get_train_sampler(dataset))
+    given = training_order(trainer, dataset)
     if strategy == "batch_rebalance":
         num = ACCUMULATION[strategy]
         return [given[i : i + num] for i in range(0, len(given) - num + 1, num)]

@@ -22,6 +22,13 @@ from torch import Tensor
 from xlray.config.execution import Execution
 from xlray.plan.memory import LIVE_PARAMETERS, REDUCE_BUCKET
 from xlray.training.batches import Batch
+from xlray.training.framework_internals import (
+    full_shape,
+    leave_out_compiled_collectives,
+    link_moments,
+    release_partition,
+    skip_backward_allreduce,
+)
 from xlray.training.model import Model
 
 os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")
@@ -83,7 +90,7 @@ def import_deepspeed(device: torch.device) -> Any:
     if absent:
         del sys.modules["mlflow"]
     deepspeed.utils.logging.logger.setLevel(logging.ERROR)
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would compile C++ for 30 s at first use
+    leave_out_compiled_collectives(deepspeed)
     return deepspeed
 
 
@@ -115,7 +122,7 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
     if masters:
         _set_masters(engine, masters)
     if execution.zero_stage == 0 and dist.get_world_size() == 1:
-        engine.enable_backward_allreduce = False  # it would copy all gradients twice for nothing
+        skip_backward_allreduce(engine)
     return engine
 
 
@@ -152,8 +159,7 @@ def state_layout(engine: Any) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
     """Type and shape of everything that `state_entries` yields, in its order; without a collective."""
     layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for name, parameter in engine.module.named_parameters():
-        shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
-        layout |= {f"{kind}/{name}": (torch.float32, shape) for kind in ("model", *MOMENTS)}
+        layout |= {f"{kind}/{name}": (torch.float32, full_shape(parameter)) for kind in ("model", *MOMENTS)}
     return {**layout, "step": (torch.int64, ())}
 
 
@@ -165,7 +171,7 @@ def state_entries(engine: Any) -> Iterator[tuple[str, Tensor]]:
     """
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
-    _link_moments(engine)
+    link_moments(engine.optimizer)
     keep = dist.get_rank() == 0
     for name, parameter in engine.module.named_parameters():
         for kind in ("model", *MOMENTS):
@@ -206,7 +212,7 @@ def restore_moments(engine: Any, state: Mapping[str, Tensor], dummy: Batch) -> N
     from deepspeed.utils import safe_set_full_optimizer_state
 
     train_step(engine, [dummy], 0.0)
-    _link_moments(engine)
+    link_moments(engine.optimizer)
     for name, parameter in engine.module.named_parameters():
         for key in MOMENTS:
             value = state.get(f"{key}/{name}")
@@ -230,14 +236,6 @@ def _set_masters(engine: Any, masters: Mapping[str, Tensor]) -> None:
         safe_set_full_fp32_param(parameter, masters[name].to(engine.device))
 
 
-def _link_moments(engine: Any) -> None:
-    # ZeRO 1 and 2 link parameters to their moments after the first *group* has made its first step, so that the second
-    # group's links are empty (DeepSpeed 0.19.8); linking again once all groups have stepped completes them.
-    if hasattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state"):
-        engine.optimizer._hp_optimizer_states_linked = False
-        engine.optimizer._lazy_init_hp_params_optimizer_state()
-
-
 def _stage(engine: Any) -> int:
     return int(engine.zero_optimization_stage())
 
@@ -259,9 +257,7 @@ def stop_engine(engine: Any) -> None:
     if _stage(engine) == 3:
         for parameter in engine.module.parameters():
             parameter.data = torch.empty(0)
-            for name in ("ds_tensor", "_z3_optimizer"):
-                if hasattr(parameter, name):
-                    setattr(parameter, name, None)
+            release_partition(parameter)
     if wrapped is not inner:
         for name in [n for n, v in vars(wrapped).items() if isinstance(v, (list, dict, Tensor))]:
             setattr(wrapped, name, None)

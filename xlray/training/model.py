@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
-from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead
 
 from xlray.config.recipes import Architecture
 from xlray.data.encoders import body_names, check_weights, weight_files
 from xlray.training.batches import Batch, Group, Layout, PackedSequences
 from xlray.training.dropout import CounterDropout
+from xlray.training.framework_internals import masked_lm_head, set_attention
 
 ATTENTION = "xlray_packed"
 
@@ -167,7 +167,7 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, config: XLMRobertaConfig) -> None:
         super().__init__()
-        head = XLMRobertaLMHead(config)
+        head = masked_lm_head(config)
         self.dense, self.layer_norm, self.bias = head.dense, head.layer_norm, head.bias
 
     def forward(self, hidden: Tensor, embedding: nn.Embedding) -> Tensor:
@@ -254,7 +254,7 @@ def random_encoder(architecture: Architecture, seed: int) -> XLMRobertaModel:
 
 def _encoder(config: XLMRobertaConfig) -> XLMRobertaModel:
     config.attention_probs_dropout_prob = 0.0
-    config._attn_implementation = ATTENTION
+    set_attention(config, ATTENTION)
     return XLMRobertaModel(config, add_pooling_layer=False)
 
 

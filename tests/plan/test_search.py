@@ -184,22 +184,17 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
 
 def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, monkeypatch):
     """Through the driver, without Ray: proposed one by one, journalled, scored, rebuilt by a second driver."""
-    from xlray.plan.search import with_proposed
-    from xlray.storage.journal import read_journal
-    from xlray.sweep.run import _propose
 
     def with_trials(plan, trials):
         new = {t.trial_id: driven_sweep.phases_of(" ".join(t.config.tasks)) for t in trials}
         return dataclasses.replace(plan, trials=(*plan.trials, *trials), phases={**plan.phases, **new})
 
-    monkeypatch.setattr("xlray.proposals.with_trials", with_trials)
+    monkeypatch.setattr("xlray.plan.search.with_trials", with_trials)
     search = Search(("task0", "a", "b", "c"), (1, 2), 4)
     plan = driven_sweep.make_plan(["x"], stopping=Stopping(survival_probability=0.0), search=search)
 
     def drive(limit):
-        journal = read_journal(tmp_path / "sweeps" / "s" / "journal")
-        driver = driven_sweep.make_driver(tmp_path, with_proposed(plan, journal), storage, num_slots=1)
-        driver.propose = _propose
+        driver = driven_sweep.make_driver(tmp_path, plan, storage, num_slots=1)
         started = []
         while len(started) < limit and (launch := driver.next()) is not None:
             started.append(launch.name)

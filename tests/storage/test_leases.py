@@ -39,6 +39,14 @@ def test_one_holder_at_a_time(root):
     assert b.holder("phase") is None and b.take("phase") and not a.take("phase")
 
 
+def test_all_of_several_leases_are_taken_or_none(root):
+    a, b = Leases(root, "a", 10), Leases(root, "b", 10)
+    assert b.take("phase-2") and a.take_all({"phase-3", "phase-2", "phase-1"}) == "phase-2" and not a.held
+    assert b.holder("phase-1") is None
+    b.release("phase-2")
+    assert a.take_all({"phase-1", "phase-2"}) is None and a.held == {"phase-1", "phase-2"}
+
+
 def test_a_release_of_what_another_holds_changes_nothing(root):
     a, b = Leases(root, "a", 10), Leases(root, "b", 10)
     assert a.take("phase")

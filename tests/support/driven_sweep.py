@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import helpers
 import pytest
 
@@ -84,10 +86,20 @@ def make_plan(trunks, role="explore", name="s", shared=(), **changes):
     return SweepPlan(sweep, trials, None, None, tuple(shared), phases, None, None)
 
 
-def make_driver(tmp_path, plan, storage=None, num_slots=2, journal=None, **changes):
+@dataclass
+class Driven(Driver):
+    """A driver that is always asked for jobs for the same slots."""
+
+    num_slots: int = 2
+
+    def next(self):
+        return super().next(self.num_slots)
+
+
+def make_driver(tmp_path, plan, storage=None, num_slots=2, **changes):
     storage = storage or Storage(tmp_path)
     holder = f"sweep {plan.sweep.name}"
-    driver = Driver(plan, storage, lambda _: None, Leases(tmp_path, holder, 60.0), num_slots=num_slots, **changes)
+    driver = Driven(plan, storage, lambda _: None, Leases(tmp_path, holder, 60.0), num_slots=num_slots, **changes)
     is_open = driver.open(read_journal(driver.directory / "journal"))
     assert is_open == any(s.status == "created" for s in driver.found.trials.values())
     return driver

@@ -119,7 +119,7 @@ def play(root, plan, num_jobs=None):
     driver.directory.mkdir(parents=True, exist_ok=True)
     driver.open(read_journal(driver.directory / "journal"))
     started = 0
-    while started != num_jobs and (launch := driver.next()) is not None:
+    while started != num_jobs and (launch := driver.next(1)) is not None:
         started += 1
         driver.asked_to_stop = started == num_jobs
         if driver.asked_to_stop:

@@ -397,19 +397,18 @@ def test_a_finished_trial_whose_phases_have_gone_is_opened_and_said(tmp_path):
     assert len(events(again, "retried")) == 1 and start_all(again) == ids(plan)
 
 
-def test_one_more_trial_may_be_proposed_once_all_others_were_started(tmp_path):
+def test_one_more_trial_may_be_proposed_once_all_others_were_started(tmp_path, monkeypatch):
     plan = make_plan("ab", role="measure")
     wider = make_plan("abc", role="measure")
     extra = wider.trials[2]
     asked = []
 
-    def propose(driver):
-        asked.append(driver)
-        if len(asked) == 1:
-            driver.admit(extra, wider.phases[extra.trial_id])
-        return len(asked) == 1
+    def propose(plan, journal):
+        asked.append(plan)
+        return wider if len(asked) == 1 else None
 
-    driver = make_driver(tmp_path, plan, num_slots=9, propose=propose)
+    monkeypatch.setattr("xlray.sweep.driver.propose", propose)
+    driver = make_driver(tmp_path, plan, num_slots=9)
     assert start_all(driver) == [*ids(plan), extra.trial_id]
     assert [e["trial_id"] for e in events(driver, "created")] == [*ids(plan), extra.trial_id]
     assert len(asked) == 2

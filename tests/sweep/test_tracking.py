@@ -24,10 +24,11 @@ def test_event_files_hold_curves_and_a_session_of_hparams_for_each_rung(tmp_path
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    listen = tensorboard(SWEEP, tmp_path, TRIALS.__getitem__)
-    for entry in ({"event": "opened"}, *(rung(t, n, n / 10) for t in TRIALS for n in (64, 128))):
-        listen(entry)
-    listen(rung(next(iter(TRIALS)), 256, math.nan))
+    track = tensorboard(SWEEP, tmp_path)
+    for trial_id, trial in TRIALS.items():
+        for entry in ({"event": "created"}, *(rung(trial_id, n, n / 10) for n in (64, 128))):
+            track(entry, Progress(trial, "running", ()))
+    track(rung(next(iter(TRIALS)), 256, math.nan), Progress(TRIALS[next(iter(TRIALS))], "running", ()))
     for trial in TRIALS.values():
         folder = tmp_path / "tensorboard" / f"{len(trial.config.tasks)}tasks-s{trial.config.seed}-{trial.trial_id}"
         curve = EventAccumulator(str(folder))
@@ -64,12 +65,11 @@ class Run:
         return {"event": status, "trial_id": trial_id}
 
     def run(self, *entries):
-        with Trackers(self.sweep, self.folder, self.progress.__getitem__, self.said.append) as trackers:
-            trackers.catch_up(
-                [trial_id for trial_id in self.progress if trial_id not in {e["trial_id"] for e in entries}]
-            )
+        with Trackers(self.sweep, self.folder, self.said.append) as trackers:
+            new = {entry["trial_id"] for entry in entries}
+            trackers.catch_up(progress for trial_id, progress in self.progress.items() if trial_id not in new)
             for entry in entries:
-                trackers(entry)
+                trackers(entry, self.progress[entry["trial_id"]])
 
 
 def test_mlflow_has_every_trial_once_also_those_that_are_stored_and_after_a_rerun(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from xlray.data.encoders import encoder_vocabulary
 from xlray.data.tokenization import open_examples
 from xlray.phases.spec import PlannedPhase, data_of
 from xlray.phases.store import Store
-from xlray.plan.jobs import make_job
+from xlray.plan.jobs import Prepared, make_job
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.sweep.preparation import prepare_splits
 from xlray.tasks import TASKS, Files, available
@@ -72,8 +72,8 @@ def run_phases_of(plan: SweepPlan, phases: list[PlannedPhase]) -> list[str | Non
     wanted = {data for phase in phases for data in data_of(phase.spec)}
     folders = prepare_splits(plan.sources, store.root, wanted, vocabulary)
     assert all(len(open_examples(folder, spec)) >= 1 for spec, folder in folders.items())
-    (store.root / "progress").mkdir(exist_ok=True)
-    job = make_job("real", tuple(phases), plan, store, folders, vocabulary, store.root)
+    job = make_job("real", tuple(phases), plan, store, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
+    job.progress.parent.mkdir(parents=True, exist_ok=True)
     return [run_phase(phase.spec, job) for phase in phases]
 
 

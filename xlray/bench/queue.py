@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,8 @@ from xlray.config.sweep import Sweep, Trial
 from xlray.data.records import Sources
 from xlray.phases.spec import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
 from xlray.phases.store import Store
+from xlray.plan.jobs import Prepared, read_job
 from xlray.plan.trials import SweepPlan
-from xlray.storage.files import write_atomically
 from xlray.storage.leases import Leases
 from xlray.sweep.driver import LEASE_TTL_S, Driver
 from xlray.sweep.ray_session import ray_session
@@ -40,7 +38,7 @@ def no_op(config: dict[str, Any]) -> None:
 def no_op_trial(config: dict[str, Any]) -> None:
     """What Ray Tune runs instead of `xlray.sweep.train_run.run_trial`: the same, with a worker that does nothing."""
     path = Path(config["jobs"]) / f"{config['trial_id']}.json"
-    fit(path, Execution(**json.loads(path.read_text())), config["run"], config["stop"], [ReportToTune()], no_op)
+    fit(path, read_job(path).execution, config["run"], config["stop"], [ReportToTune()], no_op)
 
 
 def both_sides(num_trials: int, concurrency: int) -> dict[str, float]:
@@ -77,18 +75,10 @@ def queued_runs(num_trials: int, execution: Execution, root: Path) -> float:
     )
     plan = _plan(sweep, sweep.trials())
     driver = Driver(plan, Store(root), lambda _: None, Leases(root, "bench", LEASE_TTL_S))
-    driver.num_slots = execution.max_concurrent_trials or 1
     driver.directory.mkdir(parents=True)
-
-    def write(name: str, phases: Sequence[PlannedPhase]) -> None:
-        path = driver.directory / "jobs" / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps(asdict(execution)))
-
-    driver.write_job = write
     started = time.perf_counter()
     driver.open([])
-    tune(driver, function=no_op_trial)
+    tune(driver, execution.max_concurrent_trials or 1, Prepared(8, 0, {}), no_op_trial)
     took = time.perf_counter() - started
     ended = [standing.status for name, standing in driver.found.trials.items() if name in driver.trials]
     if ended != ["finished"] * num_trials:

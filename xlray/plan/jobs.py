@@ -10,11 +10,11 @@ from pathlib import Path
 from xlray.canonical import to_plain
 from xlray.config.execution import Execution
 from xlray.config.sweep import Sweep, Trial
-from xlray.data.tokenization import Vocabulary
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
+from xlray.storage.sweep_folder import sweep_folder
 from xlray.storage.working_folder import bring, relative, root_of, send, uri_of, working_folder
 
 
@@ -48,23 +48,28 @@ class Job:
     keep_targets: bool = False
 
 
-def make_job(
-    name: str,
-    phases: tuple[PlannedPhase, ...],
-    plan: SweepPlan,
-    store: Store,
-    folders: Mapping[DataSpec, Path],
-    vocabulary: Vocabulary,
-    directory: Path,
-) -> Job:
-    """The job of a trial, or of the phases before all trials.
+@dataclass(frozen=True)
+class Prepared:
+    """What the jobs of a sweep read, as it lies in the storage.
 
-    Args:
-        directory: the sweep's folder in the storage.
+    Attributes:
+        vocab_size: of the tokenizer.
+        mask_id: id of its <mask>.
+        folders: of each split that is tokenised.
+        encoder: folder of the weights that trials start from; None where the sweep pre-trains its own.
     """
+
+    vocab_size: int
+    mask_id: int
+    folders: Mapping[DataSpec, Path]
+    encoder: Path | None = None
+
+
+def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store: Store, prepared: Prepared) -> Job:
+    """The job of a trial, or of the phases before all trials."""
     parents = {phase_hash(spec): str(store.folder(spec)) for spec in plan.all_specs().values()}
     if plan.root is not None:
-        parents[phase_hash(plan.root)] = str(plan.folder)
+        parents[phase_hash(plan.root)] = str(prepared.encoder)
     used = {phase_hash(p.spec) for p in phases} | {p.spec.parent for p in phases if hasattr(p.spec, "parent")}
     wanted = {spec for p in phases for spec in data_of(p.spec)}
     return Job(
@@ -73,12 +78,12 @@ def make_job(
         store.root,
         plan.sweep.execution,
         phases,
-        {data_key(spec): str(folders[spec]) for spec in wanted if spec in folders},
+        {data_key(spec): str(prepared.folders[spec]) for spec in wanted if spec in prepared.folders},
         {key: path for key, path in parents.items() if key in used},
-        vocabulary.size,
-        vocabulary.mask,
+        prepared.vocab_size,
+        prepared.mask_id,
         plan.sweep.intermediate.rungs,
-        directory / "progress" / f"{name}.json",
+        sweep_folder(store.root, plan.sweep.name) / "progress" / f"{name}.json",
         plan.sweep.select_by,
     )
 

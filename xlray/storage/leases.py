@@ -15,7 +15,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -129,6 +129,21 @@ class Leases:
                 self._held.pop(name, None)
                 return False
             return self._write(name, version)
+
+    def take_all(self, names: Iterable[str]) -> str | None:
+        """Take all of these leases, or none; returns the name of one that another holder has, if any.
+
+        Raises:
+            OSError: the storage cannot be read or written.
+        """
+        taken: list[str] = []
+        for name in sorted(names):
+            if not self.take(name):
+                for other in taken:
+                    self.release(other)
+                return name
+            taken.append(name)
+        return None
 
     def renew(self) -> frozenset[str]:
         """Renew all leases that are held; returns the names of those that another holder has taken since.

@@ -1,6 +1,6 @@
 """The driver of a running sweep: a queue of trials, and decisions that are journalled before they take effect.
 
-It knows no framework: `tuning` asks it what to start and tells it what was reported and how trials ended.
+It knows no framework: `tune` asks it what to start and tells it what was reported and how trials ended.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from xlray.phases.store import Store, StoreError
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung
+from xlray.plan.search import propose, with_proposed
 from xlray.plan.trials import SweepPlan, lease_keys
 from xlray.storage.files import temporary_trouble
 from xlray.storage.journal import append
 from xlray.storage.leases import Leases
 from xlray.storage.standings import Standing, Standings, is_cut, passed, standings
 from xlray.storage.sweep_folder import sweep_folder
+from xlray.sweep.tracking import Progress
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -61,10 +63,8 @@ class Driver:
     """What the driver of a running sweep holds.
 
     Attributes:
-        num_slots: jobs that may run at one time.
+        trackers: told of every entry of a trial, with how far that is.
         budget_hours: device-hours after which nothing more is started.
-        write_job: writes the document that a job's workers read.
-        propose: asked for one more trial once all others were started; it may `admit` one, and says whether it did.
         halted: why nothing more is started: (reason, text), or None.
         asked_to_stop: set by a signal's handler; taken up at the next `look`.
         stored: hashes of the phases that are known to be stored.
@@ -74,11 +74,9 @@ class Driver:
     store: Store
     listener: Listener
     leases: Leases
-    journal: list[dict[str, Any]] = field(default_factory=list)
-    num_slots: int = 1
+    trackers: Sequence[Callable[[Mapping[str, Any], Progress], None]] = ()
     budget_hours: float | None = None
-    write_job: Callable[[str, Sequence[PlannedPhase]], None] = lambda name, phases: None
-    propose: Callable[[Driver], bool] = lambda driver: False
+    journal: list[dict[str, Any]] = field(default_factory=list)
     halted: tuple[str, str] | None = None
     asked_to_stop: bool = False
     found: Standings = field(default_factory=Standings)
@@ -87,6 +85,7 @@ class Driver:
     running: dict[str, Running] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     opened_at: float = field(default_factory=time.monotonic)
+    _stage: str = ""
     _spent_s: float = 0.0
     _looked_at: float = -math.inf
     _busy: dict[str, float] = field(default_factory=dict)  # leases of other drivers, and when they were seen
@@ -110,15 +109,22 @@ class Driver:
         return {}
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """Append to the journal, then take it in and tell the listener."""
+        """Append to the journal, then take it in and tell the listener and the trackers."""
         full = append(self.directory / "journal", entry)
         self.journal.append(full)
         self.found.add(full)
         self.listener(dict(entry))
+        for tracker in self.trackers if full.get("trial_id") in self.trials else ():
+            tracker(entry, self.progress(full["trial_id"]))
+
+    def progress(self, trial_id: str) -> Progress:
+        """How far a trial is."""
+        standing = self.found.trials[trial_id]
+        return Progress(self.trials[trial_id], standing.status, tuple(e for _, e in sorted(standing.rungs.items())))
 
     def open(self, journal: list[dict[str, Any]]) -> bool:
         """Take over from the drivers before; returns whether anything is left to do."""
-        self.journal, self.found = journal, standings(journal)
+        self.journal, self.found, self.plan = journal, standings(journal), with_proposed(self.plan, journal)
         self.write({"event": "opened"})
         before = tuple(PlannedPhase(s) for s in self.plan.shared if not isinstance(s, TokenizerSpec))
         self.jobs = {SHARED: before, **{t.trial_id: self.plan.phases[t.trial_id] for t in self.plan.trials}}
@@ -191,8 +197,7 @@ class Driver:
         return [spec for key, spec in specs.items() if key not in self.stored]
 
     def _is_open(self, name: str) -> bool:
-        standing = self.found.trials.get(name)
-        return standing is not None and standing.status == "created"
+        return name in self.found.trials and self.found.trials[name].status == "created"
 
     def _any_open(self) -> bool:
         return any(self._is_open(name) for name in self.jobs)
@@ -201,22 +206,29 @@ class Driver:
         """Whether nothing will be started any more, after `next` had nothing to start."""
         return self.halted is not None or (not self.running and not self._any_open())
 
-    def next(self) -> Launch | None:
-        """The job to start now, journalled and with its leases taken; None if there is none now."""
+    def next(self, num_slots: int) -> Launch | None:
+        """The job to start now, journalled and with its leases taken; None if there is none, or `num_slots` run."""
         self.look()
-        if self.halted is not None or len(self.running) >= self.num_slots:
+        if self.halted is not None or len(self.running) >= num_slots:
             return None
-        name = self._next_job()
-        if name is None and not self._any_open() and self.propose(self):
-            name = self._next_job()
+        name = self._next_job() or self._next_proposed()
         if name is None:
             return None
         attempt = self.found.trials[name].num_attempts + 1
         run = f"{self.plan.sweep.name}-{name}-{attempt}-{secrets.token_hex(2)}"
-        self.write_job(name, self.jobs[name])
+        if self._stage != (stage := "pretrain" if name == SHARED else "trials"):
+            self._stage = stage
+            self.listener({"event": "stage", "stage": stage})
         left = [phase_name(spec) for spec in self.running[name].left]
         self.write({"event": "running", **_named(name), "attempt": attempt, "run": run, "phases": left})
         return Launch(name, run)
+
+    def _next_proposed(self) -> str | None:
+        more = None if self._any_open() else propose(self.plan, self.journal)
+        if more is None:
+            return None
+        self.admit(more.trials[-1], more.phases[more.trials[-1].trial_id])
+        return self._next_job()
 
     def _next_job(self) -> str | None:
         if self._left(SHARED):
@@ -263,28 +275,17 @@ class Driver:
     def _claim(self, name: str) -> bool:
         """Take the leases of everything that a job would compute, all or none; it then counts as running."""
         claims = set(lease_keys(self.jobs[name], self._left(name)).values())
-        if any(job.claims & claims for job in self.running.values()):
+        now = time.monotonic()
+        just_seen = any(now - self._busy.get(key, -math.inf) < LOOK_EVERY_S for key in claims)
+        if just_seen or any(job.claims & claims for job in self.running.values()):
             return False
-        taken: list[str] = []
-        for key in sorted(claims):
-            if not self._take(key):
-                for other in taken:
-                    self.leases.release(other)
-                return False
-            taken.append(key)
+        if (busy := self.leases.take_all(claims)) is not None:
+            self._busy[busy] = now
+            return False
         # What another driver finished before it gave the lease back is stored by now.
         self.stored |= {phase_hash(spec) for spec in self._left(name) if self.store.has(spec)}
         self.running[name] = Running(time.monotonic(), claims, self._left(name))
         return True
-
-    def _take(self, key: str) -> bool:
-        now = time.monotonic()
-        if now - self._busy.get(key, -math.inf) < LOOK_EVERY_S:
-            return False
-        if self.leases.take(key):
-            return True
-        self._busy[key] = now
-        return False
 
     def look(self) -> None:
         """Journal which phases have been finished, give their leases back, and see whether it is time to stop."""

@@ -18,7 +18,7 @@ PHASE_SECONDS = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 36
 
 
 class SweepMetrics:
-    """What the driver exports: call it with each journal entry, and `refresh` it now and then."""
+    """What the driver exports; `refresh` it now and then."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
@@ -27,18 +27,18 @@ class SweepMetrics:
         self.trials = gauge("xlray_trials")
         description, tags = METRICS["xlray_phase_seconds"]
         self.seconds = Histogram("xlray_phase_seconds", description, boundaries=PHASE_SECONDS, tag_keys=tags)
-        self.since: dict[str, float] = {}  # job to when its present phase began
+        self.since: dict[str, float] = {}  # job to when its present phase began, by the journal
         self.num_computed = 0
         self.reported: dict[str, None] = {}  # trials, in the order of their last reports
         for entry in driver.journal:
             if entry["event"] == "rung":
                 self._note(entry["trial_id"])
+        self._num_read = len(driver.journal)
         self._looked_at = -SET_EVERY_S
         self._counted: tuple[int, int, int] = (-1, 0, 0)  # jobs, phases of theirs, those stored before
 
-    def __call__(self, entry: Mapping[str, Any]) -> None:
-        """Take one entry of the journal."""
-        event, job, now = entry["event"], str(entry.get("trial_id", entry.get("job"))), time.monotonic()
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        event, job, now = entry["event"], str(entry.get("trial_id", entry.get("job"))), float(entry["time"])
         if event == "running":
             self.since[job] = now
         elif event == "phase":
@@ -55,7 +55,10 @@ class SweepMetrics:
         self.reported[trial_id] = None
 
     def refresh(self) -> None:
-        """Set all gauges, if it is time."""
+        """Take what the journal has more, and set all gauges if it is time."""
+        for entry in self.driver.journal[self._num_read :]:
+            self._take(entry)
+        self._num_read = len(self.driver.journal)
         if time.monotonic() - self._looked_at < SET_EVERY_S:
             return
         self._looked_at = time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,23 +21,24 @@ from xlray.data.encoders import bring_encoder, encoder_vocabulary
 from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.data.tokenizer import tokenizer_phase
 from xlray.errors import InputError
-from xlray.phases.spec import DataSpec, PlannedPhase, Spec, TokenizerSpec, data_of
+from xlray.phases.spec import DataSpec, Spec, TokenizerSpec, data_of
 from xlray.phases.store import Store, check_writable
 from xlray.plan.definition import check_definition
-from xlray.plan.jobs import make_job, write_job
-from xlray.plan.search import next_trial, pool_specs, propose, with_proposed
+from xlray.plan.jobs import Prepared
+from xlray.plan.search import next_trial, pool_specs
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.storage.files import write_atomically
 from xlray.storage.journal import exclusive, read_journal
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
+from xlray.storage.sweep_folder import sweep_folder
 from xlray.storage.working_folder import send, working_folder
-from xlray.sweep.driver import LEASE_TTL_S, SHARED, Driver, Listener
+from xlray.sweep.driver import LEASE_TTL_S, Driver, Listener
 from xlray.sweep.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.sweep.ray_session import await_machines, check_machine, num_slots, ray_session
 from xlray.sweep.result_tables import write_results, write_shortfalls
-from xlray.sweep.tracking import Progress, Trackers, check_tracking, tensorboard
-from xlray.sweep.tune import both, tune
+from xlray.sweep.tracking import Trackers, check_tracking, tensorboard
+from xlray.sweep.tune import tune
 
 
 def run(
@@ -72,38 +73,23 @@ def run(
         raise InputError(f"sweep {sweep.name!r}: a plan with assumed sizes cannot be run; plan it from its data.")
     # One driver has a sweep's journal at a time, so its name is enough: one that follows a killed one need not wait.
     leases = Leases(root, f"sweep {sweep.name}", LEASE_TTL_S)
-    driver = Driver(plan, Store(root), listener, leases, budget_hours=budget_hours)
-    directory = driver.directory
-    tracked = tensorboard(sweep, directory, lambda trial_id: driver.trials[trial_id])
-    trackers = Trackers(
-        sweep,
-        directory,
-        lambda trial_id: _progress(driver, trial_id),
-        lambda text: listener({"event": "note", "text": text}),
-    )
-    driver.listener = both(both(listener, tracked), trackers)
+    directory = sweep_folder(root, sweep.name)
+    trackers = Trackers(sweep, directory, lambda text: listener({"event": "note", "text": text}))
+    driver = Driver(plan, Store(root), listener, leases, (tensorboard(sweep, directory), trackers), budget_hours)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "journal", lambda: listener({"event": "stage", "stage": "lease"})), trackers:
         check_definition(sweep, root)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
         send(root, [directory / "sweep.json"])
         write_shortfalls(plan, root)
-        journal = read_journal(directory / "journal")
-        driver.plan = with_proposed(plan, journal)
-        is_open = driver.open(journal)
-        trackers.catch_up(driver.trials)
+        is_open = driver.open(read_journal(directory / "journal"))
+        trackers.catch_up(map(driver.progress, driver.trials))
         listener({"event": "stage", "stage": "planned", "trials": len(driver.plan.trials)})
         if is_open or next_trial(sweep, driver.journal) is not None:
             _compute(driver, address)
         driver.close()
         write_results(driver.plan, driver.store)
     return load_results(directory)
-
-
-def _progress(driver: Driver, trial_id: str) -> Progress:
-    standing = driver.found.trials[trial_id]
-    rungs = tuple(standing.rungs[index] for index in sorted(standing.rungs))
-    return Progress(driver.trials[trial_id], standing.status, rungs)
 
 
 def prepare(
@@ -115,9 +101,7 @@ def prepare(
         task, split, records, rows, tokens, longest (tokens of the longest row), truncated (records that were cut),
         unanswerable and lost_answers (of questions; else None) of every split.
     """
-    store = Store(root)
-    if plan.root is not None and plan.folder is not None:
-        plan = replace(plan, folder=bring_encoder(root, plan.root, plan.folder))
+    plan, store = with_encoder(plan, root), Store(root)
     vocabulary = make_vocabulary(plan, store, listener, Leases(root, process_name(), LEASE_TTL_S))
     specs = [spec for spec in plan.all_specs().values() if not isinstance(spec, TokenizerSpec)]
     missing = missing_splits(root, {data for spec in specs for data in data_of(spec)}, vocabulary)
@@ -134,11 +118,9 @@ def prepare(
 
 
 def _compute(driver: Driver, address: str | None) -> None:
-    plan, store, directory = driver.plan, driver.store, driver.directory
     if address is None:
-        check_machine(plan.sweep, plan.architecture)
-    if plan.root is not None and plan.folder is not None:
-        plan = driver.plan = replace(plan, folder=bring_encoder(store.root, plan.root, plan.folder))
+        check_machine(driver.plan.sweep, driver.plan.architecture)
+    plan, store, directory = with_encoder(driver.plan, driver.store.root), driver.store, driver.directory
     vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
     with ray_session(plan.sweep.execution, address, plan.sweep.name) as place:
         write_atomically(directory / "ray.json", json.dumps(place))  # for the live page
@@ -146,29 +128,17 @@ def _compute(driver: Driver, address: str | None) -> None:
         if address is not None:
             await_machines(lambda: driver.listener({"event": "stage", "stage": "machines"}))
             check_nodes(store.root)
-        driver.num_slots = num_slots(plan.sweep.execution)
+        slots = num_slots(plan.sweep.execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
-        stage = ""
-
-        def write(name: str, phases: Sequence[PlannedPhase]) -> None:
-            job = make_job(name, tuple(phases), driver.plan, store, folders, vocabulary, directory)
-            write_job(directory / "jobs" / f"{name}.json", job)
-            nonlocal stage
-            if stage != (stage := "pretrain" if name == SHARED else "trials"):
-                driver.listener({"event": "stage", "stage": stage})
-
-        driver.write_job = write
-        driver.propose = _propose
-        tune(driver)
+        tune(driver, slots, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
 
 
-def _propose(driver: Driver) -> bool:
-    """Admit the next trial of the search, if there is one."""
-    more = propose(driver.plan, driver.journal)
-    if more is not None:
-        driver.admit(more.trials[-1], more.phases[more.trials[-1].trial_id])
-    return more is not None
+def with_encoder(plan: SweepPlan, root: Path) -> SweepPlan:
+    """The plan with the encoder that it starts from in the storage; a sweep that pre-trains its own has none to bring."""
+    if plan.root is None or plan.folder is None:
+        return plan
+    return replace(plan, folder=bring_encoder(root, plan.root, plan.folder))
 
 
 def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener, leases: Leases) -> Vocabulary:

@@ -57,37 +57,6 @@ def scores_of(entry: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(v) for name, v in named.items() if v is not None and math.isfinite(v)}
 
 
-def tensorboard(sweep: Sweep, directory: Path, find: Callable[[str], Trial]) -> Callable[[Mapping[str, Any]], None]:
-    """A listener that writes each reported rung below `<directory>/tensorboard/<trial>/`.
-
-    The trial's own folder has the curves over examples; each rung has a folder of its own in it, with its parameters and
-    scores for the table of HParams, since rungs are compared only with themselves.
-
-    Args:
-        find: the trial of an id.
-    """
-    from tensorboardX import SummaryWriter
-    from tensorboardX.summary import hparams
-
-    def listen(entry: Mapping[str, Any]) -> None:
-        if entry["event"] != "rung":
-            return
-        trial, rung = find(entry["trial_id"]), int(entry["rung"])
-        scores = scores_of(entry)
-        folder = directory / "tensorboard" / trial_title(sweep, trial)
-        # Files are named by the second: the suffix keeps two rungs of one second apart and in order.
-        with SummaryWriter(str(folder), filename_suffix=f".{rung:012}") as writer:
-            for name, value in scores.items():
-                writer.add_scalar(name, value, rung)
-        with SummaryWriter(str(folder / f"rung-{rung}")) as writer:
-            for summary in hparams({**parameters(trial), "rung": rung}, scores):
-                writer.file_writer.add_summary(summary)
-            for name, value in scores.items():
-                writer.add_scalar(name, value, rung)
-
-    return listen
-
-
 @dataclass(frozen=True)
 class Progress:
     """How far a trial is, as a tracker shows it.
@@ -106,22 +75,46 @@ class Progress:
         return {"status": self.status, "rungs": [[entry["rung"], entry["time"]] for entry in self.rungs]}
 
 
+def tensorboard(sweep: Sweep, directory: Path) -> Callable[[Mapping[str, Any], Progress], None]:
+    """A tracker of the driver that writes each reported rung below `<directory>/tensorboard/<trial>/`.
+
+    The trial's own folder has the curves over examples; each rung has a folder of its own in it, with its parameters and
+    scores for the table of HParams, since rungs are compared only with themselves.
+    """
+    from tensorboardX import SummaryWriter
+    from tensorboardX.summary import hparams
+
+    def track(entry: Mapping[str, Any], progress: Progress) -> None:
+        if entry["event"] != "rung":
+            return
+        trial, rung = progress.trial, int(entry["rung"])
+        scores = scores_of(entry)
+        folder = directory / "tensorboard" / trial_title(sweep, trial)
+        # Files are named by the second: the suffix keeps two rungs of one second apart and in order.
+        with SummaryWriter(str(folder), filename_suffix=f".{rung:012}") as writer:
+            for name, value in scores.items():
+                writer.add_scalar(name, value, rung)
+        with SummaryWriter(str(folder / f"rung-{rung}")) as writer:
+            for summary in hparams({**parameters(trial), "rung": rung}, scores):
+                writer.file_writer.add_summary(summary)
+            for name, value in scores.items():
+                writer.add_scalar(name, value, rung)
+
+    return track
+
+
 class Trackers:
-    """Sends every trial of a sweep, computed or stored, to the trackers that the sweep names; a listener and a context.
+    """Sends every trial of a sweep, computed or stored, to the trackers that the sweep names; the driver calls it.
 
     What was sent is written down in `tracked.jsonl` of the sweep's folder, so that a later run sends the rest. It is done
     in a thread of its own: a tracker that does not answer holds nothing up and ends nothing, but that is said.
     """
 
-    def __init__(
-        self, sweep: Sweep, directory: Path, look: Callable[[str], Progress], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, sweep: Sweep, directory: Path, say: Callable[[str], None]) -> None:
         """
         Args:
-            look: how far the trial of an id is.
             say: gets a line for people.
         """
-        self._look = look
         self._say = say
         self._file = directory / "tracked.jsonl"
         self._open = {name: partial(_OPEN[name], sweep, directory) for name in sweep.tracking}
@@ -149,15 +142,14 @@ class Trackers:
         if self._thread.is_alive():
             self._say(f"{' and '.join(self._open)} do not answer; the same command again sends what is missing.")
 
-    def __call__(self, entry: Mapping[str, Any]) -> None:
-        """Take one entry of the journal."""
-        if self._open and entry["event"] in SHOWN and "trial_id" in entry:
-            self._waiting.put(self._look(entry["trial_id"]))
+    def __call__(self, entry: Mapping[str, Any], progress: Progress) -> None:
+        """Take one entry of a trial, and how far that is."""
+        if self._open and entry["event"] in SHOWN:
+            self._waiting.put(progress)
 
-    def catch_up(self, trial_ids: Iterable[str]) -> None:
+    def catch_up(self, trials: Iterable[Progress]) -> None:
         """Send what earlier runs have not, and what is stored."""
-        for trial_id in trial_ids if self._open else ():
-            progress = self._look(trial_id)
+        for progress in trials if self._open else ():
             if progress.rungs or progress.status not in ("created", "paused"):
                 self._waiting.put(progress)
 

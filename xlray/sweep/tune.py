@@ -18,12 +18,12 @@ from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 from ray.util.state.exception import RayStateApiException
 
-from xlray.plan.jobs import trial_title
+from xlray.plan.jobs import Prepared, make_job, trial_title, write_job
 from xlray.signals import gently
 from xlray.storage.leases import renewing
 from xlray.storage.sweep_folder import send_sweep
 from xlray.storage.working_folder import address
-from xlray.sweep.driver import Driver, Listener
+from xlray.sweep.driver import Driver
 from xlray.sweep.prometheus import SweepMetrics
 from xlray.sweep.ray_patches import ask_to_stop, withdraw_request
 from xlray.sweep.ray_session import free_group, idle_groups
@@ -36,32 +36,31 @@ NOT_THERE = ("PENDING", "TERMINATED", "ERROR")  # what Tune calls trials without
 MAX_JOBS = 1_000_000_000
 
 
-def both(first: Listener, second: Listener) -> Listener:
-    """A listener that hands everything on to two."""
-
-    def listen(entry: dict[str, Any]) -> None:
-        first(entry)
-        second(entry)
-
-    return listen
-
-
 class Queue(Searcher):  # type: ignore[misc]
-    """Hands Tune the driver's launches, one by one."""
+    """Hands Tune the driver's launches, one by one, each with the document that its workers read.
 
-    def __init__(self, driver: Driver) -> None:
+    Args:
+        num_slots: jobs that may run at one time.
+    """
+
+    def __init__(self, driver: Driver, num_slots: int, prepared: Prepared) -> None:
         super().__init__(metric="fi_accuracy", mode="max")
         self.driver = driver
+        self.num_slots = num_slots
+        self.prepared = prepared
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A job to start, None to be asked again, or the end."""
-        launch = self.driver.next()
-        if launch is not None:
-            jobs, stop = address(self.driver.directory / "jobs"), stop_key(self.driver)
-            trial = self.driver.trials.get(launch.name)
-            title = launch.name if trial is None else trial_title(self.driver.plan.sweep, trial)
-            return {"trial_id": launch.name, "title": title, "run": launch.run, "jobs": jobs, "stop": stop}
-        return str(Searcher.FINISHED) if self.driver.done() else None
+        driver = self.driver
+        launch = driver.next(self.num_slots)
+        if launch is None:
+            return str(Searcher.FINISHED) if driver.done() else None
+        jobs, name = driver.directory / "jobs", launch.name
+        write_job(jobs / f"{name}.json", make_job(name, driver.jobs[name], driver.plan, driver.store, self.prepared))
+        trial = driver.trials.get(name)
+        title = name if trial is None else trial_title(driver.plan.sweep, trial)
+        place = {"jobs": address(jobs), "stop": stop_key(driver)}
+        return {"trial_id": name, "title": title, "run": launch.run, **place}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the driver hears of it from `Events`."""
@@ -186,10 +185,13 @@ def trainable(function: Callable[[dict[str, Any]], None]) -> Any:
     return Trial
 
 
-def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial) -> None:
-    """Run the driver's queue to its end.
+def tune(
+    driver: Driver, num_slots: int, prepared: Prepared, function: Callable[[dict[str, Any]], None] = run_trial
+) -> None:
+    """Run the queue of an opened driver to its end.
 
     Args:
+        num_slots: jobs that may run at one time.
         function: what a job runs as; see `run_trial`.
     """
 
@@ -198,21 +200,20 @@ def tune(driver: Driver, function: Callable[[dict[str, Any]], None] = run_trial)
 
     os.environ.update(
         {
-            "TUNE_MAX_PENDING_TRIALS_PG": str(driver.num_slots),
+            "TUNE_MAX_PENDING_TRIALS_PG": str(num_slots),
             "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # Tune's own restore is not used
             "TUNE_DISABLE_SIGINT_HANDLER": "1",
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a job may end before its first rung
         }
     )
     metrics = SweepMetrics(driver)
-    driver.listener = both(driver.listener, metrics)
     events = Events(driver, metrics.refresh)
     tuner = ray.tune.Tuner(
         trainable(function),
         tune_config=ray.tune.TuneConfig(
             metric="fi_accuracy",
             mode="max",
-            search_alg=Queue(driver),
+            search_alg=Queue(driver, num_slots, prepared),
             num_samples=MAX_JOBS,
             scheduler=RungScheduler(driver),
             trial_name_creator=title,

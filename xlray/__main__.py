@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from xlray import signals
+from xlray.errors import INTERRUPTED
 
 
 def main() -> int:
@@ -16,7 +17,7 @@ def main() -> int:
         code = run_command()
     except KeyboardInterrupt:  # before a command had begun, or after its end
         print(f"xlray: {signals.message()}", file=sys.stderr)
-        code = signals.INTERRUPTED
+        code = INTERRUPTED
     signals.finish(code)  # returns only where no signal was taken
     return code
 

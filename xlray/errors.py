@@ -3,29 +3,72 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 from collections.abc import Iterable
 
-EXIT_CODES = {  # of the command line
-    0: "finished",
-    1: "a bug in xlray; the traceback is printed or in run.log",
-    2: "wrong use or configuration, explained in one line",
-    3: "finished, but some trials failed",
-    4: (
+# Exit codes of the command line
+DONE, CRASHED, WRONG_USE, SOME_FAILED, INTERRUPTED, OVER_BUDGET = range(6)
+EXIT_CODES = {
+    DONE: "finished",
+    CRASHED: "a bug in xlray; the traceback is printed or in run.log",
+    WRONG_USE: "wrong use or configuration, explained in one line",
+    SOME_FAILED: "finished, but some trials failed",
+    INTERRUPTED: (
         "interrupted by a signal, storage or temporary folder full or unavailable, Ray does not start now, or a stored file "
         "was damaged; run the same command again"
     ),
-    5: "a budget refused or ended the run",
+    OVER_BUDGET: "a budget refused or ended the run",
 }
 
 
-class InputError(ValueError):
-    """Wrong use: one line that says what must hold, what was found, and where. The command line exits with 2."""
+class XlrayError(Exception):
+    """What ends a command without being a fault of xlray; its text is one line for the user.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code = CRASHED
+
+
+class InputError(XlrayError, ValueError):
+    """Wrong use: one line that says what must hold, what was found, and where."""
+
+    exit_code = WRONG_USE
+
+
+class StoreError(XlrayError):
+    """What is stored is not there, or not what its folder's name says."""
+
+    exit_code = INTERRUPTED  # a second run can mend it
+
+
+class DamagedError(StoreError):
+    """A stored file is not there or not what its checksum says."""
+
+
+class RemoteError(XlrayError, OSError):
+    """The object store did not do what was asked, after all retries; an `OSError` as a disk's is."""
+
+    exit_code = INTERRUPTED
+
+
+class SessionError(XlrayError):
+    """Ray cannot be started on this machine as it is now."""
+
+    exit_code = INTERRUPTED
+
+
+class BudgetError(XlrayError):
+    """What a sweep is expected to cost exceeds what may be spent."""
+
+    exit_code = OVER_BUDGET
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the known name closest to `name`, or an empty string."""
+    import difflib  # `xlray.signals` imports this module before anything that takes long
+
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 

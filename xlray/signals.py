@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-INTERRUPTED = 4  # exit code
+from xlray.errors import INTERRUPTED
+
 STUCK_S = 5.0  # after which a main thread that no signal reaches, being in native code, is not waited for any longer
 
 

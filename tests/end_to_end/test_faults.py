@@ -9,11 +9,12 @@ import helpers
 import pytest
 
 from xlray.cli import main
+from xlray.errors import CRASHED, INTERRUPTED, RemoteError
 from xlray.phases.spec import phase_name
 from xlray.phases.store import Store, check_writable
 from xlray.storage import journal
 from xlray.storage.files import temporary_trouble
-from xlray.storage.object_store import RemoteError, storage_trouble
+from xlray.storage.object_store import storage_trouble
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 
@@ -104,7 +105,7 @@ def test_the_command_line_calls_it_interrupted(capsys, error):
         except OSError as cause:
             raise RuntimeError("tuning failed") from cause
     except RuntimeError as outer:
-        assert main._fail_unexpectedly(outer) == main.INTERRUPTED
+        assert main._fail_unexpectedly(outer) == INTERRUPTED
     line = capsys.readouterr().err.strip()
     assert line.startswith("xlray: the storage cannot be used: ") and "run the same command again" in line
     assert "\n" not in line and str(error) in line
@@ -117,7 +118,7 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once(capsys):
     errors[1].__cause__, errors[2].__context__ = errors[2], errors[1]
     for error in errors:
         assert storage_trouble(error) is None
-        assert main._fail_unexpectedly(error) == main.CRASHED
+        assert main._fail_unexpectedly(error) == CRASHED
     full = OSError(errno.ENOSPC, "No space left on device")
     errors[2].__cause__ = full
     assert storage_trouble(errors[1]) is full
@@ -133,4 +134,4 @@ def test_a_full_disk_in_a_task_of_ray_is_trouble_of_the_storage():
 
 
 def test_other_errors_stay_faults(capsys):
-    assert main._fail_unexpectedly(FileNotFoundError(errno.ENOENT, "No such file", "x")) == main.CRASHED
+    assert main._fail_unexpectedly(FileNotFoundError(errno.ENOENT, "No such file", "x")) == CRASHED

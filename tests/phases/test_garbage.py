@@ -9,6 +9,7 @@ import pytest
 
 from xlray.cli.main import main
 from xlray.config.execution import Execution
+from xlray.errors import RemoteError
 from xlray.phases.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.phases.spec import PlannedPhase, data_name, phase_hash, phase_name
 from xlray.phases.store import Store
@@ -16,7 +17,6 @@ from xlray.plan.jobs import Job, write_job
 from xlray.storage import working_folder
 from xlray.storage.journal import append
 from xlray.storage.leases import Leases
-from xlray.storage.object_store import RemoteError
 
 DATA = helpers.data_spec("mini", "classification", "train/en", [{"id": "0"}], labels=("a", "b"))
 TRUNK = helpers.train_spec("trunk", "encoder", [DATA])

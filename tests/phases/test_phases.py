@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlray.canonical import canonical_json, fingerprint, to_plain
-from xlray.errors import InputError
+from xlray.errors import InputError, StoreError
 from xlray.phases import spec as phases
 from xlray.phases import store as store_module
 from xlray.phases.spec import (
@@ -28,7 +28,7 @@ from xlray.phases.spec import (
     phase_hash,
     phase_name,
 )
-from xlray.phases.store import Store, StoreError, check_writable
+from xlray.phases.store import Store, check_writable
 from xlray.storage.files import write_atomically
 
 DATA = DataSpec("panx", "tagging", "train/en", "f" * 64, 100, 128, 0, ("O", "B-LOC"))

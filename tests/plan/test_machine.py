@@ -149,9 +149,9 @@ def test_a_node_that_takes_longer_than_ray_waits_is_waited_for_as_long_as_the_ma
 
 def test_a_ray_that_does_not_start_can_be_tried_again(capfd):
     from xlray.cli import main
-    from xlray.sweep.ray_session import SessionError
+    from xlray.errors import INTERRUPTED, SessionError
 
-    assert main._fail_unexpectedly(SessionError("Ray cannot be started.")) == main.INTERRUPTED
+    assert main._fail_unexpectedly(SessionError("Ray cannot be started.")) == INTERRUPTED
     assert capfd.readouterr().err.splitlines()[-1] == "xlray: Ray cannot be started."
 
 

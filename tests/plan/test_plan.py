@@ -27,13 +27,13 @@ from xlray.config.sweep import Stopping, Sweep
 from xlray.data import records
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of
 from xlray.data.registry import find_task
-from xlray.errors import InputError
+from xlray.errors import BudgetError, InputError
 from xlray.mini import MINI_TASKS
 from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan import definition
 from xlray.plan.costs import phase_cost
-from xlray.plan.forecast import BudgetError, Terms, check_hours, naive_steps, steps_of, summary
+from xlray.plan.forecast import Terms, check_hours, naive_steps, steps_of, summary
 from xlray.plan.memory import ModelShape
 from xlray.plan.trials import plan_sweep
 from xlray.tasks import load_records

@@ -11,9 +11,9 @@ from exported_sweep import ANSWERS, IDS, NEAREST, PREDICTIONS, RUNGS, TAGS, fini
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.cli import main
 from xlray.config.execution import Execution
-from xlray.errors import InputError
+from xlray.errors import InputError, StoreError
 from xlray.phases.spec import PlannedPhase, phase_hash
-from xlray.phases.store import Store, StoreError
+from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job, write_job
 from xlray.report import report
 from xlray.report.xtreme_export import export_predictions, xtreme_text

@@ -3,8 +3,8 @@
 import pytest
 from stored_phases import OTHER, RECORD, SPEC, finish, objects
 
-from xlray.errors import InputError
-from xlray.phases.store import Store, StoreError, check_writable
+from xlray.errors import InputError, StoreError
+from xlray.phases.store import Store, check_writable
 from xlray.storage import journal, object_store, working_folder
 
 

@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xlray.errors import InputError
+from xlray.errors import InputError, RemoteError
 from xlray.storage.leases import FolderRegisters, Leases, turn
-from xlray.storage.object_store import RemoteError
 from xlray.storage.working_folder import working_folder
 
 

@@ -12,11 +12,10 @@ from stored_phases import OTHER, RECORD, SPEC, finish, objects
 
 from xlray.data.contamination import build_exclusions, load_exclusions, store_exclusions
 from xlray.data.registry import ALL_TASKS
-from xlray.errors import InputError
+from xlray.errors import InputError, RemoteError, StoreError
 from xlray.phases.spec import phase_name
-from xlray.phases.store import Store, StoreError, check_writable
+from xlray.phases.store import Store, check_writable
 from xlray.storage import journal, object_store, working_folder
-from xlray.storage.object_store import RemoteError
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 

@@ -35,7 +35,7 @@ class Package:
 PACKAGES = {
     "errors": Package(door="InputError"),
     "canonical": Package("errors", door="fingerprint"),
-    "signals": Package(door="catch, kept"),
+    "signals": Package("errors", door="catch, kept"),
     "config": Package("canonical errors", door="Sweep, Execution, Intermediate, Target, subsets"),
     "storage": Package("errors", "obstore", "Journal, leases, working folders, Parquet"),
     "tasks": Package("canonical config errors", "datasets", "Task, TASKS, pools"),

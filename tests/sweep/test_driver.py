@@ -14,8 +14,8 @@ from replayed import replay
 from xlray.config.execution import Execution
 from xlray.config.recipes import Target
 from xlray.config.sweep import Stopping
+from xlray.errors import StoreError
 from xlray.phases.spec import PlannedPhase, phase_hash
-from xlray.phases.store import StoreError
 from xlray.storage.journal import read_journal
 from xlray.sweep.driver import SHARED, lease_keys
 

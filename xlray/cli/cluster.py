@@ -13,8 +13,7 @@ import typer
 from xlray.cli.options import BudgetHours, Json, OnBadExample, Settings, SweepFile
 from xlray.cli.output import open_console, print_json
 from xlray.cli.sweep_file import apply_settings, load_sweep
-from xlray.errors import InputError, fail
-from xlray.signals import INTERRUPTED
+from xlray.errors import INTERRUPTED, InputError, fail
 from xlray.storage.working_folder import is_remote
 
 if TYPE_CHECKING:

@@ -29,9 +29,19 @@ from xlray.cli.storage import collect_garbage
 from xlray.cli.sweep_file import data_folder, load_plan
 from xlray.cli.tasks import tasks_app
 from xlray.config.sweep import Sweep
-from xlray.errors import EXIT_CODES, InputError, fail
+from xlray.errors import (
+    CRASHED,
+    DONE,
+    EXIT_CODES,
+    INTERRUPTED,
+    SOME_FAILED,
+    WRONG_USE,
+    InputError,
+    RemoteError,
+    XlrayError,
+    fail,
+)
 from xlray.monitor.lasting import lasting
-from xlray.signals import INTERRUPTED
 from xlray.storage.object_store import storage_trouble
 from xlray.storage.sweep_folder import SNAPSHOT_VARIABLE, find_sweep_folder, storage_root
 from xlray.storage.working_folder import send_changed
@@ -42,8 +52,6 @@ if TYPE_CHECKING:
     from xlray.analysis.results import Results
     from xlray.monitor.progress import TrialState, Work
     from xlray.plan.trials import SweepPlan
-
-DONE, CRASHED, WRONG_USE, SOME_FAILED, OVER_BUDGET = 0, 1, 2, 3, 5
 
 app = typer.Typer(
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
@@ -106,18 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail_unexpectedly(error: Exception) -> int:
     if signals.taken() is not None:  # what was interrupted may make an error of its own out of it
         return fail(signals.message(), INTERRUPTED)
-    if isinstance(error, InputError):
-        return fail(str(error), WRONG_USE)
+    if isinstance(error, XlrayError) and not isinstance(error, RemoteError):  # which is trouble of the storage
+        return fail(str(error), error.exit_code)
     if hasattr(error, "format_message"):  # wrong use of the command line itself
         return fail(f"{error.format_message().removesuffix('.')}. See `xlray --help`.", WRONG_USE)
-    if type(error).__name__ == "BudgetError":
-        return fail(str(error), OVER_BUDGET)
-    if type(error).__name__ in ("StoreError", "DamagedError", "SessionError"):  # a second run can mend it
-        return fail(str(error), INTERRUPTED)
     if (trouble := storage_trouble(error)) is not None:
-        return fail(
-            f"the storage cannot be used: {trouble}; run the same command again when it is available.", INTERRUPTED
-        )
+        text = f"the storage cannot be used: {trouble}; run the same command again when it is available."
+        return fail(text, RemoteError.exit_code)
     if not hasattr(error, "log"):
         traceback.print_exc()
     log = f"; the traceback is in {error.log}" if hasattr(error, "log") else ""

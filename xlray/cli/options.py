@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-WRONG_USE = 2
-
-
 SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from xlray.cli.options import WRONG_USE, DataDir, Json, Storage
+from xlray.cli.options import DataDir, Json, Storage
 from xlray.cli.output import open_console, print_json
 from xlray.cli.sweep_file import data_folder
-from xlray.errors import InputError, fail
+from xlray.errors import WRONG_USE, InputError, fail
 from xlray.storage.sweep_folder import storage_root
 
 tasks_app = typer.Typer(

@@ -24,7 +24,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from xlray.cluster.ray_dashboard import token
 from xlray.cluster.ray_internals import PACKAGING_LOG, server_version
-from xlray.errors import InputError, nearest
+from xlray.errors import CRASHED, DONE, INTERRUPTED, InputError, nearest
 from xlray.phases.versions import differences, must_agree
 from xlray.storage.object_store import ENVIRONMENT
 
@@ -193,11 +193,11 @@ def is_over(status: str) -> bool:
 def exit_code(job: JobDetails) -> int:
     """Of the command that the job ran; 4 where it was stopped, 1 where it never ran."""
     if job.status == JobStatus.STOPPED:
-        return 4
+        return INTERRUPTED
     if job.status == JobStatus.SUCCEEDED:
-        return 0
+        return DONE
     code = job.driver_exit_code
-    return code if code is not None and code > 0 else 1
+    return code if code is not None and code > 0 else CRASHED
 
 
 def follow(

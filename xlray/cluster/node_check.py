@@ -12,7 +12,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlray.errors import InputError
 from xlray.phases.versions import differences, must_agree
-from xlray.storage.object_store import RemoteError
 from xlray.storage.working_folder import is_remote, remote_of, uri_of, working_folder
 
 WITHIN_S = 120.0  # a node that is up answers within a second; one that just came starts a process first
@@ -71,6 +70,6 @@ def look_around(storage: str, probe: str, node: str) -> tuple[str, dict[str, str
             (root / probe / node).write_bytes(b"")
     except FileNotFoundError:
         return "it does not see what the head wrote there; is the folder shared?", must_agree()
-    except (OSError, RemoteError) as error:
+    except OSError as error:
         return str(error), must_agree()
     return "", must_agree()

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from xlray.cluster.ray_dashboard import Looking, RayUnreachableError, log_page
-from xlray.errors import InputError
+from xlray.errors import InputError, RemoteError
 from xlray.monitor.page import SweepPage, bring_page
-from xlray.storage.object_store import RemoteError
 from xlray.storage.sweep_folder import is_sweep_folder
 from xlray.storage.working_folder import remote_of
 from xlray.templates import render_template

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from xlray.canonical import canonical_json, to_plain
-from xlray.errors import InputError
+from xlray.errors import DamagedError, InputError, StoreError
 from xlray.phases.spec import Spec, differing_fields, phase_hash, phase_name
 from xlray.storage.files import file_digest, fsync, write_atomically
-from xlray.storage.object_store import DamagedError
 from xlray.storage.working_folder import (
     bring,
     find,
@@ -31,10 +30,6 @@ from xlray.storage.working_folder import (
     remote_of,
     uri_of,
 )
-
-
-class StoreError(RuntimeError):
-    """A stored phase is not what its folder's name says."""
 
 
 @dataclass(frozen=True)
@@ -111,26 +106,18 @@ class Store:
         path = self.folder(spec) / name
         if name not in checksums:
             raise StoreError(f"{phase_name(spec)} holds no file {name!r}.")
-        try:
-            if remote_of(self.root) is not None:
-                if path.exists() and file_digest(path) != checksums[name]:
-                    path.unlink()  # a copy
-                bring(self.root, self.folder(spec), [name])
-            elif not path.exists() or file_digest(path) != checksums[name]:
-                self.quarantine(spec)
-                raise DamagedError(
-                    f"{phase_name(spec)}/{name} is damaged; the phase was moved to quarantine/: run again."
-                )
-        except DamagedError as error:
-            raise StoreError(str(error)) from error
+        if remote_of(self.root) is not None:
+            if path.exists() and file_digest(path) != checksums[name]:
+                path.unlink()  # a copy
+            bring(self.root, self.folder(spec), [name])
+        elif not path.exists() or file_digest(path) != checksums[name]:
+            self.quarantine(spec)
+            raise DamagedError(f"{phase_name(spec)}/{name} is damaged; the phase was moved to quarantine/: run again.")
         return path
 
     def bring(self, spec: Spec, names: Iterable[str] | None = None) -> Path:
         """The folder of a finished phase, with all of its files, or those named, on this machine."""
-        try:
-            bring(self.root, self.folder(spec), names)
-        except DamagedError as error:
-            raise StoreError(str(error)) from error
+        bring(self.root, self.folder(spec), names)
         return self.folder(spec)
 
     def bring_tables(self, specs: Iterable[Spec]) -> None:

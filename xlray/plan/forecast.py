@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.data.shortfalls import shortfalls
-from xlray.errors import InputError
+from xlray.errors import BudgetError, InputError
 from xlray.phases.spec import Spec, TrainSpec
 from xlray.phases.store import Store
 from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
@@ -22,10 +22,6 @@ from xlray.plan.trials import SweepPlan
 from xlray.storage.journal import read_journal
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import sweep_folder
-
-
-class BudgetError(RuntimeError):
-    """What a sweep is expected to cost exceeds what may be spent. The command line exits with 5."""
 
 
 @dataclass(frozen=True)

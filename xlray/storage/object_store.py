@@ -18,6 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore, from_url
 
+from xlray.errors import DamagedError, RemoteError
 from xlray.storage.files import atomic_file, file_digest
 
 PART_BYTES = 16 * 2**20  # of large files, which are sent and fetched in parts at once
@@ -30,14 +31,6 @@ RETRIES = {
     "retry_timeout": timedelta(minutes=5),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=15), "base": 2},
 }
-
-
-class RemoteError(OSError):
-    """The object store did not do what was asked, after all retries; an `OSError` as a disk's is."""
-
-
-class DamagedError(RuntimeError):
-    """A stored file is not there or not what its checksum says."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xlray.errors import InputError, nearest
+from xlray.errors import InputError, RemoteError, nearest
 from xlray.storage.files import read_json
 from xlray.storage.journal import read_journal
-from xlray.storage.object_store import RemoteError
 from xlray.storage.working_folder import refresh, remote_of, send_changed, uri_of, working_folder
 
 SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it

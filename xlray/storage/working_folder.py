@@ -22,9 +22,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xlray.errors import InputError
+from xlray.errors import DamagedError, InputError, RemoteError
 from xlray.storage.files import atomic_file, file_digest, file_lock, write_atomically
-from xlray.storage.object_store import DamagedError, Remote, RemoteError, parallel
+from xlray.storage.object_store import Remote, parallel
 
 SCHEMES = ("s3", "gs")
 REMOTE_FILE = ".remote"

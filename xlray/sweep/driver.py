@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from xlray.config.sweep import Trial
+from xlray.errors import StoreError
 from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
-from xlray.phases.store import Store, StoreError
+from xlray.phases.store import Store
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung

@@ -18,7 +18,7 @@ from xlray.cluster.node_types import NodeTypes, fit, node_types
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.config.sweep import Sweep
-from xlray.errors import InputError, require
+from xlray.errors import InputError, SessionError, require
 from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import ModelShape, check_offload
 from xlray.storage.object_store import ENVIRONMENT
@@ -28,10 +28,6 @@ from xlray.sweep.train_run import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing again on them; a machine that is off is not waited for any longer
 ANSWERS_WITHIN_S = 20.0
 RUN_BYTES = 600_000_000  # what one run costs on the head: its actor and the one that synchronises its workers
-
-
-class SessionError(RuntimeError):
-    """Ray cannot be started on this machine as it is now."""
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
 from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.data.tokenizer import tokenizer_phase
-from xlray.errors import InputError
+from xlray.errors import DONE, INTERRUPTED, OVER_BUDGET, SOME_FAILED, InputError
 from xlray.phases.spec import DataSpec, Spec, TokenizerSpec, data_of
 from xlray.phases.store import Store, check_writable
 from xlray.plan.definition import check_definition
@@ -178,7 +178,7 @@ def prepare_data(
     return folders
 
 
-EXIT_CODES = {"interrupted": 4, "storage": 4, "budget": 5, "failed": 3}
+EXIT_CODES = {"interrupted": INTERRUPTED, "storage": INTERRUPTED, "budget": OVER_BUDGET, "failed": SOME_FAILED}
 
 
 def exit_code(results: Results) -> tuple[int, str | None]:
@@ -194,5 +194,5 @@ def exit_code(results: Results) -> tuple[int, str | None]:
             break
     found = results.trials["status"].to_pylist()
     if any(status in OPEN_STATES for status in found):
-        return 4, None
-    return (3 if "failed" in found else 0), None
+        return INTERRUPTED, None
+    return (SOME_FAILED if "failed" in found else DONE), None

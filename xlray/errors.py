@@ -59,8 +59,20 @@ class SessionError(XlrayError):
     exit_code = INTERRUPTED
 
 
+class FailedTrialsError(XlrayError):
+    """A sweep is finished, but some of its trials failed."""
+
+    exit_code = SOME_FAILED
+
+
+class UnfinishedError(XlrayError):
+    """A sweep ended before its trials did."""
+
+    exit_code = INTERRUPTED
+
+
 class BudgetError(XlrayError):
-    """What a sweep is expected to cost exceeds what may be spent."""
+    """What a sweep costs, or is expected to cost, exceeds what may be spent."""
 
     exit_code = OVER_BUDGET
 

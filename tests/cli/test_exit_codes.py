@@ -18,6 +18,8 @@ EXIT_CODES = {
     errors.DamagedError: 4,
     errors.RemoteError: 4,
     errors.SessionError: 4,
+    errors.FailedTrialsError: 3,
+    errors.UnfinishedError: 4,
     errors.BudgetError: 5,
 }
 

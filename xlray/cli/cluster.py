@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import BudgetHours, Json, OnBadExample, Settings, SweepFile
-from xlray.cli.output import open_console, print_json
+from xlray.cli.options import BudgetHours, OnBadExample, Settings, SweepFile
+from xlray.cli.output import Shown
 from xlray.cli.sweep_file import apply_settings, load_sweep
 from xlray.errors import INTERRUPTED, InputError, fail
 from xlray.storage.working_folder import is_remote
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from xlray.cluster.jobs import Request
 
 ClusterAddress = Annotated[
@@ -166,22 +168,28 @@ def stop(name: Submitted, address: ClusterAddress = None, no_wait: NoWait = Fals
     print(f"{name}: job {job.submission_id} {'is being stopped' if no_wait else 'is stopped'}")
 
 
-def status_there(name: str | None, address: str, as_json: Json) -> int:
-    """The jobs of a cluster, or how far one sweep is, as `xlray status` says it there."""
+def jobs_there(address: str) -> Shown:
+    """The jobs of a cluster."""
     from xlray.cluster import jobs
 
     client, _ = jobs.connect(address)
-    if name is None:
-        found = [jobs.describe(job) for job in jobs.list_jobs(client)]
-        found = [job for job in found if job["command"] != "status"]  # questions such as this one
-        if as_json:
-            print_json(found)
-            return 0
+    found = [jobs.describe(job) for job in jobs.list_jobs(client)]
+    found = [job for job in found if job["command"] != "status"]  # questions such as this one
+
+    def show(console: Console) -> None:
         from xlray.cli.tables import make_table
 
         columns = ("sweep", "command", "status", "job", "storage")
-        open_console().print(make_table(columns, [tuple(str(job[c]) for c in columns) for job in found]))
-        return 0
+        console.print(make_table(columns, [tuple(str(job[c]) for c in columns) for job in found]))
+
+    return Shown(found, show)
+
+
+def status_there(name: str, address: str, as_json: bool) -> int:
+    """How far one sweep is, as `xlray status` says it there; its exit code."""
+    from xlray.cluster import jobs
+
+    client, _ = jobs.connect(address)
     job = jobs.need_job(client, name)
     storage = str((job.metadata or {})["storage"])
     words = jobs.arguments_of(("status", name), {"storage": storage, "json": as_json})

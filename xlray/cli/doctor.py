@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -13,11 +14,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from xlray.cli.options import Storage
+from xlray.cli.output import Shown, shows
 from xlray.cluster.local_ray import ray_environment, ray_folder, start_within_s, token_file
 from xlray.errors import InputError
 from xlray.phases.store import check_writable
 from xlray.plan.machine import load_per_core, num_cpus, total_memory_bytes
+from xlray.storage.sweep_folder import storage_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 GIB = 2**30
 PROBE_TIMEOUT_S = 120
@@ -39,6 +47,21 @@ class Check:
     name: str
     status: str
     detail: str
+
+
+@shows
+def doctor(storage: Storage = "runs") -> Shown:
+    """Check whether this machine can run a sweep."""
+    checks = run_checks(storage_root(storage))
+
+    def show(console: Console) -> None:
+        from xlray.cli.tables import make_table
+
+        console.print(make_table(("check", "status", "found"), [(c.name, c.status, c.detail) for c in checks]))
+
+    problems = sum(check.status == "problem" for check in checks)
+    error = InputError(f"doctor: {problems} problem(s) found.") if problems else None
+    return Shown([dataclasses.asdict(check) for check in checks], show, error)
 
 
 def run_checks(root: Path) -> list[Check]:

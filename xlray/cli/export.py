@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlray.cli.options import Json, Storage, SweepName, TrialName
-from xlray.cli.output import open_console, print_json
+from xlray.cli.options import Storage, SweepName, TrialName
+from xlray.cli.output import Shown, say, shows
 from xlray.errors import InputError
 from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
+
+@shows
 def export_predictions(
     name: SweepName,
     unseal: Annotated[bool, typer.Option("--unseal", help="Open the sealed test data; this is recorded.")] = False,
@@ -25,8 +29,7 @@ def export_predictions(
         typer.Option("--rung", metavar="N", help="Rung, as a number of examples; by default each trial's last."),
     ] = None,
     storage: Storage = "runs",
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Write the test predictions of a sweep in the layout that XTREME's evaluate.py reads."""
     directory = find_sweep_folder(name, storage_root(storage))
     if not unseal:
@@ -37,22 +40,22 @@ def export_predictions(
     from xlray.report.xtreme_export import export_predictions as export
 
     document = export(directory, out, trial, rung)
-    if as_json:
-        print_json(document)
-        return
-    from xlray.cli.tables import make_table
 
-    rows = [(t["trial_id"], f"{t['rung']:,}", len(t["files"]), ", ".join(t["missing"])) for t in document["trials"]]
-    console = open_console()
-    console.print(make_table(("trial", "rung", "files", "diverged"), rows, right=("rung", "files")))
-    lines = (
-        f"predictions  {document['out']}/<trial>/predictions",
-        f"unsealings   {document['unsealings']}, this one included",
-    )
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def show(console: Console) -> None:
+        from xlray.cli.tables import make_table
+
+        rows = [(t["trial_id"], f"{t['rung']:,}", len(t["files"]), ", ".join(t["missing"])) for t in document["trials"]]
+        console.print(make_table(("trial", "rung", "files", "diverged"), rows, right=("rung", "files")))
+        say(
+            console,
+            f"predictions  {document['out']}/<trial>/predictions",
+            f"unsealings   {document['unsealings']}, this one included",
+        )
+
+    return Shown(document, show)
 
 
+@shows
 def export_model(
     name: SweepName,
     trial: TrialName,
@@ -71,20 +74,14 @@ def export_model(
         typer.Option("--out", metavar="DIR", help="New output folder; by default one in the sweep's folder."),
     ] = None,
     storage: Storage = "runs",
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Write a model folder for transformers' from_pretrained, with a model card; a target model is trained again."""
     directory = find_sweep_folder(name, storage_root(storage))
     trial_id = find_trial(directory, trial)
     from xlray.training.export_model import export_model as export  # loads torch: seconds
 
     document = export(directory, trial_id, target, rung, out)
-    if as_json:
-        print_json(document)
-        return
     gap = max((abs(c["stored"] - c["rerun"]) for c in document["comparisons"]), default=None)
     lines = [f"model   {document['out']} ({document['architecture']})", f"phase   {document['phase']}"]
     lines += [] if gap is None else [f"scores  {'exactly' if gap == 0 else f'within {gap:.3g} of'} the stored ones"]
-    console = open_console()
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return Shown(document, lambda console: say(console, *lines))

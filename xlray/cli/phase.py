@@ -3,52 +3,55 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlray.cli.options import Json, Storage
-from xlray.cli.output import open_console, print_json
+from xlray.cli.options import Storage
+from xlray.cli.output import Shown, say, shows
 from xlray.phases.lineage import explain, find_phase
 from xlray.storage.sweep_folder import storage_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PhaseName = Annotated[
     str, typer.Argument(metavar="PHASE", help="Name or hash of a stored phase, or a prefix of either.")
 ]
 
 
-def why(first: PhaseName, second: PhaseName, storage: Storage = "runs", as_json: Json = False) -> None:
+@shows
+def why(first: PhaseName, second: PhaseName, storage: Storage = "runs") -> Shown:
     """Show the fields in which two phases differ, back to the first ancestors that do."""
     root = storage_root(storage)
     one, other = find_phase(root, first), find_phase(root, second)
     levels = explain(root, one, other)
-    if as_json:
-        levels_plain = [dataclasses.asdict(level) for level in levels]
-        print_json({"first": one.name, "second": other.name, "same": not levels, "levels": levels_plain})
-        return
-    from xlray.cli.tables import make_table
 
-    console = open_console()
-    if not levels:
-        console.print(f"{one.name} is one phase; nothing differs.", highlight=False, markup=False)
-    for distance, level in enumerate(levels):
-        title = "phase" if not distance else "started from"
-        rows = [(d.field, str(d.first), str(d.second)) for d in level.differences]
-        same = [("all but what it started from is the same", "", "")] if level is not levels[-1] else []
-        console.print(make_table((title, level.first, level.second), rows or same))
-    if levels:
-        fields = ", ".join(d.field for d in levels[-1].differences)
-        last = f"{levels[-1].first} against {levels[-1].second}"
-        line = f"The difference begins with {f'{fields} of {last}' if fields else last}."
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def show(console: Console) -> None:
+        from xlray.cli.tables import make_table
+
+        if not levels:
+            console.print(f"{one.name} is one phase; nothing differs.", highlight=False, markup=False)
+        for distance, level in enumerate(levels):
+            title = "phase" if not distance else "started from"
+            rows = [(d.field, str(d.first), str(d.second)) for d in level.differences]
+            same = [("all but what it started from is the same", "", "")] if level is not levels[-1] else []
+            console.print(make_table((title, level.first, level.second), rows or same))
+        if levels:
+            fields = ", ".join(d.field for d in levels[-1].differences)
+            last = f"{levels[-1].first} against {levels[-1].second}"
+            say(console, f"The difference begins with {f'{fields} of {last}' if fields else last}.")
+
+    plain = [dataclasses.asdict(level) for level in levels]
+    return Shown({"first": one.name, "second": other.name, "same": not levels, "levels": plain}, show)
 
 
+@shows
 def rerun(
     phase: PhaseName,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray (the only mode).")] = True,
     storage: Storage = "runs",
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Run one phase again in this process, for example in a debugger, and compare its numbers; only reads the storage."""
     root = storage_root(storage)
     folder = find_phase(root, phase)
@@ -59,15 +62,18 @@ def rerun(
     with run_again(spec, job) as made:
         rows = compare(root, spec, made)
     same = all(row.difference == 0 for row in rows)
-    if as_json:
-        print_json({"phase": folder.name, "same": same if rows else None, "numbers": [vars(row) for row in rows]})
-        return
-    from xlray.cli.tables import make_table
 
-    console = open_console()
-    cells = [(row.name, f"{row.stored:.6g}", f"{row.rerun:.6g}", f"{row.difference:.3g}") for row in rows]
-    heads = ("stored", "rerun", "difference")
-    console.print(make_table((folder.name, *heads), cells, right=heads) if rows else f"{folder.name} is not finished.")
-    if rows:
+    def show(console: Console) -> None:
+        from xlray.cli.tables import make_table
+
+        if not rows:
+            console.print(f"{folder.name} is not finished.")
+            return
+        cells = [(row.name, f"{row.stored:.6g}", f"{row.rerun:.6g}", f"{row.difference:.3g}") for row in rows]
+        heads = ("stored", "rerun", "difference")
+        console.print(make_table((folder.name, *heads), cells, right=heads))
         end = "Exactly the same." if same else "Rounding grows over long runs: compare with the spread over seeds."
         console.print(end, highlight=False)
+
+    numbers = [vars(row) for row in rows]
+    return Shown({"phase": folder.name, "same": same if rows else None, "numbers": numbers}, show)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlray.cli.options import BudgetHours, DataDir, Json, OnBadExample, Settings, Storage, SweepFile
-from xlray.cli.output import open_console, print_json
+from xlray.cli.options import BudgetHours, DataDir, OnBadExample, Settings, Storage, SweepFile
+from xlray.cli.output import Shown, say, shows
 from xlray.cli.sweep_file import load_plan
 from xlray.storage.sweep_folder import storage_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AssumeSizes = Annotated[
     bool,
@@ -24,6 +27,7 @@ Tflops = Annotated[
 ]
 
 
+@shows
 def plan(
     sweep_file: SweepFile,
     storage: Storage = "runs",
@@ -38,38 +42,36 @@ def plan(
     device_tflops: Tflops = None,
     budget_hours: BudgetHours = None,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial.")] = False,
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Show what a sweep would compute, what is already stored and what the rest costs; computes nothing."""
     from xlray.phases.store import Store
-    from xlray.plan.forecast import Terms, check_hours, summary
+    from xlray.plan.forecast import Terms, over_budget, summary
 
     terms = Terms(devices, price_per_hour, device_tflops, budget_hours)
     root = storage_root(storage)
     sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip", assume_sizes)
     document = summary(planned, Store(root), terms)
-    if as_json:
-        print_json(document)
-        check_hours(document)
-        return
-    from xlray.cli import tables
 
-    console = open_console()
-    tables.print_plan(console, sweep.name, sweep.question, document)
-    rows = tables.phase_rows(planned, None)
-    console.print(
-        tables.make_table(
-            ("phase", "number", "steps", "examples"),
-            [(r["phase"], r["number"], tables.spread(r["steps"]), tables.spread(r["examples"])) for r in rows],
-            right=("number", "steps", "examples"),
+    def show(console: Console) -> None:
+        from xlray.cli import tables
+
+        tables.print_plan(console, sweep.name, sweep.question, document)
+        rows = tables.phase_rows(planned, None)
+        console.print(
+            tables.make_table(
+                ("phase", "number", "steps", "examples"),
+                [(r["phase"], r["number"], tables.spread(r["steps"]), tables.spread(r["examples"])) for r in rows],
+                right=("number", "steps", "examples"),
+            )
         )
-    )
-    console.print(tables.memory_table(document["memory"], sweep.execution.min_workers))
-    if trials:
-        console.print(tables.trial_table(document["trial_list"]))
-    check_hours(document)
+        console.print(tables.memory_table(document["memory"], sweep.execution.min_workers))
+        if trials:
+            console.print(tables.trial_table(document["trial_list"]))
+
+    return Shown(document, show, over_budget(document))
 
 
+@shows
 def simulate(
     sweep_file: SweepFile,
     storage: Storage = "runs",
@@ -80,8 +82,7 @@ def simulate(
     devices: Devices = None,
     device_tflops: Tflops = None,
     out: Annotated[Path | None, typer.Option(help="SVG file of the timeline; by default NAME-timeline.svg.")] = None,
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Simulate a sweep's schedule on a virtual clock, with the scores of its journal or invented ones."""
     from xlray.phases.store import Store
     from xlray.plan.forecast import Terms, simulation
@@ -93,12 +94,6 @@ def simulate(
     path = out if out is not None else Path(f"{sweep.name}-timeline.svg")
     write_atomically(path, figure)
     document["figure"] = str(path)
-    if as_json:
-        print_json(document)
-        return
-    from xlray.cli.tables import make_table
-
-    console = open_console()
     rows = [
         ("devices", f"{document['devices']:,}"),
         ("wall time", f"{document['wall_hours']:,.2f} h"),
@@ -110,5 +105,11 @@ def simulate(
         ("scores", document["scores"]),
         ("rates", document["device_hours_source"]),
     ]
-    console.print(make_table(("simulated", ""), rows))
-    console.print(f"timeline  {path}", highlight=False, markup=False, soft_wrap=True)
+
+    def show(console: Console) -> None:
+        from xlray.cli.tables import make_table
+
+        console.print(make_table(("simulated", ""), rows))
+        say(console, f"timeline  {path}")
+
+    return Shown(document, show)

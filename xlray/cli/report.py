@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import Json, Storage, SweepName
-from xlray.cli.output import open_console, print_json
+from xlray.cli.options import Storage, SweepName
+from xlray.cli.output import Shown, open_console, say, shows
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 from xlray.storage.working_folder import send_changed
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 MOST_ROWS = 24
 
 
+@shows
 def report(
     name: SweepName,
     unseal: Annotated[
         bool, typer.Option("--unseal", help="Also open the sealed test scores; this is recorded.")
     ] = False,
     storage: Storage = "runs",
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Write report.html, tables and figures of a sweep, finished or not."""
     directory = find_sweep_folder(name, storage_root(storage))
     from xlray.report.report import write_report
@@ -29,30 +33,31 @@ def report(
     with open_console(stderr=True).status("reading") as status:
         document = write_report(directory, unseal=unseal, progress=status.update)
     send_changed(directory / "report")
-    if as_json:
-        print_json(document)
-        return
-    from xlray.cli.tables import print_estimates
 
-    console = open_console()
-    print_estimates(console, document)
-    page = next((f for f in document["files"] if f.endswith("report.html")), "")
-    console.print(f"report  {page}", highlight=False, markup=False, soft_wrap=True)
+    def show(console: Console) -> None:
+        from xlray.cli.tables import print_estimates
+
+        print_estimates(console, document)
+        page = next((f for f in document["files"] if f.endswith("report.html")), "")
+        say(console, f"report  {page}")
+
+    return Shown(document, show)
 
 
-def compare(first: SweepName, second: SweepName, storage: Storage = "runs", as_json: Json = False) -> None:
+@shows
+def compare(first: SweepName, second: SweepName, storage: Storage = "runs") -> Shown:
     """Compare two sweeps, paired where they share a subset and a seed; differences are second minus first."""
     root = storage_root(storage)
     folders = find_sweep_folder(first, root), find_sweep_folder(second, root)
     from xlray.report.compare import compare_sweeps
 
     document = compare_sweeps(*folders)
-    if as_json:
-        print_json(document)
-        return
+    return Shown(document, lambda console: _print_comparison(console, document))
+
+
+def _print_comparison(console: Console, document: Mapping[str, Any]) -> None:
     from xlray.cli.tables import make_table
 
-    console = open_console()
     console.print(document["answer"], highlight=False, markup=False)
     for line in document["differing"]:
         console.print(f"differs: {line}", highlight=False, markup=False)
@@ -76,4 +81,4 @@ def compare(first: SweepName, second: SweepName, storage: Storage = "runs", as_j
     title = f"Finnish dev{f' ({left} more rows on the page)' if left > 0 else ''}"
     console.print(make_table(heads, rows, title, right=("rung", *heads[3:])))
     page = next(f for f in document["files"] if f.endswith(".html"))
-    console.print(f"page  {page}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"page  {page}")

@@ -1,20 +1,297 @@
-"""`xlray run`, `prepare`, `status` and `retry`."""
+"""`xlray run`, `demo`, `prepare`, `status` and `retry`."""
 
 from __future__ import annotations
 
-from xlray.cli.options import Json, Storage, SweepName, TrialName
-from xlray.cli.output import open_console, print_json
+import dataclasses
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xlray.cli.cluster import jobs_there, prepare_there, status_there
+from xlray.cli.options import (
+    BudgetHours,
+    DataDir,
+    Json,
+    OnBadExample,
+    Settings,
+    Storage,
+    SweepFile,
+    SweepName,
+    TrialName,
+)
+from xlray.cli.output import Shown, open_console, say, shows, tensorboard_line
+from xlray.cli.start import QUICKSTART
+from xlray.cli.sweep_file import data_folder, load_plan
+from xlray.cluster.ray_dashboard import SNAPSHOT_VARIABLE
+from xlray.config.sweep import Sweep
+from xlray.errors import DONE, INTERRUPTED, InputError, fail
+from xlray.monitor.lasting import lasting
 from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
+from xlray.storage.working_folder import send_changed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from xlray.analysis.results import Results
+    from xlray.monitor.progress import TrialState, Work
+    from xlray.plan.trials import SweepPlan
 
 
-def retry(name: SweepName, trial: TrialName, storage: Storage = "runs", as_json: Json = False) -> None:
+Address = Annotated[
+    str | None, typer.Option(help="Address of a running Ray cluster; by default Ray starts on this machine.")
+]
+NewVersion = Annotated[
+    bool,
+    typer.Option("--new-version", help="Run as NAME.2, NAME.3, ... if the definition differs from the stored one."),
+]
+
+
+@lasting()
+@shows
+def run(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    address: Address = None,
+    budget_hours: BudgetHours = None,
+    new_version: NewVersion = False,
+    as_json: Json = False,
+) -> Shown:
+    """Run a sweep or resume it: phases that are stored are not computed again."""
+    from xlray.phases.store import Store, check_writable
+    from xlray.plan.definition import check_definition, newest_version
+    from xlray.plan.forecast import Terms, over_budget, summary
+
+    started = time.time()
+    root = storage_root(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
+    check_writable(root)
+    if new_version:
+        sweep = newest_version(sweep, root)
+        planned = dataclasses.replace(planned, sweep=sweep)
+    check_definition(sweep, root)
+    if budget_hours is not None:
+        error = over_budget(summary(planned, Store(root), Terms(budget_hours=budget_hours)))
+        if error is not None:
+            raise error
+    results, work, states, report = _run(sweep, planned, root, data_dir, address, budget_hours, as_json, started)
+    from xlray.monitor.progress import status_document, sweep_state
+    from xlray.sweep.run import how_it_ended
+
+    ended = how_it_ended(results)
+    document = {
+        **status_document(work, states, sweep_state(states, running=False)),
+        "exit_code": DONE if ended is None else ended.exit_code,
+        "report": report,
+    }
+    return Shown(document, lambda console: _print_end(console, results, planned, work, states, report), ended)
+
+
+def demo(storage: Storage = "runs", as_json: Json = False) -> None:
+    """Run a small sweep in a world of six invented languages: five minutes on two cores, no download, no GPU."""
+    run(QUICKSTART, storage, as_json=as_json)
+
+
+def _run(
+    sweep: Sweep,
+    planned: SweepPlan,
+    root: Path,
+    data_dir: Path | None,
+    address: str | None,
+    budget_hours: float | None,
+    as_json: bool,
+    started: float,
+) -> tuple[Results, Work, tuple[TrialState, ...], dict[str, Any]]:
+    """Run under the live view, with what libraries print in `run.log`, then write the report."""
+    from rich.console import Console
+
+    from xlray.cli.tables import print_plan
+    from xlray.monitor.live import LiveView, diverted
+    from xlray.monitor.progress import Watch, work_of_plan
+    from xlray.phases.store import Store
+    from xlray.plan.forecast import summary
+    from xlray.storage.journal import read_journal
+
+    store, directory = Store(root), root / "sweeps" / sweep.name
+    work = work_of_plan(planned, store, directory)
+    journal = read_journal(directory / "journal")
+    log = directory / "run.log"
+    with diverted(log) as (stdout, stderr):
+        console = Console(file=stderr if as_json else stdout)
+        print_plan(console, sweep.name, sweep.question, summary(planned, store))
+        watch = Watch(work)
+        try:
+            shown = os.environ.get(SNAPSHOT_VARIABLE)
+            with LiveView(console, watch, journal, started, Path(shown) if shown else None) as live:
+                from xlray.sweep.run import run as run_sweep  # loads Ray: seconds
+
+                results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
+            from xlray.report.report import write_report
+
+            report = write_report(directory)
+            send_changed(directory / "report")
+        except InputError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            error.log = log  # type: ignore[attr-defined]
+            raise
+    return results, work, watch.states(read_journal(directory / "journal")), report
+
+
+def _print_end(
+    console: Console,
+    results: Results,
+    planned: SweepPlan,
+    work: Work,
+    states: Sequence[TrialState],
+    report: dict[str, Any],
+) -> None:
+    from xlray.cli import tables
+
+    console.print(tables.phase_table(tables.phase_rows(planned, results)))
+    console.print(tables.final_table(states, work, results.majority()))
+    console.print(report["answer"], highlight=False, markup=False)
+    page = next((f for f in report["files"] if f.endswith("report.html")), None)
+    say(
+        console,
+        "",
+        f"report       {page}",
+        f"TensorBoard  {tensorboard_line(work.directory)}",
+        f"log          {work.directory / 'run.log'}",
+    )
+
+
+@lasting()
+@shows
+def prepare(
+    sweep_file: SweepFile,
+    storage: Storage = "runs",
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    on_bad_example: OnBadExample = "fail",
+    address: Address = None,
+    as_json: Json = False,
+) -> Shown:
+    """Store the encoder and the tokenised data of a sweep ahead of `run`."""
+    from xlray.phases.store import check_writable
+
+    if address is not None and address.startswith(("http://", "https://")):
+        folder = None if data_dir is None else str(data_dir)
+        raise typer.Exit(prepare_there(sweep_file, storage, folder, settings, on_bad_example, address))
+    root = storage_root(storage)
+    check_writable(root)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
+    from xlray.monitor.live import diverted
+    from xlray.sweep.run import prepare as prepare_sweep
+
+    with diverted(root / "prepare.log") as (stdout, stderr):
+        from rich.console import Console
+
+        console = Console(file=stderr if as_json else stdout)
+        rows = prepare_sweep(planned, root, address, lambda entry: _print_stage(console, entry))
+
+    def show(console: Console) -> None:
+        from xlray.cli.tables import make_table
+
+        counts = ("records", "rows", "tokens", "longest", "truncated", "unanswerable", "lost_answers")
+        cells = [
+            (f"{r['task']} {r['split']}", *("" if r[key] is None else f"{r[key]:,}" for key in counts)) for r in rows
+        ]
+        console.print(make_table(("split", *(c.replace("_", " ") for c in counts)), cells, right=counts))
+
+    return Shown({"name": sweep.name, "splits": rows}, show)
+
+
+def _print_stage(console: Console, entry: dict[str, Any]) -> None:
+    if entry["stage"] == "tokenise":
+        text = f"tokenising {entry['task']} {entry['split']} ({entry['number']} of {entry['splits']})"
+        console.print(text, highlight=False, markup=False)
+
+
+@shows
+def status(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|DIR]", help="Required unless --address is given.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow until the sweep ends.")] = False,
+    storage: Storage = "runs",
+    address: Annotated[
+        str | None, typer.Option(help="Address of a cluster's dashboard: ask there; without NAME, for all jobs.")
+    ] = None,
+    as_json: Json = False,
+) -> Shown | None:
+    """Show the progress of a sweep, read from its journal alone."""
+    from xlray.monitor import progress
+
+    if address is not None:
+        if name is None:
+            return jobs_there(address)
+        raise typer.Exit(status_there(name, address, as_json))
+    if name is None:
+        raise InputError("status: NAME must be given, the name or folder of a sweep, unless --address is.")
+    if watch and as_json:
+        raise InputError("--watch and --json: one of them may be given, but got both.")
+    directory = find_sweep_folder(name, storage_root(storage))
+    if watch:
+        try:
+            _watch(directory)
+        except KeyboardInterrupt:
+            raise typer.Exit(fail(f"{directory.name} is not watched any more; it goes on.", INTERRUPTED)) from None
+        return None
+    work, journal = progress.read_work(directory)
+    seen = progress.Watch(work)
+    states = seen.states(journal)
+    state = progress.sweep_state(states, progress.is_running(directory))
+    document = progress.status_document(work, states, state)
+    return Shown(document, lambda console: _print_status(console, work, states, state))
+
+
+def _print_status(console: Console, work: Work, states: Sequence[TrialState], state: str) -> None:
+    from xlray.cli import tables
+    from xlray.monitor.table import summary_line
+
+    console.print(f"{work.name}: {state}; {summary_line(states)}", style="bold", highlight=False)
+    if work.question:
+        console.print(work.question, style="italic", highlight=False, markup=False)
+    console.print(tables.final_table(states, work, {}, running=state == "running"))
+    for s in states:
+        if s.status == "running" and s.phase:
+            console.print(f"{s.trial.title}: {s.phase} {s.done}/{s.steps}", highlight=False)
+        if s.status == "failed":
+            console.print(f"{s.trial.title} failed: {(s.error.splitlines() or [''])[-1]}", style="red", markup=False)
+
+
+def _watch(directory: Path) -> None:
+    from xlray.monitor import live, progress
+    from xlray.monitor.table import summary_line
+
+    work, journal = progress.read_work(directory)
+    view = live.LiveView(open_console(), progress.Watch(work), journal, progress.opened_at(journal))
+    view.rate_from = time.time()  # what was done before is not counted
+    with view:
+        while progress.is_running(directory):
+            view.stage = progress.stage_of(journal)
+            time.sleep(1.0)
+            work, journal = progress.read_work(directory)
+            view.follow(work, journal)
+    state = progress.sweep_state(view.states(), running=False)
+    print(f"{work.name}: {state}; {summary_line(view.states())}")
+
+
+@shows
+def retry(name: SweepName, trial: TrialName, storage: Storage = "runs") -> Shown:
     """Reopen a failed or stopped trial; the next run of the sweep resumes it."""
     from xlray.sweep.retry import reopen
 
     directory = find_sweep_folder(name, storage_root(storage))
     entry = reopen(directory, find_trial(directory, trial))
-    if as_json:
-        print_json({"sweep": directory.name, **entry})
-        return
     text = f"trial {entry['trial_id']} is reopened; `xlray run` on the sweep's file resumes it."
-    open_console().print(text, highlight=False, markup=False, soft_wrap=True)
+    return Shown({"sweep": directory.name, **entry}, lambda console: say(console, text))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import Json, Storage
-from xlray.cli.output import open_console, print_json
+from xlray.cli.options import Storage
+from xlray.cli.output import Shown, say, shows
 from xlray.storage.sweep_folder import storage_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")]
 
 
-def collect_garbage(storage: Storage = "runs", dry_run: DryRun = False, as_json: Json = False) -> None:
+@shows
+def gc(storage: Storage = "runs", dry_run: DryRun = False) -> Shown:
     """Remove unfinished and quarantined leftovers, and phases and data that no sweep in the storage refers to."""
     from xlray.phases.garbage import find_garbage, remove
 
@@ -29,26 +34,24 @@ def collect_garbage(storage: Storage = "runs", dry_run: DryRun = False, as_json:
         }
         for kind in kinds
     }
-    if as_json:
-        print_json(
-            {
-                "dry_run": dry_run,
-                "bytes": sum(one.num_bytes for one in garbage),
-                "kinds": totals,
-                "names": [one.name for one in garbage],
-                "unknown": sorted(references.unknown),
-            }
-        )
-        return
+    document = {
+        "dry_run": dry_run,
+        "bytes": sum(one.num_bytes for one in garbage),
+        "kinds": totals,
+        "names": [one.name for one in garbage],
+        "unknown": sorted(references.unknown),
+    }
+    return Shown(document, lambda console: _print_removed(console, document))
+
+
+def _print_removed(console: Console, document: Mapping[str, Any]) -> None:
     from xlray.cli.tables import make_table
 
-    console = open_console()
-    rows = [(kind, f"{total['number']:,}", f"{total['bytes']:,}") for kind, total in totals.items()]
+    rows = [(kind, f"{total['number']:,}", f"{total['bytes']:,}") for kind, total in document["kinds"].items()]
     if rows:
         console.print(make_table(("kind", "number", "bytes"), rows, right=("number", "bytes")))
-    verb = "would be removed" if dry_run else "removed"
-    console.print(f"{sum(one.num_bytes for one in garbage):,} bytes {verb}.", highlight=False)
-    if references.unknown:
-        names = ", ".join(sorted(references.unknown))
-        text = f"Phases and data are kept: {names} has trials whose phases are not known; run it again, or delete its folder."
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    verb = "would be removed" if document["dry_run"] else "removed"
+    console.print(f"{document['bytes']:,} bytes {verb}.", highlight=False)
+    if document["unknown"]:
+        kept = f"Phases and data are kept: {', '.join(document['unknown'])} has trials whose phases are not known"
+        say(console, f"{kept}; run it again, or delete its folder.")

@@ -6,15 +6,18 @@ import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xlray.cli.options import DataDir, Json, Storage
-from xlray.cli.output import open_console, print_json
+from xlray.cli.output import Shown, open_console, say, shows
 from xlray.cli.sweep_file import data_folder
-from xlray.errors import WRONG_USE, InputError, fail
+from xlray.errors import InputError
 from xlray.storage.sweep_folder import storage_root
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 tasks_app = typer.Typer(
     help="List, show and check the tasks that sweeps can use.", invoke_without_command=True, rich_markup_mode=None
@@ -29,48 +32,51 @@ def tasks(context: typer.Context, as_json: Json = False) -> None:
 
 
 @tasks_app.command("list")
+@shows
 def list_tasks(
     kind: Annotated[str | None, typer.Option(help="Kind of task, e.g. tagging.")] = None,
     language: Annotated[str | None, typer.Option(help="Language, as an ISO 639-1 code.")] = None,
     role: Annotated[str | None, typer.Option(help="Role: intermediate, target or text.")] = None,
     licence: Annotated[str | None, typer.Option(metavar="TEXT", help="Part of the licence, e.g. 'CC BY'.")] = None,
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """List the registered tasks."""
     from xlray.cli.task_catalogue import listed
 
     found = listed(kind, language, role, licence)
-    if as_json:
-        print_json(found)
-        return
-    from xlray.cli.task_tables import print_tasks
 
-    print_tasks(open_console(), found)
+    def show(console: Console) -> None:
+        from xlray.cli.task_tables import print_tasks
+
+        print_tasks(console, found)
+
+    return Shown(found, show)
 
 
 @tasks_app.command("show")
+@shows
 def show_task(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     data_dir: DataDir = None,
     encoder: Annotated[
         str | None, typer.Option(metavar="FOLDER|ID@COMMIT", help="Show examples and lengths in this encoder's tokens.")
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Show a task: sources, labels, licence and, if its files are present, examples and lengths. Downloads nothing."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # before its library is loaded: sets and encoders come from the cache
     from xlray.cli.task_catalogue import shown
 
     found = shown(name, data_folder(data_dir), encoder)
-    if as_json:
-        print_json(found)
-        return
-    from xlray.cli.task_tables import print_task
 
-    print_task(open_console(), found)
+    def show(console: Console) -> None:
+        from xlray.cli.task_tables import print_task
+
+        print_task(console, found)
+
+    return Shown(found, show)
 
 
 @tasks_app.command("check")
+@shows
 def check_tasks(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME ...]")] = None,
     data_dir: DataDir = None,
@@ -83,47 +89,38 @@ def check_tasks(
         bool,
         typer.Option("--update", help="With --overlap: recreate the list of target texts and use it from now on."),
     ] = False,
-    as_json: Json = False,
-) -> None:
+) -> Shown:
     """Read every split that is present; exit code 2 if one of them cannot be read."""
-    from xlray.cli.task_catalogue import checked
-
     if online and overlap:
         raise InputError("--online and --overlap: one of them may be given, but got both.")
     if update and not overlap:
         raise InputError("--update: must be given with --overlap, but was given alone.")
     if online:
-        _check_online(names or [], as_json)
-        return
+        return _check_online(names or [])
     if overlap:
-        _check_overlap(names or [], data_folder(data_dir), storage_root(storage), update, as_json)
-        return
-    console = open_console(stderr=True)
-    with console.status("") as line:
-        rows = list(checked(names or [], data_folder(data_dir), line.update))
-    failed, absent = ([r for r in rows if r["status"] == status] for status in ("failed", "absent"))
-    if as_json:
-        print_json(rows)
-    else:
-        from xlray.cli.tables import make_table
-        from xlray.cli.task_tables import remark_lines
+        return _check_overlap(names or [], data_folder(data_dir), storage_root(storage), update)
+    from xlray.cli.task_catalogue import checked
 
-        present = [
-            (r["task"], r["split"], f"{r['examples']:,}" if r["status"] == "ok" else "", r["status"])
-            for r in rows
-            if r["status"] != "absent"
-        ]
-        output = open_console()
-        output.print(make_table(("task", "split", "examples", "status"), present, right=("examples",)))
-        for text in (text for row in rows for text in remark_lines(row)):
-            output.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        for text in _lacking(absent):
-            output.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
-        for error in dict.fromkeys(row["error"] for row in failed):
-            output.print(error, style="red", highlight=False, markup=False, soft_wrap=True)
-        counts = f"{len(present) - len(failed)} splits ok, {len(failed)} failed, {len(absent)} absent"
-        output.print(counts, highlight=False)
-    _exit_if_any(failed)
+    with open_console(stderr=True).status("") as line:
+        rows = list(checked(names or [], data_folder(data_dir), line.update))
+    return Shown(rows, lambda console: _print_checked(console, rows), _unreadable(rows))
+
+
+def _print_checked(console: Console, rows: list[dict[str, Any]]) -> None:
+    from xlray.cli.tables import make_table
+    from xlray.cli.task_tables import remark_lines
+
+    failed, absent = ([r for r in rows if r["status"] == status] for status in ("failed", "absent"))
+    present = [
+        (r["task"], r["split"], f"{r['examples']:,}" if r["status"] == "ok" else "", r["status"])
+        for r in rows
+        if r["status"] != "absent"
+    ]
+    console.print(make_table(("task", "split", "examples", "status"), present, right=("examples",)))
+    say(console, *(text for row in rows for text in remark_lines(row)), *_lacking(absent), style="yellow")
+    say(console, *dict.fromkeys(row["error"] for row in failed), style="red")
+    counts = f"{len(present) - len(failed)} splits ok, {len(failed)} failed, {len(absent)} absent"
+    console.print(counts, highlight=False)
 
 
 def _lacking(absent: list[dict[str, Any]]) -> list[str]:
@@ -134,19 +131,18 @@ def _lacking(absent: list[dict[str, Any]]) -> list[str]:
     return [f"{number} absent: {first[task]}" for task, number in numbers.items()]
 
 
-def _exit_if_any(failed: list[dict[str, Any]]) -> None:
-    if failed:
-        first = failed[0]
-        raise typer.Exit(
-            fail(
-                f"{len(failed)} split(s) cannot be read, the first is {first['task']} {first['split']}: "
-                f"{first['error']}",
-                WRONG_USE,
-            )
-        )
+def _unreadable(rows: list[dict[str, Any]]) -> InputError | None:
+    """The error of a check in which splits failed."""
+    failed = [row for row in rows if row["status"] == "failed"]
+    if not failed:
+        return None
+    first = failed[0]
+    return InputError(
+        f"{len(failed)} split(s) cannot be read, the first is {first['task']} {first['split']}: {first['error']}"
+    )
 
 
-def _check_online(names: list[str], as_json: bool) -> None:
+def _check_online(names: list[str]) -> Shown:
     """Compare the tasks' sources on the Hub with what is there; exit code 2 if a task could not be read from it."""
     from xlray.data.registry import ALL_TASKS, find_task
     from xlray.tasks.online import compare
@@ -154,24 +150,23 @@ def _check_online(names: list[str], as_json: bool) -> None:
     tasks = [find_task(name) for name in names] or list(ALL_TASKS.values())
     with open_console(stderr=True).status("") as line:
         found = compare(tasks, line.update)
-    if as_json:
-        print_json(dataclasses.asdict(found))
-    else:
+
+    def show(console: Console) -> None:
         from xlray.cli.task_tables import print_comparison
 
-        print_comparison(open_console(), found)
+        print_comparison(console, found)
+
+    error = None
     if found.decisive:
         first = found.decisive[0]
-        raise typer.Exit(
-            fail(
-                f"{len(found.decisive)} difference(s) keep tasks from being read from the Hub, the first is the "
-                f"{first.field} of {first.task}: {first.registry} must be there, but the Hub has: {first.hub}",
-                WRONG_USE,
-            )
+        error = InputError(
+            f"{len(found.decisive)} difference(s) keep tasks from being read from the Hub, the first is the "
+            f"{first.field} of {first.task}: {first.registry} must be there, but the Hub has: {first.hub}"
         )
+    return Shown(dataclasses.asdict(found), show, error)
 
 
-def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: bool, as_json: bool) -> None:
+def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: bool) -> Shown:
     """Count overlaps against the storage's list; where there is none, against one that is made and not stored."""
     from xlray.cli.task_catalogue import exclusions_document, made_exclusions, overlaps
     from xlray.data.contamination import load_exclusions, store_exclusions
@@ -187,14 +182,11 @@ def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: 
             store_exclusions(root, exclusions)
         document = exclusions_document(exclusions, stored, data_dir)
         rows = list(overlaps(names, exclusions, data_dir, line.update))
-    if as_json:
-        print_json({"exclusions": document, "sets": rows})
-    else:
-        _print_overlap(document, rows)
-    _exit_if_any([row for row in rows if row["status"] == "failed"])
+    found = {"exclusions": document, "sets": rows}
+    return Shown(found, lambda console: _print_overlap(console, document, rows), _unreadable(rows))
 
 
-def _print_overlap(document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def _print_overlap(console: Console, document: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     from xlray.cli.tables import make_table
 
     read = [r for r in rows if r["status"] == "ok"]
@@ -209,7 +201,6 @@ def _print_overlap(document: dict[str, Any], rows: list[dict[str, Any]]) -> None
         )
         for r in sorted(read, key=lambda r: -r["share"])
     ]
-    console = open_console()
     columns = ("task", "split", "examples", "overlapping", "share", "texts in both")
     console.print(make_table(columns, cells, right=("examples", "overlapping", "share")))
     found = [r for r in read if r["overlapping"]]
@@ -224,5 +215,4 @@ def _print_overlap(document: dict[str, Any], rows: list[dict[str, Any]]) -> None
         lines.append(f"made without {', '.join(document['lacking'])}, whose files were not there")
     if document["outdated"]:
         lines.append(f"these files are new or others now: {', '.join(document['outdated'])}; --update takes them in")
-    for text in lines:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    say(console, *lines)

@@ -18,11 +18,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from xlray.cluster.jobs import QUESTIONS, SNAPSHOT_SUFFIX, Request
+from xlray.cluster.jobs import QUESTIONS, Request
+from xlray.cluster.ray_dashboard import SNAPSHOT_SUFFIX, SNAPSHOT_VARIABLE
 from xlray.cluster.resubmit import forget, remember
 from xlray.errors import WRONG_USE, fail
 from xlray.phases.versions import differences, must_agree
-from xlray.storage.sweep_folder import SNAPSHOT_VARIABLE
 
 MAX_RESTARTS = 5  # in a row
 LONG_S = 300.0  # a command that ran for so long was no loop of failures

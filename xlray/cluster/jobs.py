@@ -33,7 +33,6 @@ TOKEN_FILE = "~/.ray/auth_token"
 STOP_WITHIN_S = 600  # a driver that is asked to stop waits for its workers to save their state
 RETRY_S = 3.0
 QUESTIONS = ("status",)  # kinds of jobs that only look
-SNAPSHOT_SUFFIX = ".live.json"  # of the file beside a job's log in which its driver shows how far it is
 KIND = "xlray"  # key of the jobs' metadata that says what they do
 LOST = (OSError, RuntimeError)  # what aiohttp, requests and Ray raise when nobody answers
 

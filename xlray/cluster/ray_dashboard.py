@@ -18,6 +18,8 @@ from xlray.errors import InputError
 
 TIMEOUT_S = 4.0
 ASK_EVERY_S = 3.0
+SNAPSHOT_SUFFIX = ".live.json"  # of the file beside a job's log in which its driver shows how far it is
+SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it
 MOST_NODES = 256  # that are sent to the page; the sums are over all
 
 

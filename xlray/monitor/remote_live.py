@@ -12,8 +12,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from xlray.cluster.jobs import SNAPSHOT_SUFFIX
-from xlray.cluster.ray_dashboard import RayUnreachableError, ask
+from xlray.cluster.ray_dashboard import SNAPSHOT_SUFFIX, RayUnreachableError, ask
 from xlray.monitor.live import SHOWN_EVERY_S, is_tick, moving
 from xlray.monitor.table import Snapshot, draw, from_document
 

@@ -207,14 +207,15 @@ def _trial_row(trial: Any) -> dict[str, Any]:
     }
 
 
-def check_hours(found: Mapping[str, Any]) -> None:
-    """Raise `BudgetError` where the hours that `document` expects exceed its budget."""
+def over_budget(found: Mapping[str, Any]) -> BudgetError | None:
+    """The error of a `summary` that expects more device-hours than its budget, or None."""
     budget, hours = found["budget_hours"], found["device_hours"]
-    if budget is not None and hours > budget:
-        raise BudgetError(
-            f"--budget-hours {budget:g}: the sweep may take that many device-hours, but {hours:,.2f} are expected "
-            f"({found['device_hours_source']})."
-        )
+    if budget is None or hours <= budget:
+        return None
+    return BudgetError(
+        f"--budget-hours {budget:g}: the sweep may take that many device-hours, but {hours:,.2f} are expected "
+        f"({found['device_hours_source']})."
+    )
 
 
 def naive_steps(plan: SweepPlan) -> tuple[int, int, int]:

@@ -11,8 +11,6 @@ from xlray.storage.files import read_json
 from xlray.storage.journal import read_journal
 from xlray.storage.working_folder import refresh, remote_of, send_changed, uri_of, working_folder
 
-SNAPSHOT_VARIABLE = "XLRAY_SNAPSHOT"  # names the file in which a driver shows how far it is to clients that follow it
-
 
 def sweep_folder(root: Path, name: str) -> Path:
     """`<storage>/sweeps/<name>`."""

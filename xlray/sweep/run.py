@@ -20,7 +20,7 @@ from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
 from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
 from xlray.data.tokenizer import tokenizer_phase
-from xlray.errors import DONE, INTERRUPTED, OVER_BUDGET, SOME_FAILED, InputError
+from xlray.errors import BudgetError, FailedTrialsError, InputError, UnfinishedError, XlrayError
 from xlray.phases.spec import DataSpec, Spec, TokenizerSpec, data_of
 from xlray.phases.store import Store, check_writable
 from xlray.plan.definition import check_definition
@@ -178,21 +178,27 @@ def prepare_data(
     return folders
 
 
-EXIT_CODES = {"interrupted": INTERRUPTED, "storage": INTERRUPTED, "budget": OVER_BUDGET, "failed": SOME_FAILED}
+HALTED: dict[str, type[XlrayError]] = {
+    "interrupted": UnfinishedError,
+    "storage": UnfinishedError,
+    "budget": BudgetError,
+    "failed": FailedTrialsError,
+}
 
 
-def exit_code(results: Results) -> tuple[int, str | None]:
-    """What the last run of a sweep came to: an exit code, and why it halted if it did.
-
-    Returns:
-        0 all trials ended, 3 some failed, 4 some are still open (run again), 5 the budget is spent.
-    """
+def how_it_ended(results: Results) -> XlrayError | None:
+    """What the last run of a sweep left to be done, with the exit code for it; None where all trials ended well."""
     for entry in reversed(read_journal(results.directory / "journal")):
         if entry["event"] == "halted":
-            return EXIT_CODES[entry["reason"]], str(entry["text"])
+            return HALTED[entry["reason"]](f"{entry['text']} Run the same command again to resume.")
         if entry["event"] == "opened":
             break
     found = results.trials["status"].to_pylist()
-    if any(status in OPEN_STATES for status in found):
-        return INTERRUPTED, None
-    return (SOME_FAILED if "failed" in found else DONE), None
+    if num_open := sum(status in OPEN_STATES for status in found):
+        return UnfinishedError(f"{num_open} of {len(found)} trials are open; run the same command again to resume.")
+    if "failed" in found:
+        return FailedTrialsError(
+            f"{found.count('failed')} of {len(found)} trials failed; `xlray status {results.directory.name} --json` has "
+            "the reasons; run the same command again to retry them."
+        )
+    return None

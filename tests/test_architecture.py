@@ -24,6 +24,7 @@ WITHOUT_FRAMEWORKS = (
 MAY_CATCH_ALL = {
     "sweep.ray_patches",
     "cli.sweep_file",
+    "cli.run",
     "tasks.own_code",
     "sweep.tracking",
     "cli.main",

@@ -49,7 +49,7 @@ PACKAGES = {
         "deepspeed seqeval torch transformers triton",
         "run_phases",
     ),
-    "cluster": Package("canonical errors phases plan storage", "ray", "submit"),
+    "cluster": Package("errors phases plan storage", "ray", "submit"),
     "sweep": Package("analysis cluster config data errors phases plan signals storage tasks training", "ray", "run"),
     "templates": Package(frameworks="jinja2", door="render_template"),
     "monitor": Package("cluster errors phases plan storage templates", "rich", "LiveView, serve"),
@@ -67,7 +67,7 @@ PACKAGES = {
         "main",
     ),
     "api": Package("analysis cli config report storage sweep", door="run, load_results"),
-    "__main__": Package("cli signals"),
+    "__main__": Package("cli errors signals"),
     "__init__": Package("api config errors tasks", door="everything that users import"),
 }
 

@@ -391,9 +391,8 @@ class Driver:
     def close(self) -> None:
         """End the run: trials that are still paused have no chance to rise any more."""
         if self.halted is None:
-            for trial_id in self.trials:
-                if self.found.trials[trial_id].status == "paused":
-                    self.write({"event": "stopped", "trial_id": trial_id, "reason": "left below the cut"})
+            for trial_id in (name for name in self.trials if self.found.trials[name].status == "paused"):
+                self.write({"event": "stopped", "trial_id": trial_id, "reason": "left below the cut"})
         self.write({"event": "closed"})
 
 

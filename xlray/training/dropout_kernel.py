@@ -12,16 +12,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-NUM_QUADS = tl.constexpr(128)  # hashes of one program, each for four units
+NUM_QUADS = 128  # hashes of one program, each for four units
 GOLDEN = tl.constexpr(0x9E3779B97F4A7C15)  # of splitmix64
 MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
 MIX_2 = tl.constexpr(0x94D049BB133111EB)
 
 
-@triton.jit
-def _drop(states, keys, out, width, first, cut, scale):  # type: ignore[no-untyped-def]
+@triton.jit  # type: ignore[untyped-decorator]
+def _drop(  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917 (of a kernel)
+    states, keys, out, width, first, cut, scale, block: tl.constexpr
+):
     token = tl.program_id(0).to(tl.int64)
-    quads = tl.program_id(1) * NUM_QUADS + tl.arange(0, NUM_QUADS)
+    quads = tl.program_id(1) * block + tl.arange(0, block)
     z = tl.load(keys + token).to(tl.uint64, bitcast=True) + (first + quads).to(tl.uint64) * GOLDEN
     z = (z ^ (z >> 30)) * MIX_1
     z = (z ^ (z >> 27)) * MIX_2
@@ -53,9 +55,9 @@ def _launch(states: Tensor, keys: Tensor, site: int, probability: float) -> Tens
     width = states.shape[-1]
     num_quads = triton.cdiv(width, 4)
     scale = torch.ones((), dtype=states.dtype).div_(1 - probability).item()  # rounded as the plain way rounds it
-    grid = (len(keys), triton.cdiv(num_quads, NUM_QUADS.value))
+    grid = (len(keys), triton.cdiv(num_quads, NUM_QUADS))
     cut = round(probability * 65536) - 32768
-    _drop[grid](states, keys, out, width, site * num_quads + 1, cut, scale)
+    _drop[grid](states, keys, out, width, site * num_quads + 1, cut, scale, block=NUM_QUADS)
     return out
 
 

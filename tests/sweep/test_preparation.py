@@ -130,7 +130,7 @@ def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
         target.write_bytes(source.read_bytes()[:10])
         raise FileNotFoundError(source)
 
-    monkeypatch.setattr(records.shutil, "copyfile", fail)
+    monkeypatch.setattr(encoders.shutil, "copyfile", fail)
     with pytest.raises(FileNotFoundError):
         encoders.bring_encoder(tmp_path, spec, encoder)
     assert not encoders.stored_encoder(tmp_path, spec).exists()

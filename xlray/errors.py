@@ -37,6 +37,10 @@ class InputError(XlrayError, ValueError):
     exit_code = WRONG_USE
 
 
+class UnreachableError(InputError):
+    """No Ray cluster answers at an address; one may later."""
+
+
 class StoreError(XlrayError):
     """What is stored is not there, or not what its folder's name says."""
 

@@ -14,6 +14,7 @@ from xlray.errors import XlrayError
 
 EXIT_CODES = {
     errors.InputError: 2,
+    errors.UnreachableError: 2,
     errors.StoreError: 4,
     errors.DamagedError: 4,
     errors.RemoteError: 4,

@@ -24,7 +24,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from xlray.cluster.ray_dashboard import token
 from xlray.cluster.ray_internals import PACKAGING_LOG, server_version
-from xlray.errors import CRASHED, DONE, INTERRUPTED, InputError, nearest
+from xlray.errors import CRASHED, DONE, INTERRUPTED, InputError, UnreachableError, nearest
 from xlray.phases.versions import differences, must_agree
 from xlray.storage.object_store import ENVIRONMENT
 
@@ -35,10 +35,6 @@ RETRY_S = 3.0
 QUESTIONS = ("status",)  # kinds of jobs that only look
 KIND = "xlray"  # key of the jobs' metadata that says what they do
 LOST = (OSError, RuntimeError)  # what aiohttp, requests and Ray raise when nobody answers
-
-
-class UnreachableError(InputError):
-    """No Ray cluster answers at an address; one may later."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import os
+import signal
 import uuid
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
@@ -10,6 +11,12 @@ os.environ["XLRAY_STORAGE"] = "storage-that-no-test-may-make"  # a test that nee
 import hypothesis
 import light
 import pytest
+
+# Under `nohup`, or in a shell's background, a signal is ignored by this process and by every command under test. With a
+# handler that does nothing it still is by this one alone.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("patient")

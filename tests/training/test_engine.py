@@ -335,7 +335,7 @@ for stage, offload, precision in ways:
 def test_training_on_a_cpu_needs_no_compiler(tmp_path):
     (tmp_path / "bin").mkdir()
     paths = {"PATH": str(tmp_path / "bin"), "TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions")}
-    paths["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    paths["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2])])
     known = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX")}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", NO_COMPILER, str(tmp_path / "meeting")],

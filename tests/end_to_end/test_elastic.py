@@ -17,7 +17,7 @@ from xlray.storage.journal import read_journal
 from xlray.sweep.ray_session import _free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_200)]
-# So many steps since a group is looked at for growth once a minute; so small ones since rounding grows with what is learned.
+# So many steps since growth of a group is checked once a minute; so small ones since rounding grows with what is learned.
 SWEEP = """
 from xlray import Architecture, Execution, Intermediate, Pretraining, Subset, Sweep, Target
 

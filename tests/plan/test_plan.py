@@ -462,7 +462,7 @@ def test_what_would_mix_two_definitions_is_refused_with_the_fields(changed, line
     assert renamed.name == "s.2" and definition.newest_version(SWEEP, tmp_path).name == "s"
     (tmp_path / "sweeps" / "s.2").mkdir()
     (tmp_path / "sweeps" / "s.2" / "sweep.json").write_text(json.dumps(renamed.definition))
-    assert definition.newest_version(changed, tmp_path).name == "s.2"  # the same command goes on with it
+    assert definition.newest_version(changed, tmp_path).name == "s.2"  # the same command resumes it
     mixed = differences(renamed, SWEEP)  # a target that was taken away can be added again
     assert definition.newest_version(SWEEP, tmp_path).name == ("s.3" if mixed else "s.2")
 

@@ -119,7 +119,7 @@ def test_texts_of_the_targets_language_are_left_out_and_the_list_of_the_storage_
     plan_sweep(sweep(SWEDISH), None, tmp_path)
     plan_sweep(sweep(SWEDISH, language="fi"), None, tmp_path)
     again = load_exclusions(tmp_path)
-    assert again is not None and again.version == grown.version, "what covers a sweep is not made anew"
+    assert again is not None and again.version == grown.version, "what covers a sweep is not recreated"
 
 
 def test_a_finnish_list_stays_valid_and_a_finnish_sweep_does_not_look_for_other_languages(tmp_path: Path) -> None:

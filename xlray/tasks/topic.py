@@ -146,7 +146,7 @@ TOPIC = (
         num_examples=40_001,
         licence="GPL-3.0 (repository); corpora have their own terms",
         citation="Dadas, Perełkiewicz and Poświata 2020",
-        notes="A header line is passed over where there is one. The format on the Hub was not verified offline.",
+        notes="A header line is skipped where there is one. The format on the Hub was not verified offline.",
     ),
     Task(
         name="trec_qc",

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP at any moment: one line, exit code 4, and the same command goes on."""
+"""SIGINT, SIGTERM and SIGHUP at any moment: one line, exit code 4, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_a_signal_at_any_moment_of_a_sweep_costs_nothing_that_was_finished(name:
         finally:
             command.process.kill()
         assert code == 4 and len(failures) == 1, (stage, code, command.lines)
-        assert "again to go on" in failures[0] and (name in failures[0] or "asked to stop" in failures[0]), stage
+        assert "again to resume" in failures[0] and (name in failures[0] or "asked to stop" in failures[0]), stage
     last = Sweeping(tmp_path)
     try:
         assert last.end() == (0, [])

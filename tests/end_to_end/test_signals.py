@@ -194,6 +194,7 @@ class Sweeping(Command):
         journal = sweep_folder(self.root, "small") / "journal"
         self._journal = journal
         self._before = len(read_journal(journal)) if journal.exists() else 0
+        self._began = time.time()
         super().__init__("run", self.file, "--storage", self.root)
 
     def wrote(self, event: str) -> Callable[[], bool]:
@@ -201,8 +202,9 @@ class Sweeping(Command):
         return lambda: any(e["event"] == event for e in read_journal(self._journal)[self._before :])
 
     def trains(self, phase: str) -> Callable[[], bool]:
-        """Whether a phase is open."""
-        return lambda: any(self.root.glob(f"phases/{phase}/attempt/steps.log"))
+        """Whether a phase is trained by this run; the one before may have left several open."""
+        logs = f"phases/{phase}/attempt/steps.log"
+        return lambda: any(log.stat().st_mtime > self._began for log in self.root.glob(logs))
 
 
 def ray_is_up(command: Command) -> Callable[[], bool]:

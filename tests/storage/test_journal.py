@@ -1,6 +1,7 @@
 """The journal: order, torn lines, one writer."""
 
 import json
+import errno
 import os
 import subprocess
 import sys
@@ -55,11 +56,19 @@ def test_damage_in_the_middle_of_the_journal_names_file_and_line(tmp_path):
         journal.read_journal(tmp_path)
 
 
-def test_short_write_is_an_error_and_leaves_a_readable_journal(tmp_path, monkeypatch):
+def test_a_disk_with_room_for_half_a_line_says_so_in_its_own_words_and_leaves_a_readable_journal(tmp_path, monkeypatch):
     journal.append(tmp_path, {"event": "a"})
     write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
-    with pytest.raises(OSError, match="bytes could be written"):
+    room = iter([5])
+
+    def until_full(descriptor, data):
+        left = next(room, 0)
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, data[:left])
+
+    monkeypatch.setattr(os, "write", until_full)
+    with pytest.raises(OSError, match=r"No space left on device: .*000000\.jsonl"):
         journal.append(tmp_path, {"event": "b"})
     monkeypatch.undo()
     journal.append(tmp_path, {"event": "c"})

@@ -8,7 +8,6 @@ found out by whoever writes next.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -80,7 +79,7 @@ def _segments(remote: Remote, name: str) -> list[str]:
 def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Add one entry to a file of JSON lines, with `time` in seconds UTC; returns it as a reader will see it.
 
-    The line is one write, so a crash tears at most the last line; what it left is dropped here, before the next entry.
+    A crash tears at most the last line; what it left is dropped here, before the next entry.
     NaN and infinities become null, so that every line is JSON to any reader. Entries of several processes wait for one
     another.
     """
@@ -91,10 +90,11 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _mend_tail(descriptor)
-        written = os.write(descriptor, line)
-        if written != len(line):
-            raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes could be written", str(path))
+        while line:  # a disk with room for a part of it takes that part; only the next write says why not more
+            line = line[os.write(descriptor, line) :]
         os.fsync(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
     if is_new:

@@ -1,7 +1,7 @@
 """The journal: order, torn lines, one writer."""
 
-import json
 import errno
+import json
 import os
 import subprocess
 import sys

@@ -149,13 +149,20 @@ def gently(ask: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Signal handlers are after a block what they were before it, also where native code has set others."""
+def kept() -> Iterator[Callable[[], None]]:
+    """Signal handlers are after a block what they were before it, also where native code has set others.
+
+    Yields a function that puts them back already.
+    """
     before = {number: signal.getsignal(number) for number in numbers()}
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         if threading.current_thread() is threading.main_thread():
             for number, known in before.items():
                 if known is not None:
                     signal.signal(number, known)
+
+    try:
+        yield put_back
+    finally:
+        put_back()

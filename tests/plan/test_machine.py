@@ -90,17 +90,27 @@ def test_doctor_counts_the_cores_of_an_affinity():
 
 
 SESSION = """
-import json, sys, ray
+import json, os, signal, sys, ray
+from ray._private.node import Node
 from xlray.config.sweep import Execution
 from xlray.sweep.ray_session import ray_session
+
+heard, end_processes = [], Node.kill_all_processes
+def end_asked(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGTERM)
+    end_processes(*args, **kwargs)
+Node.kill_all_processes = end_asked
+signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
 with ray_session(Execution(), None) as place:
     print(json.dumps({"cpus": ray.cluster_resources()["CPU"], "temp": ray._private.worker._global_node.get_temp_dir_path(),
                       "one": ray.get(ray.remote(lambda: 1).remote())}))
+os.kill(os.getpid(), signal.SIGTERM)
+assert heard == [signal.SIGTERM] * 2, heard
 """
 
 
 @pytest.mark.ray
-def test_ray_starts_with_the_cores_of_an_affinity_below_a_long_folder_and_without_a_home(tmp_path):
+def test_ray_starts_with_the_cores_of_an_affinity_below_a_long_folder_without_a_home_and_signals_stay_ours(tmp_path):
     long = tmp_path / ("x" * 80)
     long.mkdir()
     (home := tmp_path / "home").write_text("no folder")

@@ -19,6 +19,8 @@ COORDINATOR = "ray.data._internal.cluster_autoscaler.default_autoscaling_coordin
 DOORS = {
     # starting Ray
     "ray._private.utils:set_sigterm_handler": "sigterm_handler",
+    "ray._private.worker:_global_node": "",
+    "ray._private.node:Node.kill_all_processes": "self, check_alive=True, allow_graceful=False, wait=False",
     "ray._private.services:get_node": "gcs_address, node_id",
     "ray._private.accelerators:get_accelerator_manager_for_resource": "resource_name",
     "ray._private.accelerators.nvidia_gpu:NvidiaGPUAcceleratorManager.get_current_process_visible_accelerator_ids": "",

@@ -22,7 +22,7 @@ from xlray.errors import InputError, SessionError, require
 from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import ModelShape, check_offload
 from xlray.storage.object_store import ENVIRONMENT
-from xlray.sweep.ray_patches import num_gpus, patient_start, signals_left_alone
+from xlray.sweep.ray_patches import num_gpus, patient_start, shut_down, signals_left_alone
 from xlray.sweep.train_run import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing again on them; a machine that is off is not waited for any longer
@@ -81,7 +81,7 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
     try:
         yield _where(_init({**start, **common}))
     finally:
-        ray.shutdown()
+        shut_down()
         if address is None:
             for name in ("RAY_GCS_SERVER_PORT", "RAY_ADDRESS"):
                 os.environ.pop(name, None)

@@ -98,7 +98,9 @@ def test_relative_links_and_anchors_resolve(page: Path) -> None:
             continue
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{page.name} links to {link}, which is not there"
-        target = ROOT / "CONTRIBUTING.md" if target == ROOT / "docs/contributing.md" else target  # made from it as it is
+        target = (
+            ROOT / "CONTRIBUTING.md" if target == ROOT / "docs/contributing.md" else target
+        )  # made from it as it is
         generated = "<!-- generated: " in target.read_text(encoding="utf-8") if target.suffix == ".md" else True
         assert not anchor or generated or anchor in anchors(target), f"{page.name} links to {link}: no such heading"
 

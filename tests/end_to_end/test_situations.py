@@ -19,6 +19,7 @@ from xlray.plan.definition import check_definition
 from xlray.report.answer import write_answer
 from xlray.report.evidence import collect_evidence
 from xlray.report.warnings import behind, find_warnings
+from xlray.storage.standings import OPEN_STATES
 from xlray.sweep.retry import reopen
 
 FAST = Sampling(num_draws=20)
@@ -89,10 +90,16 @@ def check(folder, plan, driver):
     found = complete_rungs(results.scores, results.targets)
     for trial_id, row in listed.items():
         reported = driver.found.trials[trial_id].current
-        assert {index for trial, index in found if trial == trial_id} == set(reported), trial_id
-        for index, entry in reported.items():
+        listed_rungs = {index for trial, index in found if trial == trial_id}
+        # Without tasks all rungs are the same phases, so that the tables have them all before the trial reports each.
+        assert set(reported) == listed_rungs or (set(reported) < listed_rungs and row["status"] in OPEN_STATES), (
+            trial_id
+        )
+        for index in listed_rungs:
             now = pytest.approx(truth(plan, trial_id, index))
-            assert entry["fi_accuracy"] == now and fi_accuracy(found[trial_id, index]) == now
+            assert (
+                reported.get(index, {"fi_accuracy": now})["fi_accuracy"] == fi_accuracy(found[trial_id, index]) == now
+            )
         last = truth(plan, trial_id, max(reported)) if reported else None
         place = (row["status"], row["role"], row["cell"], row["seed"], row["fi_accuracy"])
         seen = shown[trial_id]

@@ -125,6 +125,16 @@ def test_ray_starts_with_the_cores_of_an_affinity_below_a_long_folder_without_a_
     assert not list(long.glob("ray*")) and (local_ray.OWN_FOLDER / "auth_token").exists()
 
 
+def test_a_dashboard_has_as_long_to_start_as_a_node():
+    from ray._private import ray_constants
+
+    from xlray.sweep.ray_patches import patient_start
+
+    with patient_start(lambda: 400.0):
+        assert ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S == 400.0
+    assert ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S == 60
+
+
 SLOW_NODE = """
 import sys
 from ray._private import services

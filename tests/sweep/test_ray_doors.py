@@ -19,6 +19,7 @@ COORDINATOR = "ray.data._internal.cluster_autoscaler.default_autoscaling_coordin
 DOORS = {
     # starting Ray
     "ray._private.utils:set_sigterm_handler": "sigterm_handler",
+    "ray._private.ray_constants:RAY_DASHBOARD_STARTUP_TIMEOUT_S": "",
     "ray._private.worker:_global_node": "",
     "ray._private.node:Node.kill_all_processes": "self, check_alive=True, allow_graceful=False, wait=False",
     "ray._private.services:get_node": "gcs_address, node_id",

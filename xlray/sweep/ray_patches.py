@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
-from ray._private import services
+from ray._private import ray_constants, services
 from ray.exceptions import GetTimeoutError
 from ray.experimental.internal_kv import _internal_kv_exists, _internal_kv_put
 from ray.train._internal.utils import get_address_and_port
@@ -74,12 +74,14 @@ def shut_down() -> None:
 
 @contextlib.contextmanager
 def patient_start(within_s: Callable[[], float]) -> Iterator[None]:
-    """Give a new node as much time to register as this machine needs now; Ray gives it 30 s, and no setting more.
+    """Give a new node and its dashboard as much time to start as this machine needs now.
+
+    Ray gives the node 30 s, and no setting more; the dashboard 60 s, by a variable that is read when Ray is imported.
 
     Args:
-        within_s: asked whenever the node is not there yet.
+        within_s: asked at the start, and whenever the node is not there yet.
     """
-    get_node = services.get_node
+    get_node, dashboard_s = services.get_node, ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S
 
     def patient_get_node(*of: str) -> Any:
         began = time.monotonic()
@@ -92,10 +94,12 @@ def patient_start(within_s: Callable[[], float]) -> Iterator[None]:
                 time.sleep(0.5)
 
     services.get_node = patient_get_node
+    ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S = max(dashboard_s, within_s())  # one that has died is not waited for
     try:
         yield
     finally:
         services.get_node = get_node
+        ray_constants.RAY_DASHBOARD_STARTUP_TIMEOUT_S = dashboard_s
 
 
 def num_gpus() -> int:

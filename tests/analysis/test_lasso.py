@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import Lasso
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, lasso, regression
@@ -24,6 +23,8 @@ def make_points(num_subsets=30, seeds=3, noise=0.4, chains=None, generator=None)
 
 @pytest.mark.parametrize("penalty", [0.01, 0.1, 0.5])
 def test_coefficients_are_scikit_learns(penalty):
+    from sklearn.linear_model import Lasso
+
     generator = np.random.default_rng(1)
     rows = (generator.random((40, 12)) < 0.4) * 1.0
     means, weights = (

@@ -2,7 +2,6 @@ import itertools
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, pairs, regression
@@ -35,6 +34,8 @@ def test_a_pair_that_works_together_is_found_first_and_alone():
 
 def test_values_and_robust_errors_are_those_of_statsmodels():
     """Cluster-robust covariance of one regression on all single tasks and the pair, weighted by the trials of a subset."""
+    import statsmodels.api as sm
+
     points = make_points()
     held = regression.membership(points, FI_ACCURACY)
     counts, sums = regression.subset_sums(held, held.weights)

@@ -1,5 +1,4 @@
 import pytest
-from statsmodels.stats.power import TTestPower
 
 from xlray import analysis
 from xlray.errors import InputError
@@ -7,6 +6,8 @@ from xlray.errors import InputError
 
 @pytest.mark.parametrize("num_seeds", [3, 6, 20])
 def test_with_seeds_alone_it_is_the_paired_t_test_of_statsmodels(num_seeds):
+    from statsmodels.stats.power import TTestPower
+
     seeds_only = analysis.Variances(subset=0.0, seed=0.5, trial=0.0)  # a difference of two cells has variance 1
     found = analysis.minimum_detectable_effect(1, num_seeds, seeds_only)
     assert found == pytest.approx(TTestPower().solve_power(nobs=num_seeds, power=0.8, alpha=0.05), rel=1e-3)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import reported_sweep
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from reported_sweep import RUNGS, SUBSETS, TARGETS, make_sweep
 from synthetic import make_study
 
@@ -27,7 +26,8 @@ finished = reported_sweep.finished  # a fixture
 def few_draws_and_no_pdf(monkeypatch):
     """Intervals are tested with the estimators and PDFs with the fixtures; here they only take time."""
     monkeypatch.setattr(report, "Sampling", functools.partial(analysis.Sampling, num_draws=200))
-    monkeypatch.setattr(FigureCanvasPdf, "print_figure", lambda self, file, **_: file.write(b"%PDF"))
+    canvas = "matplotlib.backends.backend_pdf.FigureCanvasPdf"
+    monkeypatch.setattr(f"{canvas}.print_figure", lambda self, file, **_: file.write(b"%PDF"))
 
 
 def page(folder):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TOP = Path(__file__).parents[2]
+FOLDERS = (TOP, TOP / "tests/support", TOP / "tests/studies")
 HEAVY = {"torch", "ray", "deepspeed", "transformers"}
 
 
@@ -16,7 +17,7 @@ def is_light(path: Path) -> bool:
         module = waiting.pop()
         if module.partition(".")[0] in HEAVY:
             return False
-        for file in set(_files(module)) - seen:
+        for file in _files(module) - seen:
             seen.add(file)
             waiting |= _at_load_of(file)
     return True
@@ -27,13 +28,14 @@ def _at_load_of(file: Path) -> frozenset[str]:
     return frozenset(_imported(file, anywhere=False))
 
 
-def _files(module: str) -> Iterator[Path]:
+@functools.cache
+def _files(module: str) -> frozenset[Path]:
     """Files of this project that are run when a module is imported: its own and those of its packages."""
     parts = module.split(".")
-    for folder in (TOP, TOP / "tests/support", TOP / "tests/studies"):
-        for end in range(1, len(parts) + 1):
-            stem = folder.joinpath(*parts[:end])
-            yield from (path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file())
+    stems = [folder.joinpath(*parts[:end]) for folder in FOLDERS for end in range(1, len(parts) + 1)]
+    return frozenset(
+        path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()
+    )
 
 
 def _imported(path: Path, anywhere: bool) -> Iterator[str]:

@@ -1,10 +1,9 @@
 import dataclasses
-import functools
 import itertools
 import json
 from pathlib import Path
-from unittest import mock
 
+import embedded_records
 import helpers
 import pytest
 from rich.console import Console
@@ -24,9 +23,7 @@ from xlray.config.recipes import (
 )
 from xlray.config.subsets import at_sizes, random_subsets
 from xlray.config.sweep import Stopping, Sweep
-from xlray.data import records
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of
-from xlray.data.registry import find_task
 from xlray.errors import InputError
 from xlray.mini import MINI_TASKS
 from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_hash
@@ -36,7 +33,6 @@ from xlray.plan.costs import phase_cost
 from xlray.plan.forecast import Terms, naive_steps, over_budget, steps_of, summary
 from xlray.plan.memory import ModelShape
 from xlray.plan.trials import plan_sweep
-from xlray.tasks import load_records
 
 ENCODER = Pretraining(
     ("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=256, batch_size=32, max_length=64
@@ -44,6 +40,7 @@ ENCODER = Pretraining(
 RECIPE = Intermediate(
     rungs=(64, 128, 256), batch_size=32, warmup_examples=32, max_length=64, stride=32, cooldown_ratio=0.25
 )
+records_are_generated_once = embedded_records.records_are_generated_once  # a fixture that every test gets
 TARGETS = (
     Target("mini_udpos", 128, 64, max_length=64, stride=32),
     Target("mini_tydiqa", 96, max_length=64, stride=32),
@@ -58,13 +55,6 @@ SWEEP = Sweep(
 
 def replace_recipe(**changes):
     return dataclasses.replace(SWEEP, intermediate=dataclasses.replace(RECIPE, **changes))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def records_are_generated_once():
-    load = functools.cache(lambda name, split: load_records(find_task(name), split))
-    with mock.patch.object(records, "load_records", lambda task, split, *_: load(task.name, split)):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 
 import driven_sweep
+import embedded_records
 import numpy as np
 import pytest
 from replayed import replay
@@ -15,7 +16,8 @@ POOL = tuple(f"task{i:02}" for i in range(12))
 SEARCH = Search(POOL, (3, 4), 40)
 SWEEP = Sweep("s", Encoder("encoder"), measure=(Subset(()),), seeds=(0,), search=SEARCH)
 METHODS = ("surrogate", "optuna")
-stored_scores = driven_sweep.stored_scores  # a fixture that every test gets
+stored_scores = driven_sweep.stored_scores  # fixtures that every test gets
+records_are_generated_once = embedded_records.records_are_generated_once
 
 
 def with_search(**changes):

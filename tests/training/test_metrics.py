@@ -239,13 +239,13 @@ def test_missing_or_unknown_answers_are_refused(kind, gold, found, labels, messa
 @pytest.mark.parametrize("tags", [UPOS, IOB2])
 def test_ten_thousand_sentences_are_scored_quickly(tags):
     gold, found = tagged(tags, 10_000, max_length=40)
-    start = time.perf_counter()
+    start = time.process_time()
     metrics.score("tagging", gold, found, tags)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_ten_thousand_answers_are_scored_quickly():
     gold, found = answered(10_000)
-    start = time.perf_counter()
+    start = time.process_time()
     metrics.score("span_qa", gold, found)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

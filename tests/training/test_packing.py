@@ -126,8 +126,8 @@ def test_slots_are_the_tokens_of_the_fullest_rank_on_all_and_count_dummies(lengt
 
 def test_a_million_items_are_planned_in_seconds():
     lengths = np.random.default_rng(0).integers(1, 400, 10**6)
-    start = time.perf_counter()
+    start = time.process_time()
     plan = packing.plan_evaluation(lengths, 8, 8_192)
-    assert time.perf_counter() - start < 8  # 0.5 s on an idle core
+    assert time.process_time() - start < 8  # 0.5 s on an idle core
     loads = [sum(tokens(lengths, batches)) for batches in plan]
     assert max(loads) < 1.01 * min(loads)

@@ -16,8 +16,11 @@ from xlray.analysis.results import SCORES, TRIALS
 from xlray.cli import main, output
 from xlray.cli import sweep_file as loading
 from xlray.errors import InputError
-from xlray.monitor import progress
-from xlray.monitor.progress import PhaseWork, TrialWork, Watch, Work, clock, time_left_s
+from xlray.monitor.following import Following
+from xlray.monitor.live import LiveView
+from xlray.monitor.progress import PhaseWork
+from xlray.monitor.reader import Reader
+from xlray.monitor.view import clock, time_left_s
 from xlray.storage import parquet
 from xlray.storage.journal import append, exclusive
 
@@ -413,11 +416,12 @@ def test_report_prints_one_document_and_writes_the_page(capfd, runs):
 def test_the_final_table_ranks_trials_and_shows_the_majority_answer(runs):
     from xlray.cli import tables
 
-    work, journal = progress.read_work(runs / "sweeps" / "demo")
+    reader = Reader(runs / "sweeps" / "demo")
+    reader.refresh()
     baseline = results.load_results(runs / "sweeps" / "demo").majority()
     assert baseline == {"mini_udpos": 20.0, "mini_panx": 20.0}
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(tables.final_table(Watch(work).states(journal), work, baseline))
+    console.print(tables.final_table(reader.view(Following.members), baseline))
     text = console.export_text()
     assert text.index("aaaa") < text.index("dddd") < text.index("cccc") < text.index("majority answer")
     assert "udpos" in text and "mini_udpos" not in text
@@ -449,7 +453,7 @@ def test_quick_commands_load_neither_torch_nor_ray():
 import sys, xlray
 from xlray.cli.main import main
 from xlray import Execution, Sweep, TrialConfig, load_results, run, subsets
-import xlray.monitor.live, xlray.monitor.progress, xlray.cli.tables
+import xlray.monitor.live, xlray.monitor.page, xlray.cli.tables
 main(["--help"]), main(["tasks", "--json"])
 assert xlray.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
 print(sorted({"torch", "ray", "transformers", "matplotlib"} & sys.modules.keys()), file=sys.stderr)
@@ -487,13 +491,25 @@ def test_what_libraries_print_goes_to_the_log_and_comes_back_after(capfd, tmp_pa
 # --- how far a sweep is ---------------------------------------------------------------------------------------------
 
 
-def make_work(directory):
-    """Two trials of three phases; the first phase is common to both."""
+def make_reader(directory, *events, definition=None):
+    """Of two trials of three phases, of which the first is common to both, after some events."""
     made = (("a", "trunk", 40), ("b", "cooldown", 10), ("c", "target", 50), ("d", "target", 100))
     phases = {name: PhaseWork(directory / "phases" / name, kind, name, steps) for name, kind, steps in made}
-    first = TrialWork("t1", "1tasks-s0-t1", "measure", "1-all", 1, 0, (phases["a"], phases["b"], phases["c"]))
-    second = TrialWork("t2", "1tasks-s1-t2", "explore", "1-all", 1, 1, (phases["a"], phases["d"]))
-    return Work("w", "", directory, 1, ("udpos",), (), (first, second))
+    reader = Reader(directory)
+    reader.definition = definition or {"targets": [{"task": "udpos"}], "intermediate": {"rungs": [640]}}
+    reader.held = True
+    for number, role in enumerate(("measure", "explore")):
+        place = {"role": role, "cell": "1-all", "tasks": ["x"], "seed": number}
+        reader.following.place(f"t{number + 1}", {"trial_id": f"t{number + 1}", **place})
+    reader.watch.know({"t1": (phases["a"], phases["b"], phases["c"]), "t2": (phases["a"], phases["d"])})
+    for number, event in enumerate(events):
+        reader.take({"time": float(number), **event})
+    return reader
+
+
+def steps(reader):
+    view = reader.view(Following.members)
+    return view.done, view.total
 
 
 def finish(directory, name):
@@ -506,43 +522,55 @@ def show(directory, **progress):
     (directory / "progress" / "t1.json").write_text(json.dumps({"loss": 1.0, "time": time.time() + 1, **progress}))
 
 
+RUNS = {"event": "running", "trial_id": "t1"}
+
+
 def test_steps_count_common_phases_once_and_leave_out_what_was_stored(tmp_path):
-    journal = [{"event": "running", "trial_id": "t1", "time": 1.0}]
-    watch = Watch(make_work(tmp_path))
-    assert watch.steps(watch.states(journal)) == (0, 200)
+    reader = make_reader(tmp_path, RUNS)
+    assert steps(reader) == (0, 200)
     finish(tmp_path, "a")
-    assert watch.steps(watch.states(journal)) == (40, 200)
-    assert Watch(make_work(tmp_path)).steps(watch.states(journal)) == (0, 160)
+    assert steps(reader) == (40, 200)
+    assert steps(make_reader(tmp_path, RUNS)) == (0, 160)
 
 
 def test_steps_of_the_phase_that_runs_are_read_from_the_progress_of_that_phase(tmp_path):
-    journal = [{"event": "running", "trial_id": "t1"}]
-    watch = Watch(make_work(tmp_path))
+    reader = make_reader(tmp_path, RUNS)
     show(tmp_path, kind="trunk", done=20, steps=40)
-    states = watch.states(journal)
-    assert (states[0].phase, states[0].done, watch.steps(states)) == ("a", 20, (20, 200))
+    row = reader.view(Following.members).rows[0]
+    assert (row.phase, row.done, row.steps, steps(reader)) == ("a", 20, 40, (20, 200))
     finish(tmp_path, "a")  # the progress file still tells of the phase before
-    states = watch.states(journal)
-    assert (states[0].phase, states[0].done, watch.steps(states)) == ("b", 0, (40, 200))
+    row = reader.view(Following.members).rows[0]
+    assert (row.phase, row.done, steps(reader)) == ("b", 0, (40, 200))
     (tmp_path / "progress" / "t1.json").write_text("{torn")
-    assert watch.states(journal)[0].done == 0
+    assert reader.view(Following.members).rows[0].done == 0
 
 
 def test_what_a_stopped_trial_leaves_undone_is_taken_out(tmp_path):
-    watch = Watch(make_work(tmp_path))
+    reader = make_reader(tmp_path)
     finish(tmp_path, "a")
-    journal = [{"event": event, "trial_id": "t2"} for event in ("running", "stopped")]
-    assert watch.steps(watch.states(journal)) == (40, 100)
+    for event in ("running", "stopped"):
+        reader.take({"event": event, "trial_id": "t2"})
+    assert steps(reader) == (40, 100)
+    reader.take({"event": "retried", "trial_id": "t2", "kind": "phases"})  # opened again, it needs all of them
+    assert steps(reader) == (40, 200)
+    reader.take({"event": "dropped", "trial_id": "t2"})
+    assert steps(reader) == (40, 100)
 
 
 def test_a_trial_that_an_earlier_run_left_open_or_failed_is_waiting(tmp_path):
-    watch = Watch(make_work(tmp_path))
-    journal = [{"event": "running", "trial_id": "t1"}, {"event": "failed", "trial_id": "t2", "error": "x"}]
-    assert [s.status for s in watch.states(journal)] == ["running", "failed"]
-    journal.append({"event": "opened"})
-    assert [s.status for s in watch.states(journal)] == ["created", "created"]
-    journal.append({"event": "running", "trial_id": "t2"})
-    assert [s.status for s in watch.states(journal)] == ["created", "running"]
+    reader = make_reader(tmp_path, RUNS, {"event": "failed", "trial_id": "t2", "error": "x"})
+
+    def states():
+        view = reader.view(Following.members)
+        assert sum(view.counts.values()) == 2
+        assert all(view.counts[row.status] for row in view.rows)
+        return [row.status for row in view.rows]
+
+    assert states() == ["running", "failed"]
+    reader.take({"event": "opened"})
+    assert states() == ["created", "created"]
+    reader.take({"event": "running", "trial_id": "t2"})
+    assert states() == ["created", "running"]
 
 
 def test_time_left_is_known_from_five_percent_on_and_falls_to_zero():
@@ -561,53 +589,49 @@ def test_a_clock_shows_hours_only_where_there_are_some():
 
 
 def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
-    from xlray.monitor.table import shown_first
+    reader = Reader(runs / "sweeps" / "demo")
+    reader.refresh()
 
-    work, journal = progress.read_work(runs / "sweeps" / "demo")
-    states = Watch(work).states(journal)
-    assert [s.trial.trial_id for s in shown_first(states, 2)] == ["dddd", "cccc"]
-    assert len(shown_first(states, 100)) == 4
+    def shown(most):
+        return [row.trial_id for row in reader.view(lambda followed: followed.shown_first(most)).rows]
+
+    assert shown(2) == ["dddd", "cccc"] and len(shown(100)) == 4
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
-    from xlray.monitor.live import LiveView
-
-    work, journal = progress.read_work(runs / "sweeps" / "demo")
     console = Console(file=io.StringIO(), width=width, height=9)
-    view = LiveView(console, Watch(work), journal, time.time())
-    console.print(view.renderable())
+    reader = Reader(runs / "sweeps" / "demo")
+    reader.refresh()
+    console.print(LiveView(console, reader, time.time()).renderable())
     lines = console.file.getvalue().splitlines()
     assert len(lines) <= 9 and max(map(len, lines)) <= width
     assert "2tasks-s0-dddd" in lines[5] and "(2 not shown)" in lines[-1] and "51.0" not in lines[5]
 
 
 def test_an_onlooker_is_told_the_stage_and_that_trials_which_wait_have_steps_that_are_not_counted(tmp_path):
-    from xlray.monitor.live import LiveView
-
-    journal = [{"event": "opened", "time": 5.0}, {"event": "created", "trial_id": "t1"}]
-    assert (progress.opened_at(journal), progress.stage_of(journal)) == (5.0, "planned")
-    journal.append({"event": "running", "job": "shared"})
-    assert progress.stage_of(journal) == "pretrain"
-    journal.append({"event": "running", "trial_id": "t1"})
-    assert progress.stage_of(journal) == "trials"
-    journal.append({"event": "opened", "time": 9.0})
-    assert (progress.opened_at(journal), progress.stage_of(journal)) == (9.0, "planned")
-    work = make_work(tmp_path)
-    known, waiting = work, dataclasses.replace(work, trials=(work.trials[0], TrialWork("t3", "t3", "", "", 1, 0)))
-    for shown, text in ((known, "0 of 200 steps"), (waiting, "0 of at least 100 steps")):
+    reader = Reader(tmp_path)
+    for entry, stage, opened in (
+        ({"event": "opened", "time": 5.0}, "starting", 5.0),
+        ({"event": "running", "job": "shared", "time": 6.0}, "pre-training the encoder", 5.0),
+        ({"event": "running", "trial_id": "t1", "time": 7.0}, "running trials", 5.0),
+        ({"event": "opened", "time": 9.0}, "starting", 9.0),
+    ):
+        reader.take(entry)
+        assert (reader.view(Following.members).stage, reader.following.opened) == (stage, opened)
+    known, waiting = make_reader(tmp_path), make_reader(tmp_path)
+    waiting.take({"event": "created", "trial_id": "t3"})
+    for shown, text in ((known, "0 of 200 steps"), (waiting, "0 of at least 200 steps")):
         console = Console(file=io.StringIO(), width=80, height=9)
-        console.print(LiveView(console, Watch(shown), [], time.time()).renderable())
+        console.print(LiveView(console, shown, time.time()).renderable())
         assert text in console.file.getvalue()
 
 
 def test_plain_progress_is_one_line_per_event(tmp_path):
-    from xlray.monitor.live import LiveView
-
     output = io.StringIO()
-    with LiveView(Console(file=output), Watch(make_work(tmp_path)), [], time.time()) as view:
+    with LiveView(Console(file=output), make_reader(tmp_path), time.time()) as view:
         view({"event": "stage", "stage": "trials", "open": 2})
-        view({"event": "created", "trial_id": "t1", "role": "measure"})
+        view({"event": "created", "trial_id": "t1", "role": "measure", "tasks": ["x"]})
         view({"event": "running", "trial_id": "t1"})
         view(
             {

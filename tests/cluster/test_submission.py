@@ -23,8 +23,8 @@ from xlray.cli.sweep_file import load_sweep
 from xlray.cluster.job_main import keep_running
 from xlray.cluster.jobs import arguments_of, imported_files
 from xlray.errors import InputError
-from xlray.monitor.remote_live import Screen, fetch_snapshot
-from xlray.monitor.table import Snapshot
+from xlray.monitor.remote_live import Screen, fetch_view
+from xlray.monitor.view import View
 from xlray.phases.versions import differences, must_agree
 from xlray.storage.journal import read_journal
 from xlray.storage.sweep_folder import sweep_folder
@@ -298,12 +298,12 @@ def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> No
     assert len(computed) == len(set(computed)) > 0 and sum(e["event"] == "opened" for e in read(journal)) == 2
 
 
-def shown(head: Head, job_id: str) -> Snapshot | None:
+def shown(head: Head, job_id: str) -> View | None:
     """What a client's table is drawn from."""
     before = os.environ.get("RAY_AUTH_TOKEN_PATH")
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(head.token_file)
     try:
-        found = fetch_snapshot(head.address, job_id)
+        found = fetch_view(head.address, job_id)
     finally:
         os.environ.pop("RAY_AUTH_TOKEN_PATH")
         if before is not None:

@@ -13,7 +13,7 @@ from xlray.analysis.results import complete_rungs, fi_accuracy, load_results
 from xlray.config.recipes import Subset, Target
 from xlray.config.sweep import Stopping
 from xlray.errors import InputError
-from xlray.monitor.progress import Watch, read_work, status_document, sweep_state
+from xlray.monitor.reader import Reader, status_document
 from xlray.phases import spec
 from xlray.plan.definition import check_definition
 from xlray.report.answer import write_answer
@@ -75,9 +75,9 @@ CHANGES = {
 
 
 def status_of(folder):
-    work, journal = read_work(folder)
-    states = Watch(work).states(journal)
-    return status_document(work, states, sweep_state(states, False))
+    reader = Reader(folder)
+    reader.refresh()
+    return status_document(reader)
 
 
 def check(folder, plan, driver):

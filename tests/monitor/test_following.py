@@ -24,53 +24,43 @@ from xlray.cluster.jobs import Request
 from xlray.cluster.node_types import node_types
 from xlray.errors import InputError
 from xlray.monitor.live import LiveView, is_tick
-from xlray.monitor.progress import PhaseWork, TrialState, TrialWork, Watch, Work
+from xlray.monitor.reader import Reader
 from xlray.monitor.remote_live import Screen
-from xlray.monitor.table import MOST_ROWS, Snapshot, from_document, rows_of
+from xlray.monitor.view import Row, View, from_document
 from xlray.phases.versions import must_agree
 
 TOP = Path(__file__).parents[2]
 
 
-def state(number: int, status: str = "running") -> TrialState:
-    trial = TrialWork(f"t{number}", f"2tasks-s0-t{number}", "explore", "2-all", 2, 0, (PhaseWork(Path(), "x", "y", 3),))
-    return TrialState(trial, status, "target udpos", 3, 16, 1, 512, 51.26, {"udpos": 51.26, "tatoeba": None})
+def shot(**changes: Any) -> View:
+    place = ("t1", "2tasks-s0-t1", "running", "explore", "2-all", ("a", "b"), 0)
+    row = Row(*place, "target udpos", 3, 16, 1, 512, 51.26, {"udpos": 51.26, "tatoeba": None})
+    how_far = (40, 100, False, 60.0, 90.0, {"running": 1})
+    known = View("small", "", "running", "running trials", ("udpos", "tatoeba"), 2, *how_far, (row,))
+    return dataclasses.replace(known, **changes)
 
 
-def shot(**changes: Any) -> Snapshot:
-    known = Snapshot(
-        "small", "", "running trials", ("udpos", "tatoeba"), 2, 40, 100, False, 60.0, 90.0, "1 running", 1, (state(1),)
-    )
-    return dataclasses.replace(known, states=rows_of(known.states), **changes)
-
-
-def sent(found: Snapshot) -> Snapshot:
+def sent(found: View) -> View:
     return from_document(json.loads(json.dumps(dataclasses.asdict(found))))
 
 
-def test_a_snapshot_is_the_same_after_it_was_sent() -> None:
+def test_a_view_is_the_same_after_it_was_sent() -> None:
     assert sent(shot()) == shot()
     assert sent(shot(left_s=None)).left_s is None
 
 
-def test_a_snapshot_of_thousands_of_trials_holds_those_that_are_shown_first() -> None:
-    states = [state(n, "created") for n in range(3_000)] + [state(3_000)]
-    rows = rows_of(states)
-    assert len(rows) == MOST_ROWS and rows[0].trial.trial_id == "t3000" and rows[0].trial.phases == ()
-
-
 def test_a_driver_shows_how_far_it_is_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xlray.monitor.live.SHOWN_EVERY_S", 0.05)
-    file, output = tmp_path / "job.live.json", io.StringIO()
-    work = Work("small", "why", tmp_path, 2, ("udpos",), (), (TrialWork("t1", "t1", "", "", 1, 0),))
-    with LiveView(Console(file=output), Watch(work), [], time.time(), file) as view:
+    file, output, reader = tmp_path / "job.live.json", io.StringIO(), Reader(tmp_path / "small")
+    with LiveView(Console(file=output), reader, time.time(), file) as view:
+        view({"event": "created", "trial_id": "t1", "tasks": [], "seed": 0})
         view({"event": "stage", "stage": "trials"})
         until = time.monotonic() + 20
         while not file.exists() or "running trials" not in file.read_text():
             assert time.monotonic() < until
             time.sleep(0.02)
     found = from_document(json.loads(file.read_text()))
-    assert (found.name, found.stage, found.counts) == ("small", "running trials", "1 waiting")
+    assert (found.name, found.stage, found.counts) == ("small", "running trials", {"created": 1})
     assert "steps" not in output.getvalue()  # the plain line comes at its own pace
 
 
@@ -79,12 +69,12 @@ def test_lines_of_plain_progress_are_known() -> None:
     assert not is_tick("[0:10] 1tasks-s0-t1: running") and not is_tick("steps")
 
 
-def screen_of(pieces: list[str], snapshots: list[Snapshot | None]) -> str:
+def screen_of(pieces: list[str], snapshots: list[View | None]) -> str:
     """What a terminal gets."""
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=20)
     fetched: list[str] = []
 
-    def fetch(job_id: str) -> Snapshot | None:
+    def fetch(job_id: str) -> View | None:
         fetched.append(job_id)
         return snapshots[min(len(fetched), len(snapshots)) - 1]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from xlray.cluster import ray_dashboard
-from xlray.monitor.page import title_of
+from xlray.plan.jobs import readable_name
 from xlray.storage.journal import read_journal
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_800)]
@@ -90,7 +90,8 @@ class Sweep:
         return [entry for entry in self.journal() if entry["event"] == "rung"]
 
     def title(self, trial_id):
-        return next(title_of(e) for e in self.journal() if e["event"] == "created" and e["trial_id"] == trial_id)
+        found = next(e for e in self.journal() if e["event"] == "created" and e["trial_id"] == trial_id)
+        return readable_name(trial_id, found["tasks"], found["seed"])
 
     def ray(self):
         return json.loads((self.folder / "ray.json").read_text())

@@ -1,17 +1,21 @@
 """The live page's data: what a journal comes to, what is sent again, what is read of the files, who may ask."""
 
 import json
+import random
 import threading
 import urllib.error
 import urllib.request
+from collections import Counter
 
 import pytest
 
 from xlray.cluster import ray_dashboard
 from xlray.errors import InputError
 from xlray.monitor import server as dashboard
-from xlray.monitor.page import Following, SweepPage
-from xlray.storage import journal
+from xlray.monitor.following import Following, sweep_state
+from xlray.monitor.page import SweepPage
+from xlray.monitor.reader import Reader
+from xlray.storage import follower, journal
 
 TARGETS = ("udpos", "tatoeba")
 
@@ -51,6 +55,7 @@ def follow(*entries):
     followed = Following()
     for second, entry in enumerate(entries):
         followed.add({"time": float(100 * second), **entry})
+    followed.settle()
     return followed
 
 
@@ -90,16 +95,16 @@ def test_the_hours_of_a_sweep_are_those_of_its_jobs_also_of_one_whose_driver_die
         running("t1"),  # 700
     )
     assert followed.job_seconds(1000.0) == 200.0 + 100.0 + 300.0
-    assert followed.trial_row("t1")["attempts"] == 2
+    assert followed.row("t1").attempts == 2
 
 
 def test_only_trials_that_changed_are_sent_again():
     followed = follow({"event": "opened"}, created("t0"), created("t1"), running("t0"))
     assert followed.version == 4
-    assert {trial for trial, version in followed.versions.items() if version > 3} == {"t0"}
+    assert followed.changed_since(3, 10) == ["t0"] and followed.changed_since(0, 10) == ["t1", "t0"]
+    assert followed.changed_since(0, 1) == ["t1"] and followed.changed_since(4, 10) == []
     followed.add({"event": "opened", "time": 1.0})  # which opens t0 again, and leaves t1 as it was
-    assert {trial for trial, version in followed.versions.items() if version > 4} == {"t0"}
-    assert followed.trial_row("t0")["status"] == "created"
+    assert followed.changed_since(4, 10) == ["t0"] and followed.row("t0").status == "created"
 
 
 def test_a_cell_has_the_means_of_its_rung_and_leaves_out_what_is_no_number():
@@ -126,23 +131,59 @@ def test_a_cell_has_the_means_of_its_rung_and_leaves_out_what_is_no_number():
 )
 def test_the_state_of_a_sweep_is_that_of_its_trials(last, is_running, state):
     followed = follow(created("t0"), {"event": last, "trial_id": "t0", "run": "r"})
-    assert followed.state(is_running) == state
-    assert Following().state(False) == "planned"
-    assert follow(created("t0"), {"event": "failed", "trial_id": "t0", "error": "x"}).state(False) == "failed"
+    assert sweep_state(followed.counts, is_running) == state
+    assert sweep_state(Following().counts, False) == "planned"
+    failed = follow(created("t0"), {"event": "failed", "trial_id": "t0", "error": "x"})
+    assert sweep_state(failed.counts, False) == "failed"
 
 
 def test_a_page_gets_everything_once_and_then_what_changed(sweep):
     page = SweepPage(sweep, price_per_hour=36.0)
     first = page.document()
     assert (first["state"], first["counts"]) == ("interrupted", {"finished": 1, "running": 1, "created": 1})
-    assert (first["targets"], first["rungs"], first["device"]) == (list(TARGETS), [64, 128], "GPU")
-    assert len(first["trials"]) == 3 and first["running"] == []
+    assert (first["targets"], first["rungs"], first["device"]) == (TARGETS, [64, 128], "GPU")
+    assert len(first["rows"]) == 3 and first["running"] == [] and not first["more"]
     assert first["cost"] == pytest.approx(36.0 * first["device_hours"])
-    assert page.document(first["version"])["trials"] == []
+    again = page.document(first["version"], first["replay"])
+    assert again["rows"] == [] and again["cells"] is None and first["cells"][0]["reported"] == 1
     journal.append(sweep / "journal", rung("t1", 0, 55.0))
-    again = page.document(first["version"])
-    assert [trial["id"] for trial in again["trials"]] == ["t1"] and again["trials"][0]["fi_accuracy"] == 55.0
-    assert len(page.document(10**6)["trials"]) == 3  # a page that has seen another sweep of this name
+    again = page.document(first["version"], first["replay"])
+    assert [(row["trial_id"], row["fi_accuracy"]) for row in again["rows"]] == [("t1", 55.0)]
+    assert again["cells"][0]["reported"] == 2
+    assert len(page.document(first["version"], "of another server")["rows"]) == 3
+
+
+def test_a_page_takes_many_trials_in_answers_of_bounded_size(sweep, monkeypatch):
+    monkeypatch.setattr("xlray.monitor.page.MOST_ROWS", 4)
+    for number in range(3, 30):
+        journal.append(sweep / "journal", created(f"t{number}"))
+    journal.append(sweep / "journal", {"event": "opened"})  # changes one trial, and more entries than rows
+    page, since, replay, seen, more = SweepPage(sweep), 0, "", [], True
+    while more:
+        found = page.document(since, replay)
+        assert len(found["rows"]) <= 4 and (found["cells"] is None) == found["more"]
+        seen += [row["trial_id"] for row in found["rows"]]
+        since, replay, more = found["version"], found["replay"], found["more"]
+    assert sorted(seen) == sorted(f"t{number}" for number in range(30)) and found["counts"]["created"] == 29
+
+
+def test_a_page_is_told_when_the_journal_is_another_one(sweep):
+    page = SweepPage(sweep)
+    first = page.document()
+    (sweep / "journal" / journal.JOURNAL_FILE).unlink()
+    journal.append(sweep / "journal", created("u0"))
+    found = page.document(first["version"], first["replay"])
+    assert [row["trial_id"] for row in found["rows"]] == ["u0"] and found["replay"] != first["replay"]
+    assert found["counts"] == {"created": 1} and found["cells"] == []
+
+
+def test_a_trial_that_is_dropped_is_told_and_counted_no_more(sweep):
+    page = SweepPage(sweep)
+    first = page.document()
+    journal.append(sweep / "journal", {"event": "dropped", "trial_id": "t0"})
+    found = page.document(first["version"], first["replay"])
+    assert [(row["trial_id"], row["status"]) for row in found["rows"]] == [("t0", "dropped")]
+    assert found["cells"] == [] and found["counts"] == {"running": 1, "created": 1}
 
 
 def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(sweep):
@@ -152,7 +193,7 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
     with journal.exclusive(sweep / "journal"):
         page = SweepPage(sweep)
         (found,) = page.document()["running"]
-        assert (found["id"], found["title"], found["place"]) == ("t1", "1tasks-s3-t1", place)
+        assert (found["trial_id"], found["title"], found["place"]) == ("t1", "1tasks-s3-t1", place)
         (sweep / "progress" / "t1.ray.json").write_text(json.dumps({**place, "run": "demo-t1-0"}))
         assert page.document()["running"][0]["place"] is None
     assert page.document()["state"] == "interrupted"
@@ -160,6 +201,91 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
     assert [entry["rung"] for entry in detail["history"]] == [64] and detail["title"] == "1tasks-s3-t0"
     with pytest.raises(InputError, match="no such trial"):
         page.trial("t9")
+
+
+# --- a look costs what is new --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_trials", [10, 1_000])
+def test_a_look_takes_in_what_is_new_however_long_the_journal_is(tmp_path, monkeypatch, num_trials):
+    names = [f"t{number}" for number in range(num_trials)]
+    entries = [
+        {"time": float(number), **entry}
+        for number, name in enumerate(names)
+        for entry in (created(name), running(name), rung(name, 0, 50.0), {"event": "finished", "trial_id": name})
+    ]
+    path = tmp_path / "large" / "journal" / journal.JOURNAL_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    parsed, counted, parse, count = [], [], follower.parse_lines, Following._count
+    monkeypatch.setattr(follower, "parse_lines", lambda *a: [parsed.append(entry) or entry for entry in parse(*a)])
+    monkeypatch.setattr(Following, "_count", lambda self, name: counted.append(name) or count(self, name))
+    reader = Reader(tmp_path / "large")
+
+    def look():
+        parsed.clear(), counted.clear()
+        reader.refresh()
+        view = reader.view(lambda followed: followed.shown_first(2))
+        return len(parsed), len(counted), [row.trial_id for row in view.rows]
+
+    assert look() == (4 * num_trials, num_trials, [names[-1], names[-2]])
+    for entry in (running("t3"), rung("t3", 1, 51.0), {"event": "retried", "trial_id": "t4", "kind": "died"}):
+        journal.append(path.parent, entry)
+    assert look() == (3, 2, ["t3", names[-1]])
+    assert look() == (0, 0, ["t3", names[-1]])
+
+
+def random_journal(seed):
+    """Events in any order that a driver may write them."""
+    draw = random.Random(seed)
+    rungs = {f"t{number}": 0 for number in range(6)}
+    yield from (created(name, draw.choice("12")) for name in rungs)
+    for _ in range(120):
+        name = draw.choice(list(rungs))
+        kinds = (
+            "running",
+            "rung",
+            "outdated",
+            "finished",
+            "stopped",
+            "failed",
+            "retried",
+            "dropped",
+            "created",
+            "opened",
+        )
+        event = draw.choice((*kinds, *(("paused", "promoted") if rungs[name] else ())))
+        if event == "rung":
+            index = draw.randrange(min(rungs[name], 2) + 1)
+            value = draw.choice((None, draw.uniform(0, 100)))
+            decision = draw.choice(("continue", "continue", "stop"))
+            rungs[name] = index + 1 if decision == "stop" else max(rungs[name], index + 1)
+            yield rung(name, index, value, draw.choice("12"), decision, tatoeba=draw.choice((None, 1.0, 2.0)))
+        elif event == "created":
+            yield created(name, draw.choice("12"))
+        elif event == "promoted":
+            yield {"event": event, "trial_id": name, "rung_index": 0}
+        else:
+            yield (
+                {"event": event, "trial_id": name, "kind": "x", "error": "y"} if event != "opened" else {"event": event}
+            )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_totals_that_were_kept_up_are_those_of_a_whole_replay(seed):
+    kept, entries = Following(), []
+    for second, entry in enumerate(random_journal(seed)):
+        entries.append({"time": float(second), **entry})
+        kept.add(entries[-1])
+        kept.settle()
+        whole = Following()
+        for known in entries:
+            whole.add(known)
+        whole.settle()
+        assert +kept.counts == +whole.counts and kept.shown_first(9) == whole.shown_first(9)
+        assert +kept.counts == Counter(kept.standing(name).status for name in kept.members())
+        by_replay = [dict(row, fi_accuracy=pytest.approx(row["fi_accuracy"])) for row in whole.cells()]
+        assert kept.cells() == [dict(row, scores=pytest.approx(row["scores"])) for row in by_replay]
 
 
 # --- the server ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from xlray.errors import InputError, RemoteError, StoreError
 from xlray.phases.spec import phase_name
 from xlray.phases.store import Store, check_writable
 from xlray.storage import journal, object_store, working_folder
+from xlray.storage.follower import Follower
 from xlray.storage.sweep_folder import find_sweep_folder, storage_root
 
 
@@ -187,7 +188,7 @@ def test_a_journal_is_segments_that_every_machine_reads(machines, monkeypatch):
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
     folders = [root / "sweeps" / "s" / "journal" for root in machines]
     with journal.exclusive(folders[0]):
-        follower, written, followed = journal.Follower(folders[1]), [], []
+        follower, written, followed = Follower(folders[1]), [], []
         for number in range(10):
             written.append(journal.append(folders[0], {"event": "e", "number": number}))
             followed += follower.new() if number % 3 else []
@@ -198,6 +199,27 @@ def test_a_journal_is_segments_that_every_machine_reads(machines, monkeypatch):
         written.append(journal.append(folders[2], {"event": "later"}))
     assert journal.read_journal(folders[0]) == written
     assert len(objects(machines[0], "sweeps/s/journal/")) > 3
+
+
+def test_following_a_journal_fetches_a_segment_only_when_it_has_changed(machines, monkeypatch):
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
+    folders = [root / "sweeps" / "s" / "journal" for root in machines]
+    with journal.exclusive(folders[0]):
+        for number in range(20):
+            journal.append(folders[0], {"event": "e", "number": number})
+        follower, fetched, read = Follower(folders[1]), [], object_store.Remote.read
+        monkeypatch.setattr(object_store.Remote, "read", lambda self, name: fetched.append(name) or read(self, name))
+        assert len(follower.new()) == 20 and len(set(fetched)) == len(fetched) > 3
+        fetched.clear()
+        assert follower.new() == [] and fetched == []
+        journal.append(folders[0], {"event": "e", "number": 20})
+        assert [entry["number"] for entry in follower.new()] == [20] and 1 <= len(fetched) <= 2
+    remote = working_folder.remote_of(machines[0])
+    remote.delete(remote.list("sweeps/s/journal/"))
+    assert follower.new() == [] and follower.replays == 1
+    with journal.exclusive(folders[2]):
+        journal.append(folders[2], {"event": "e", "number": 90})
+    assert [entry["number"] for entry in follower.new()] == [90] and follower.replays == 1
 
 
 def test_a_second_driver_is_refused_and_a_dead_one_replaced(machines, monkeypatch):

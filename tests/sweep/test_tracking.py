@@ -24,7 +24,7 @@ def test_event_files_hold_curves_and_a_session_of_hparams_for_each_rung(tmp_path
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    track = tensorboard(SWEEP, tmp_path)
+    track = tensorboard(tmp_path)
     for trial_id, trial in TRIALS.items():
         for entry in ({"event": "created"}, *(rung(trial_id, n, n / 10) for n in (64, 128))):
             track(entry, Progress(trial, "running", ()))

@@ -111,9 +111,9 @@ def _follow(name: str, job_id: str, place: str, request: Request | None = None) 
         request: what is resubmitted where the cluster has lost it.
     """
     from xlray.cluster import jobs
-    from xlray.monitor.remote_live import Screen, fetch_snapshot
+    from xlray.monitor.remote_live import Screen, fetch_view
 
-    screen = Screen(job_id, functools.partial(fetch_snapshot, place))
+    screen = Screen(job_id, functools.partial(fetch_view, place))
 
     def find_again(client: Any) -> str:
         if request is None:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import time
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from xlray.analysis.results import Results
-    from xlray.monitor.progress import TrialState, Work
+    from xlray.monitor.reader import Reader
+    from xlray.monitor.view import View
     from xlray.plan.trials import SweepPlan
 
 
@@ -81,17 +81,17 @@ def run(
         error = over_budget(summary(planned, Store(root), Terms(budget_hours=budget_hours)))
         if error is not None:
             raise error
-    results, work, states, report = _run(sweep, planned, root, data_dir, address, budget_hours, as_json, started)
-    from xlray.monitor.progress import status_document, sweep_state
+    results, reader, report = _run(sweep, planned, root, data_dir, address, budget_hours, as_json, started)
+    from xlray.monitor.reader import status_document
     from xlray.sweep.run import how_it_ended
 
     ended = how_it_ended(results)
     document = {
-        **status_document(work, states, sweep_state(states, running=False)),
+        **status_document(reader),
         "exit_code": DONE if ended is None else ended.exit_code,
         "report": report,
     }
-    return Shown(document, lambda console: _print_end(console, results, planned, work, states, report), ended)
+    return Shown(document, lambda console: _print_end(console, results, planned, reader, report), ended)
 
 
 def demo(storage: Storage = "runs", as_json: Json = False) -> None:
@@ -108,28 +108,30 @@ def _run(
     budget_hours: float | None,
     as_json: bool,
     started: float,
-) -> tuple[Results, Work, tuple[TrialState, ...], dict[str, Any]]:
+) -> tuple[Results, Reader, dict[str, Any]]:
     """Run under the live view, with what libraries print in `run.log`, then write the report."""
     from rich.console import Console
 
     from xlray.cli.tables import print_plan
     from xlray.monitor.live import LiveView, diverted
-    from xlray.monitor.progress import Watch, work_of_plan
+    from xlray.monitor.reader import Reader
     from xlray.phases.store import Store
     from xlray.plan.forecast import summary
     from xlray.storage.journal import read_journal
 
     store, directory = Store(root), root / "sweeps" / sweep.name
-    work = work_of_plan(planned, store, directory)
-    journal = read_journal(directory / "journal")
     log = directory / "run.log"
     with diverted(log) as (stdout, stderr):
         console = Console(file=stderr if as_json else stdout)
         print_plan(console, sweep.name, sweep.question, summary(planned, store))
-        watch = Watch(work)
+        reader = Reader(directory, started)
+        reader.know(planned, store)
+        for entry in read_journal(directory / "journal"):
+            reader.take(entry)
+        reader.held = True
         try:
             shown = os.environ.get(SNAPSHOT_VARIABLE)
-            with LiveView(console, watch, journal, started, Path(shown) if shown else None) as live:
+            with LiveView(console, reader, started, Path(shown) if shown else None) as live:
                 from xlray.sweep.run import run as run_sweep  # loads Ray: seconds
 
                 results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
@@ -143,29 +145,24 @@ def _run(
             traceback.print_exc()
             error.log = log  # type: ignore[attr-defined]
             raise
-    return results, work, watch.states(read_journal(directory / "journal")), report
+    reader.held = False
+    return results, reader, report
 
 
-def _print_end(
-    console: Console,
-    results: Results,
-    planned: SweepPlan,
-    work: Work,
-    states: Sequence[TrialState],
-    report: dict[str, Any],
-) -> None:
+def _print_end(console: Console, results: Results, planned: SweepPlan, reader: Reader, report: dict[str, Any]) -> None:
     from xlray.cli import tables
+    from xlray.monitor.following import Following
 
     console.print(tables.phase_table(tables.phase_rows(planned, results)))
-    console.print(tables.final_table(states, work, results.majority()))
+    console.print(tables.final_table(reader.view(Following.members), results.majority()))
     console.print(report["answer"], highlight=False, markup=False)
     page = next((f for f in report["files"] if f.endswith("report.html")), None)
     say(
         console,
         "",
         f"report       {page}",
-        f"TensorBoard  {tensorboard_line(work.directory)}",
-        f"log          {work.directory / 'run.log'}",
+        f"TensorBoard  {tensorboard_line(reader.directory)}",
+        f"log          {reader.directory / 'run.log'}",
     )
 
 
@@ -229,7 +226,8 @@ def status(
     as_json: Json = False,
 ) -> Shown | None:
     """Show the progress of a sweep, read from its journal alone."""
-    from xlray.monitor import progress
+    from xlray.monitor.following import Following
+    from xlray.monitor.reader import Reader, status_document
 
     if address is not None:
         if name is None:
@@ -246,44 +244,40 @@ def status(
         except KeyboardInterrupt:
             raise typer.Exit(fail(f"{directory.name} is not watched any more; it goes on.", INTERRUPTED)) from None
         return None
-    work, journal = progress.read_work(directory)
-    seen = progress.Watch(work)
-    states = seen.states(journal)
-    state = progress.sweep_state(states, progress.is_running(directory))
-    document = progress.status_document(work, states, state)
-    return Shown(document, lambda console: _print_status(console, work, states, state))
+    reader = Reader(directory)
+    reader.refresh()
+    document, view = status_document(reader), reader.view(Following.members)
+    return Shown(document, lambda console: _print_status(console, view))
 
 
-def _print_status(console: Console, work: Work, states: Sequence[TrialState], state: str) -> None:
+def _print_status(console: Console, view: View) -> None:
     from xlray.cli import tables
-    from xlray.monitor.table import summary_line
+    from xlray.monitor.view import summary_line
 
-    console.print(f"{work.name}: {state}; {summary_line(states)}", style="bold", highlight=False)
-    if work.question:
-        console.print(work.question, style="italic", highlight=False, markup=False)
-    console.print(tables.final_table(states, work, {}, running=state == "running"))
-    for s in states:
-        if s.status == "running" and s.phase:
-            console.print(f"{s.trial.title}: {s.phase} {s.done}/{s.steps}", highlight=False)
-        if s.status == "failed":
-            console.print(f"{s.trial.title} failed: {(s.error.splitlines() or [''])[-1]}", style="red", markup=False)
+    console.print(f"{view.name}: {view.state}; {summary_line(view.counts)}", style="bold", highlight=False)
+    if view.question:
+        console.print(view.question, style="italic", highlight=False, markup=False)
+    console.print(tables.final_table(view, {}))
+    for row in view.rows:
+        if row.status == "running" and row.phase:
+            console.print(f"{row.title}: {row.phase} {row.done}/{row.steps}", highlight=False)
+        if row.status == "failed":
+            console.print(f"{row.title} failed: {row.error}", style="red", markup=False)
 
 
 def _watch(directory: Path) -> None:
-    from xlray.monitor import live, progress
-    from xlray.monitor.table import summary_line
+    from xlray.monitor.live import LiveView
+    from xlray.monitor.reader import Reader
+    from xlray.monitor.view import summary_line
 
-    work, journal = progress.read_work(directory)
-    view = live.LiveView(open_console(), progress.Watch(work), journal, progress.opened_at(journal))
-    view.rate_from = time.time()  # what was done before is not counted
-    with view:
-        while progress.is_running(directory):
-            view.stage = progress.stage_of(journal)
+    reader = Reader(directory)
+    reader.refresh()
+    with LiveView(open_console(), reader, reader.following.opened or time.time()) as live:
+        while reader.held:
             time.sleep(1.0)
-            work, journal = progress.read_work(directory)
-            view.follow(work, journal)
-    state = progress.sweep_state(view.states(), running=False)
-    print(f"{work.name}: {state}; {summary_line(view.states())}")
+            live.follow()
+    view = live.view()
+    print(f"{view.name}: {view.state}; {summary_line(view.counts)}")
 
 
 @shows

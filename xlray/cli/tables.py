@@ -12,8 +12,8 @@ from rich.text import Text
 
 from xlray.analysis.results import Results
 from xlray.data.shortfalls import sentences
-from xlray.monitor.progress import TrialState, Work
 from xlray.monitor.table import percent, short_names
+from xlray.monitor.view import Row, View
 from xlray.phases.spec import TrainSpec, phase_name
 from xlray.plan.forecast import steps_of
 from xlray.plan.memory import GIB
@@ -190,49 +190,46 @@ def phase_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def ranked(states: Iterable[TrialState]) -> list[TrialState]:
+def ranked(rows: Iterable[Row]) -> list[Row]:
     """Trials by rung, then by Finnish accuracy, best first."""
 
-    def key(s: TrialState) -> tuple[float, float, str]:
-        return -(s.rung or 0), 1.0 if s.fi_accuracy is None else -s.fi_accuracy, s.trial.title
+    def key(row: Row) -> tuple[float, float, str]:
+        return -(row.rung or 0), 1.0 if row.fi_accuracy is None else -row.fi_accuracy, row.title
 
-    return sorted(states, key=key)
+    return sorted(rows, key=key)
 
 
-def final_table(
-    states: Sequence[TrialState], work: Work, baseline: Mapping[str, float], running: bool = False
-) -> Table:
+def final_table(view: View, baseline: Mapping[str, float]) -> Table:
     """All trials, best first, and below them what always giving the most frequent answer scores.
 
-    Args:
-        running: a process runs the sweep; otherwise a trial that was running is interrupted.
+    A trial that was running when nobody runs the sweep any more is interrupted.
     """
-    words = {"created": "waiting"} if running else {"created": "waiting", "running": "interrupted"}
-    names = short_names(work.targets)
-    heads = [names[task] for task in work.targets]
+    words = {"created": "waiting"} if view.state == "running" else {"created": "waiting", "running": "interrupted"}
+    names = short_names(view.targets)
+    heads = [names[task] for task in view.targets]
     columns = ["", "trial", "role", "tasks", "seed", "last rung", "Finnish", *heads, "status"]
     table = make_table(columns, [], "Finnish dev, headline scores in percent", right=columns[3:-1])
     table.columns[1].no_wrap = True
-    for number, s in enumerate(ranked(states), start=1):
-        status = words.get(s.status, s.status) + (", degenerate" if s.degenerate else "")
-        rung = f"{s.rung:,} ({s.rungs}/{work.num_rungs})" if s.rung is not None else ""
+    for number, row in enumerate(ranked(view.rows), start=1):
+        status = words.get(row.status, row.status) + (", degenerate" if row.degenerate else "")
+        rung = f"{row.rung:,} ({row.rungs}/{view.num_rungs})" if row.rung is not None else ""
         table.add_row(
             str(number),
-            s.trial.title,
-            s.trial.role,
-            str(s.trial.num_tasks),
-            str(s.trial.seed),
+            row.title,
+            row.role,
+            str(row.num_tasks),
+            str(row.seed),
             rung,
-            percent(s.fi_accuracy),
-            *(percent(s.scores.get(t)) for t in work.targets),
+            percent(row.fi_accuracy),
+            *(percent(row.scores.get(t)) for t in view.targets),
             status,
         )
     if baseline:
-        whole = [baseline[t] for t in work.targets if t in baseline]
-        mean = sum(whole) / len(whole) if len(whole) == len(work.targets) else None
+        whole = [baseline[t] for t in view.targets if t in baseline]
+        mean = sum(whole) / len(whole) if len(whole) == len(view.targets) else None
         table.add_section()
         table.add_row(
-            "", "majority answer", "", "", "", "", percent(mean), *(percent(baseline.get(t)) for t in work.targets), ""
+            "", "majority answer", "", "", "", "", percent(mean), *(percent(baseline.get(t)) for t in view.targets), ""
         )
     return table
 

@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -18,24 +18,15 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from xlray.monitor.lasting import Lasting
-from xlray.monitor.progress import TrialState, Watch, Work, clock, time_left_s, with_created, with_phases
-from xlray.monitor.table import Snapshot, draw, percent, rows_of, short_names, summary_line
+from xlray.monitor.reader import Reader
+from xlray.monitor.table import MOST_ROWS, draw, percent, short_names
+from xlray.monitor.view import View, clock, last_line, summary_line
 from xlray.storage.files import write_atomically
 
 PLAIN_EVERY_S = 20.0
 REFRESH_PER_S = 2.0
 SHOWN_EVERY_S = 2.0  # to clients that look on, through a file
 TICK = re.compile(r"\[[\d:]+\] [\d,]+ of [\d,]+ steps, left ")
-STAGES = {
-    "lease": "waiting up to a minute: another driver had this sweep, and may still be running",
-    "planned": "starting",
-    "tokenizer": "training the tokenizer",
-    "machines": "waiting for the cluster's machines to join",
-    "prepare": "preparing the data",
-    "tokenise": "tokenising",
-    "pretrain": "pre-training the encoder",
-    "trials": "running trials",
-}
 
 
 def _nobody() -> Callable[..., None]:
@@ -59,27 +50,17 @@ class LiveView:
     """The listener of a run: give it to `sweep.run(listener=...)` and use it as a context.
 
     Attributes:
-        journal: entries of earlier runs, then those of this one.
-        file: where clients that look on find a `Snapshot`, kept up to date; or None.
+        reader: of the sweep.
+        started: of the command, in seconds UTC.
+        file: where clients that look on find a `View`, kept up to date; or None.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        watch: Watch,
-        journal: Sequence[Mapping[str, Any]],
-        started: float,
-        file: Path | None = None,
-    ) -> None:
+    def __init__(self, console: Console, reader: Reader, started: float, file: Path | None = None) -> None:
         self.console = console
-        self.watch = watch
-        self.journal: list[Mapping[str, Any]] = list(journal)
+        self.reader = reader
         self.started = started
         self.file = file
-        self.stage = "planned"
-        self.detail = ""
-        self.rate_from = started  # time and steps from which the rate is measured: those of the stage
-        self.rate_done = 0
+        self._lock = threading.Lock()  # of the reader: the terminal is drawn in a thread of its own
         self._live: Live | None = None
         self._ended = threading.Event()
         self._ticker: threading.Thread | None = None
@@ -105,110 +86,76 @@ class LiveView:
             self._ticker.join(timeout=5)
 
     def __call__(self, entry: Mapping[str, Any]) -> None:
-        """Take one entry of the journal, or one stage."""
-        event = entry["event"]
-        if event == "stage":
-            self._enter_stage(entry)
-        else:
-            self.journal.append({**entry, "time": entry.get("time", time.time())})
-        if event == "created":
-            self.watch.work = with_created(self.watch.work, entry)
-        elif event == "running" and "trial_id" in entry:
-            self.watch.work = with_phases(self.watch.work, entry["trial_id"])
+        """Take one entry of the journal as it is written, or one stage."""
+        with self._lock:
+            self.reader.take({"time": time.time(), **entry})
+        self._print(entry)
+
+    def follow(self) -> None:
+        """Take what another process has written to the journal."""
+        with self._lock:
+            entries = self.reader.refresh()
+        for entry in entries:
+            self._print(entry)
+
+    def _print(self, entry: Mapping[str, Any]) -> None:
         line = self.describe(entry)
-        if line and (self._live is None or event in ("failed", "retried", "halted", "note")):
+        if line and (self._live is None or entry["event"] in ("failed", "retried", "halted", "note")):
             self.console.print(
                 f"[{clock(time.time() - self.started)}] {line}", markup=False, highlight=False, soft_wrap=True
             )
 
-    def follow(self, work: Work, journal: Sequence[Mapping[str, Any]]) -> None:
-        """Take the journal as another process has written it."""
-        self.watch.work = work
-        for entry in journal[len(self.journal) :]:
-            self(entry)
-
-    def _enter_stage(self, entry: Mapping[str, Any]) -> None:
-        self.stage = entry["stage"]
-        self.detail = f" {entry['task']} {entry['split']}" if self.stage == "tokenise" else ""
-        if self.stage in ("pretrain", "trials"):
-            self.rate_from, self.rate_done = time.time(), self.watch.steps(self.states())[0]
-
-    def states(self) -> tuple[TrialState, ...]:
-        """Every trial as it stands."""
-        return self.watch.states(list(self.journal))
-
-    def time_left(self, done: int, total: int) -> float | None:
-        """Seconds left at the rate of this stage."""
-        return time_left_s(time.time() - self.rate_from, done - self.rate_done, total - self.rate_done)
-
     def describe(self, entry: Mapping[str, Any]) -> str:
         """One line for people about an event; "" for one that says nothing by itself."""
         if entry["event"] == "stage":
-            return f"{STAGES.get(self.stage, self.stage)}{self.detail}"
-        trial = next((t for t in self.watch.work.trials if t.trial_id == entry.get("trial_id")), None)
-        title = trial.title if trial else str(entry.get("trial_id") or entry.get("job", ""))
+            return self.reader.stage_text
+        title = self.reader.following.title(str(entry.get("trial_id") or entry.get("job", "")))
         if entry["event"] == "rung":
-            names = short_names(self.watch.work.targets)
+            names = short_names(self.reader.targets)
             each = ", ".join(f"{names.get(t, t)} {percent(v) or '-'}" for t, v in entry.get("scores", {}).items())
             action = {"stop": "stopped", "pause": "paused"}.get(str(entry.get("decision")))
             stop = f", {action}: {entry.get('reason', '')}" if action else ""
-            rungs = f"rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs} ({entry['rung']:,} examples)"
+            rungs = f"rung {entry['rung_index'] + 1}/{self.reader.num_rungs} ({entry['rung']:,} examples)"
             return f"{title}: {rungs}: Finnish {percent(entry.get('fi_accuracy')) or '-'} % ({each}){stop}"
         if entry["event"] in ("failed", "retried"):
-            lines = str(entry.get("error", "")).strip().splitlines() or ["no reason known"]
             what = "failed" if entry["event"] == "failed" else f"retried ({entry.get('kind', '')})"
-            return f"{title}: {what}: {lines[-1][:300]}"
+            return f"{title}: {what}: {last_line(str(entry.get('error', ''))) or 'no reason known'}"
         if entry["event"] in ("halted", "note"):
             return str(entry["text"])
         if entry["event"] == "promoted":
-            return f"{title}: promoted beyond rung {entry['rung_index'] + 1}/{self.watch.work.num_rungs}"
+            return f"{title}: promoted beyond rung {entry['rung_index'] + 1}/{self.reader.num_rungs}"
         if entry["event"] == "outdated":
             return f"{title}: its inputs have changed since it reported; what it reported is read or computed again"
         if entry["event"] == "dropped":
             return f"{title}: no longer in the sweep; what was computed stays stored"
         return "" if entry["event"] in ("created", "opened", "closed", "phase") else f"{title}: {entry['event']}"
 
-    def snapshot(self) -> Snapshot:
-        """The sweep as it stands."""
-        work, states = self.watch.work, self.states()
-        done, total = self.watch.steps(states)
-        return Snapshot(
-            name=work.name,
-            question=work.question,
-            stage=f"{STAGES.get(self.stage, self.stage)}{self.detail}",
-            targets=work.targets,
-            num_rungs=work.num_rungs,
-            done=done,
-            total=total,
-            has_more=any(not trial.phases for trial in work.trials),  # to an onlooker those of a trial that waits
-            elapsed_s=time.time() - self.started,
-            left_s=self.time_left(done, total),
-            counts=summary_line(states),
-            num_trials=len(states),
-            states=rows_of(states),
-        )
+    def view(self) -> View:
+        """The sweep as it stands, with the trials that are shown first."""
+        with self._lock:
+            return self.reader.view(lambda followed: followed.shown_first(MOST_ROWS))
 
     def renderable(self) -> RenderableType:
         """The whole view, as wide and high as the terminal."""
-        return draw(self.snapshot(), *self.console.size)
+        return draw(self.view(), *self.console.size)
 
     def _tick(self) -> None:
         printed = time.monotonic()
         while not self._ended.wait(PLAIN_EVERY_S if self.file is None else SHOWN_EVERY_S):
-            shot = self.snapshot()
+            view = self.view()
             if self.file is not None:
-                self._show(shot)
+                self._show(view)
             if time.monotonic() - printed >= PLAIN_EVERY_S - SHOWN_EVERY_S:
                 printed = time.monotonic()
-                running = "; ".join(f"{s.trial.title} {s.phase}".strip() for s in shot.states if s.status == "running")
-                line = f"[{clock(shot.elapsed_s)}] {shot.done:,} of {shot.total:,} steps, left {clock(shot.left_s)}; "
-                line += f"{shot.counts}{'; ' + running if running else ''}"
+                running = "; ".join(f"{s.title} {s.phase}".strip() for s in view.rows if s.status == "running")
+                line = f"[{clock(view.elapsed_s)}] {view.done:,} of {view.total:,} steps, left {clock(view.left_s)}; "
+                line += f"{summary_line(view.counts)}{'; ' + running if running else ''}"
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _show(self, shot: Snapshot) -> None:
+    def _show(self, view: View) -> None:
         assert self.file is not None
         with contextlib.suppress(OSError):  # a convenience, on the disk of Ray's own logs
-            write_atomically(self.file, json.dumps(dataclasses.asdict(shot)))
+            write_atomically(self.file, json.dumps(dataclasses.asdict(view)))
 
 
 def is_tick(line: str) -> bool:

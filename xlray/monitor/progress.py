@@ -1,27 +1,25 @@
-"""How far a sweep is: from its journal, its workers' progress files and the finished phases, without Ray."""
+"""How far the phases of a sweep are: from their folders, the documents of their jobs and their workers' progress files."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from xlray.phases.spec import Spec, TrainSpec, label
 from xlray.phases.store import Store
 from xlray.plan.forecast import steps_of
-from xlray.plan.jobs import read_job, trial_title
-from xlray.plan.trials import SweepPlan
-from xlray.storage.journal import is_held, read_journal
-from xlray.storage.standings import OPEN_STATES, Standing, standings
-from xlray.storage.sweep_folder import read_definition
+from xlray.plan.jobs import read_job
+from xlray.storage.standings import OPEN_STATES
 from xlray.storage.working_folder import fetch_small, find, find_all, root_of
 
 ASK_EVERY_S = 5.0  # an object store for what another machine may have done
-KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
+
+Phases = tuple["PhaseWork", ...]
 
 
 @dataclass(frozen=True)
@@ -39,67 +37,6 @@ class PhaseWork:
     num_steps: int
 
 
-@dataclass(frozen=True)
-class TrialWork:
-    """A trial to be watched, with its phases in order."""
-
-    trial_id: str
-    title: str
-    role: str
-    cell: str
-    num_tasks: int
-    seed: int
-    phases: tuple[PhaseWork, ...] = ()
-
-
-@dataclass(frozen=True)
-class Work:
-    """A sweep to be watched.
-
-    Attributes:
-        shared: phases before all trials.
-        targets: names of the target tasks, in the order of the definition.
-    """
-
-    name: str
-    question: str
-    directory: Path
-    num_rungs: int
-    targets: tuple[str, ...]
-    shared: tuple[PhaseWork, ...]
-    trials: tuple[TrialWork, ...]
-
-
-@dataclass(frozen=True)
-class TrialState:
-    """A trial as it stands now.
-
-    Attributes:
-        status: created, running, paused, interrupted, finished, stopped or failed.
-        phase: label of the phase that runs, or "".
-        done: steps done of that phase, of `steps`.
-        rungs: number of rungs reported.
-        rung: examples at the last one, or None.
-        fi_accuracy: at the last rung, in percent; None if there is none or it is no number.
-        scores: each target's headline at the last rung.
-        changed: time of the last journal entry, in seconds UTC.
-        degenerate: why the numbers of phases up to the last rung mean nothing, or "".
-    """
-
-    trial: TrialWork
-    status: str
-    phase: str = ""
-    done: int = 0
-    steps: int = 0
-    rungs: int = 0
-    rung: int | None = None
-    fi_accuracy: float | None = None
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    changed: float = 0.0
-    error: str = ""
-    degenerate: str = ""
-
-
 def phase_work(spec: Spec, store: Store) -> PhaseWork:
     """What is watched of a phase."""
     name = spec.data[0].task if isinstance(spec, TrainSpec) and spec.kind == "target" else ""
@@ -110,80 +47,7 @@ def phase_work(spec: Spec, store: Store) -> PhaseWork:
     return PhaseWork(store.folder(spec), spec.kind, f"{spec.kind} {name}".strip(), steps_of(spec))
 
 
-def work_of_plan(plan: SweepPlan, store: Store, directory: Path) -> Work:
-    """Everything that a planned sweep consists of."""
-    trials = tuple(
-        TrialWork(
-            t.trial_id,
-            trial_title(plan.sweep, t),
-            t.role,
-            t.cell,
-            len(t.config.tasks),
-            t.config.seed,
-            tuple(phase_work(p.spec, store) for p in plan.phases[t.trial_id]),
-        )
-        for t in plan.trials
-    )
-    return Work(
-        plan.sweep.name,
-        plan.sweep.question,
-        directory,
-        len(plan.sweep.intermediate.rungs),
-        tuple(t.task for t in plan.sweep.targets),
-        tuple(phase_work(s, store) for s in plan.shared),
-        trials,
-    )
-
-
-def read_work(directory: Path) -> tuple[Work, list[dict[str, Any]]]:
-    """What can be known of a sweep from its folder alone (definition, jobs that were written), and its journal."""
-    journal = read_journal(directory / "journal")
-    definition = read_definition(directory)
-    rungs = definition.get("intermediate", {}).get("rungs", [])
-    targets = tuple(t["task"] for t in definition.get("targets", []))
-    trials: dict[str, TrialWork] = {}
-    for entry in journal:
-        trial_id = entry.get("trial_id")
-        if entry["event"] == "dropped":
-            del trials[entry["trial_id"]]
-        elif trial_id and (trial_id not in trials or entry["event"] == "created"):  # once more where its place changed
-            num_tasks, seed = len(entry.get("tasks", [])), int(entry.get("seed", 0))
-            title, phases = (
-                f"{num_tasks}tasks-s{seed}-{trial_id}",
-                phases_of_job(directory / "jobs" / f"{trial_id}.json"),
-            )
-            role, cell = entry.get("role", ""), entry.get("cell", "")
-            trials[trial_id] = TrialWork(trial_id, title, role, cell, num_tasks, seed, phases)
-    work = Work(
-        directory.name,
-        definition.get("question", ""),
-        directory,
-        len(rungs),
-        targets,
-        phases_of_job(directory / "jobs" / "shared.json"),
-        tuple(trials.values()),
-    )
-    return work, journal
-
-
-def with_created(work: Work, entry: Mapping[str, Any]) -> Work:
-    """The work with a trial that was proposed while the sweep ran; its phases are those of its job, once written."""
-    trial_id, seed, num_tasks = entry["trial_id"], int(entry.get("seed", 0)), len(entry.get("tasks", ()))
-    if any(trial.trial_id == trial_id for trial in work.trials):
-        return work
-    title = f"{num_tasks}tasks-s{seed}-{trial_id}"
-    trial = TrialWork(trial_id, title, entry.get("role", ""), entry.get("cell", ""), num_tasks, seed)
-    return replace(work, trials=(*work.trials, trial))
-
-
-def with_phases(work: Work, trial_id: str) -> Work:
-    """The work with the phases of a trial that was created while the sweep ran, now that its job is written."""
-    phases = phases_of_job(work.directory / "jobs" / f"{trial_id}.json")
-    trials = (replace(t, phases=phases) if t.trial_id == trial_id and not t.phases else t for t in work.trials)
-    return replace(work, trials=tuple(trials))
-
-
-def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:
+def phases_of_job(path: Path) -> Phases:
     """The phases of a job's document; none if it was not written."""
     if not path.is_file():
         return ()
@@ -193,55 +57,91 @@ def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:
 
 @dataclass
 class Watch:
-    """What was found finished so far, so that each phase's folder is checked until it is finished, not longer.
+    """The phases of jobs as they become known, and what was found finished so far.
 
-    Behind an object store a phase that is not finished on this machine is looked for there now and then.
+    Only phases of jobs that run are looked for, each until it is finished. Behind an object store a phase that is not
+    finished on this machine is looked for there now and then. Steps count once, however many jobs need the phase.
 
     Attributes:
+        directory: of the sweep.
+        phases: of each job that is known, in order.
         finished: folder to time of `DONE`.
-        stored: folders that were finished at the start of the watch; they cost nothing.
+        stored: folders that were finished when they became known; they cost nothing.
+        done: steps of phases that are needed and finished, without those of what is stored.
+        total: of all that are needed.
     """
 
-    work: Work
+    directory: Path
+    phases: dict[str, Phases] = field(default_factory=dict)
     finished: dict[Path, float] = field(default_factory=dict)
-    stored: frozenset[Path] = frozenset()
+    stored: set[Path] = field(default_factory=set)
+    done: int = 0
+    total: int = 0
+    _users: dict[Path, int] = field(default_factory=dict)  # jobs that need it
+    _needed: dict[str, int] = field(default_factory=dict)  # how many of a job's phases are needed: the first ones
     _asked: dict[str, float] = field(default_factory=dict)  # what was looked for in an object store, and when
 
     def __post_init__(self) -> None:
-        self._root = root_of(self.work.directory)
+        self._root = root_of(self.directory)
+
+    def know(self, jobs: Mapping[str, Phases]) -> None:
+        """Take the phases of jobs; `need` says afterwards which of them are needed."""
+        new = {p.folder: p for phases in jobs.values() for p in phases if p.folder not in self._users}
         if self._root is not None:
-            folders = {p.folder for phases in (self.work.shared, *(t.phases for t in self.work.trials)) for p in phases}
-            find_all(self._root, folders, self._root / "phases")
-            self._asked = dict.fromkeys(map(str, folders), time.monotonic())
-        for phases in (self.work.shared, *(t.phases for t in self.work.trials)):
-            for phase in phases:
-                self.look(phase)
-        self.stored = frozenset(self.finished)
+            find_all(self._root, new, self._root / "phases")
+            self._asked |= dict.fromkeys(map(str, new), time.monotonic())
+        for folder, phase in new.items():
+            self._users[folder] = 0
+            if self.look(phase):
+                self.stored.add(folder)
+        for job in jobs:
+            self._need_first(job, 0)
+        self.phases |= jobs
+
+    def need(self, job: str, status: str) -> None:
+        """Count what a job needs: everything while it is open, then what it finished, nothing once it was dropped."""
+        phases = self.phases.get(job, ())
+        number = len(phases)
+        if status not in OPEN_STATES:  # phases run in order
+            number = 0 if status == "dropped" else sum(1 for _ in itertools.takewhile(self.look, phases))
+        self._need_first(job, number)
+
+    def _need_first(self, job: str, number: int) -> None:
+        phases, before = self.phases.get(job, ()), self._needed.get(job, 0)
+        self._needed[job] = number
+        for phase in (*phases[before:number], *phases[number:before]):
+            was = self._users[phase.folder]
+            now = self._users[phase.folder] = was + (1 if number > before else -1)
+            if phase.folder not in self.stored:
+                steps = phase.num_steps * (bool(now) - bool(was))
+                self.total += steps
+                self.done += steps if phase.folder in self.finished else 0
 
     def look(self, phase: PhaseWork) -> bool:
         """Whether the phase is finished."""
         if phase.folder not in self.finished:
-            if self._root is not None and self._due(str(phase.folder)):
+            if self._root is not None and self.is_due(str(phase.folder)):
                 find(self._root, phase.folder)
             try:
                 self.finished[phase.folder] = (phase.folder / "DONE").stat().st_mtime
             except OSError:
                 return False
+            self.done += phase.num_steps if self._users[phase.folder] else 0
         return True
 
-    def current(self, phases: Sequence[PhaseWork], name: str) -> tuple[PhaseWork | None, int]:
-        """The first phase that is not finished, and its steps done by the worker's progress file."""
+    def current(self, job: str) -> tuple[PhaseWork | None, int]:
+        """The first phase of a job that is not finished, and its steps done by the worker's progress file."""
         before = 0.0
-        for phase in phases:
+        for phase in self.phases.get(job, ()):
             if not self.look(phase):
-                return phase, min(phase.num_steps, self._steps_done(phase, name, before))
+                return phase, min(phase.num_steps, self._steps_done(phase, job, before))
             before = max(before, self.finished[phase.folder])
         return None, 0
 
-    def _steps_done(self, phase: PhaseWork, name: str, before: float) -> int:
+    def _steps_done(self, phase: PhaseWork, job: str, before: float) -> int:
         # The file is of the phase before until this one has written it for the first time.
-        path = self.work.directory / "progress" / f"{name}.json"
-        if self._root is not None and self._due(name):
+        path = self.directory / "progress" / f"{job}.json"
+        if self._root is not None and self.is_due(f"progress/{job}.json"):
             fetch_small(self._root, path, again=True)
         try:
             found = json.loads(path.read_text())
@@ -250,130 +150,33 @@ class Watch:
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
-    def _due(self, what: str) -> bool:
+    def read_job(self, job: str, names: frozenset[str]) -> bool:
+        """Read the phases of a job that was started, unless they are known; returns whether they are new.
+
+        Args:
+            names: of those that the journal says it has to compute. A document without them is that of an earlier run:
+                the job's own is written just after the journal's entry.
+        """
+        if job in self.phases and names <= {phase.folder.name for phase in self.phases[job]}:
+            return False
+        path = self.directory / "jobs" / f"{job}.json"
+        if self._root is not None and self.is_due(str(path)):
+            fetch_small(self._root, path, again=True)
+        phases = phases_of_job(path)
+        if phases in ((), self.phases.get(job)):
+            return False
+        self.know({job: phases})
+        return True
+
+    def is_due(self, what: str) -> bool:
+        """Whether the object store is to be asked for something again; if so, it counts as asked."""
         now = time.monotonic()
         if now - self._asked.get(what, -math.inf) < ASK_EVERY_S:
             return False
         self._asked[what] = now
         return True
 
-    def states(self, journal: Sequence[Mapping[str, Any]]) -> tuple[TrialState, ...]:
-        """Every trial as it stands."""
-        known = standings(journal).trials
-        changed = {e["trial_id"]: float(e.get("time", 0.0)) for e in journal if "trial_id" in e}
-        found = []
-        for trial in self.work.trials:
-            standing = known.get(trial.trial_id, Standing())
-            status, rungs = standing.status, standing.current
-            phase, done = self.current(trial.phases, trial.trial_id) if status == "running" else (None, 0)
-            last = standing.last
-            found.append(
-                TrialState(
-                    trial,
-                    status,
-                    phase.label if phase else "",
-                    done,
-                    phase.num_steps if phase else 0,
-                    len(rungs),
-                    last.get("rung"),
-                    last.get("fi_accuracy"),
-                    last.get("scores", {}),
-                    changed.get(trial.trial_id, 0.0),
-                    standing.error,
-                    last.get("degenerate", ""),
-                )
-            )
-        return tuple(found)
 
-    def steps(self, states: Sequence[TrialState]) -> tuple[int, int]:
-        """(steps done, steps in all) of what was not stored at the start, without what stopped trials leave undone."""
-        needed = {p.folder: p.num_steps for p in self.work.shared}
-        current = self.current(self.work.shared, "shared")[1]
-        for state in states:
-            ended = state.status not in OPEN_STATES
-            for phase in state.trial.phases:
-                if ended and not self.look(phase):
-                    break  # phases run in order
-                needed[phase.folder] = phase.num_steps
-            current += state.done if state.status == "running" else 0
-        total = sum(steps for folder, steps in needed.items() if folder not in self.stored)
-        done = sum(steps for folder, steps in needed.items() if folder in self.finished and folder not in self.stored)
-        return min(total, done + current), total
-
-
-def time_left_s(elapsed_s: float, done: int, total: int) -> float | None:
-    """Seconds until `total` steps are done, at the rate of the `done` ones; None until 5 % are.
-
-    Elapsed time includes the starts of trials and evaluations, so these are in the rate.
-    """
-    if done >= total:
-        return 0.0
-    if done <= 0 or done < KNOWN_SHARE * total:
-        return None
-    return elapsed_s * (total - done) / done
-
-
-def clock(seconds: float | None) -> str:
-    """`1:02:03` or `2:03`; a dash for what is not known."""
-    if seconds is None or not math.isfinite(seconds):
-        return "\u2013"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def is_running(directory: Path) -> bool:
-    """Whether a process holds the sweep's journal."""
-    return is_held(directory / "journal")
-
-
-def opened_at(journal: Sequence[Mapping[str, Any]]) -> float:
-    """When the last driver took over, in seconds UTC; now if there was none."""
-    return max((float(e["time"]) for e in journal if e["event"] == "opened"), default=time.time())
-
-
-def stage_of(journal: Sequence[Mapping[str, Any]]) -> str:
-    """What a driver that runs is at, as far as its journal says."""
-    events = [e for e in journal if e["event"] in ("opened", "running")]
-    if not events or events[-1]["event"] == "opened":
-        return "planned"
-    return "trials" if "trial_id" in events[-1] else "pretrain"
-
-
-def sweep_state(states: Sequence[TrialState], running: bool) -> str:
-    """planned, running, interrupted, failed (ended, some trials failed) or finished."""
-    if running:
-        return "running"
-    if not states:
-        return "planned"
-    if any(s.status in OPEN_STATES for s in states):
-        return "interrupted"
-    return "failed" if any(s.status == "failed" for s in states) else "finished"
-
-
-def status_document(work: Work, states: Sequence[TrialState], state: str) -> dict[str, Any]:
-    """What `xlray status --json` prints."""
-    return {
-        "name": work.name,
-        "state": state,
-        "directory": str(work.directory),
-        "trials": [
-            {
-                "trial_id": s.trial.trial_id,
-                "status": s.status,
-                "role": s.trial.role,
-                "cell": s.trial.cell,
-                "num_tasks": s.trial.num_tasks,
-                "seed": s.trial.seed,
-                "rung": s.rung,
-                "fi_accuracy": s.fi_accuracy,
-                "scores": dict(s.scores),
-                "phase": s.phase,
-                "done": s.done,
-                "steps": s.steps,
-                "error": s.error,
-                "degenerate": s.degenerate,
-            }
-            for s in states
-        ],
-    }
+def phases_of_jobs(jobs: Mapping[str, Sequence[Spec]], store: Store) -> dict[str, Phases]:
+    """What is watched of planned jobs."""
+    return {job: tuple(phase_work(spec, store) for spec in specs) for job, specs in jobs.items()}

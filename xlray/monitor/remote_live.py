@@ -14,12 +14,13 @@ from rich.text import Text
 
 from xlray.cluster.ray_dashboard import SNAPSHOT_SUFFIX, RayUnreachableError, ask
 from xlray.monitor.live import SHOWN_EVERY_S, is_tick, moving
-from xlray.monitor.table import Snapshot, draw, from_document
+from xlray.monitor.table import draw
+from xlray.monitor.view import View, from_document
 
 LATE_S = 15.0  # after which what is shown is said to be old
 
 
-def fetch_snapshot(place: str, job_id: str) -> Snapshot | None:
+def fetch_view(place: str, job_id: str) -> View | None:
     """How far the sweep of a job is; None where its driver has not said so yet.
 
     Raises:
@@ -41,13 +42,13 @@ class Screen:
         has_said_why: whether a line of failure was printed.
     """
 
-    def __init__(self, job_id: str, fetch: Callable[[str], Snapshot | None], console: Console | None = None) -> None:
+    def __init__(self, job_id: str, fetch: Callable[[str], View | None], console: Console | None = None) -> None:
         self.job_id = job_id
         self.has_said_why = False
         self._fetch = fetch
         self._rest = ""
         self._console = console or Console()
-        self._shot: tuple[float, Snapshot] | None = None
+        self._view: tuple[float, View] | None = None
         self._ended = threading.Event()
         self._live: Live | None = None
 
@@ -72,23 +73,23 @@ class Screen:
             self._print(line)
 
     def renderable(self) -> RenderableType:
-        """The table as of the last snapshot; nothing before the first."""
-        if self._shot is None:
+        """The table as of the last view; nothing before the first."""
+        if self._view is None:
             return Text("")
-        age = time.monotonic() - self._shot[0]
-        return draw(self._shot[1], *self._console.size, note=f"as of {age:.0f} s ago" if age > LATE_S else "")
+        age = time.monotonic() - self._view[0]
+        return draw(self._view[1], *self._console.size, note=f"as of {age:.0f} s ago" if age > LATE_S else "")
 
     def _keep_fetching(self) -> None:
         while not self._ended.wait(SHOWN_EVERY_S):
             try:
-                shot = self._fetch(self.job_id)
+                view = self._fetch(self.job_id)
             except RayUnreachableError:
                 continue
-            if shot is not None and (self._shot is None or shot != self._shot[1]):  # that of a driver that died stays
-                self._shot = (time.monotonic(), shot)
+            if view is not None and (self._view is None or view != self._view[1]):  # that of a driver that died stays
+                self._view = (time.monotonic(), view)
 
     def _stop(self) -> None:
-        self._shot = None  # what is erased at the end must be as high as what is drawn last
+        self._view = None  # what is erased at the end must be as high as what is drawn last
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -97,7 +98,7 @@ class Screen:
         is_failure = line.startswith("xlray: ")
         self.has_said_why = self.has_said_why or is_failure
         if self._live is not None and not is_failure:
-            if self._shot is None or not is_tick(line):
+            if self._view is None or not is_tick(line):
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)
             return
         self._stop()

@@ -15,7 +15,7 @@ from typing import Any
 
 from xlray.cluster.ray_dashboard import Looking, RayUnreachableError, log_page
 from xlray.errors import InputError, RemoteError
-from xlray.monitor.page import SweepPage, bring_page
+from xlray.monitor.page import SweepPage
 from xlray.storage.sweep_folder import is_sweep_folder
 from xlray.storage.working_folder import remote_of
 from xlray.templates import render_template
@@ -45,18 +45,23 @@ class Dashboard:
         """The sweeps that are known on this machine."""
         return sorted(folder.name for folder in self.sweeps.glob("*") if is_sweep_folder(folder))
 
-    def document(self, name: str, since: int) -> dict[str, Any]:
+    def document(self, name: str, since: int, replay: str = "") -> dict[str, Any]:
         """The data of a sweep's page; see `SweepPage.document`.
 
         Raises:
             InputError: there is no such sweep, or its journal cannot be read.
         """
         with self._lock:
-            found = self._page(name).document(since)
+            found = self._page(name).document(since, replay)
         known = found.pop("ray") or {}
         url = self.ray_url or known.get("dashboard")
         ray = self._looking.at(url)
         return {**found, "ray": {**ray, "job": known.get("job_id", "")}, "sweeps": self.names()}
+
+    def read(self, name: str) -> None:
+        """Take in a sweep's journal, which takes long the first time, so that no page waits for it."""
+        with self._lock:
+            self._page(name).reader.refresh()
 
     def trial(self, name: str, trial_id: str) -> dict[str, Any]:
         """See `SweepPage.trial`."""
@@ -71,10 +76,9 @@ class Dashboard:
         return self._pages[name]
 
     def report_file(self, name: str, inside: str) -> Path | None:
-        """A file of the sweep's report; None where there is none, or it is not in the report's folder."""
-        folder = (self.sweeps / name / "report").resolve()
-        path = (folder / inside).resolve()
-        return path if name in self.names() and path.is_relative_to(folder) and path.is_file() else None
+        """See `SweepPage.report_file`."""
+        with self._lock:
+            return self._page(name).report_file(inside)
 
     def log_url(self, name: str, query: dict[str, list[str]]) -> str:
         """Where Ray's dashboard shows the log of a process; see `log_page`."""
@@ -119,8 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         if rest == [""]:
             return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.html(name))
         if rest == ["data"]:
-            since = query.get("since", ["0"])[0]
-            found = self.dashboard.document(name, int(since) if since.isdigit() else 0)
+            since, replay = (query.get(key, [""])[0] for key in ("since", "replay"))
+            found = self.dashboard.document(name, int(since) if since.isdigit() else 0, replay)
             return self._send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
         if rest == ["trial"]:
             found = self.dashboard.trial(name, query.get("id", [""])[0])
@@ -217,8 +221,9 @@ def serve(
     Args:
         ready: gets the URL once the page can be opened.
     """
-    bring_page(sweeps / first)
-    server = make_server(Dashboard(sweeps, ray_url, price_per_hour), first, host, port)
+    dashboard = Dashboard(sweeps, ray_url, price_per_hour)
+    server = make_server(dashboard, first, host, port)
+    dashboard.read(first)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{server.server_address[1]}/{urllib.parse.quote(first)}/")
     with server:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from xlray.canonical import to_plain
 from xlray.config.execution import Execution
-from xlray.config.sweep import Sweep, Trial
+from xlray.config.sweep import Trial
 from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
@@ -131,9 +131,14 @@ def read_job(path: Path) -> Job:
     )
 
 
-def trial_title(sweep: Sweep, trial: Trial) -> str:
-    """A readable name: number of tasks, seed, hash."""
-    return f"{len(trial.config.tasks)}tasks-s{trial.config.seed}-{trial.trial_id}"
+def trial_title(trial: Trial) -> str:
+    """A readable name of a trial."""
+    return readable_name(trial.trial_id, trial.config.tasks, trial.config.seed)
+
+
+def readable_name(trial_id: str, tasks: Sequence[str], seed: int) -> str:
+    """Number of tasks, seed, hash."""
+    return f"{len(tasks)}tasks-s{seed}-{trial_id}"
 
 
 def bring_inputs(spec: Spec, job: Job) -> None:

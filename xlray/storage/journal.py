@@ -111,7 +111,7 @@ def _line(entry: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 def read_journal(journal_dir: Path | str) -> list[dict[str, Any]]:
     """All entries of the journal in order; see `read_lines`."""
-    return _parse(journal_bytes(journal_dir), Path(journal_dir) / JOURNAL_FILE)
+    return parse_lines(journal_bytes(journal_dir), Path(journal_dir) / JOURNAL_FILE)
 
 
 def journal_bytes(journal_dir: Path | str) -> bytes:
@@ -128,54 +128,6 @@ def journal_bytes(journal_dir: Path | str) -> bytes:
         return b"".join(found[0] for found in read if found is not None)
 
 
-@dataclass
-class Follower:
-    """Reads what was added to a journal since it was last asked, so that following a long one costs what is new.
-
-    Attributes:
-        number: segment that is read next.
-        offset: bytes of it that were read; always the end of a line.
-    """
-
-    journal_dir: Path
-    number: int = 0
-    offset: int = 0
-
-    def new(self) -> list[dict[str, Any]]:
-        """The entries that were added; a line that is being written is left for the next time.
-
-        Raises:
-            InputError: a line is not a JSON object; names the segment and its lines are counted from what was read.
-        """
-        root = root_of(self.journal_dir)
-        text = self._new_of_file() if root is None else self._new_of_segments(root)
-        return _parse(text, self.journal_dir / f"{self.number:06d}.jsonl")
-
-    def _new_of_file(self) -> bytes:
-        try:
-            with (self.journal_dir / JOURNAL_FILE).open("rb") as file:
-                file.seek(self.offset)
-                text = _whole_lines(file.read())
-        except FileNotFoundError:
-            return b""
-        self.offset += len(text)
-        return text
-
-    def _new_of_segments(self, root: Path) -> bytes:
-        remote, text = remote_of(root), b""
-        assert remote is not None
-        for name in _segments(remote, relative(root, self.journal_dir))[self.number :]:  # all but the last are closed
-            number, found = int(Path(name).stem), remote.read(name)
-            start = self.offset if number == self.number else 0
-            new = b"" if found is None else _whole_lines(found[0][start:])
-            text, self.number, self.offset = text + new, number, start + len(new)
-        return text
-
-
-def _whole_lines(text: bytes) -> bytes:
-    return text[: text.rfind(b"\n") + 1]
-
-
 def journal_digest(journal_dir: Path | str) -> str:
     """SHA-256 of the journal as it is now."""
     return hashlib.sha256(journal_bytes(journal_dir)).hexdigest()
@@ -187,10 +139,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: any other line is not a JSON object; names the file and the line.
     """
-    return _parse(path.read_bytes() if path.exists() else b"", path)
+    return parse_lines(path.read_bytes() if path.exists() else b"", path)
 
 
-def _parse(text: bytes, path: Path) -> list[dict[str, Any]]:
+def parse_lines(text: bytes, path: Path) -> list[dict[str, Any]]:
+    """The entries of a text of JSON lines; see `read_lines`."""
     *lines, tail = text.split(b"\n")
     entries = []
     for number, line in enumerate(lines, start=1):

@@ -190,10 +190,14 @@ class Remote:
             except FileNotFoundError:
                 return None
 
-    def list(self, prefix: str) -> dict[str, tuple[int, float]]:
-        """Every object below a prefix: its size in bytes, and its time in seconds UTC."""
+    def list(self, prefix: str, after: str | None = None) -> dict[str, tuple[int, float]]:
+        """Every object below a prefix: its size in bytes, and its time in seconds UTC.
+
+        Args:
+            after: only those whose names are greater.
+        """
         with self._errors(prefix):
-            pages = obstore.list(self.client, prefix=prefix or None)
+            pages = obstore.list(self.client, prefix=prefix or None, offset=after)
             return {o["path"]: (o["size"], o["last_modified"].timestamp()) for page in pages for o in page}
 
     def folders(self, prefix: str) -> frozenset[str]:

@@ -85,7 +85,7 @@ class SweepMetrics:
         last, trial = self.driver.found.trials[trial_id].last, self.driver.trials[trial_id]
         if not last:  # its inputs have changed, and nothing was reported since
             return
-        title = trial_title(self.driver.plan.sweep, trial)
+        title = trial_title(trial)
         tags = {"sweep": self.name, "trial": title, "cell": trial.cell, "rung": str(last["rung"])}
         for target, value in {"mean": last["fi_accuracy"], **last["scores"]}.items():
             if value is not None and math.isfinite(value):

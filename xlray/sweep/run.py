@@ -75,7 +75,7 @@ def run(
     leases = Leases(root, f"sweep {sweep.name}", LEASE_TTL_S)
     directory = sweep_folder(root, sweep.name)
     trackers = Trackers(sweep, directory, lambda text: listener({"event": "note", "text": text}))
-    driver = Driver(plan, Store(root), listener, leases, (tensorboard(sweep, directory), trackers), budget_hours)
+    driver = Driver(plan, Store(root), listener, leases, (tensorboard(directory), trackers), budget_hours)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "journal", lambda: listener({"event": "stage", "stage": "lease"})), trackers:
         check_definition(sweep, root)

@@ -75,7 +75,7 @@ class Progress:
         return {"status": self.status, "rungs": [[entry["rung"], entry["time"]] for entry in self.rungs]}
 
 
-def tensorboard(sweep: Sweep, directory: Path) -> Callable[[Mapping[str, Any], Progress], None]:
+def tensorboard(directory: Path) -> Callable[[Mapping[str, Any], Progress], None]:
     """A tracker of the driver that writes each reported rung below `<directory>/tensorboard/<trial>/`.
 
     The trial's own folder has the curves over examples; each rung has a folder of its own in it, with its parameters and
@@ -89,7 +89,7 @@ def tensorboard(sweep: Sweep, directory: Path) -> Callable[[Mapping[str, Any], P
             return
         trial, rung = progress.trial, int(entry["rung"])
         scores = scores_of(entry)
-        folder = directory / "tensorboard" / trial_title(sweep, trial)
+        folder = directory / "tensorboard" / trial_title(trial)
         # Files are named by the second: the suffix keeps two rungs of one second apart and in order.
         with SummaryWriter(str(folder), filename_suffix=f".{rung:012}") as writer:
             for name, value in scores.items():
@@ -203,7 +203,7 @@ class MLflow:
         import mlflow
 
         self._entities = mlflow.entities
-        self.sweep, self.to = sweep, str(mlflow.get_tracking_uri())
+        self.to = str(mlflow.get_tracking_uri())
         self.client = mlflow.MlflowClient(self.to)
         known = self.client.get_experiment_by_name(sweep.name)
         self.experiment = known.experiment_id if known else self.client.create_experiment(sweep.name)
@@ -229,9 +229,7 @@ class MLflow:
         found = self.client.search_runs([self.experiment], f"tags.`{tag}` = '{trial.trial_id}'", max_results=1)
         if found:
             return str(found[0].info.run_id)
-        made = self.client.create_run(
-            self.experiment, tags={tag: trial.trial_id}, run_name=trial_title(self.sweep, trial)
-        )
+        made = self.client.create_run(self.experiment, tags={tag: trial.trial_id}, run_name=trial_title(trial))
         params = [self._entities.Param(name, str(value)) for name, value in parameters(trial).items()]
         self.client.log_batch(made.info.run_id, params=params)
         return str(made.info.run_id)
@@ -260,7 +258,7 @@ class WeightsAndBiases:
                 project=self.project,
                 group=self.sweep.name,
                 id=run,
-                name=trial_title(self.sweep, trial),
+                name=trial_title(trial),
                 config=parameters(trial),
                 dir=self.folder,
                 resume="allow",

@@ -58,7 +58,7 @@ class Queue(Searcher):  # type: ignore[misc]
         jobs, name = driver.directory / "jobs", launch.name
         write_job(jobs / f"{name}.json", make_job(name, driver.jobs[name], driver.plan, driver.store, self.prepared))
         trial = driver.trials.get(name)
-        title = name if trial is None else trial_title(driver.plan.sweep, trial)
+        title = name if trial is None else trial_title(trial)
         place = {"jobs": address(jobs), "stop": stop_key(driver)}
         return {"trial_id": name, "title": title, "run": launch.run, **place}
 

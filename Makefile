@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Two processes, each with whole files, in the order of tests/conftest.py.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo check test test-all test-cluster docs lint format clean
 
@@ -14,10 +16,10 @@ demo: $(INSTALLED)
 	$(BIN)/xlray demo
 
 check: lint
-	$(BIN)/python -m pytest --light
+	$(BIN)/python -m pytest --light $(PARALLEL)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m ""

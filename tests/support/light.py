@@ -12,7 +12,7 @@ HEAVY = {"torch", "ray", "deepspeed", "transformers"}
 
 def is_light(path: Path) -> bool:
     """Whether a test file names no heavy library anywhere, and what it imports loads none."""
-    waiting, seen = set(_imported(path, anywhere=True)), set()
+    waiting, seen = set(_imported(path, anywhere=True)), set[Path]()
     while waiting:
         module = waiting.pop()
         if module.partition(".")[0] in HEAVY:

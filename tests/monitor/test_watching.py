@@ -15,7 +15,7 @@ from xlray.monitor import server as dashboard
 from xlray.monitor.following import Following, sweep_state
 from xlray.monitor.page import SweepPage
 from xlray.monitor.reader import Reader
-from xlray.storage import follower, journal
+from xlray.storage import follower, journal, working_folder
 
 TARGETS = ("udpos", "tatoeba")
 
@@ -201,6 +201,39 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
     assert [entry["rung"] for entry in detail["history"]] == [64] and detail["title"] == "1tasks-s3-t0"
     with pytest.raises(InputError, match="no such trial"):
         page.trial("t9")
+
+
+def test_a_page_shows_a_sweep_that_another_machine_runs_on_an_object_store(tmp_path, monkeypatch, s3_uri):
+    monkeypatch.setattr("xlray.monitor.reader.REMOTE_EVERY_S", 0.0)
+    monkeypatch.setattr("xlray.monitor.progress.ASK_EVERY_S", 0.0)
+    roots = []
+    for machine in ("head", "laptop"):
+        monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / machine))
+        roots.append(working_folder.working_folder(s3_uri))
+    head, laptop = (root / "sweeps" / "demo" for root in roots)
+    place = {"run": "demo-t0-1", "job_id": "01", "actor_id": "a", "workers": []}
+    files = {
+        "sweep.json": '{"question": "Why?"}',
+        "progress/t0.ray.json": json.dumps(place),
+        "report/report.html": "answer",
+    }
+    for name, text in files.items():
+        (head / name).parent.mkdir(parents=True, exist_ok=True)
+        (head / name).write_text(text)
+    working_folder.send(roots[0], [head / "sweep.json", head / "progress" / "t0.ray.json"])
+    with journal.exclusive(head / "journal"):
+        for entry in ({"event": "opened"}, created("t0"), running("t0", "demo-t0-1")):
+            journal.append(head / "journal", entry)
+        page = SweepPage(laptop)
+        found = page.document()
+        assert (found["question"], found["state"], found["counts"]) == ("Why?", "running", {"running": 1})
+        assert found["running"][0]["place"] == place and not found["report"] and page.report_file("report.html") is None
+        journal.append(head / "journal", rung("t0", 0, 60.0))
+        working_folder.send(roots[0], [head / "report" / "report.html"])
+        found = page.document(found["version"], found["replay"])
+        assert found["rows"][0]["fi_accuracy"] == 60.0 and found["report"]
+        assert page.report_file("report.html").read_text() == "answer"
+    assert page.document()["state"] == "interrupted"
 
 
 # --- a look costs what is new --------------------------------------------------------------------------------------

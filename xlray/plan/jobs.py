@@ -67,7 +67,7 @@ class Prepared:
 
 def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store: Store, prepared: Prepared) -> Job:
     """The job of a trial, or of the phases before all trials."""
-    parents = {phase_hash(spec): str(store.folder(spec)) for spec in plan.all_specs().values()}
+    parents = {phase_hash(spec): str(store.folder(spec)) for spec in (*plan.shared, *(p.spec for p in phases))}
     if plan.root is not None:
         parents[phase_hash(plan.root)] = str(prepared.encoder)
     used = {phase_hash(p.spec) for p in phases} | {p.spec.parent for p in phases if hasattr(p.spec, "parent")}

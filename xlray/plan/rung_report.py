@@ -43,8 +43,8 @@ def measured_by(phases: Sequence[PlannedPhase], index: int) -> list[str]:
 def check_measured(phases: Sequence[PlannedPhase], rungs: Mapping[int, Mapping[str, Any]], where: str) -> None:
     """Check that the rungs of a trial were read from these phases, those of its stored job document.
 
-    The two differ after the inputs of a finished sweep have changed and changed back: its numbers are read from the store
-    again, but only a trial that is started writes its job.
+    The two differ while the inputs of a finished sweep have changed and changed back: its numbers are read from the store
+    again, and its jobs are written at the end of that run.
 
     Args:
         rungs: the trial's entries in the journal, by index; entries of earlier versions do not name their phases.
@@ -56,7 +56,8 @@ def check_measured(phases: Sequence[PlannedPhase], rungs: Mapping[int, Mapping[s
         if entry.get("phases") not in (None, measured_by(phases, index)):
             raise InputError(
                 f"{where}: its stored job must describe the phases that its numbers were read from, but describes others at "
-                f"rung {entry['rung']}: the sweep's inputs have changed and changed back since it was computed."
+                f"rung {entry['rung']}: the sweep's inputs have changed and changed back since it was computed; run the sweep "
+                "again, which writes its jobs."
             )
 
 

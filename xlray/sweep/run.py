@@ -18,7 +18,7 @@ from xlray.cluster.node_check import check_nodes
 from xlray.config.recipes import Pretraining
 from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
-from xlray.data.tokenization import Vocabulary, load_vocabulary, open_examples, read_counts
+from xlray.data.tokenization import Vocabulary, data_folder, load_vocabulary, open_examples, read_counts
 from xlray.data.tokenizer import tokenizer_phase
 from xlray.errors import BudgetError, FailedTrialsError, InputError, UnfinishedError, XlrayError
 from xlray.phases.spec import DataSpec, Spec, TokenizerSpec, data_of
@@ -36,6 +36,7 @@ from xlray.storage.working_folder import send, working_folder
 from xlray.sweep.driver import LEASE_TTL_S, Driver, Listener
 from xlray.sweep.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.sweep.ray_session import await_machines, check_machine, num_slots, ray_session
+from xlray.sweep.reported_jobs import write_jobs
 from xlray.sweep.result_tables import write_results, write_shortfalls
 from xlray.sweep.tracking import Trackers, check_tracking, tensorboard
 from xlray.sweep.tune import tune
@@ -88,6 +89,7 @@ def run(
         if is_open or next_trial(sweep, driver.journal) is not None:
             _compute(driver, address)
         driver.close()
+        write_jobs(driver, lambda: _prepared(driver))
         write_results(driver.plan, driver.store)
     return load_results(directory)
 
@@ -132,6 +134,15 @@ def _compute(driver: Driver, address: str | None) -> None:
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
         tune(driver, slots, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
+
+
+def _prepared(driver: Driver) -> Prepared:
+    """What jobs read, where everything is stored."""
+    root, data = driver.store.root, {data for spec in driver.specs().values() for data in data_of(spec)}
+    plan = with_encoder(driver.plan, root)
+    vocabulary = make_vocabulary(plan, driver.store, lambda _: None, driver.leases)
+    folders = {spec: data_folder(root, spec, vocabulary) for spec in data}
+    return Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder)
 
 
 def with_encoder(plan: SweepPlan, root: Path) -> SweepPlan:

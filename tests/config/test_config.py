@@ -204,6 +204,7 @@ def test_the_trial_id_depends_on_what_changes_numbers_and_on_nothing_else():
         "clip_norm": 2.0,
         "precision": "bf16",
         "caps": (("a", 5),),
+        "varied": (("targets.udpos.learning_rate", 1e-5),),
     }
     assert changes.keys() | {"targets"} == {f.name for f in dataclasses.fields(TrialConfig)}
     ids = {dataclasses.replace(config, **{k: v}).trial_id for k, v in changes.items()}

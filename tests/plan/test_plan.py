@@ -338,7 +338,7 @@ def test_the_storage_of_a_large_encoder_is_its_states_and_weights():
 # --- sizes that are assumed ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["finnish_9_vs_20", "phang2020", "sizes", "leave_one_out"])
+@pytest.mark.parametrize("name", ["finnish_9_vs_20", "phang2020", "sizes", "leave_one_out", "tuned_9_vs_20"])
 def test_the_real_questions_validate_and_plan_without_their_data(name, tmp_path):
     sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / f"{name}.py")
     plan = plan_sweep(sweep, None, tmp_path, assume_sizes=True)

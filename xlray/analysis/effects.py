@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -77,12 +78,43 @@ def cell_means(
 
 
 def cell_pairs(points: Sequence[Point]) -> list[tuple[str, str]]:
-    """The comparisons of a rung as (more, fewer): all sizes within a source, and all sources within a size."""
-    return compared_cells({point.cell: (point.num_tasks, point.source) for point in points})
+    """The comparisons of a rung as (more, fewer): all sizes within a source, and all sources within a size.
+
+    In a sweep with axes these are compared at the same values, and each cell with those that differ in one value.
+    """
+    groups = _comparable(points)
+    pairs = [pair for cells in groups for pair in compared_cells(cells)]
+    return [*dict.fromkeys(pairs), *_along_axes(points)]
+
+
+def _comparable(points: Sequence[Point]) -> list[dict[str, tuple[int, str]]]:
+    """Cells with the same values of the sweep's axes, each with those controls that differ in none that they have."""
+    controls = {p.cell: set(p.setting.split()) for p in points if not p.num_tasks}
+    settings = dict.fromkeys(p.setting for p in points if p.num_tasks) or dict.fromkeys(p.setting for p in points)
+    places = {setting: dict[str, tuple[int, str]]() for setting in settings}
+    for point in points:
+        if point.num_tasks:
+            places[point.setting][point.cell] = (point.num_tasks, point.source)
+    sources = {point.cell: (0, point.source) for point in points if not point.num_tasks}
+    for setting, cells in places.items():
+        words = set(setting.split())
+        cells |= {cell: sources[cell] for cell, own in controls.items() if own <= words}
+    return list(places.values())
+
+
+def _along_axes(points: Sequence[Point]) -> list[tuple[str, str]]:
+    """Pairs of cells that differ in the value of one axis, by (population, what is left of the values, axis)."""
+    lines: dict[tuple[str, str, str], dict[str, None]] = {}
+    for cell, (population, setting) in {p.cell: (p.population, p.setting) for p in points}.items():
+        words = setting.split()
+        for place, word in enumerate(words):
+            rest = " ".join(words[:place] + words[place + 1 :])
+            lines.setdefault((population, rest, word.partition("=")[0]), {})[cell] = None
+    return [(more, fewer) for cells in lines.values() for fewer, more in itertools.combinations(sorted(cells), 2)]
 
 
 def compared_cells(cells: Mapping[str, tuple[int, str]]) -> list[tuple[str, str]]:
-    """The same from each cell's (number of tasks, source)."""
+    """All sizes within a source and all sources within a size, from each cell's (number of tasks, source)."""
     order = sorted(cells, key=lambda cell: (cells[cell][0], cell))
     pairs: list[tuple[str, str]] = []
     for cell in order[1:]:

@@ -16,6 +16,7 @@ from scipy import stats
 
 from xlray.analysis.results import (
     HEADLINE,
+    SETTING,
     Results,
     complete_rungs,
     fi_accuracy,
@@ -89,6 +90,7 @@ class Point:
             there have been opened with it: what its score has to do with that is not known.
         degenerate: the trial is marked so: it diverged or gives one answer to everything.
         target_examples: training examples of the targets at this rung; scores compare only where they are equal.
+        setting: values of the sweep's axes in words, such as `lr=1e-5 T=3`; "" without any. Part of the cell.
     """
 
     trial_id: str
@@ -106,6 +108,12 @@ class Point:
     selected: bool = False
     degenerate: bool = False
     target_examples: int | None = None
+    setting: str = ""
+
+    @property
+    def population(self) -> str:
+        """The cell without values of axes."""
+        return self.cell.removesuffix(f" {self.setting}") if self.setting else self.cell
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,8 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     _check_headlines(headline)
     _check_versions(results.trials)
     retrieval = retrieval_tasks(results.scores)
-    trials = {row["trial_id"]: row for row in results.trials.select(["trial_id", "chain", "degenerate"]).to_pylist()}
+    known_of = [n for n in ("trial_id", "chain", "degenerate", SETTING) if n in results.trials.column_names]
+    trials = {row["trial_id"]: row for row in results.trials.select(known_of).to_pylist()}
     columns = ["trial_id", "rung_index", "rung", "role", "cell", "tasks", "source", "seed", "num_examples"]
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     seen: dict[tuple[str, int], int] = {}
@@ -180,7 +189,8 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
         found = {**summary, **scores, **others.get(key, {})}
         selected = weight is None and (role == "measure" or bool(standing.reopened))
-        points.append(Point(*place, found, weight, selected, bool(trial.get("degenerate")), seen[key]))
+        setting = trial.get(SETTING) or ""
+        points.append(Point(*place, found, weight, selected, bool(trial.get("degenerate")), seen[key], setting))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
 
 
@@ -234,7 +244,7 @@ def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], fl
     """Of each (trial, rung number): the inverse of the recorded probability of getting there, given its scores.
 
     A rung at which a trial could be stopped for certain has no survivors that stand for it: past such a rung no trial
-    that met the cut has a weight in that cell. Where all trials that were cut have been reopened, the cut has chosen
+    that met the cut has a weight in that population. Where all trials that were cut have been reopened, the cut has chosen
     nothing. Where only some were, they have no weight: people chose them. A trial that diverged was not stopped for its
     rank and counts as failed.
 
@@ -248,7 +258,7 @@ def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], fl
         for rung in range(max(standing.rungs, default=-1) + 2):
             if rung and weight is not None:
                 entry = standing.rungs.get(rung - 1, {})
-                chance = _chance(standing, rung - 1, entry, cuts.get((standing.cell, rung - 1), []))
+                chance = _chance(standing, rung - 1, entry, cuts.get((standing.population, rung - 1), []))
                 weight = None if not chance else weight / chance
             if weight is not None:
                 found[trial_id, rung] = weight
@@ -256,7 +266,7 @@ def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], fl
 
 
 def _cuts(trials: Mapping[str, Standing]) -> dict[tuple[str, int], list[Standing]]:
-    """Trials that their rank kept from continuing, by (cell, rung), in the seeds that the sweep has."""
+    """Trials that their rank kept from continuing, by (population, rung), in the seeds that the sweep has."""
     seeds = {standing.seed for standing in trials.values() if standing.status != "dropped"}
     found: dict[tuple[str, int], list[Standing]] = {}
     for standing in trials.values():
@@ -264,7 +274,7 @@ def _cuts(trials: Mapping[str, Standing]) -> dict[tuple[str, int], list[Standing
             kept = entry.get("decision", "continue") != "continue" and entry.get("reason") != "diverged"
             rose = index in standing.promoted - standing.reopened
             if kept and not rose and standing.seed in seeds:
-                found.setdefault((standing.cell, index), []).append(standing)
+                found.setdefault((standing.population, index), []).append(standing)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xlray.errors import InputError
-from xlray.storage.parquet import read_table
+from xlray.storage.parquet import read_schema, read_table
 from xlray.storage.sweep_folder import read_definition
 
 HEADLINE = "headline"
 MAJORITY = "majority"
+SETTING = "setting"  # column of trials in a sweep with axes: their values in words, such as `lr=1e-5 T=3`
 UNSEALED_FILE = "unsealed.jsonl"  # in the sweep's folder: one entry for each opening of its test data
 
 _TEXT, _WHOLE, _REAL, _FLAG, _TEXTS = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.list_(pa.string())
@@ -62,7 +63,7 @@ class Results:
         name: the sweep's name.
         directory: `<storage>/sweeps/<name>`.
         scores: table with the columns `SCORES`.
-        trials: table with the columns `TRIALS`.
+        trials: table with the columns `TRIALS`; of a sweep with axes also `setting` and a column for each field that varies.
         phases: table with the columns `PHASES`.
         targets: target tasks of the definition; () if it does not name them.
     """
@@ -181,14 +182,27 @@ def load_results(directory: Path | str) -> Results:
         raise InputError(f"{directory}: no such folder.")
     if not any((directory / name).exists() for name in ("sweep.json", "journal", "results/scores.parquet")):
         raise InputError(f"{directory}: not a sweep's folder (no sweep.json, journal/ or results/scores.parquet).")
+    definition = read_definition(directory)
     tables = {}
     for name, schema in (("scores", SCORES), ("trials", TRIALS), ("phases", PHASES)):
         path = directory / "results" / f"{name}.parquet"
-        tables[name] = read_table(path, schema) if path.exists() else schema.empty_table()
+        more = _axis_columns(path, axis_fields(definition)) if name == "trials" and path.exists() else []
+        tables[name] = read_table(path, pa.schema([*schema, *more])) if path.exists() else schema.empty_table()
     _check_unique(tables["scores"], directory / "results" / "scores.parquet")
-    targets = read_definition(directory).get("targets") or ()
+    targets = definition.get("targets") or ()
     names = tuple(str(target["task"]) for target in targets if isinstance(target, Mapping) and target.get("task"))
     return Results(directory.resolve().name, directory, **tables, targets=names)
+
+
+def axis_fields(definition: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the fields that a sweep varies, by its definition; each is a column of `trials`."""
+    return [str(name) for axis in definition.get("vary") or () for name in axis["fields"]]
+
+
+def _axis_columns(path: Path, fields: Sequence[str]) -> list[pa.Field]:
+    """The columns of the table of trials that hold the values of axes."""
+    found = read_schema(path)
+    return [found.field(name) for name in (SETTING, *fields) if fields and name in found.names]
 
 
 def _check_unique(scores: pa.Table, path: Path) -> None:
@@ -207,7 +221,10 @@ def _check_unique(scores: pa.Table, path: Path) -> None:
 COLUMNS = {  # what the columns of all four tables mean
     "sweep": "name of the sweep",
     "trial_id": "ten hexadecimal digits that identify the trial",
-    "cell": "number of tasks, source and, where it varies, examples per task (`9-en`): trials are averaged only within it",
+    "cell": (
+        "number of tasks, source and, where they vary, examples per task and values of axes (`9-en lr=1e-5`): trials are "
+        "averaged only within it"
+    ),
     "num_tasks": "number of intermediate tasks",
     "tasks": "names of the intermediate tasks, sorted",
     "seed": "the trial's seed",

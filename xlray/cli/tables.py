@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlray.analysis.results import Results
+from xlray.config.axes import short_value
 from xlray.data.shortfalls import sentences
 from xlray.monitor.table import percent, short_names
 from xlray.monitor.view import Row, View
@@ -47,7 +48,9 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         document: what `plan.summary` returned.
     """
     phases, saved = document["phases"], {cause: n for cause, n in document["saved"].items() if n}
-    cells = ", ".join(f"{cell}: {count}" for cell, count in document["cells"].items())
+    axes = document.get("axes", ())
+    counts = document["populations"] if axes else document["cells"]
+    cells = ", ".join(f"{cell}: {count}" for cell, count in counts.items())
     why = f" (saved: {', '.join(f'{cause} {n:,}' for cause, n in saved.items())})" if saved else ""
     hours, most = document["device_hours"], document["device_hours_at_most"]
     at_most = f", at most {most:,.2f} without stopping" if most > 1.005 * hours else ""
@@ -64,6 +67,9 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         f"storage {document['storage_bytes'] / 1e9:,.2f} GB to be added ({document['num_parameters'] / 1e6:,.1f} M parameters)",
         *detectable_lines(document["detectable"]),
     ]
+    for place, axis in enumerate(axes, start=1):
+        values = "; ".join(" with ".join(map(short_value, row)) for row in axis["values"])
+        lines.insert(place, f"axis    {', '.join(axis['fields'])}: {values}")
     if note := label_note(document["language"]):
         lines.insert(0, note)
     if document["assumed_sizes"]:

@@ -10,7 +10,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from xlray.canonical import declared_types, fitted
-from xlray.config.recipes import Encoder
+from xlray.config.axes import Axis, fields_of, short_value
+from xlray.config.recipes import Encoder, Target
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
 
@@ -18,14 +19,30 @@ from xlray.errors import InputError, nearest
 def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
     """The sweep with `--set FIELD=VALUE` applied; dots reach into recipes (`intermediate.learning_rate=1e-5`).
 
-    `encoder=PATH` or `encoder=HUB_ID@REVISION` replaces the encoder. Values are parsed as JSON, else taken as text.
+    `encoder=PATH` or `encoder=HUB_ID@REVISION` replaces the encoder. Values are parsed as JSON, else taken as text. A
+    field that the sweep varies keeps its axis, with this value alone; so do fields that vary together with it.
 
     Raises:
         InputError: for an unknown field (the nearest name is suggested) or a value that the field refuses.
     """
     for path, text in settings.items():
-        sweep = _replace_path(sweep, path.split("."), text, path)
+        axis = next((axis for axis in sweep.axes if path in axis.fields), None)
+        sweep = (
+            _replace_path(sweep, path.split("."), text, path) if axis is None else _with_one(sweep, axis, path, text)
+        )
     return sweep
+
+
+def _with_one(sweep: Sweep, axis: Axis, path: str, text: str) -> Sweep:
+    """The sweep with one value of a field that it varies."""
+    value, place = _parse(text, fields_of(sweep.setting)[path], path), axis.fields.index(path)
+    rows = [row for row in axis.rows if row[place] == value]
+    if len(axis.fields) > 1 and not rows:
+        known = ", ".join(short_value(row[place]) for row in axis.rows)
+        others = ", ".join(name for name in axis.fields if name != path)
+        raise InputError(f"--set {path}: it varies together with {others}, at {known}, but got {text!r}.")
+    axes = [Axis(axis.fields, tuple(rows or [(value,)])) if other is axis else other for other in sweep.axes]
+    return dataclasses.replace(sweep, vary={axis.fields: axis.rows for axis in axes})
 
 
 def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
@@ -35,10 +52,23 @@ def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
         raise InputError(f"--set {path}: unknown field {keys[0]!r} of {kind.__name__}.{nearest(keys[0], declared)}")
     current = getattr(value, keys[0])
     if len(keys) > 1:
+        if keys[0] == "targets":
+            return dataclasses.replace(value, targets=_with_target(current, keys[1:], text, path))
         if not dataclasses.is_dataclass(current):
             raise InputError(f"--set {path}: {keys[0]!r} has no fields.")
         return dataclasses.replace(value, **{keys[0]: _replace_path(current, keys[1:], text, path)})
     return dataclasses.replace(value, **{keys[0]: _parse(text, declared[keys[0]], path)})
+
+
+def _with_target(targets: tuple[Target, ...], keys: list[str], text: str, path: str) -> tuple[Target, ...]:
+    """The recipes with a field of one replaced, which is named by its task; that may have dots."""
+    task = ".".join(keys[:-1])
+    names = [target.task for target in targets]
+    if task not in names:
+        raise InputError(
+            f"--set {path}: must be targets.TASK.FIELD, but there is no target {task!r}.{nearest(task, names)}"
+        )
+    return tuple(_replace_path(t, keys[-1:], text, path) if t.task == task else t for t in targets)
 
 
 def _parse(text: str, declared: Any, path: str) -> Any:

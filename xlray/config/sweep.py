@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from xlray.canonical import check_types, fingerprint, to_plain
+from xlray.config.axes import MOST_TRIALS, Axis, Setting, Values, axes_of, check_recipes, grid_size, replaced, settings
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Pretraining, Subset, Target
 from xlray.errors import InputError, require
@@ -35,6 +36,7 @@ class TrialConfig:
         clip_norm: as in `Sweep`.
         precision: as in `Sweep`.
         caps: (task, at most so many of its examples), sorted.
+        varied: (field, value) of the fields of targets that the sweep varies, sorted.
     """
 
     encoder: Encoder | Pretraining
@@ -46,6 +48,7 @@ class TrialConfig:
     clip_norm: float = 1.0
     precision: str = "fp32"
     caps: tuple[tuple[str, int], ...] = ()
+    varied: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self, "TrialConfig")
@@ -55,10 +58,12 @@ class TrialConfig:
         """Ten hexadecimal digits of the hash of what is trained, whatever is measured of it.
 
         Rungs and targets are where a trial is measured: a sweep that gets one more of either keeps the same
-        trials and their entries in the journal. Of what was measured, phases hold the identity.
+        trials and their entries in the journal. Of what was measured, phases hold the identity. Only the fields of targets
+        that a sweep varies tell its trials apart.
         """
         recipe = [(f.name, getattr(self.intermediate, f.name)) for f in fields(self.intermediate) if f.name != "rungs"]
-        rest = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in ("intermediate", "targets")]
+        apart = ("intermediate", "targets") if self.varied else ("intermediate", "targets", "varied")
+        rest = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name not in apart]
         return fingerprint([recipe, rest])[:10]
 
 
@@ -70,11 +75,15 @@ class Trial:
         config: everything that changes the trial's numbers.
         role: "measure" (never stopped) or "explore" (ASHA may stop it).
         subset: the subset of the design that the trial belongs to.
+        values: of the sweep's axes, of those that change its numbers.
+        label: these in words, such as `lr=1e-5 T=3`; "" without any.
     """
 
     config: TrialConfig
     role: str
     subset: Subset
+    values: Values = ()
+    label: str = ""
 
     @property
     def trial_id(self) -> str:
@@ -82,7 +91,12 @@ class Trial:
 
     @property
     def cell(self) -> str:
-        """Number of tasks x source (x examples per task, if varied): trials compete and are averaged only within it."""
+        """Population x values of axes: trials are averaged only within it."""
+        return f"{self.population} {self.label}" if self.label else self.population
+
+    @property
+    def population(self) -> str:
+        """Number of tasks x source (x examples per task, if subsets vary it): trials compete only within it."""
         if not self.config.tasks:
             return "0"
         size = self.subset.examples_per_task
@@ -91,7 +105,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Stopping:
-    """ASHA (Li et al. 2020) over examples seen, within cells.
+    """ASHA (Li et al. 2020) over examples seen, among trials of one number and source of tasks, whatever axes say.
 
     Attributes:
         reduction_factor: the best 1/reduction_factor of a rung continue.
@@ -153,6 +167,10 @@ class Sweep:
         measure: subsets that are always run to the last rung.
         explore: subsets that ASHA may stop.
         seeds: run for every subset; the same in every cell, so that differences are paired.
+        vary: axes: a field of a trial's recipes, named as for `--set`, to the values that it takes, each with every subset
+            and seed: `{"intermediate.learning_rate": (1e-5, 2e-5), "targets.panx.batch_size": (16, 32)}`. Fields that vary
+            together are a tuple of names, with a tuple of values at each place:
+            `{("intermediate.batch_size", "intermediate.learning_rate"): ((16, 1e-5), (32, 2e-5))}`.
         intermediate: recipe of the intermediate phase.
         targets: recipes of the target phases, one per target task.
         stopping: when `explore` trials are stopped.
@@ -192,6 +210,7 @@ class Sweep:
     select_by: str = "finnish-dev"
     search: Search | None = None
     tracking: tuple[str, ...] = ()
+    vary: Mapping[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"Sweep({self.name!r})"
@@ -216,6 +235,36 @@ class Sweep:
         require(all(name in known for name in self.tracking), f"tracking in {known}", self.tracking, where)
         bf16_at_zero = self.precision == "bf16" and self.execution.zero_stage == 0
         require(not bf16_at_zero, "bf16 needs zero_stage >= 1", self.execution.zero_stage, where)
+        if self.vary:
+            self._check_axes(where)
+
+    def _check_axes(self, where: str) -> None:
+        varied = {name for axis in self.axes for name in axis.fields}
+        sizes = [s.examples_per_task for s in (*self.measure, *self.explore) if s.examples_per_task is not None]
+        size = "intermediate.examples_per_task"
+        require(not (sizes and size in varied), f"where {size} varies no subset has a size", sizes[:1], where)
+        require(self.search is None, "a sweep that varies fields has no search", self.search, where)
+        with_tasks = sum(bool(subset.tasks) for subset in (*self.measure, *self.explore))
+        num = len(self.seeds) * with_tasks * grid_size(self.axes)
+        require(num <= MOST_TRIALS, f"subsets x seeds x values <= {MOST_TRIALS:,} trials", num, where)
+        check_recipes(
+            self.axes, self.setting, lambda setting: replace(self, vary={}, **_without_values(setting)), where
+        )
+
+    @functools.cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes of `vary`."""
+        return axes_of(self.vary, self.setting, [f.name for f in fields(self)], f"Sweep({self.name!r})")
+
+    @functools.cached_property
+    def settings(self) -> tuple[Setting, ...]:
+        """Every point of the grid of axes; the one setting of a sweep that varies nothing."""
+        return settings(self.setting, self.axes, with_tasks=True)
+
+    @property
+    def setting(self) -> Setting:
+        """What trials are trained with where nothing varies."""
+        return Setting(self.intermediate, self.targets, self.dropout, self.clip_norm, self.precision)
 
     @property
     def language(self) -> str:
@@ -225,8 +274,10 @@ class Sweep:
     @property
     def definition(self) -> dict[str, Any]:
         """All fields as plain values, as `sweep.json` holds them; of its own tasks the names, of sources the places."""
-        plain: dict[str, Any] = to_plain(replace(self, own_tasks=(), sources={}))
-        return {**plain, "own_tasks": [task.name for task in self.own_tasks], "sources": self.places}
+        plain: dict[str, Any] = to_plain(replace(self, own_tasks=(), sources={}, vary={}))
+        del plain["vary"]
+        vary = {"vary": to_plain(self.axes)} if self.axes else {}
+        return {**plain, "own_tasks": [task.name for task in self.own_tasks], "sources": self.places, **vary}
 
     @property
     def places(self) -> dict[str, str]:
@@ -240,27 +291,38 @@ class Sweep:
     def trials(self) -> tuple[Trial, ...]:
         """All trials: seeds outermost, so that early trials cover all subsets; `measure` wins over `explore`."""
         found: dict[str, Trial] = {}
+        grids = {True: self.settings, False: settings(self.setting, self.axes, with_tasks=False)}
+        lists = [
+            (role, bool(subset.tasks), subset)
+            for role, subsets in (("measure", self.measure), ("explore", self.explore))
+            for subset in subsets
+        ]
         for seed in self.seeds:
-            for role, subsets in (("measure", self.measure), ("explore", self.explore)):
-                for subset in subsets:
-                    trial = Trial(self.trial_config(subset, seed), role, subset)
-                    found.setdefault(trial.trial_id, trial)
+            for number in range(len(grids[True])):
+                for role, with_tasks, subset in lists:
+                    if number < len(grids[with_tasks]):
+                        setting = grids[with_tasks][number]
+                        config = self.trial_config(subset, seed, setting)
+                        trial = Trial(config, role, subset, setting.values, setting.label)
+                        found.setdefault(trial.trial_id, trial)
         return tuple(found.values())
 
-    def trial_config(self, subset: Subset, seed: int) -> TrialConfig:
-        """What one subset and one seed are trained with."""
+    def trial_config(self, subset: Subset, seed: int, setting: Setting | None = None) -> TrialConfig:
+        """What one subset and one seed are trained with, at a point of the grid of axes."""
+        setting = setting or self.setting
         size = subset.examples_per_task
-        recipe = self.intermediate if size is None else replace(self.intermediate, examples_per_task=size)
+        recipe = setting.intermediate
         return TrialConfig(
             self.encoder,
             tuple(sorted(subset.tasks)),
-            recipe,
-            self.targets,
+            recipe if size is None else replaced(recipe, (("examples_per_task", size),)),
+            setting.targets,
             seed,
-            self.dropout,
-            self.clip_norm,
-            self.precision,
+            setting.dropout,
+            setting.clip_norm,
+            setting.precision,
             tuple(sorted(subset.caps)),
+            tuple(sorted(item for item in setting.values if item[0].startswith("targets."))),
         )
 
     @property
@@ -275,6 +337,10 @@ class Sweep:
         sizes = [t.num_examples if last or t.probe_examples is None else t.probe_examples for t in self.targets]
         recipes = [replace(t, num_examples=n, probe_examples=None) for t, n in zip(self.targets, sizes, strict=True)]
         return fingerprint([self.select_by, sorted(to_plain(recipes), key=lambda recipe: recipe["task"])])[:10]
+
+
+def _without_values(setting: Setting) -> dict[str, Any]:
+    return {name: getattr(setting, name) for name in setting._fields if name not in ("values", "label")}
 
 
 SOURCE = "search"  # the second half of the cells of proposed trials, and their role

@@ -66,11 +66,12 @@ def check_fit(sweep: Sweep, architecture: Architecture, sources: Sources) -> Non
     Sequences must fit the token budget as well.
     """
     longest = architecture.max_positions - 2  # positions start at 2
-    recipes: list[tuple[str, Intermediate | Target | Pretraining]] = [("intermediate", sweep.intermediate)]
-    recipes += [(f"target {t.task!r}", t) for t in sweep.targets]
+    recipes: list[tuple[str, Intermediate | Target | Pretraining]] = []
+    for setting in sweep.settings:
+        recipes += [("intermediate", setting.intermediate), *((f"target {t.task!r}", t) for t in setting.targets)]
     if isinstance(sweep.encoder, Pretraining):
         recipes.append(("pretraining", sweep.encoder))
-    for where, recipe in recipes:
+    for where, recipe in dict.fromkeys(recipes):
         length = recipe.max_length
         pair = isinstance(recipe, Target) and sources.task(recipe.task).kind == "retrieval"
         require(length <= longest, f"max_length <= {longest} (the encoder's positions)", length, where)

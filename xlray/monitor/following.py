@@ -256,7 +256,7 @@ class Following:
     def title(self, job: str) -> str:
         """A trial's readable name; that of another job is its own."""
         place = self.places.get(job)
-        return job if place is None else readable_name(job, place.get("tasks", ()), int(place.get("seed", 0)))
+        return job if place is None else _name_of(place)
 
     def row(self, trial_id: str, phase: str = "", done: int = 0, steps: int = 0) -> Row:
         """A trial as it stands, with where it is in the phase that runs."""
@@ -282,6 +282,11 @@ class Following:
             error=last_line(standing.error),
             attempts=standing.num_attempts,
         )
+
+
+def _name_of(created: Entry) -> str:
+    seed, label = int(created.get("seed", 0)), str(created.get("label", ""))
+    return readable_name(str(created["trial_id"]), created.get("tasks", ()), seed, label)
 
 
 def is_number(value: Any) -> TypeGuard[float]:

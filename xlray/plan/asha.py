@@ -1,7 +1,7 @@
 """When a trial continues: pure decisions over what the journal says. No framework.
 
 `Standings` is the journal, indexed; it is built by adding entries one by one, so that a decision among 10,000 trials
-looks at its own cell and rung only.
+looks at its own population and rung only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Report:
     """What a trial reports at a rung; `diverged` is whether its trunk did."""
 
     trial_id: str
-    cell: str
+    population: str
     role: str
     rung_index: int
     score: float
@@ -47,9 +47,9 @@ class Decision:
 
 
 def decide(found: Standings, report: Report, stopping: Stopping, last_rung_index: int) -> Decision:
-    """ASHA (Li et al. 2020) within a cell, with recorded survival below the cut.
+    """ASHA (Li et al. 2020) within a population, with recorded survival below the cut.
 
-    A trial among the best `1 / reduction_factor` of the scores reported so far at this rung in its cell continues; below,
+    A trial among the best `1 / reduction_factor` of the scores reported so far at this rung in its population continues; below,
     it continues with the survival probability, by a draw that is a hash of (trial, rung), so that asking again gives the
     same answer. Otherwise it stops, or under `promote` pauses until it has risen; see `promotions`. `measure` trials are
     never stopped and enter no cut. A score that is not a number, or a trunk that diverged, ends a trial of either role.
@@ -69,7 +69,7 @@ def decide(found: Standings, report: Report, stopping: Stopping, last_rung_index
         return Decision("continue", "measure", None, 1.0)
     if rung_index == last_rung_index:
         return Decision("continue", "last rung", None, 1.0)
-    ranked = found.ranked.get((report.cell, rung_index), [])
+    ranked = found.ranked.get((report.population, rung_index), [])
     if known is not None:
         ranked = [peer for peer in ranked if peer[1] != trial_id]
     place = bisect.bisect_left(ranked, (-score, trial_id)) + 1
@@ -105,7 +105,7 @@ def survives(trial_id: str, rung_index: int, stopping: Stopping) -> bool:
     return draw < stopping.survival_probability
 
 
-def promotions(found: Standings, cell: str, rung_index: int, stopping: Stopping) -> list[dict[str, Any]]:
+def promotions(found: Standings, population: str, rung_index: int, stopping: Stopping) -> list[dict[str, Any]]:
     """The `promoted` entries that are due at a rung: trials reported below the cut that are above it by now.
 
     A trial that had been drawn to continue is promoted too: it would have gone on without the draw, so its probability of
@@ -113,14 +113,14 @@ def promotions(found: Standings, cell: str, rung_index: int, stopping: Stopping)
     """
     if not stopping.promote:
         return []
-    ranked = found.ranked.get((cell, rung_index), [])
+    ranked = found.ranked.get((population, rung_index), [])
     above = ranked[: num_above(len(ranked), stopping)]
     due = []
     for _, trial_id in above:
         standing = found.trials[trial_id]
         below = standing.rungs[rung_index]["reason"].startswith("below the cut")
         if below and rung_index not in standing.promoted:
-            place = {"event": "promoted", "trial_id": trial_id, "cell": cell, "rung_index": rung_index}
+            place = {"event": "promoted", "trial_id": trial_id, "cell": standing.cell, "rung_index": rung_index}
             due.append({**place, "cutoff": -above[-1][0], "probability": 1.0})
     return due
 

@@ -14,13 +14,26 @@ from xlray.storage.files import read_json
 from xlray.storage.working_folder import fetch_small
 
 # They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
-FREE = ("name", "seeds", "measure", "explore", "execution", "question", "own_tasks", "sources", "tracking", "search")
+FREE = (
+    "name",
+    "seeds",
+    "measure",
+    "explore",
+    "execution",
+    "question",
+    "own_tasks",
+    "sources",
+    "tracking",
+    "search",
+    "vary",
+)
 
 
 def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What keeps two definitions from being one sweep that grew, one line each; empty if nothing does.
 
-    Rungs may be added after the last, targets may be added; those that are there stay as they are.
+    Rungs may be added after the last, targets may be added; those that are there stay as they are. Axes may get values and
+    lose them, but are on the same fields.
     """
     ours, theirs = dict(wanted["intermediate"]), dict(stored["intermediate"])
     before, after = theirs.pop("rungs"), ours.pop("rungs")
@@ -34,6 +47,9 @@ def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
             lines += differing_fields(target, targets[name], f"targets.{name}")
         else:
             lines.append(f"targets.{name}: is gone")
+    before, after = ([", ".join(axis["fields"]) for axis in d.get("vary") or ()] for d in (stored, wanted))
+    if sorted(before) != sorted(after):
+        lines.append(f"vary: axes on {'; '.join(before) or 'nothing'} != {'; '.join(after) or 'nothing'}")
     apart = (*FREE, "intermediate", "targets")
     theirs, ours = ({k: v for k, v in document.items() if k not in apart} for document in (stored, wanted))
     if theirs.get("stopping") == ours.get("stopping"):  # is in no hash, so that a cut at 3 is one at 3.0

@@ -160,7 +160,16 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         **shortfalls(plan.sources),
         "assumed_sizes": sorted(plan.sources.assumed),
         "trial_list": [_trial_row(trial) for trial in plan.trials],
+        **_axes(plan),
     }
+
+
+def _axes(plan: SweepPlan) -> dict[str, Any]:
+    """Of each axis its fields, and a row of their values for each place on it; the number of trials of each population."""
+    if not plan.sweep.axes:
+        return {}
+    axes = [{"fields": list(axis.fields), "values": [list(row) for row in axis.rows]} for axis in plan.sweep.axes]
+    return {"axes": axes, "populations": dict(Counter(trial.population for trial in plan.trials))}
 
 
 def memory_table(found: Forecast) -> list[dict[str, Any]]:
@@ -204,6 +213,7 @@ def _trial_row(trial: Any) -> dict[str, Any]:
         "tasks": list(trial.config.tasks),
         "examples_per_task": trial.subset.examples_per_task,
         "caps": dict(trial.config.caps),
+        **({"values": dict(trial.values)} if trial.label else {}),
     }
 
 
@@ -224,12 +234,12 @@ def naive_steps(plan: SweepPlan) -> tuple[int, int, int]:
     Returns:
         these steps; how many of them smaller targets at early rungs save; how many one trunk per trial saves.
     """
-    full = {t.task: t.num_examples // t.batch_size for t in plan.sweep.targets}
     naive = sum(steps_of(spec) for spec in plan.shared)
     probes = saved = 0
-    for phases in plan.phases.values():
+    for trial in plan.trials:
+        full = {t.task: t.num_examples // t.batch_size for t in trial.config.targets}
         trunk = 0
-        for planned in phases:
+        for planned in plan.phases[trial.trial_id]:
             own = steps_of(planned.spec)
             if planned.spec.kind == "trunk":
                 saved += trunk

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from xlray.canonical import to_plain
 from xlray.config.execution import Execution
@@ -16,6 +17,8 @@ from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
 from xlray.storage.sweep_folder import sweep_folder
 from xlray.storage.working_folder import bring, relative, root_of, send, uri_of, working_folder
+
+MOST_LABEL_BYTES = 120  # of a file's name
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,26 @@ def read_job(path: Path) -> Job:
 
 def trial_title(trial: Trial) -> str:
     """A readable name of a trial."""
-    return readable_name(trial.trial_id, trial.config.tasks, trial.config.seed)
+    return readable_name(trial.trial_id, trial.config.tasks, trial.config.seed, trial.label)
 
 
-def readable_name(trial_id: str, tasks: Sequence[str], seed: int) -> str:
-    """Number of tasks, seed, hash."""
-    return f"{len(tasks)}tasks-s{seed}-{trial_id}"
+def readable_name(trial_id: str, tasks: Sequence[str], seed: int, label: str = "") -> str:
+    """Number of tasks, values of axes, seed, hash; a name of a folder, so that very many values are left out of it."""
+    values = f"-{label.replace(' ', ',')}" if 0 < len(label.encode()) <= MOST_LABEL_BYTES else ""
+    return f"{len(tasks)}tasks{values}-s{seed}-{trial_id}"
+
+
+def created_entry(trial: Trial) -> dict[str, Any]:
+    """What the journal says of a trial when it is new to a sweep, or its place has changed."""
+    place = {"event": "created", "trial_id": trial.trial_id, **place_of(trial), "role": trial.role}
+    values = dict(trial.values)
+    varied = {"values": values, "label": trial.label} if trial.label else {}
+    return {**place, "tasks": list(trial.config.tasks), "seed": trial.config.seed, **varied}
+
+
+def place_of(trial: Trial) -> dict[str, str]:
+    """The cell, and, where axes make it a part of one, the population that the trial competes in."""
+    return {"cell": trial.cell, **({"population": trial.population} if trial.label else {})}
 
 
 def bring_inputs(spec: Spec, job: Job) -> None:

@@ -24,7 +24,8 @@ from xlray.storage.journal import read_journal
 def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
     """What each comparison of cells finds with probability 0.8 at the level 0.95, in points of Finnish accuracy.
 
-    Trials that may be stopped are counted only where there are no others; the differences are those of the first rung then.
+    In a sweep with axes cells are compared at the same values of them. Trials that may be stopped are counted only where
+    there are no others; the differences are those of the first rung then.
 
     Args:
         directory: the sweep's folder; variances are estimated from the scores in it, if these suffice.
@@ -39,8 +40,8 @@ def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
     cells: dict[str, set[str | tuple[str, ...]]] = {}
     for trial in trials:
         chain, tasks = trial.subset.chain, trial.config.tasks
-        cells.setdefault(trial.cell, set()).add(tasks if chain is None or not tasks else f"chain {chain}")
-    places = {trial.cell: (len(trial.config.tasks), trial.subset.source) for trial in trials}
+        cells.setdefault(trial.population, set()).add(tasks if chain is None or not tasks else f"chain {chain}")
+    places = {trial.population: (len(trial.config.tasks), trial.subset.source) for trial in trials}
     num_seeds = len(plan.sweep.seeds)
     variances, source = _variances(directory)
     comparisons: list[dict[str, Any]] = []

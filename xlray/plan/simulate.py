@@ -63,7 +63,7 @@ class Schedule:
 
 def synthetic(trial: Trial, rung_index: int) -> float:
     """An invented score: trials differ by 2 points, seeds and rungs add 1 point of noise, each rung gains 1.5."""
-    key = f"{trial.config.tasks}/{trial.config.caps}/{trial.subset.examples_per_task}"
+    key = f"{trial.config.tasks}/{trial.config.caps}/{trial.subset.examples_per_task}{trial.label}"
     own = TRIAL_SPREAD * _normal(key)
     return 50.0 + own + GAIN_PER_RUNG * rung_index + RUNG_NOISE * _normal(f"{trial.trial_id}/{rung_index}")
 
@@ -118,13 +118,14 @@ class _Play:
         stopping = self.plan.sweep.stopping
         last = len(self.plan.sweep.intermediate.rungs) - 1
         score = self.curve(trial, rung_index)
-        report = Report(trial.trial_id, trial.cell, trial.role, rung_index, score)
+        report = Report(trial.trial_id, trial.population, trial.role, rung_index, score)
         decision = decide(self.standings, report, stopping, last)
         self.reached[rung_index] = self.reached.get(rung_index, 0) + 1
         place = {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role, "rung_index": rung_index}
+        place["population"] = trial.population
         made = {"decision": decision.action, "reason": decision.reason, "cutoff": decision.cutoff}
         self.standings.add({"event": "rung", **place, **made, "score": score, "probability": decision.probability})
-        due = [] if rung_index == last else promotions(self.standings, trial.cell, rung_index, stopping)
+        due = [] if rung_index == last else promotions(self.standings, trial.population, rung_index, stopping)
         for entry in due:
             self.standings.add(entry)
         # One that was drawn to continue is promoted on paper only: it is beyond that rung already.

@@ -11,6 +11,7 @@ from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
 from xlray.data.own_tasks import own_tasks
 from xlray.data.records import Sources, find_exclusions
+from xlray.errors import InputError
 from xlray.phases.spec import (
     METHOD_VERSIONS,
     DataSpec,
@@ -94,15 +95,33 @@ def plan_sweep(
         shared = pretraining_phases(sweep.encoder, sources, sweep)
     else:
         encoder = encoder_spec(sweep.encoder, folder)
-    return with_trials(SweepPlan(sweep, (), encoder, folder, shared, {}, sources, architecture), sweep.trials())
+    plan = with_trials(SweepPlan(sweep, (), encoder, folder, shared, {}, sources, architecture), sweep.trials())
+    check_axes(plan)
+    return plan
+
+
+def check_axes(plan: SweepPlan) -> None:
+    """Raise `InputError` where values of an axis change nothing that is computed: such trials would count twice."""
+    found: dict[tuple[str, ...], Trial] = {}
+    for trial in plan.trials if plan.sweep.axes else ():
+        same = found.setdefault(tuple(p.spec.key for p in plan.phases[trial.trial_id]), trial)
+        if same is not trial:
+            there = dict(same.values)
+            names = [name for name, value in trial.values if there.get(name) != value]
+            cells = f"{same.cell!r} and {trial.cell!r}"
+            raise InputError(
+                f"vary: {', '.join(names)} must change what is computed, but the cells {cells} are trained alike; fields that "
+                f"matter only together vary together, as a tuple of names."
+            )
 
 
 def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
     """The plan with further trials; those that it has already are skipped."""
     root = plan.shared[-1] if plan.shared else plan.root
     assert root is not None
-    measures = {target.task: _measure(target, plan.sources) for target in plan.sweep.targets}
     new = {trial.trial_id: trial for trial in trials if trial.trial_id not in plan.phases}
+    targets = {target for trial in new.values() for target in trial.config.targets}
+    measures = {target: _measure(target, plan.sources) for target in targets}
     phases = {key: trial_phases(t.config, phase_hash(root), plan.sources, measures) for key, t in new.items()}
     return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
 
@@ -167,7 +186,7 @@ def _measure(target: Target, sources: Sources) -> Measure:
 
 
 def trial_phases(
-    config: TrialConfig, start: str, sources: Sources, measures: Mapping[str, Measure]
+    config: TrialConfig, start: str, sources: Sources, measures: Mapping[Target, Measure]
 ) -> tuple[PlannedPhase, ...]:
     """The phases of one trial in the order in which they run.
 
@@ -176,7 +195,7 @@ def trial_phases(
 
     Args:
         start: hash of the encoder (a root or a pre-training phase).
-        measures: of each target task.
+        measures: of each target's recipe.
     """
     recipe = config.intermediate
     caps = dict(config.caps)
@@ -205,9 +224,7 @@ def trial_phases(
                 planned.append(PlannedPhase(cooldown))
                 parent = phase_hash(cooldown)
         last = index == len(recipe.rungs) - 1
-        planned += [
-            PlannedPhase(_target_spec(config, t, parent, last, measures[t.task]), index) for t in config.targets
-        ]
+        planned += [PlannedPhase(_target_spec(config, t, parent, last, measures[t]), index) for t in config.targets]
     return tuple(planned)
 
 

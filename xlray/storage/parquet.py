@@ -60,6 +60,18 @@ def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
     return table.cast(schema)
 
 
+def read_schema(path: Path | str) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        InputError: it is missing or no Parquet file.
+    """
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from error
+
+
 def _compatible(found: pa.DataType, wanted: pa.DataType) -> bool:
     plain = found.value_type if pa.types.is_dictionary(found) else found
     wanted = wanted.value_type if pa.types.is_dictionary(wanted) else wanted

@@ -1,4 +1,4 @@
-"""What the journal says of each trial, indexed as entries are added, so that a decision reads its own cell and rung only."""
+"""What the journal says of each trial, indexed as entries are added: a decision reads its own population and rung only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Standing:
     Attributes:
         status: created, running, paused, interrupted, finished, stopped, failed or dropped (no longer in the sweep).
         error: of the last failure.
-        cell, role, seed: as the sweep has them now; entries of rungs keep the role under which they were reported.
+        cell, population, role, seed: as the sweep has them now; entries of rungs keep the role under which they were
+            reported.
         rungs: rung index to its entry. Its decision stands; its numbers are those of now unless it is outdated.
         outdated: rungs whose numbers are of other phases than the sweep's of now, and are to be read again.
         promoted: rungs that hold it no more, though it was reported below the cut: it rose into the best, or was opened
@@ -31,6 +32,7 @@ class Standing:
     status: str = "created"
     error: str = ""
     cell: str = ""
+    population: str = ""
     role: str = ""
     seed: int | None = None
     rungs: dict[int, Entry] = field(default_factory=dict)
@@ -53,11 +55,11 @@ class Standing:
 
 @dataclass
 class Standings:
-    """What the journal says of every trial, and the scores of each cell and rung.
+    """What the journal says of every trial, and the scores of each population and rung.
 
     Attributes:
         trials: by id.
-        ranked: (cell, rung index) to (-score, trial id) of the explored trials, best first; a score that is no number
+        ranked: (population, rung index) to (-score, trial id) of the explored trials, best first; a score that is no number
             is not in it, nor one that is outdated.
     """
 
@@ -102,6 +104,7 @@ class Standings:
             standing.status, standing.error = entry["event"], ""
             for name in ("cell", "role", "seed"):
                 setattr(standing, name, entry.get(name, getattr(standing, name)))
+            standing.population = population_of(entry) or standing.population
         elif standing.status in ("paused", "finished", "stopped"):
             standing.status = "created"
         self._outdate(standing, entry.get("rungs", list(standing.rungs)))
@@ -109,13 +112,12 @@ class Standings:
     def _add_rung(self, standing: Standing, entry: Entry) -> None:
         index, score = entry["rung_index"], entry.get("score")
         standing.cell, standing.role = standing.cell or entry.get("cell", ""), standing.role or entry.get("role", "")
+        standing.population = standing.population or population_of(entry)
         self._outdate(standing, [index])
         standing.rungs[index] = entry
         standing.outdated.discard(index)
         if entry.get("role") != "measure" and isinstance(score, (int, float)) and math.isfinite(score):
-            bisect.insort(
-                self.ranked.setdefault((entry.get("cell", ""), index), []), (-float(score), entry["trial_id"])
-            )
+            bisect.insort(self.ranked.setdefault((population_of(entry), index), []), (-float(score), entry["trial_id"]))
         if entry.get("decision") == "stop" and not passed(standing, index):  # what it reported further on is void
             standing.rungs = {i: known for i, known in standing.rungs.items() if i <= index}
             standing.outdated &= standing.rungs.keys()
@@ -128,11 +130,16 @@ class Standings:
                 continue
             standing.outdated.add(index)
             if isinstance(entry.get("score"), (int, float)) and math.isfinite(entry["score"]):
-                ranked = self.ranked.get((entry.get("cell", ""), index), [])
+                ranked = self.ranked.get((population_of(entry), index), [])
                 place = (-float(entry["score"]), entry["trial_id"])
                 position = bisect.bisect_left(ranked, place)
                 if ranked[position : position + 1] == [place]:
                     del ranked[position]
+
+
+def population_of(entry: Entry) -> str:
+    """Within which a trial competes: its cell, unless a sweep with axes says which cells compete together."""
+    return str(entry.get("population", entry.get("cell", "")))
 
 
 def standings(journal: Iterable[Entry]) -> Standings:

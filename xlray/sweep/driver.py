@@ -20,6 +20,7 @@ from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, pha
 from xlray.phases.store import Store
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
+from xlray.plan.jobs import created_entry, place_of
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung
 from xlray.plan.search import propose, with_proposed
 from xlray.plan.trials import SweepPlan, lease_keys
@@ -137,8 +138,8 @@ class Driver:
         for trial_id, standing in self.found.trials.items():
             if trial_id not in self.jobs and standing.status != "dropped":
                 self.write({"event": "dropped", "trial_id": trial_id})
-        for cell, rung_index in list(self.found.ranked):
-            self._promote(cell, rung_index)
+        for population, rung_index in list(self.found.ranked):
+            self._promote(population, rung_index)
         for name in next_trials(list(self.trials), self.found):
             self._advance(name)
         return self._any_open()
@@ -158,11 +159,10 @@ class Driver:
 
     def _settle(self, trial: Trial) -> None:
         """Journal a new trial, or what keeps one that an earlier driver knew from being what it was."""
-        trial_id, place = trial.trial_id, {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role}
-        self.trials[trial_id] = trial
+        self.trials[trial_id := trial.trial_id] = trial
         known = self.found.trials.get(trial_id)
         if known is None or known.status == "dropped" or (known.cell, known.role) != (trial.cell, trial.role):
-            self.write({"event": "created", **place, "tasks": list(trial.config.tasks), "seed": trial.config.seed})
+            self.write(created_entry(trial))
         standing = self.found.trials[trial_id]
         if outdated := [index for index, entry in standing.current.items() if not self._is_of_now(trial_id, entry)]:
             self.write({"event": "outdated", "trial_id": trial_id, "rungs": outdated})
@@ -331,17 +331,17 @@ class Driver:
         """
         trial, index, standing = self.trials[trial_id], int(result["rung_index"]), self.found.trials[trial_id]
         place, known = (trial_id, trial.cell, trial.role, index), standing.rungs.get(index, {})
-        report = Report(*place, float(result["score"]), bool(result["diverged"]))
+        report = Report(trial_id, trial.population, trial.role, index, float(result["score"]), bool(result["diverged"]))
         decision = decide(self.found, report, self.plan.sweep.stopping, self.last_rung_index)
-        entry = rung_entry(place, result, self._read_from(trial_id, index), decision, known)
+        entry = {**rung_entry(place, result, self._read_from(trial_id, index), decision, known), **place_of(trial)}
         if index in standing.outdated or entry != {key: value for key, value in known.items() if key != "time"}:
             self._alike.clear()
             self.write(entry)
-            self._promote(trial.cell, index)
+            self._promote(trial.population, index)
         return "continue" if passed(standing, index) else decision.action
 
-    def _promote(self, cell: str, rung_index: int) -> None:
-        for entry in promotions(self.found, cell, rung_index, self.plan.sweep.stopping):
+    def _promote(self, population: str, rung_index: int) -> None:
+        for entry in promotions(self.found, population, rung_index, self.plan.sweep.stopping):
             self.write(entry)
 
     def on_end(self, name: str, error: str | None) -> None:

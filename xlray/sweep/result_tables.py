@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
+from xlray.analysis.results import ITEMS, PHASES, SCORES, SETTING, TRIALS
 from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
 from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
@@ -45,8 +45,9 @@ def write_results(plan: SweepPlan, store: Store) -> None:
     scores, items = _scores(plan, store, trials, records)
     tables = {
         "scores": to_table(scores, SCORES),
-        "trials": to_table(
-            [_trial_row(plan, t, known.get(t.trial_id, Standing()), records) for t in plan.trials], TRIALS
+        "trials": with_axes(
+            to_table([_trial_row(plan, t, known.get(t.trial_id, Standing()), records) for t in plan.trials], TRIALS),
+            plan,
         ),
         "phases": to_table(phase_rows(plan, records), PHASES),
         "items": items,
@@ -137,6 +138,20 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
         "versions": _recorded(finished, "versions"),
         "examples_per_task": trial.subset.examples_per_task,
     }
+
+
+def with_axes(trials: pa.Table, plan: SweepPlan) -> pa.Table:
+    """The table of trials with the values of axes: in words, and a column for each field that varies.
+
+    Null where a field changes nothing of a trial: one without tasks has no intermediate learning rate.
+    """
+    fields = [name for axis in plan.sweep.axes for name in axis.fields]
+    if fields:
+        trials = trials.append_column(SETTING, pa.array([trial.label for trial in plan.trials], pa.string()))
+    for name in fields:
+        values = [dict(trial.values).get(name) for trial in plan.trials]
+        trials = trials.append_column(name, pa.array(values))
+    return trials
 
 
 def _recorded(records: Sequence[Mapping[str, Any]], field: str) -> str | None:

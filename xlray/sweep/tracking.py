@@ -47,6 +47,7 @@ def parameters(trial: Trial) -> dict[str, Any]:
         "source": trial.subset.source,
         "tasks": " ".join(config.tasks),
         "examples_per_task": config.intermediate.examples_per_task or 0,
+        **{name: "none" if value is None else value for name, value in trial.values},
     }
 
 

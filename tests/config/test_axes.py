@@ -1,0 +1,162 @@
+import dataclasses
+import itertools
+
+import pytest
+
+from xlray import subsets
+from xlray.config.axes import short_value
+from xlray.config.overrides import with_fields
+from xlray.config.recipes import XLM_R_BASE, Encoder, Intermediate, Subset, Target
+from xlray.config.sweep import Search, Sweep
+from xlray.errors import InputError
+
+RATE, HEAT = "intermediate.learning_rate", "intermediate.temperature"
+PLAIN = Sweep("s", Encoder("folder"), measure=(Subset(()), Subset(("a", "b"), "en")), seeds=(0, 1))
+RATES = {RATE: (5e-6, 1e-5, 2e-5)}
+
+
+def varying(vary, **changes):
+    return dataclasses.replace(PLAIN, vary=vary, **changes)
+
+
+def test_every_value_is_crossed_with_every_subset_and_seed():
+    trials = varying({**RATES, HEAT: (1, 3)}).trials()
+    found = {
+        (t.config.seed, t.config.intermediate.learning_rate, t.config.intermediate.temperature)
+        for t in trials
+        if t.config.tasks
+    }
+    assert found == set(itertools.product((0, 1), (5e-6, 1e-5, 2e-5), (1.0, 3.0)))
+    assert len({t.trial_id for t in trials}) == len(trials) == 2 * 6 + 2
+
+
+def test_without_tasks_an_intermediate_recipe_changes_nothing_and_is_no_trial_more():
+    trials = [t for t in varying({**RATES, "dropout": (0.0, 0.1)}, seeds=(0,)).trials() if not t.config.tasks]
+    assert [(t.cell, t.config.dropout) for t in trials] == [("0 dropout=0", 0.0), ("0 dropout=0.1", 0.1)]
+    assert {t.config.intermediate for t in trials} == {PLAIN.intermediate}
+
+
+def test_a_cell_is_its_population_and_its_values_in_few_characters():
+    vary = {
+        RATE: (1e-5, 2.5e-6),
+        HEAT: (3.0,),
+        "targets.panx.learning_rate": (2e-5,),
+        "intermediate.scaled_losses": (False,),
+    }
+    cells = [t.cell for t in varying(vary, seeds=(0,)).trials() if t.config.tasks]
+    assert cells == [f"2-en lr={rate} T=3 panx.lr=2e-5 scaled=false" for rate in ("1e-5", "2.5e-6")]
+    assert {t.population for t in varying(vary).trials()} == {"0", "2-en"}
+
+
+def test_fields_that_vary_together_are_one_axis():
+    vary = {("intermediate.batch_size", RATE): ((16, 1e-5), (32, 2e-5)), HEAT: (1.0,)}
+    trials = [t for t in varying(vary, seeds=(0,)).trials() if t.config.tasks]
+    recipes = [(t.config.intermediate.batch_size, t.config.intermediate.learning_rate) for t in trials]
+    assert recipes == [(16, 1e-5), (32, 2e-5)]
+    assert [t.cell for t in trials] == ["2-en batch=16,lr=1e-5 T=1", "2-en batch=32,lr=2e-5 T=1"]
+
+
+def test_recipes_that_are_valid_only_together_can_vary_together():
+    rungs = Intermediate(rungs=(96, 192), warmup_examples=0)
+    vary = {("targets.panx.batch_size", "targets.panx.num_examples"): ((32, 64), (48, 96))}
+    found = {t.config.targets[1] for t in varying(vary, intermediate=rungs).trials()}
+    assert found == {Target("panx", 64, batch_size=32), Target("panx", 96, batch_size=48)}
+
+
+def test_trials_of_a_sweep_without_axes_are_what_they_were():
+    design = (Subset(()), Subset(("a", "b"), "en"), Subset(("a",), examples_per_task=5, caps=(("a", 3),)))
+    ids = [t.trial_id for t in Sweep("s", XLM_R_BASE, measure=design).trials()]
+    assert ids == ["66b6f945b8", "4a214a284f", "acad15da8a"]  # of the version before axes
+    assert "vary" not in PLAIN.definition
+    both = {t.config: t.trial_id for t in varying({RATE: (1e-5, 2e-5)}).trials()}
+    for trial in PLAIN.trials():  # at the recipe's own value a trial is the trial of the sweep that varies nothing
+        assert both[trial.config] == trial.trial_id
+
+
+def test_values_of_targets_tell_trials_apart_whatever_else_is_measured():
+    vary = {"targets.panx.learning_rate": (1e-5, 3e-5)}
+    ids = [t.trial_id for t in varying(vary).trials()]
+    more = varying(vary, targets=(*PLAIN.targets, Target("another")))
+    assert len(set(ids)) == len(ids) == 8
+    assert [t.trial_id for t in more.trials()] == ids
+    assert ids[0] in {t.trial_id for t in varying({"targets.panx.learning_rate": (2e-5, 1e-5)}).trials()}
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({"intermediate.learning_rat": (1e-5,)}, "there is no 'intermediate.learning_rat'. Did you mean 'intermediate.learning_rate'?"),
+        ({"targets.panx.rate": (1e-5,)}, "there is no 'targets.panx.rate'"),
+        ({"targets.xpan.learning_rate": (1e-5,)}, "Did you mean 'targets.panx.learning_rate'?"),
+        ({"execution.num_workers": (1, 2)}, "'execution.num_workers' changes the speed only"),
+        ({"seeds": ((0,), (1,))}, "'seeds' is not part of it"),
+        ({"intermediate.rungs": ((64,), (128,))}, "'intermediate.rungs' says where trials are measured"),
+        ({"targets.panx.language": ("fi", "et")}, "'targets.panx.language' says where trials are measured"),
+        ({RATE: ("1e-5",)}, "intermediate.learning_rate must have values of type float, but got '1e-5'"),
+        ({"encoder": (Encoder("a"), Encoder("b"))}, "'encoder' is the same in all of them: run a sweep for each"),
+        ({RATE: 1e-5}, "must have a tuple of values, but got 1e-05"),
+        ({RATE: "fast"}, "must have a tuple of values, but got 'fast'"),
+        ({RATE: ()}, "`intermediate.learning_rate has at least one value` must hold"),
+        ({RATE: (1e-5, 0.00001)}, "`values of intermediate.learning_rate are distinct` must hold, but got 1e-05"),
+        ({HEAT: (1, 1.0)}, "`values of intermediate.temperature are distinct` must hold, but got 1.0"),
+        ({RATE: (1e-5, float("nan"))}, "`intermediate.learning_rate is a finite number` must hold"),
+        ({RATE: (1e-5, -1.0)}, "vary: lr=-1: Intermediate: `learning_rate > 0` must hold, but got -1.0"),
+        ({"intermediate.batch_size": (32, 48)}, "vary: batch=48: Intermediate: `rung % batch_size == 0` must hold"),
+        ({"dropout": (0.1, 1.5)}, "`0 <= dropout < 1` must hold, but got 1.5"),
+        ({(RATE, HEAT): ((1e-5, 1.0), (2e-5,))}, "each row must have 2 values, but got (2e-05,)"),
+        ({(RATE, HEAT): (1e-5, 2e-5)}, "each row must have 2 values, but got 1e-05"),
+        ({(RATE, HEAT): ((1e-5, 1.0),), RATE: (2e-5,)}, "`intermediate.learning_rate is in one axis` must hold, but got '2 times'"),
+        ({(): ((),)}, "an axis names a field"),
+        ({RATE: tuple(i * 1e-6 for i in range(1, 1001)), HEAT: tuple(range(1, 1001))}, "<= 1,000,000 trials` must hold, but got 2000000"),
+    ],
+)  # fmt: skip
+def test_an_axis_against_the_law_is_refused_in_one_line(vary, message):
+    with pytest.raises(InputError) as caught:
+        varying(vary)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_sizes_of_subsets_and_an_axis_of_sizes_are_not_both_there():
+    with pytest.raises(InputError, match=r"no subset has a size` must hold, but got \[500\]"):
+        varying({"intermediate.examples_per_task": (1_000, None)}, measure=subsets.at_sizes(PLAIN.measure, (500, None)))
+
+
+def test_a_search_proposes_subsets_for_one_recipe():
+    with pytest.raises(InputError, match="a sweep that varies fields has no search"):
+        varying(RATES, search=Search(("a", "b"), (1,), 2))
+
+
+def test_setting_a_field_that_varies_runs_that_value_alone():
+    sweep = varying({**RATES, HEAT: (1.0, 3.0)})
+    kept = {t.trial_id: t.cell for t in sweep.trials()}
+    one = with_fields(sweep, {RATE: "1e-5"}).trials()
+    assert {t.cell for t in one} == {"0", "2-en lr=1e-5 T=1", "2-en lr=1e-5 T=3"}
+    assert all(kept[t.trial_id] == t.cell for t in one)
+    assert {t.cell for t in with_fields(sweep, {RATE: "7e-5"}).trials() if t.config.tasks} == {
+        "2-en lr=7e-5 T=1",
+        "2-en lr=7e-5 T=3",
+    }
+
+
+def test_setting_one_of_fields_that_vary_together_keeps_their_row():
+    sweep = varying({(RATE, HEAT): ((1e-5, 1.0), (2e-5, 3.0))})
+    assert {t.cell for t in with_fields(sweep, {HEAT: "3"}).trials()} == {"0", "2-en lr=2e-5,T=3"}
+    with pytest.raises(
+        InputError, match=r"--set intermediate.temperature: it varies together with .*, at 1, 3, but got '2'"
+    ):
+        with_fields(sweep, {HEAT: "2"})
+
+
+def test_a_target_is_set_by_the_name_of_its_task():
+    assert with_fields(PLAIN, {"targets.panx.learning_rate": "3e-5"}).targets[1] == Target("panx", learning_rate=3e-5)
+    with pytest.raises(InputError, match=r"there is no target 'xpan'. Did you mean 'panx'\?"):
+        with_fields(PLAIN, {"targets.xpan.learning_rate": "3e-5"})
+    with pytest.raises(InputError, match="unknown field 'rate' of Target"):
+        with_fields(PLAIN, {"targets.panx.rate": "3e-5"})
+
+
+def test_values_are_words_without_spaces():
+    values = (1e-5, 2.5e-6, 3.0, 0.05, 65_536, True, None, "linear", 1e20)
+    assert [short_value(v) for v in values] == [
+        "1e-5", "2.5e-6", "3", "0.05", "65536", "true", "none", "linear", "1e20",
+    ]  # fmt: skip

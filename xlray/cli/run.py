@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xlray.cli.chosen_trials import chosen
 from xlray.cli.cluster import jobs_there, prepare_there, status_there
 from xlray.cli.options import (
     BudgetHours,
@@ -223,6 +224,13 @@ def status(
     address: Annotated[
         str | None, typer.Option(help="Address of a cluster's dashboard: ask there; without NAME, for all jobs.")
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE", help="Only trials with this value of an axis, cell, role, ...; repeatable."
+        ),
+    ] = None,
+    sort: Annotated[str | None, typer.Option(metavar="FIELD", help="Sort trials by an axis, cell, seed, ...")] = None,
     as_json: Json = False,
 ) -> Shown | None:
     """Show the progress of a sweep, read from its journal alone."""
@@ -235,8 +243,9 @@ def status(
         raise typer.Exit(status_there(name, address, as_json))
     if name is None:
         raise InputError("status: NAME must be given, the name or folder of a sweep, unless --address is.")
-    if watch and as_json:
-        raise InputError("--watch and --json: one of them may be given, but got both.")
+    if watch and (as_json or where or sort):
+        other = "--json" if as_json else "--where" if where else "--sort"
+        raise InputError(f"--watch and {other}: one of them may be given, but got both.")
     directory = find_sweep_folder(name, storage_root(storage))
     if watch:
         try:
@@ -246,18 +255,20 @@ def status(
         return None
     reader = Reader(directory)
     reader.refresh()
-    document, view = status_document(reader), reader.view(Following.members)
-    return Shown(document, lambda console: _print_status(console, view))
+    view = reader.view(Following.members)
+    view = dataclasses.replace(view, rows=chosen(view.rows, where or (), sort))
+    document = status_document(reader, view)
+    return Shown(document, lambda console: _print_status(console, view, sort is not None))
 
 
-def _print_status(console: Console, view: View) -> None:
+def _print_status(console: Console, view: View, in_order: bool) -> None:
     from xlray.cli import tables
     from xlray.monitor.view import summary_line
 
     console.print(f"{view.name}: {view.state}; {summary_line(view.counts)}", style="bold", highlight=False)
     if view.question:
         console.print(view.question, style="italic", highlight=False, markup=False)
-    console.print(tables.final_table(view, {}))
+    console.print(tables.final_table(view, {}, in_order))
     for row in view.rows:
         if row.status == "running" and row.phase:
             console.print(f"{row.title}: {row.phase} {row.done}/{row.steps}", highlight=False)

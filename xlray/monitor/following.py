@@ -281,6 +281,7 @@ class Following:
             reason=last.get("reason", "") if standing.status in ("stopped", "paused") else "",
             error=last_line(standing.error),
             attempts=standing.num_attempts,
+            values=place.get("values", {}),
         )
 
 

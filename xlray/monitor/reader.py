@@ -179,9 +179,13 @@ class Reader:
         return self.following.row(trial_id, *(("", 0, 0) if phase is None else (phase.label, done, phase.num_steps)))
 
 
-def status_document(reader: Reader) -> dict[str, Any]:
-    """What `xlray status --json` prints."""
-    view = reader.view(Following.members)
+def status_document(reader: Reader, view: View | None = None) -> dict[str, Any]:
+    """What `xlray status --json` prints.
+
+    Args:
+        view: with the trials that are wanted; None takes all of them.
+    """
+    view = view or reader.view(Following.members)
     keys = ("role", "cell", "num_tasks", "seed", "rung", "fi_accuracy", "scores", "phase", "done", "steps")
     return {
         "name": view.name,
@@ -192,6 +196,7 @@ def status_document(reader: Reader) -> dict[str, Any]:
                 "trial_id": row.trial_id,
                 "status": row.status,
                 **{key: getattr(row, key) for key in keys},
+                **({"values": dict(row.values)} if row.values else {}),
                 "error": reader.following.standing(row.trial_id).error,
                 "degenerate": row.degenerate,
             }

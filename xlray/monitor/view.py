@@ -28,6 +28,7 @@ class Row:
         reason: why it was stopped or paused, or "".
         error: last line of it.
         attempts: times it was started.
+        values: of the sweep's axes, by field.
     """
 
     trial_id: str
@@ -48,6 +49,7 @@ class Row:
     reason: str = ""
     error: str = ""
     attempts: int = 0
+    values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_tasks(self) -> int:

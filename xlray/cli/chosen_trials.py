@@ -1,0 +1,65 @@
+"""Trials of a sweep by their values: `xlray status --where FIELD=VALUE --sort FIELD`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xlray.config.axes import short_name
+from xlray.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from xlray.monitor.view import Row
+
+
+def chosen(rows: Sequence[Row], where: Sequence[str], sort: str | None) -> tuple[Row, ...]:
+    """The trials that have all the values, sorted by a field if one is given.
+
+    Fields are those that the sweep varies, by their names or as cells spell them (`intermediate.learning_rate` or `lr`), and
+    cell, role, seed, status, num_tasks, rung and fi_accuracy. A trial without the field comes last.
+
+    Raises:
+        InputError: no `=`, or a field that no trial has; the nearest is suggested.
+    """
+    fields = [fields_of(row) for row in rows]
+    known = dict.fromkeys(name for found in fields for name in found)
+    wanted = []
+    for text in where:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--where {text}: must be FIELD=VALUE, such as `--where intermediate.learning_rate=1e-5`.")
+        wanted.append((_known(name, known, "--where"), value))
+    kept = [n for n, found in enumerate(fields) if all(_is(found.get(name), value) for name, value in wanted)]
+    if sort is not None:
+        name = _known(sort, known, "--sort")
+        kept.sort(key=lambda n: _order(fields[n].get(name)))
+    return tuple(rows[n] for n in kept)
+
+
+def fields_of(row: Row) -> dict[str, Any]:
+    """What trials are chosen by."""
+    place = {
+        name: getattr(row, name) for name in ("cell", "role", "seed", "num_tasks", "status", "rung", "fi_accuracy")
+    }
+    return {**place, **{short_name(name): value for name, value in row.values.items()}, **row.values}
+
+
+def _known(name: str, known: Sequence[str] | dict[str, None], option: str) -> str:
+    if known and name not in known:
+        raise InputError(f"{option} {name}: must be a field of the sweep's trials.{nearest(name, known)}")
+    return name
+
+
+def _is(found: Any, text: str) -> bool:
+    try:
+        return bool(found == json.loads(text)) or str(found) == text
+    except ValueError:
+        return str(found) == text
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then words, then nothing."""
+    if value is None:
+        return 2, 0.0, ""
+    return (0, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))

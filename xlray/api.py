@@ -14,7 +14,7 @@ from xlray.analysis.results import Results
 from xlray.analysis.results import load_results as load_tables
 from xlray.cli.sweep_file import data_folder
 from xlray.config.sweep import Sweep
-from xlray.storage.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.sweep_folder import find_sweep_folder, read_definition, storage_root
 
 
 class SweepResults(Results):
@@ -44,12 +44,12 @@ class SweepResults(Results):
 
     def estimates(self) -> pa.Table:
         """One row per estimate, as in the report: name, value, low, high, level, num_seeds, num_subsets, rung."""
-        from xlray.analysis import all_estimates, collect_points, item_variances
+        from xlray.analysis import collect_points, sweep_estimates
         from xlray.storage.journal import read_journal
 
         points = collect_points(self, read_journal(self.directory / "journal"))
-        found = all_estimates(points, item_variances=item_variances(self, points))
-        return pa.Table.from_pylist([dataclasses.asdict(e) for e in found])
+        select_by = read_definition(self.directory).get("select_by", "finnish-dev")
+        return pa.Table.from_pylist([dataclasses.asdict(e) for e in sweep_estimates(self, points, select_by)])
 
     def report(self, path: Path | str | None = None) -> Path:
         """Write the report into the sweep's folder, and copy it.

@@ -18,6 +18,10 @@ from xlray.plan.forecast import Terms, document, forecast
 from xlray.plan.jobs import trial_title
 from xlray.plan.simulate import play as simulate
 from xlray.plan.trials import check_axes
+from xlray.report.answer import write_answer
+from xlray.report.axis_tables import values
+from xlray.report.evidence import collect_evidence, num_planned
+from xlray.report.warnings import find_warnings
 from xlray.storage.journal import read_journal
 from xlray.storage.sweep_folder import find_trial
 from xlray.sweep.tracking import parameters
@@ -144,3 +148,18 @@ def test_trackers_and_names_know_the_values(tmp_path):
     assert parameters(trial)[RATE] == trial.config.intermediate.learning_rate == 2e-5
     assert trial_title(trial) == f"1tasks-lr=2e-5-s1-{trial.trial_id}"
     assert find_trial(directory, trial_title(trial)) == trial.trial_id
+
+
+def test_the_answer_compares_cells_at_their_best_values_and_names_these(tmp_path):
+    targets = (Target("mini_udpos", num_examples=64), Target("mini_panx", num_examples=64))
+    directory, _ = played.play(tmp_path, planned({RATE: (1e-5, 2e-5)}, explore=(), targets=targets))
+    evidence = collect_evidence(directory)
+    assert {p.cell for p in evidence.here} == {"0", "2-all lr=1e-5", "2-all lr=2e-5"}
+    assert {p.cell for p in evidence.tuned_here} == {"0", "2-all"}
+    names = {e.name for e in evidence.estimates}
+    assert {f"{c} - 0" for c in ("2-all", "2-all lr=1e-5", "2-all lr=2e-5")} <= {n.rpartition("/")[2] for n in names}
+    assert "Each cell is taken at its own best values, chosen on the other seeds" in write_answer(evidence)
+    assert any("The best value of lr is the" in warning for warning in find_warnings(evidence))
+    assert num_planned(evidence.definition) == len(evidence.statuses) == 6
+    rows = values(evidence.choices).rows
+    assert sorted({row[2] for row in rows}) == ["lr=1e-5", "lr=2e-5"]

@@ -11,6 +11,7 @@ lasso       the same where most tasks add nothing
 chains      contributions by the order in which tasks enter: Shapley values, blocks
 pairs       interactions of two tasks
 groups      contributions of kinds, languages, scripts, sizes
+tuned       cells of a sweep with axes at their own best values
 selection   the gap of choosing without Finnish labels; rank correlations
 power       minimum detectable effect
 estimates   all of them in one list
@@ -34,7 +35,7 @@ from xlray.analysis.effects import (
     robustness,
     target_names,
 )
-from xlray.analysis.estimates import all_estimates
+from xlray.analysis.estimates import all_estimates, sweep_estimates
 from xlray.analysis.groups import TaskFacts, grouped_contributions
 from xlray.analysis.items import (
     CellItems,
@@ -64,6 +65,7 @@ from xlray.analysis.points import (
 from xlray.analysis.power import ASSUMED, Variances, estimate_variances, minimum_detectable_effect
 from xlray.analysis.regression import Contributions, contributions
 from xlray.analysis.selection import dev_test_correlations, rank_correlations, selection_correlations, selection_gaps
+from xlray.analysis.tuned import Choice, at_best_values, edges
 
 __all__ = [
     "ASSUMED",
@@ -73,6 +75,7 @@ __all__ = [
     "WITHOUT_TATOEBA",
     "CellItems",
     "ChainContributions",
+    "Choice",
     "Contributions",
     "Curve",
     "CurveFit",
@@ -88,6 +91,7 @@ __all__ = [
     "TrialCounts",
     "Variances",
     "all_estimates",
+    "at_best_values",
     "averaged_targets",
     "cell_differences",
     "cell_means",
@@ -99,6 +103,7 @@ __all__ = [
     "contributions",
     "count_trials",
     "dev_test_correlations",
+    "edges",
     "estimable",
     "estimate_variances",
     "example_curves",
@@ -116,6 +121,7 @@ __all__ = [
     "side_by_side",
     "sparse_contributions",
     "subset_item_variance",
+    "sweep_estimates",
     "target_names",
     "task_curves",
     "too_few",

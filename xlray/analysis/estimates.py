@@ -11,10 +11,35 @@ from xlray.analysis.effects import (
     robustness,
     target_names,
 )
-from xlray.analysis.items import ItemVariance
+from xlray.analysis.items import ItemVariance, item_variances
 from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, estimable
 from xlray.analysis.regression import contributions
+from xlray.analysis.results import Results
 from xlray.analysis.selection import rank_correlations, selection_correlations, selection_gaps
+from xlray.analysis.tuned import at_best_values
+
+
+def sweep_estimates(
+    results: Results, points: Sequence[Point], select_by: str, sampling: Sampling | None = None
+) -> tuple[Estimate, ...]:
+    """Everything that a sweep's data allow; of one with axes: everything of its cells at their best values, and the means
+    and differences of all its cells in Finnish accuracy.
+
+    Args:
+        points: as `collect_points` makes them.
+        select_by: the signal by which values of axes are chosen, as in `Sweep`.
+    """
+    sampling = sampling or Sampling()
+    tuned, choices = at_best_values(points, select_by)
+    found = all_estimates(tuned, sampling, item_variances(results, tuned))
+    if not choices:
+        return found
+    items = item_variances(results, points)
+    for rung in sorted({point.rung_index for point in points}):
+        here = estimable(points, rung)
+        cells = cell_means(here, FI_ACCURACY, sampling, items.get(rung))
+        found = (*found, *cells, *cell_differences(here, FI_ACCURACY, sampling, items.get(rung)))
+    return found
 
 
 def all_estimates(

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from xlray.analysis import FI_ACCURACY, MIN_SAMPLES, WITHOUT_TATOEBA, Estimate, Point
+from xlray.analysis import FI_ACCURACY, MIN_SAMPLES, WITHOUT_TATOEBA, Choice, Estimate, Point
 from xlray.report.evidence import Evidence, num_rungs
 from xlray.report.tables import number
 from xlray.report.warnings import FEW, count
@@ -14,7 +14,7 @@ from xlray.report.warnings import FEW, count
 
 def write_answer(evidence: Evidence) -> str:
     """One paragraph: the most tasks of each pool against fewer and none, the pools against one another, the best trial."""
-    here = evidence.here
+    here = evidence.tuned_here
     if not here:
         return "No trial has finished a rung from which anything can be estimated, so there is no answer yet."
     found = {e.name: e for e in evidence.estimates if e.rung == evidence.rung}
@@ -38,6 +38,7 @@ def write_answer(evidence: Evidence) -> str:
             f"Finnish dev accuracy is {number(found[f'mean/{FI_ACCURACY}/{base}'].value)} % in cell {base} after "
             f"{evidence.rung:,} intermediate examples; there is no second cell with a common seed to compare it with."
         )
+    sentences += taken_values(evidence)
     sentences[:0] = [small] if small else []
     best = evidence.results.best()
     sentences.append(
@@ -45,6 +46,26 @@ def write_answer(evidence: Evidence) -> str:
         "(selected by Finnish dev, so its score is biased upwards)."
     )
     return " ".join(sentences)
+
+
+def taken_values(evidence: Evidence) -> list[str]:
+    """Of a sweep with axes: at which values the cells of the answer are compared, and how they were chosen."""
+    here = [choice for choice in evidence.choices if choice.rung_index == evidence.rung_index]
+    if not here:
+        return []
+    how = "on the other seeds than those that are scored"
+    if not all(choice.held_out for choice in here):
+        how = "and scored on the same trials for want of a second seed, which flatters them"
+    each = "; ".join(f"{choice.population} at {_taken(choice)}" for choice in here)
+    return [f"Each cell is taken at its own best values, chosen {how}: {each}."]
+
+
+def _taken(choice: Choice) -> str:
+    """`lr=1e-5 T=3`, or each of the values with its number of seeds."""
+    counts = choice.counts.most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    return " or ".join(f"{setting} ({count(seeds, 'seed')})" for setting, seeds in counts)
 
 
 def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
@@ -61,7 +82,7 @@ def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
 
 def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
     """(cell, instead of) of the differences that the answer names."""
-    here = evidence.here
+    here = evidence.tuned_here
     found = {e.name for e in evidence.estimates if e.rung == evidence.rung}
     largest = max((point.num_tasks for point in here), default=0)
     sources = {p.source: p.cell for p in here if p.num_tasks == largest and largest}
@@ -91,7 +112,7 @@ def _compared(
     """One sentence for the largest cell of a pool against each of the others, and one for the same without Tatoeba."""
     if not others:
         return []
-    points = [p for p in evidence.here if p.cell == cell]
+    points = [p for p in evidence.tuned_here if p.cell == cell]
     more, source = points[0].num_tasks, points[0].source
     from_pool = "" if source in ("all", "") else f" from {source}"
     # With a single subset the statement is about these tasks, not about any as many.
@@ -118,7 +139,7 @@ def _compared(
 
 def _from_to(evidence: Evidence, found: Mapping[str, Estimate], before: str, after: str) -> str:
     """Both means, where they are over the seeds of the difference; else they would not add up."""
-    seeds = [{p.seed for p in evidence.here if p.cell == cell} for cell in (before, after)]
+    seeds = [{p.seed for p in evidence.tuned_here if p.cell == cell} for cell in (before, after)]
     if seeds[0] != seeds[1]:
         return ""
     means = [number(found[f"mean/{FI_ACCURACY}/{cell}"].value) for cell in (before, after)]
@@ -126,7 +147,7 @@ def _from_to(evidence: Evidence, found: Mapping[str, Estimate], before: str, aft
 
 
 def _which_rung(evidence: Evidence) -> str:
-    reached = max(point.rung_index for point in evidence.points)
+    reached = max(point.rung_index for point in evidence.tuned)
     if evidence.rung_index != reached:
         return "not the last rung, at which fewer than two cells can be estimated"
     return "the last rung" if reached + 1 >= num_rungs(evidence.definition) else "the last rung so far"

@@ -16,6 +16,7 @@ from xlray.analysis import (
     FI_ACCURACY,
     WITHOUT_TATOEBA,
     ChainContributions,
+    Choice,
     Contributions,
     Curve,
     Estimate,
@@ -25,7 +26,7 @@ from xlray.analysis import (
     SparseContributions,
     TaskFacts,
     Variances,
-    all_estimates,
+    at_best_values,
     cell_differences,
     chain_contributions,
     chain_lines,
@@ -40,6 +41,7 @@ from xlray.analysis import (
     minimum_detectable_effect,
     sparse_contributions,
     subset_item_variance,
+    sweep_estimates,
     task_curves,
 )
 from xlray.analysis.results import UNSEALED_FILE, Results, load_results
@@ -63,6 +65,9 @@ class Evidence:
         rung_index: the last rung from which something may be estimated, or None.
         rung: its examples.
         here: the points of that rung from which it is estimated.
+        tuned: the points of a sweep with axes at the best values of each population; else all points.
+        tuned_here: those of them at that rung.
+        choices: these values.
         majority: target to what always giving the most frequent answer scores; see `Results.majority`.
         unsealings: entries of `unsealed.jsonl`, one for each opening of the test data.
         data: `results/data.json`, what the data lack; {} if it is not there.
@@ -77,6 +82,9 @@ class Evidence:
     rung_index: int | None
     rung: int
     here: tuple[Point, ...]
+    tuned: tuple[Point, ...]
+    tuned_here: tuple[Point, ...]
+    choices: tuple[Choice, ...]
     majority: Mapping[str, float]
     unsealings: Sequence[Mapping[str, Any]]
     data: Mapping[str, Any]
@@ -94,22 +102,28 @@ def collect_evidence(directory: Path | str, sampling: Sampling | None = None) ->
     statuses = _statuses(results, journal)
     results = _of_now(results, statuses)
     points = collect_points(results, journal)
-    usable = [index for index in {point.rung_index for point in points} if estimable(points, index)]
+    definition = read_definition(results.directory)
+    select_by = str(definition.get("select_by", "finnish-dev"))
+    tuned, choices = at_best_values(points, select_by)
+    usable = [index for index in {point.rung_index for point in tuned} if estimable(tuned, index)]
     # The deepest rung with two cells, for the question is about differences; else the deepest with anything.
-    compared = [index for index in usable if len({point.cell for point in estimable(points, index)}) > 1]
+    compared = [index for index in usable if len({point.cell for point in estimable(tuned, index)}) > 1]
     rung_index = max(compared or usable, default=None)
     here = estimable(points, rung_index) if rung_index is not None else []
     points_used = [point for point in points if rung_index is not None and point.rung_index <= rung_index]
     return Evidence(
         results=results,
-        definition=read_definition(results.directory),
+        definition=definition,
         journal=journal,
         statuses=statuses,
         points=points,
-        estimates=all_estimates(points_used, sampling, item_variances(results, points_used)),
+        estimates=sweep_estimates(results, points_used, select_by, sampling),
         rung_index=rung_index,
         rung=here[0].rung if here else 0,
         here=tuple(here),
+        tuned=tuned,
+        tuned_here=tuple(estimable(tuned, rung_index)) if rung_index is not None else (),
+        choices=choices,
         majority=results.majority(),
         unsealings=read_lines(results.directory / UNSEALED_FILE),
         data=_data(results.directory / SHORTFALLS_FILE),
@@ -142,12 +156,22 @@ def _of_now(results: Results, statuses: Mapping[str, str]) -> Results:
 
 
 def num_planned(definition: Mapping[str, Any]) -> int | None:
-    """Trials of the definition: seeds times different subsets; None if it does not say."""
+    """Trials of the definition: seeds times different subsets times values of axes; None if it does not say."""
     subsets = [*(definition.get("measure") or ()), *(definition.get("explore") or ())]
     seeds = definition.get("seeds")
     if not seeds or not subsets or not all(isinstance(subset, Mapping) for subset in subsets):
         return None
-    return len(seeds) * len({subset_key(definition, subset) for subset in subsets})
+    keys = {subset_key(definition, subset) for subset in subsets}
+    return len(seeds) * sum(num_settings(definition, with_tasks=bool(tasks)) for tasks, *_ in keys)
+
+
+def num_settings(definition: Mapping[str, Any], with_tasks: bool) -> int:
+    """Points of the grid of the definition's axes; without tasks those of the intermediate recipe change nothing."""
+    number = 1
+    for axis in definition.get("vary") or ():
+        kept = [i for i, name in enumerate(axis["fields"]) if with_tasks or not name.startswith("intermediate.")]
+        number *= len({json.dumps([row[i] for i in kept]) for row in axis["rows"]})
+    return number
 
 
 def subset_key(definition: Mapping[str, Any], subset: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -226,9 +250,9 @@ class Findings:
 
 def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
     """Everything that the scores at the rung of the answer allow; what is missing is said in each part."""
-    here = evidence.here
+    here = evidence.tuned_here
     outcomes = [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)] if here else []
-    reached = [p for p in evidence.points if evidence.rung_index is not None and p.rung_index <= evidence.rung_index]
+    reached = [p for p in evidence.tuned if evidence.rung_index is not None and p.rung_index <= evidence.rung_index]
     effects = {outcome: contributions(here, outcome, sampling) for outcome in outcomes}
     main = effects.get(FI_ACCURACY, Contributions((), missing="a rung with all targets scored"))
     lines = chain_lines(evidence.definition) or None

@@ -12,6 +12,7 @@ from typing import Any
 from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.report import (
+    axis_tables,
     cost_tables,
     curve_figures,
     curve_tables,
@@ -146,10 +147,11 @@ def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
     return [
         score_tables.leaderboard(e.results, e.points, e.statuses),
         score_tables.by_cell(e.results, e.points, e.estimates, e.statuses),
-        score_tables.by_target(e.here, e.estimates, e.majority),
+        *([axis_tables.values(e.choices)] if e.choices else []),
+        score_tables.by_target(e.tuned_here, e.estimates, e.majority),
         score_tables.rungs(e.points, e.estimates, e.journal),
         score_tables.decisions(e.journal),
-        curve_tables.differences(e.here, e.estimates, f.task_curves),
+        curve_tables.differences(e.tuned_here, e.estimates, f.task_curves),
         curve_tables.fits([*f.task_curves, *f.example_curves]),
         task_tables.contributions(f, e.rung),
         task_tables.blocks(f.chains, e.rung),
@@ -176,8 +178,8 @@ def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[
 def _figures(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Drawing]:
     ridge = f.effects.get(FI_ACCURACY)
     return [
-        score_figures.accuracy_by_num_tasks(e.points, e.estimates, e.rung_index),
-        score_figures.targets_by_num_tasks(e.points, e.estimates, e.rung_index),
+        score_figures.accuracy_by_num_tasks(e.tuned, e.estimates, e.rung_index),
+        score_figures.targets_by_num_tasks(e.tuned, e.estimates, e.rung_index),
         score_figures.learning_curves(e.points, e.estimates, e.statuses),
         curve_figures.task_curves(f.task_curves),
         curve_figures.example_curves(f.example_curves),
@@ -185,7 +187,7 @@ def _figures(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Drawing
         task_figures.transfer_matrix(f.effects, e.rung),
         task_figures.group_forest(f.groups, ridge.missing if ridge else "", e.rung),
         task_figures.pair_forest(f.pairs, e.rung),
-        reliability_figures.orders(e.points, e.here, e.estimates),
+        reliability_figures.orders(e.tuned, e.tuned_here, e.estimates),
         reliability_figures.robustness([*e.estimates, *f.overlap], main_pairs(e)),
         task_figures.cost_bars(costs),
     ]
@@ -205,6 +207,7 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
             "number", "Number of tasks", "Finnish accuracy by number of tasks", ("by_num_tasks", "by_target"),
             ("by_num_tasks", "differences", "by_target"),
         ),
+        *([Section("values", "Values", "Values of the axes", tables=("values",))] if evidence.choices else []),
         Section("curves", "Curves", "Scaling curves", ("task_curves", "example_curves"), ("curves",)),
         Section(
             "tasks", "Tasks", "Which tasks help", ("contributions", "transfer", "groups", "pairs"),

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from xlray.analysis import estimable
+from xlray.analysis import edges, estimable
 from xlray.data.shortfalls import sentences
 from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
@@ -29,7 +29,13 @@ def find_warnings(evidence: Evidence) -> list[str]:
     """Everything worth knowing first: another language than Finnish, then an unfinished sweep, before all else."""
     found = [_language(evidence), _unfinished(evidence), _nothing_scored(evidence)]
     found += [*_sampling(evidence), _survivors(evidence)]
-    found += [*_chosen(evidence), _older(evidence), _without_scores(evidence), _listed_twice(evidence)]
+    found += [
+        *_edges(evidence),
+        *_chosen(evidence),
+        _older(evidence),
+        _without_scores(evidence),
+        _listed_twice(evidence),
+    ]
     found += [_unequal_seeds(evidence), _ends(evidence), _searched(evidence), _selection(evidence)]
     found += [*_mixed(evidence), _overlap(evidence), *sentences(evidence.data), _unsealed(evidence)]
     return [warning for warning in found if warning]
@@ -195,6 +201,18 @@ def _without_scores(evidence: Evidence) -> str:
         f"Without a trial that could be estimated from after {evidence.rung:,} examples, and in no mean or comparison there: "
         f"{', '.join(sorted(map(str, cells)))}."
     )
+
+
+def _edges(evidence: Evidence) -> list[str]:
+    """Axes whose best value is their last one on a side: the best may lie beyond."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for choice in evidence.choices:
+        for place in edges(choice) if choice.rung_index == evidence.rung_index else ():
+            found.setdefault(place, []).append(choice.population)
+    return [
+        f"The best value of {axis} is the {side} that was tried, {best}, in {', '.join(cells)}: a better one may lie beyond."
+        for (axis, best, side), cells in found.items()
+    ]
 
 
 def _listed_twice(evidence: Evidence) -> str:

@@ -238,6 +238,10 @@ def status(
     from xlray.monitor.reader import Reader, status_document
 
     if address is not None:
+        if where or sort:
+            raise InputError(
+                f"--address and {'--where' if where else '--sort'}: one of them may be given, but got both."
+            )
         if name is None:
             return jobs_there(address)
         raise typer.Exit(status_there(name, address, as_json))

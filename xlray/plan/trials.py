@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from xlray.config.recipes import Architecture, Encoder, Pretraining, Target
 from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
@@ -122,7 +123,8 @@ def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
     new = {trial.trial_id: trial for trial in trials if trial.trial_id not in plan.phases}
     targets = {target for trial in new.values() for target in trial.config.targets}
     measures = {target: _measure(target, plan.sources) for target in targets}
-    phases = {key: trial_phases(t.config, phase_hash(root), plan.sources, measures) for key, t in new.items()}
+    start, known = phase_hash(root), dict[Any, Any]()
+    phases = {key: trial_phases(t.config, start, plan.sources, measures, known) for key, t in new.items()}
     return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
 
 
@@ -186,7 +188,7 @@ def _measure(target: Target, sources: Sources) -> Measure:
 
 
 def trial_phases(
-    config: TrialConfig, start: str, sources: Sources, measures: Mapping[Target, Measure]
+    config: TrialConfig, start: str, sources: Sources, measures: Mapping[Target, Measure], known: dict[Any, Any]
 ) -> tuple[PlannedPhase, ...]:
     """The phases of one trial in the order in which they run.
 
@@ -196,7 +198,27 @@ def trial_phases(
     Args:
         start: hash of the encoder (a root or a pre-training phase).
         measures: of each target's recipe.
+        known: what was made for other trials, by all that it is made of: those that differ in a recipe of a target share
+            the rest, which is hashed once.
     """
+    own = (config.seed, config.dropout, config.clip_norm, config.precision)
+    trunk = (config.tasks, config.caps, config.intermediate, *own)
+    if trunk not in known:
+        known[trunk] = _intermediate_phases(config, start, sources)
+    planned: list[PlannedPhase] = []
+    for index, (specs, parent) in enumerate(known[trunk]):
+        planned += [PlannedPhase(spec) for spec in specs]
+        last = index == len(config.intermediate.rungs) - 1
+        for target in config.targets:
+            key = (parent, target, last, *own)
+            if key not in known:
+                known[key] = _target_spec(config, target, parent, last, measures[target])
+            planned.append(PlannedPhase(known[key], index))
+    return tuple(planned)
+
+
+def _intermediate_phases(config: TrialConfig, start: str, sources: Sources) -> list[tuple[tuple[TrainSpec, ...], str]]:
+    """For every rung: what is trained on the way to it, and the hash of what targets start from there."""
     recipe = config.intermediate
     caps = dict(config.caps)
     data = tuple(
@@ -209,23 +231,20 @@ def trial_phases(
         )
         for name in config.tasks
     )
-    planned: list[PlannedPhase] = []
+    if not data:
+        return [((), start)] * len(recipe.rungs)
+    found: list[tuple[tuple[TrainSpec, ...], str]] = []
     trunk, seen = start, 0
-    for index, rung in enumerate(recipe.rungs):
-        parent = start
-        if data:
-            segment = _intermediate_spec(config, data, "trunk", trunk, seen, rung - seen)
-            planned.append(PlannedPhase(segment))
-            parent = trunk = phase_hash(segment)
-            seen = rung
-            if recipe.schedule == "constant":  # a linear trunk ends at rate zero by itself
-                length = max(1, round(recipe.cooldown_ratio * rung / recipe.batch_size)) * recipe.batch_size
-                cooldown = _intermediate_spec(config, data, "cooldown", trunk, rung, length)
-                planned.append(PlannedPhase(cooldown))
-                parent = phase_hash(cooldown)
-        last = index == len(recipe.rungs) - 1
-        planned += [PlannedPhase(_target_spec(config, t, parent, last, measures[t]), index) for t in config.targets]
-    return tuple(planned)
+    for rung in recipe.rungs:
+        segment = _intermediate_spec(config, data, "trunk", trunk, seen, rung - seen)
+        trunk, seen = phase_hash(segment), rung
+        if recipe.schedule == "constant":
+            length = max(1, round(recipe.cooldown_ratio * rung / recipe.batch_size)) * recipe.batch_size
+            cooldown = _intermediate_spec(config, data, "cooldown", trunk, rung, length)
+            found.append(((segment, cooldown), phase_hash(cooldown)))
+        else:  # a linear trunk ends at rate zero by itself
+            found.append(((segment,), trunk))
+    return found
 
 
 def _intermediate_spec(

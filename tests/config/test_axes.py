@@ -88,6 +88,7 @@ def test_values_of_targets_tell_trials_apart_whatever_else_is_measured():
         ({"intermediate.learning_rat": (1e-5,)}, "there is no 'intermediate.learning_rat'. Did you mean 'intermediate.learning_rate'?"),
         ({"targets.panx.rate": (1e-5,)}, "there is no 'targets.panx.rate'"),
         ({"targets.xpan.learning_rate": (1e-5,)}, "Did you mean 'targets.panx.learning_rate'?"),
+        ((RATE, (1e-5, 2e-5)), "`vary maps fields to their values` must hold"),
         ({"execution.num_workers": (1, 2)}, "'execution.num_workers' changes the speed only"),
         ({"seeds": ((0,), (1,))}, "'seeds' is not part of it"),
         ({"intermediate.rungs": ((64,), (128,))}, "'intermediate.rungs' says where trials are measured"),

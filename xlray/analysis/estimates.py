@@ -23,7 +23,8 @@ def sweep_estimates(
     results: Results, points: Sequence[Point], select_by: str, sampling: Sampling | None = None
 ) -> tuple[Estimate, ...]:
     """Everything that a sweep's data allow; of one with axes: everything of its cells at their best values, and the means
-    and differences of all its cells in Finnish accuracy.
+    and differences of all its cells in Finnish accuracy. Those take the evaluated items as they are: a grid may have
+    thousands of cells, and each would hold a number for every item.
 
     Args:
         points: as `collect_points` makes them.
@@ -34,11 +35,9 @@ def sweep_estimates(
     found = all_estimates(tuned, sampling, item_variances(results, tuned))
     if not choices:
         return found
-    items = item_variances(results, points)
     for rung in sorted({point.rung_index for point in points}):
         here = estimable(points, rung)
-        cells = cell_means(here, FI_ACCURACY, sampling, items.get(rung))
-        found = (*found, *cells, *cell_differences(here, FI_ACCURACY, sampling, items.get(rung)))
+        found = (*found, *cell_means(here, FI_ACCURACY, sampling), *cell_differences(here, FI_ACCURACY, sampling))
     return found
 
 

@@ -89,6 +89,7 @@ def axes_of(vary: Mapping[Any, Any], setting: Setting, known: Iterable[str], whe
         InputError: a field that is not there or not of a trial's identity, or is varied twice; no values, one twice, or of a
             wrong type; rows without a value for each field.
     """
+    require(isinstance(vary, Mapping), "vary maps fields to their values", vary, where)
     fields = fields_of(setting)
     axes = []
     for key, given in vary.items():

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -6,13 +7,19 @@ import pyarrow.parquet as pq
 import pytest
 from reported_sweep import SUBSETS, make_sweep
 
-from xlray.analysis import Sampling, results
+from xlray.analysis import FI_ACCURACY, Point, Sampling, results
 from xlray.analysis.results import ITEMS, SCORES
 from xlray.errors import InputError
 from xlray.report import compare
 from xlray.storage import parquet
 
 FEW = Sampling(num_draws=100)
+THREE = (  # of each size, so that intervals are worth reading
+    *SUBSETS[:5],
+    (("paws", "qqp"), "measure"),
+    (("mnli", "copa", "paws", "swag"), "measure"),
+)
+SEEDS = (0, 1, 2)
 
 
 def shift(folder, points):
@@ -26,7 +33,7 @@ def shift(folder, points):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     root = tmp_path_factory.mktemp("compare")
-    folders = [make_sweep(root / name, subsets=SUBSETS[:5]) for name in ("plain", "better")]
+    folders = [make_sweep(root / name, SEEDS, THREE) for name in ("plain", "better")]
     shift(folders[1], 1.5)
     return folders
 
@@ -39,7 +46,7 @@ def test_a_known_shift_is_found_by_pairing_without_any_spread(pair):
     }  # fmt: skip
     assert all(row["difference"] == pytest.approx(1.5) for row in rows)
     assert all(row["low"] == pytest.approx(1.5) == row["high"] for row in rows if row["cell"] == compare.ALL)
-    assert next(row for row in rows if row["cell"] == compare.ALL)["num_pairs"] == 10
+    assert next(row for row in rows if row["cell"] == compare.ALL)["num_pairs"] == 21
     assert re.match(
         r"better instead of plain: \+1\.5 points of Finnish dev accuracy over all shared", document["answer"]
     )
@@ -54,7 +61,7 @@ def test_the_page_has_table_and_figure(pair):
 
 
 def test_other_seeds_have_means_but_no_interval(pair, tmp_path):
-    other = make_sweep(tmp_path / "seeds", seeds=(7, 8), subsets=SUBSETS[:5])
+    other = make_sweep(tmp_path / "seeds", (7, 8, 9), THREE)
     document = compare.compare_sweeps(pair[0], other, FEW)
     assert all((row["num_pairs"], row["low"]) == (0, None) for row in document["rows"])
     assert "no trial has its pair" in document["answer"]
@@ -99,8 +106,7 @@ def row_of(rows, outcome):
 
 def test_items_widen_the_interval_by_what_another_test_set_would_change(tmp_path):
     folders = [
-        with_items(make_sweep(tmp_path / name, subsets=SUBSETS[:5]), gain=gain)
-        for name, gain in (("a", 0.0), ("b", 0.2))
+        with_items(make_sweep(tmp_path / name, SEEDS, THREE), gain=gain) for name, gain in (("a", 0.0), ("b", 0.2))
     ]
     wider = compare.compare_sweeps(*folders, FEW)["rows"]
     for folder in folders:
@@ -121,3 +127,49 @@ def test_different_items_are_not_compared(tmp_path):
     ]
     with pytest.raises(InputError, match="one number of items per target` must hold, but got 200 and 150 for tatoeba"):
         compare.compare_sweeps(*folders, FEW)
+
+
+def chained(sizes, num_chains, seeds, gain, generator, noise=0.0, spread=0.0):
+    """Both sweeps of nested chains; the second has `gain(size)` more, a chain and a seed some of their own."""
+    by_chain, by_seed = generator.normal(0, spread, num_chains), generator.normal(0, spread / 2, seeds)
+    sides = []
+    for more in (0.0, 1.0):
+        points = []
+        for chain, size, seed in ((c, s, q) for c in range(num_chains) for s in sizes for q in range(seeds)):
+            tasks = tuple(f"t{chain}{k}" for k in range(size))
+            value = 50 + generator.normal(0, noise) + more * (gain(size) + by_chain[chain] + by_seed[seed])
+            place = (f"{size}-all", size, "all", tasks, f"chain {chain} of all", seed, 1_024, 0)
+            points.append(Point(f"{chain}/{size}/{seed}", "measure", *place, {FI_ACCURACY: value}))
+        sides.append(points)
+    return sides
+
+
+def test_a_gain_in_half_of_the_cells_of_chains_is_half_of_it_over_all():
+    sides = chained((2, 4), 5, 3, lambda size: 4.0 if size == 4 else 0.0, np.random.default_rng(0))
+    rows = {row.cell: row for row in compare.compare_points(*sides, FEW)}
+    found = rows[compare.ALL]
+    assert (found.difference.value, found.second - found.first) == pytest.approx((2.0, 2.0))
+    assert (found.num_pairs, found.difference.num_trials) == (30, 30)
+    assert rows["4-all"].difference.value == pytest.approx(4.0) and rows["2-all"].difference.value == pytest.approx(0.0)
+
+
+def test_sizes_of_examples_are_paired_within_their_cell():
+    """The same subset and seed at two sizes is two trials."""
+    sides = chained((2,), 4, 3, lambda size: 1.0, np.random.default_rng(0))
+    for points, gain in zip(sides, (0.0, 3.0), strict=True):
+        points += [
+            dataclasses.replace(p, cell="2-all-1000", scores={FI_ACCURACY: p.scores[FI_ACCURACY] + gain})
+            for p in points
+        ]
+    rows = {row.cell: row.difference.value for row in compare.compare_points(*sides, FEW)}
+    assert rows == pytest.approx({compare.ALL: 2.5, "2-all": 1.0, "2-all-1000": 4.0})
+
+
+def test_intervals_over_chains_hold_the_mean_difference():
+    """Chains and seeds are drawn anew: 95 % of 200 intervals should hold the mean over both sizes."""
+    hits = 0
+    for number in range(200):
+        sides = chained((2, 4), 6, 4, lambda size: float(size), np.random.default_rng(number), noise=0.5, spread=1.0)
+        found = next(r for r in compare.compare_points(*sides, FEW) if r.cell == compare.ALL).difference
+        hits += found.low <= 3.0 <= found.high
+    assert 180 <= hits <= 199

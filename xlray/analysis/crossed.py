@@ -10,6 +10,7 @@ what a chain adds to two of its prefixes.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from xlray.analysis.points import Array, Point, values_of, weights_of
+from xlray.errors import InputError
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
 Part = tuple[Array, float]  # a variance, and its degrees of freedom
@@ -84,7 +86,11 @@ class Grid:
 
 
 def make_grid(points: Sequence[Point], outcome: str) -> Grid:
-    """The grid of one cell; every point has a finite outcome."""
+    """The grid of one cell; every point has a finite outcome.
+
+    Raises:
+        InputError: two trials have the same subset or chain and the same seed.
+    """
     clusters = tuple(sorted({point.cluster for point in points}))
     seeds = tuple(sorted({point.seed for point in points}))
     rows = {cluster: row for row, cluster in enumerate(clusters)}
@@ -92,9 +98,19 @@ def make_grid(points: Sequence[Point], outcome: str) -> Grid:
     place = ([rows[p.cluster] for p in points], [columns[p.seed] for p in points])
     values = np.full((len(clusters), len(seeds)), np.nan)
     weights = np.zeros(values.shape)
-    # Subsets of one chain and one size that differ in source are different cells, so no place is taken twice.
+    if len(set(zip(*place, strict=True))) < len(points):
+        raise InputError(_taken_twice(points))
     values[place], weights[place] = values_of(points, outcome), weights_of(points)
     return Grid(clusters, seeds, values, weights, len({point.tasks for point in points}))
+
+
+def _taken_twice(points: Sequence[Point]) -> str:
+    counts = Counter((point.cluster, point.seed) for point in points)
+    (cluster, seed), number = counts.most_common(1)[0]
+    return (
+        f"cell {points[0].cell}: `one trial per subset or chain and seed` must hold, but got {number} of "
+        f"{cluster or 'no task'!r} with seed {seed}; run the sweep again to name its chains anew."
+    )
 
 
 def fill(values: Array) -> Array:

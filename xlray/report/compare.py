@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,12 @@ from xlray.analysis import (
     Point,
     Sampling,
     averaged_targets,
-    cell_means,
     estimable,
     items_by_cell,
     variance_of,
 )
+from xlray.analysis.crossed import contrast
+from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.results import Results
 from xlray.errors import InputError
 from xlray.phases.spec import differing_fields
@@ -143,8 +143,8 @@ def _item_variances(
     """By rung: of sums of cells of both sweeps, named "0 <cell>" and "1 <cell>", over the trials that are paired."""
     found: dict[int, dict[tuple[str, str], CellItems]] = {}
     for side, (own, other) in enumerate((sides, sides[::-1])):
-        paired = {(rung, p.tasks, p.seed) for rung, points in other.items() for p in points}
-        points = [p for rung, there in own.items() for p in there if (rung, p.tasks, p.seed) in paired]
+        paired = {(rung, *_place(p)) for rung, points in other.items() for p in points}
+        points = [p for rung, there in own.items() for p in there if (rung, *_place(p)) in paired]
         rungs = {p.rung_index: p.rung for p in points}
         named = [dataclasses.replace(p, cell=f"{side} {p.cell}") for p in points]
         for index, cells in items_by_cell(results[side], named).items():
@@ -167,6 +167,11 @@ def _by_rung(points: Sequence[Point]) -> dict[int, list[Point]]:
     return found
 
 
+def _place(point: Point) -> tuple[str, tuple[str, ...], int]:
+    """What pairs trials of two sweeps."""
+    return point.cell, point.tasks, point.seed
+
+
 def _size(points: Sequence[Point], cell: str) -> int:
     return next(point.num_tasks for point in points if point.cell == cell)
 
@@ -180,22 +185,29 @@ def _row(
     sampling: Sampling,
     variance: ItemVariance | None,
 ) -> Row | None:
-    """Paired where a (subset, seed) is in both; without a pair the means alone, and none over several cells."""
-    known = {(p.tasks, p.seed): p for p in first}
-    pairs = [(known[p.tasks, p.seed], p) for p in second if (p.tasks, p.seed) in known]
+    """Paired where a (subset, seed) of a cell is in both; without a pair the means alone, and none over several cells.
+
+    Over all cells, and the seeds that all have, it is the sum of the cells' own, each with its share of the pairs.
+    """
+    known = {_place(p): p for p in first}
+    pairs = [(known[_place(p)], p) for p in second if _place(p) in known]
+    seeds = [{b.seed for _, b in pairs if b.cell == name} for name in {b.cell for _, b in pairs}]
+    pairs = [pair for pair in pairs if pair[1].seed in set.intersection(*seeds)]
     if not pairs:
         if cell == ALL:
             return None
         means = [statistics.fmean(p.scores[outcome] for p in side) for side in (first, second)]
         return Row(rung, cell, outcome, means[0], means[1], None, 0)
-    gaps = [
-        dataclasses.replace(a, cell=cell, scores={outcome: b.scores[outcome] - a.scores[outcome]}) for a, b in pairs
-    ]
+    gaps = cell_grids(
+        [dataclasses.replace(a, scores={outcome: b.scores[outcome] - a.scores[outcome]}) for a, b in pairs], outcome
+    )
     before, after = (statistics.fmean(pair[side].scores[outcome] for pair in pairs) for side in (0, 1))
-    shares = {name: number / len(pairs) for name, number in Counter(b.cell for _, b in pairs).items()}
+    shares = {name: grid.num_trials / len(pairs) for name, grid in gaps.items()}
     both = {f"{side} {name}": sign * share for name, share in shares.items() for side, sign in ((0, -1), (1, 1))}
-    of_items = None if variance is None else lambda outcome, _: variance(outcome, both)
-    (difference,) = cell_means(gaps, outcome, sampling, of_items)
+    extra = variance(outcome, both) if variance else 0.0
+    found = contrast([(share, gaps[name]) for name, share in shares.items()], extra)
+    assert found is not None
+    difference = as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, rung)
     return Row(rung, cell, outcome, before, after, difference, len(pairs))
 
 

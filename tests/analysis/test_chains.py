@@ -6,7 +6,15 @@ import pytest
 from scipy import stats
 
 from xlray import analysis
-from xlray.analysis import FI_ACCURACY, Point, Sampling
+from xlray.analysis import FI_ACCURACY, Point, Sampling, results
+from xlray.analysis.results import SCORES, TRIALS
+from xlray.canonical import canonical_json
+from xlray.config import subsets
+from xlray.config.recipes import Encoder, Target
+from xlray.config.sweep import Sweep
+from xlray.errors import InputError
+from xlray.storage import parquet
+from xlray.storage.sweep_folder import read_definition
 
 POOL = ("a", "b", "c", "d")
 EFFECTS = {"a": 2.0, "b": 1.0, "c": 0.0, "d": -1.5}
@@ -146,3 +154,54 @@ def test_both_estimates_of_a_task_stand_side_by_side_largest_first():
     rows = analysis.side_by_side(ridge, analysis.chain_contributions(points, FI_ACCURACY, Sampling(), lines))
     assert (rows[0].task, rows[-1].task) == ("a", "d")
     assert all(row.regression.value == pytest.approx(row.chains.value, abs=1.5) for row in rows)
+
+
+def two_designs(folder, seed, noise):
+    """Two `chains` of one source with different seeds, measured: a sweep's folder, and what each subset scores."""
+    generator = np.random.default_rng(seed)
+    measure = (*subsets.empty(), *(s for d in (1, 2) for s in subsets.chains(POOL, (1, 2, 3, 4), 3, 10 * seed + d)))
+    sweep = Sweep("s", Encoder("e"), measure=measure, seeds=(0, 1, 2), targets=(Target("udpos"),))
+    trials, scores = [], []
+    for trial in sweep.trials():
+        subset, value = trial.subset, score(trial.config.tasks, trial.config.seed) + generator.normal(0, noise)
+        place = {"trial_id": trial.trial_id, "cell": trial.cell, "tasks": list(subset.tasks), "seed": trial.config.seed}
+        place |= {"role": "measure", "source": subset.source, "num_tasks": len(subset.tasks)}
+        trials.append({**place, "chain": subset.chain, "design": subset.design})
+        row = {"task": "udpos", "language": "fi", "split": "dev", "metric": "headline", "selection": True}
+        scores.append({**place, **row, "rung": 4_096, "rung_index": 0, "value": value})
+    for name, rows, schema in (("trials", trials, TRIALS), ("scores", scores, SCORES)):
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
+    (folder / "sweep.json").write_text(canonical_json(sweep))
+    return folder
+
+
+def test_chains_of_two_added_designs_are_apart_and_all_their_trials_count(tmp_path):
+    folder = two_designs(tmp_path, 0, 0.0)
+    points = analysis.collect_points(results.load_results(folder))
+    means = {e.name.rsplit("/", 1)[1]: e for e in analysis.cell_means(points, FI_ACCURACY, Sampling())}
+    for cell in ("1-all", "2-all", "3-all"):
+        inside = [p for p in points if p.cell == cell]
+        assert means[cell].num_trials == len(inside)
+        assert means[cell].value == pytest.approx(np.mean([p.scores[FI_ACCURACY] for p in inside]))
+    lines = analysis.chain_lines(read_definition(folder))
+    assert len(lines) == 6 and {p.cluster for p in points if p.tasks} <= lines.keys()
+
+
+def test_shapley_values_of_two_added_designs_are_right_on_average(tmp_path):
+    """With chains drawn anew in each sweep, their mean is the true value."""
+    found = []
+    for number in range(40):
+        folder = two_designs(tmp_path / str(number), number, 0.3)
+        points = analysis.collect_points(results.load_results(folder))
+        lines = analysis.chain_lines(read_definition(folder))
+        (chains,) = analysis.chain_contributions(points, FI_ACCURACY, Sampling(), lines)
+        assert chains.kind == "shapley"
+        found.append([by_name(chains)[f"shapley/fi_accuracy/{task}"].value for task in POOL])
+    error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
+    assert (np.abs(np.mean(found, axis=0) - [shapley(task) for task in POOL]) < 3 * error + 1e-9).all()
+
+
+def test_a_place_that_is_taken_twice_is_refused():
+    points = [make_point(("a",), 1.0, chain=0), make_point(("b",), 2.0, chain=0), make_point(("c",), 2.0, chain=1)]
+    with pytest.raises(InputError, match=r"cell 1-all: `one trial per subset or chain and seed` .* 'chain 0 of all'"):
+        analysis.cell_means(points, FI_ACCURACY, Sampling())

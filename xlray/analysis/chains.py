@@ -12,7 +12,7 @@ import numpy as np
 from xlray.analysis.crossed import Grid, contrast
 from xlray.analysis.effects import as_estimate
 from xlray.analysis.items import ItemVariance
-from xlray.analysis.points import Estimate, Point, Sampling, scored
+from xlray.analysis.points import Estimate, Point, Sampling, chain_name, scored
 
 Lines = Mapping[str, tuple[tuple[str, ...], ...]]
 
@@ -41,7 +41,7 @@ def chain_lines(definition: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...
     found: dict[str, list[tuple[str, ...]]] = {}
     for subset in definition.get("measure") or ():
         if isinstance(subset, Mapping) and subset.get("chain") is not None:
-            name = f"chain {subset['chain']} of {subset.get('source', 'all')}"
+            name = chain_name(subset["chain"], subset.get("design"), subset.get("source", "all"))
             found.setdefault(name, []).append(tuple(sorted(subset.get("tasks", ()))))
     return {name: tuple(sorted(prefixes, key=len)) for name, prefixes in found.items()}
 

@@ -158,7 +158,9 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     _check_headlines(headline)
     _check_versions(results.trials)
     retrieval = retrieval_tasks(results.scores)
-    known_of = [n for n in ("trial_id", "chain", "degenerate", SETTING) if n in results.trials.column_names]
+    known_of = [
+        n for n in ("trial_id", "chain", "design", "degenerate", SETTING) if n in results.trials.column_names
+    ]
     trials = {row["trial_id"]: row for row in results.trials.select(known_of).to_pylist()}
     columns = ["trial_id", "rung_index", "rung", "role", "cell", "tasks", "source", "seed", "num_examples"]
     rows: dict[tuple[str, int], dict[str, Any]] = {}
@@ -181,7 +183,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         if key[1] in standing.outdated or standing.status == "dropped":  # the table is older than the sweep
             continue
         tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
-        cluster = f"chain {chain} of {source}" if chain is not None and tasks else " ".join(tasks)
+        cluster = chain_name(chain, trial["design"], source) if chain is not None and tasks else " ".join(tasks)
         summary = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
         role = row["role"] or "measure"
         known = key[1] != first and standing.rungs
@@ -192,6 +194,11 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         setting = trial.get(SETTING) or ""
         points.append(Point(*place, found, weight, selected, bool(trial.get("degenerate")), seen[key], setting))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
+
+
+def chain_name(chain: int, design: str | None, source: str) -> str:
+    """The cluster of the trials of a chain; its number is unique within its design and source alone."""
+    return f"chain {chain}{f' ({design})' if design else ''} of {source}"
 
 
 def _check_headlines(headline: pa.Table) -> None:

@@ -38,6 +38,7 @@ TRIALS = pa.schema([
     ("tasks", _TEXTS), ("source", _TEXT), ("chain", _WHOLE), ("position", _WHOLE), ("seed", _WHOLE),
     ("last_rung", _WHOLE), ("degenerate", _FLAG), ("error", _TEXT), ("execution", _TEXT), ("method_versions", _TEXT),
     ("fi_accuracy", _REAL), ("versions", _TEXT), ("examples_per_task", _WHOLE),
+    ("design", _TEXT),
 ])
 # The cost ledger: one row per phase that a trial needed. `num_steps` is what the phase consists of,
 # `num_executed_steps` what was run for it here (0 if shared or stored), `num_repeated_steps` the part of that which a
@@ -246,6 +247,7 @@ COLUMNS = {  # what the columns of all four tables mean
         "this trial), shared (another trial computed it) or stored (it was there before)"
     ),
     "chain": "index of the nested chain or draw, null where the design has none",
+    "design": "what the chain was drawn by: equal numbers of two designs are two chains",
     "position": "position of the subset in its design",
     "last_rung": "the last rung that the trial has reached, in examples; null if none",
     "degenerate": "whether training diverged or a model gives one answer to everything",

@@ -126,6 +126,7 @@ class Subset:
             cell.
         partners: (task, the task of the other arm that it is matched with): the cap of either is lowered to what was read
             of the other.
+        design: what the chain was drawn by: equal numbers of two designs are two chains.
     """
 
     tasks: tuple[str, ...]
@@ -135,6 +136,7 @@ class Subset:
     examples_per_task: int | None = None
     caps: tuple[tuple[str, int], ...] = ()
     partners: tuple[tuple[str, str], ...] = ()
+    design: str = ""
 
     def __post_init__(self) -> None:
         check_types(self, "Subset")

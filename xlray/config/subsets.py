@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from xlray.canonical import fingerprint
 from xlray.config.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, permutation
 from xlray.config.recipes import Subset
 from xlray.errors import InputError, nearest, require
@@ -58,6 +59,7 @@ class Pool:
 
 Names = Pool | Iterable[str]
 
+DIGITS = 6  # of the hash that tells one design's chains from another's
 ENUMERATED = 10_000  # up to this many possible subsets are listed, so that a design can be filled to the last one
 
 
@@ -176,12 +178,15 @@ def chains(
     require(num_chains >= 1, "num_chains >= 1", num_chains, where)
     clashes = find_clashes(names, _contains(pool, contains))
     source = _source(pool, source)
+    apart = {name: sorted(others) for name, others in clashes.items() if others}
+    drawn_by = fingerprint(["chains", names, seed, apart, wanted[-1] if apart else 0])[:DIGITS]
     design = [Subset((), source)] if 0 in wanted else []
     for chain in range(num_chains):
         line = permutation(names, clashes, wanted[-1], (seed, chain), where)
         for size in wanted:
             if size:
-                design.append(Subset(tuple(sorted(line[:size])), source, chain, len(design)))
+                tasks = tuple(sorted(line[:size]))
+                design.append(Subset(tasks, source, chain, len(design), design=drawn_by))
     return tuple(design)
 
 
@@ -271,13 +276,14 @@ def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int
     partners = {task: other for a, b in couples.values() for task, other in ((a, b), (b, a))}
     lines = draw_within(names, wanted, num, seed, groups, clashes)
     require(len(lines) == num, "the pools have `num` draws", f"{len(lines)} of {num} found", where)
+    drawn_by = fingerprint(["matched", names, wanted, seed])[:DIGITS]
     design: list[Subset] = []
     for draw, line in enumerate(lines):
         for chosen, (arm, pool) in itertools.product(line, enumerate((first, second))):
             tasks = tuple(sorted(couples[name][arm] for name in chosen))
             capped = tuple((task, caps[task]) for task in tasks)
             paired = tuple((task, partners[task]) for task in tasks)
-            design.append(Subset(tasks, pool.source, draw, len(design), caps=capped, partners=paired))
+            design.append(Subset(tasks, pool.source, draw, len(design), None, capped, paired, drawn_by))
     return tuple(design)
 
 

@@ -39,8 +39,9 @@ def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
     trials = [trial for trial in trials if trial.role == "measure"] or trials
     cells: dict[str, set[str | tuple[str, ...]]] = {}
     for trial in trials:
-        chain, tasks = trial.subset.chain, trial.config.tasks
-        cells.setdefault(trial.population, set()).add(tasks if chain is None or not tasks else f"chain {chain}")
+        chain, tasks, design = trial.subset.chain, trial.config.tasks, trial.subset.design
+        key = tasks if chain is None or not tasks else f"{chain} {design}"
+        cells.setdefault(trial.population, set()).add(key)
     places = {trial.population: (len(trial.config.tasks), trial.subset.source) for trial in trials}
     num_seeds = len(plan.sweep.seeds)
     variances, source = _variances(directory)

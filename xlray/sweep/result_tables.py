@@ -137,6 +137,7 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
         "fi_accuracy": last.get("fi_accuracy"),
         "versions": _recorded(finished, "versions"),
         "examples_per_task": trial.subset.examples_per_task,
+        "design": trial.subset.design,
     }
 
 

@@ -28,6 +28,41 @@ def test_estimates_are_those_of_the_stored_study(name, design):
             assert found == pytest.approx(stored[estimate.name.split("/", 2)[2], sweep], abs=2e-6)
 
 
+def covered(name, design, num_sweeps=400):
+    """{pair: [outcomes] share of the sweeps in which the interval holds the truth} and the median widths."""
+    (scenario,) = (scenario for scenario in study.SCENARIOS if scenario.name == name)
+    simulated = simulate(scenario, num_sweeps, *design, study.generator(scenario, design))
+    shares, widths = {}, {}
+    for pair, rows in study.estimate(simulated, scenario).items():
+        _, low, high, _, _, truth = np.moveaxis(rows, -1, 0)
+        shares[pair] = ((low <= truth) & (truth <= high)).mean(axis=0)
+        widths[pair] = np.median(high - low, axis=0)
+    return shares, widths
+
+
+@pytest.mark.parametrize("design", study.DESIGNS)
+def test_intervals_between_cells_of_one_subset_hold_the_truth(design):
+    shares, _ = covered("whole pools", design)
+    alone = [shares[pair] for pair in (("32-first", "0"), ("32-second", "0"), ("32-second", "32-first"))]
+    assert np.min(alone) >= 0.93
+
+
+def test_a_control_that_no_seed_changes_has_no_noise():
+    """Against it a cell's difference is as sure as the cell's mean, and no wider."""
+    shares, _ = covered("Tatoeba without a seed", (5, 12))
+    place = study.OUTCOMES.index("tatoeba")
+    assert min(found[place] for pair, found in shares.items() if pair[1] == "0") >= 0.93
+    (scenario,) = (scenario for scenario in study.SCENARIOS if scenario.name == "Tatoeba without a seed")
+    simulated = simulate(scenario, 2, 5, 12, np.random.default_rng(0))
+    points = study.to_points(simulated, scenario, 0)
+    means = {e.name.rsplit("/", 1)[1]: e for e in analysis.cell_means(points, "tatoeba", Sampling())}
+    for gap in analysis.cell_differences(points, "tatoeba", Sampling()):
+        more, fewer = gap.name.rsplit("/", 1)[1].split(" - ")
+        if fewer == "0":
+            assert gap.standard_error == pytest.approx(means[more].standard_error)
+            assert gap.degrees_of_freedom == pytest.approx(means[more].degrees_of_freedom)
+
+
 def test_the_page_says_what_is_stored():
     page = (study.DOCS / "statistics.md").read_text()
     assert study.markdown(study.read("coverage"), study.read("false-findings")) in page

@@ -35,6 +35,8 @@ SCENARIOS = (
     Scenario("noisy seeds", **NOISY),
     Scenario("unequal seeds", task_spread=0.2, seed_cell_spread=0.3, control_noise=2.0),
     Scenario("one noisy cell", task_spread=0.2, seed_cell_spread=0.3, largest_noise=2.0),
+    Scenario("whole pools", sizes=(9, 32)),
+    Scenario("Tatoeba without a seed", fixed_control=True),
     Scenario("similar tasks", task_spread=0.1, seed_cell_spread=0.3),
     Scenario("collapsed seeds", collapse_rate=0.05),
     Scenario("failed trials", failure_rate=0.1),

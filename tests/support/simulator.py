@@ -29,6 +29,7 @@ class Scenario:
         noise: of a single trial.
         control_noise: that and the seed's in a cell, of trials without tasks, as a multiple.
         largest_noise: the same of the trials of the first pool's largest cell.
+        fixed_control: Tatoeba is not trained, so no seed changes its score without tasks.
         heavy_tails: noise is Student's t with four degrees of freedom.
         target_scales: multiples of all spreads, by target.
         item_spread: of one item's gain from being in another cell.
@@ -54,6 +55,7 @@ class Scenario:
     noise: float = 0.7
     control_noise: float = 1.0
     largest_noise: float = 1.0
+    fixed_control: bool = False
     heavy_tails: bool = False
     target_scales: tuple[float, ...] = (1.0, 2.0, 1.3, 0.5)
     item_spread: float = 0.0
@@ -108,9 +110,10 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random):
         shape = (num_sweeps, num_chains, scenario.pool_size)
         orders = random.random(size=shape).argsort(axis=2)
         for size in scenario.sizes if cells else (0, *scenario.sizes):
+            alone = size in (0, scenario.pool_size)  # the control and the whole pool are one subset
             if scenario.stopping:
                 orders = random.random(size=shape).argsort(axis=2)
-            members = np.zeros((num_sweeps, num_chains if size else 1, scenario.pool_size))
+            members = np.zeros((num_sweeps, 1 if alone else num_chains, scenario.pool_size))
             np.put_along_axis(members, orders[:, : members.shape[1], :size], 1, axis=2)
             mean = 60 + gain * _shape(scenario, size) + members @ effects
             if scenario.interaction_spread:
@@ -119,6 +122,9 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random):
             louder = _louder(scenario, pool, size)
             trials = _draw_trials(scenario, size, mean[:, :, None] + by_seed + apart * louder, louder, random)
             truth = _expected(scenario, gain, effects, pairs, size)
+            if scenario.fixed_control and not size:
+                place = TARGETS.index("tatoeba")
+                trials[0][..., place] = truth[:, None, None, place]
             cells.append(Cell(f"{size}-{pool}" if size else "0", size, pool, members, *trials, truth))
     return Simulated(tuple(cells), known)
 

@@ -22,7 +22,7 @@ from xlray.analysis.points import Array, Point, values_of, weights_of
 from xlray.errors import InputError
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
-Part = tuple[Array, float]  # a variance, and its degrees of freedom
+Part = tuple[Array, float | Array]  # a variance, and its degrees of freedom
 SINGLE_SHARE = 0.75  # chosen by simulation: 1 is wider than need be where noise is alike, 0 too narrow where it is not
 
 
@@ -60,6 +60,11 @@ class Grid:
     def is_control(self) -> bool:
         """Whether its trials have no tasks."""
         return self.clusters == ("",)
+
+    @functools.cached_property
+    def is_constant(self) -> NDArray[np.bool_]:
+        """[...] whether it is the control and no seed changes the score, as that of a target that is never trained."""
+        return np.asarray(self.is_control & (np.ptp(self.values, axis=(-2, -1)) == 0), dtype=np.bool_)
 
     @functools.cached_property
     def present(self) -> NDArray[np.bool_]:
@@ -226,7 +231,7 @@ def contrast(
         floor = (np.zeros(value.shape) + noise, noise_freedom)
         found = _parts([np.array(group) for group in groups.values()], num_missing)
         if seed_prior is not None:
-            found = _shrink(found, floor, sum(coefficient**2 for coefficient, _ in cells) / len(common), seed_prior)
+            found = _shrink(found, cells, floor, seed_prior)
         variance, freedom = _combine(found, floor, weighted)
         error = np.sqrt(variance + item_variance)
         # Items are many, so their part adds variance and no doubt about it.
@@ -258,10 +263,12 @@ class SeedPrior:
     Attributes:
         variance: [...] squared points, what a seed adds to all cells alike taken off.
         freedom: degrees of freedom that the difference's own estimate is joined by.
+        noise: [...] of a single trial, pooled over the cells, squared points.
     """
 
     variance: Array
     freedom: float
+    noise: Array
 
 
 def seed_prior(grids: Sequence[Grid], freedom: float) -> SeedPrior | None:
@@ -290,21 +297,30 @@ def seed_prior(grids: Sequence[Grid], freedom: float) -> SeedPrior | None:
     rest = rest - rest.mean(axis=0)
     rest = rest - rest.mean(axis=-1, keepdims=True)
     square = (rest**2).sum(axis=(0, -1)) / ((len(grids) - 1) * (num_seeds - 1))
-    return SeedPrior(np.maximum(square - np.mean(noise, axis=0), 0.0), freedom)
+    return SeedPrior(np.maximum(square - np.mean(noise, axis=0), 0.0), freedom, pooled)
 
 
-def _shrink(parts: _Parts, floor: Part, scale: float | Array, prior: SeedPrior) -> _Parts:
-    """The seeds' mean square joined by what the prior expects it to be (as Smyth 2004 moderates variances)."""
+def _shrink(parts: _Parts, cells: Sequence[tuple[float | Array, Grid]], floor: Part, prior: SeedPrior) -> _Parts:
+    """The seeds' mean square joined by what the prior expects it to be (as Smyth 2004 moderates variances).
+
+    Cells of one subset each show nothing of the noise of a trial, so it is that of the rung. Against a constant control
+    the mean square stands alone: what a seed adds to all other cells does not cancel there.
+    """
     own, freedom = parts.seeds
-    expected = scale * prior.variance + sum((part for part, _ in parts.noise), floor[0])
+    scale = sum(coefficient**2 for coefficient, _ in cells) / len(cells[0][1].seeds)
+    alone = all(len(grid.clusters) == 1 for _, grid in cells)
+    noise = scale * prior.noise if alone else sum((part for part, _ in parts.noise), floor[0])
+    expected = scale * prior.variance + noise
     joined = (freedom * own + prior.freedom * expected) / (freedom + prior.freedom)
-    return replace(parts, seeds=(joined, freedom + prior.freedom))
+    apart = np.any([grid.is_constant for _, grid in cells], axis=0)
+    return replace(parts, seeds=(np.where(apart, own, joined), np.where(apart, freedom, freedom + prior.freedom)))
 
 
 def _noise_of_single(cells: Sequence[tuple[float | Array, Grid]], num_seeds: int) -> Part:
     """Variance that the noise of trials gives the sum through cells with one subset, as that of the other cells is."""
     noise, freedom = trial_variance([grid for _, grid in cells])
-    return sum(c**2 for c, grid in cells if len(grid.clusters) == 1) * noise / num_seeds, freedom
+    single = sum(c**2 * ~grid.is_constant for c, grid in cells if len(grid.clusters) == 1)
+    return single * noise / num_seeds, freedom
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ def test_past_the_first_rung_only_measure_trials_count():
     assert {e.rung for e in analysis.all_estimates(only_explore, SAMPLING)} == {1_024}
 
 
-def test_contributions_recover_known_effects():
+def test_the_ranking_has_the_order_of_known_effects_and_no_intervals():
     generator = np.random.default_rng(3)
     effects = {"good": 3.0, "fair": 1.0, "none": 0.0, "bad": -3.0}
     points = []
@@ -190,14 +190,10 @@ def test_contributions_recover_known_effects():
             points.append(make_point(subset, value, seed))
     found = analysis.contributions(points, FI_ACCURACY, SAMPLING)
     for task, effect in effects.items():
-        estimate = one(found.estimates, f"contribution/fi_accuracy/{task}")
+        estimate = one(found.estimates, f"ranking/fi_accuracy/{task}")
         assert estimate.value == pytest.approx(effect, abs=0.3)
-        assert estimate.low < estimate.value < estimate.high
-    assert (
-        one(found.estimates, "contribution/fi_accuracy/bad").high
-        < 0
-        < one(found.estimates, "contribution/fi_accuracy/good").low
-    )
+        assert (estimate.low, estimate.high, estimate.p_value) == (None, None, None)
+        assert estimate.missing == "shrunken values, for the order of the tasks alone"
     assert found.held_out_error < 0.5 < found.null_error and not found.inseparable
 
 
@@ -222,6 +218,9 @@ def test_contributions_name_tasks_that_are_always_together_and_say_what_is_missi
         [make_point(t, float(len(t)), s) for t in subsets for s in (0, 1)], FI_ACCURACY, SAMPLING
     )
     assert found.inseparable == (("a", "b"),)
+    many = [make_point([f"t{n}{k}" for k in range(3)], float(n), s) for n in range(4) for s in (0, 1, 2)]
+    short = analysis.contributions(many, FI_ACCURACY, SAMPLING)
+    assert (short.estimates, short.missing) == ((), "as many different subsets as tasks (12), found 4")
     few = analysis.contributions([make_point(("a",), 1.0)], FI_ACCURACY, SAMPLING)
     assert few.estimates == () and few.missing == "at least 4 different subsets at one rung, found 1"
 

@@ -14,7 +14,7 @@ from xlray import analysis, load_results
 from xlray.analysis import results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.errors import InputError
-from xlray.report import cost_tables, evidence, report, tables, task_figures, task_tables, warnings
+from xlray.report import cost_tables, evidence, report, task_figures, task_tables, warnings
 from xlray.report.evidence import Findings
 from xlray.storage import parquet
 from xlray.storage.journal import append
@@ -141,7 +141,7 @@ def test_the_known_helpful_tasks_rank_above_the_harmful_one(finished):
     effect = {
         e["name"].rsplit("/", 1)[1]: e["value"]
         for e in document["estimates"]
-        if e["name"].startswith("contribution/") and e["rung"] == RUNGS[0]
+        if e["name"].startswith("ranking/") and e["rung"] == RUNGS[0]
     }
     assert min(effect["mnli"], effect["squad"]) > 0 > effect["random"] == min(effect.values())
 
@@ -409,15 +409,13 @@ def test_chains_in_steps_of_one_stand_beside_the_regression():
         return analysis.Estimate(name, value, value - 1, value + 1, 0.95, 5, 6, 1_024)
 
     names = ("mnli", "squad_it")
-    ridge = analysis.Contributions(tuple(estimate(f"contribution/fi_accuracy/{n}", 1.0) for n in names))
+    ridge = analysis.Contributions(tuple(estimate(f"ranking/fi_accuracy/{n}", 1.0) for n in names))
     chains = analysis.ChainContributions("shapley", tuple(estimate(f"shapley/fi_accuracy/{n}", 2.5) for n in names))
-    few = analysis.SparseContributions((estimate("lasso/fi_accuracy/mnli", 0.5),), {"mnli": 0.876})
-    found = Findings({"fi_accuracy": ridge}, few, (chains,), analysis.Interactions(()), {}, (), (), ())
+    found = Findings({"fi_accuracy": ridge}, (chains,), analysis.Interactions(()), {}, (), (), ())
     table = task_tables.contributions(found, 1_024)
     row = dict(zip([key for key, _ in table.columns], table.rows[1], strict=True))
-    assert row["task"] == "squad_it" and (row["effect"].value, row["chains"].value) == (1.0, 2.5)
+    assert row["task"] == "squad_it" and (row["ranking"].value, row["chains"].value) == (1.0, 2.5)
     assert (row["language"], row["family"], row["kind"]) == ("it", "Romance", "span_qa")
-    assert row["lasso"] is None and "88" in [tables.show(cell) for cell in table.rows[0]]
     assert "Shapley values from complete chains" in table.note
     assert b"chains" in task_figures.contribution_forest(ridge, (chains,), 1_024).svg
     assert task_tables.blocks((chains,), 1_024).missing

@@ -6,11 +6,10 @@ items       the evaluated items as a sample
 effects     cells and their differences, Holm, robustness
 bootstrap   the crossed bootstrap
 curves      scaling curves over tasks and over examples
-regression  contributions of tasks by regression on membership
-lasso       the same where most tasks add nothing
+regression  a ranking of tasks by regression on membership
 chains      contributions by the order in which tasks enter: Shapley values, blocks
 pairs       interactions of two tasks
-groups      contributions of kinds, languages, scripts, sizes
+groups      the ranking by kinds, languages, scripts, sizes
 tuned       cells of a sweep with axes at their own best values
 selection   the gap of choosing without Finnish labels; rank correlations
 power       minimum detectable effect
@@ -46,7 +45,6 @@ from xlray.analysis.items import (
     subset_item_variance,
     variance_of,
 )
-from xlray.analysis.lasso import SparseContributions, sparse_contributions
 from xlray.analysis.pairs import Interactions, interactions
 from xlray.analysis.points import (
     ENGLISH,
@@ -86,7 +84,6 @@ __all__ = [
     "Resample",
     "Sampling",
     "SideBySide",
-    "SparseContributions",
     "TaskFacts",
     "TrialCounts",
     "Variances",
@@ -119,7 +116,6 @@ __all__ = [
     "selection_correlations",
     "selection_gaps",
     "side_by_side",
-    "sparse_contributions",
     "subset_item_variance",
     "sweep_estimates",
     "target_names",

@@ -1,15 +1,14 @@
-"""Contributions of kinds of tasks: by kind, language, language family, script and size."""
+"""Mean places of kinds of tasks in the ranking: by kind, language family, script and size."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from xlray.analysis.effects import ONE_SEED
-from xlray.analysis.points import Estimate, Sampling
+from xlray.analysis.points import Estimate
 from xlray.analysis.regression import Contributions
 
 ATTRIBUTES = ("kind", "language family", "script", "size")
@@ -76,20 +75,18 @@ def groups_of(facts: TaskFacts) -> dict[str, str]:
     return dict(zip(ATTRIBUTES, (facts.kind, family, script, size), strict=True))
 
 
-def grouped_contributions(
-    found: Contributions, facts: Mapping[str, TaskFacts], sampling: Sampling
-) -> dict[str, tuple[Estimate, ...]]:
-    """Mean contribution of the tasks of each group, by attribute.
+def grouped_contributions(found: Contributions, facts: Mapping[str, TaskFacts]) -> dict[str, tuple[Estimate, ...]]:
+    """Mean of the regression's shrunken values over the tasks of each group, by attribute; without intervals.
 
     Args:
-        found: the regression's contributions; its draws give the intervals.
+        found: the regression's ranking.
         facts: of the tasks; one that is not there belongs to the group "unknown".
 
     Returns:
         attribute to estimates named `group/<attribute>/<group>`, largest first; `num_subsets` counts the group's tasks.
     """
     out: dict[str, tuple[Estimate, ...]] = {}
-    if not found.estimates or found.draws is None:
+    if not found.estimates:
         return out
     unknown = dict.fromkeys(ATTRIBUTES, UNKNOWN)
     placed = [groups_of(facts[task]) if task in facts else unknown for task in found.tasks]
@@ -97,31 +94,11 @@ def grouped_contributions(
         members: dict[str, list[int]] = {}
         for column, groups in enumerate(placed):
             members.setdefault(groups[attribute], []).append(column)
-        made = [_mean(found, f"group/{attribute}/{name}", columns, sampling) for name, columns in members.items()]
+        made = [_mean(found, f"group/{attribute}/{name}", columns) for name, columns in members.items()]
         out[attribute] = tuple(sorted(made, key=lambda estimate: (-estimate.value, estimate.name)))
     return out
 
 
-def _mean(found: Contributions, name: str, columns: Sequence[int], sampling: Sampling) -> Estimate:
-    first = found.estimates[0]
+def _mean(found: Contributions, name: str, columns: Sequence[int]) -> Estimate:
     value = float(np.mean([found.estimates[column].value for column in columns]))
-    low = high = error = None
-    if not first.missing and found.draws is not None and len(found.draws) > 1:
-        error = float(found.draws[:, columns].mean(axis=1).std(ddof=1))
-        half = float(stats.t.ppf((1 + sampling.level) / 2, first.degrees_of_freedom or np.inf)) * error
-        low, high = value - half, value + half
-    return Estimate(
-        name,
-        value,
-        low,
-        high,
-        sampling.level,
-        first.num_seeds,
-        len(columns),
-        first.rung,
-        num_trials=first.num_trials,
-        standard_error=error,
-        degrees_of_freedom=first.degrees_of_freedom,
-        missing=ONE_SEED if first.missing else "",
-        caution=first.caution,
-    )
+    return dataclasses.replace(found.estimates[0], name=name, value=value, num_subsets=len(columns))

@@ -1,4 +1,4 @@
-"""What each task adds, by regression: scores on membership, with held-out error (Li, Nguyen and Zhang 2023)."""
+"""A ranking of tasks by regression: scores on membership, with held-out error (Li, Nguyen and Zhang 2023)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from xlray.analysis.bootstrap import resample
 from xlray.analysis.crossed import fill
-from xlray.analysis.effects import ONE_SEED
-from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few, values_of, weights_of
+from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, values_of, weights_of
 
 MIN_SUBSETS = 4  # different subsets below which single tasks are not told apart
+RANKING = "shrunken values, for the order of the tasks alone"
 MAX_FOLDS = 64  # parts that are left out one at a time
 PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 5))
 
@@ -25,13 +23,13 @@ class Contributions:
     """Ridge regression of a score on membership, within seeds.
 
     Attributes:
-        estimates: points that a trial with the task has more than one without it, other tasks equal; shrunk to 0.
+        estimates: points that a trial with the task has more than one without it, other tasks equal; shrunk to 0 and
+            without intervals, for the order of the tasks.
         penalty: chosen by leaving out one subset (or chain) at a time, in at most `MAX_FOLDS` parts.
         held_out_error: root mean squared error on the subsets left out, in points.
         null_error: the same when every subset is predicted by the mean of its seed.
         inseparable: groups of tasks that are always drawn together; only their sum means something.
         missing: what is missing where there are no estimates, else "".
-        draws: [draws, tasks] the estimates under the crossed bootstrap, for sums and means over tasks.
     """
 
     estimates: tuple[Estimate, ...]
@@ -40,7 +38,6 @@ class Contributions:
     null_error: float = 0.0
     inseparable: tuple[tuple[str, ...], ...] = ()
     missing: str = ""
-    draws: Array | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -95,60 +92,31 @@ def membership(points: Sequence[Point], outcome: str) -> Membership:
 
 
 def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> Contributions:
-    """What each intermediate task adds at one rung.
+    """Which intermediate tasks add most at one rung: ridge coefficients, named `ranking/<outcome>/<task>`.
 
-    Intervals are the estimate and t quantiles times the standard error of the crossed bootstrap, with one degree of
-    freedom less than there are subsets or chains. They are about the shrunk coefficients.
+    They have no intervals: those of shrunken values hold the true contribution of strong tasks far too seldom.
     """
     points = scored(points, outcome)
     subsets = {point.tasks for point in points}
     if len(subsets) < MIN_SUBSETS:
         return Contributions((), missing=f"at least {MIN_SUBSETS} different subsets at one rung, found {len(subsets)}")
     held = membership(points, outcome)
+    if len(subsets) < len(held.tasks):
+        return Contributions(
+            (), missing=f"as many different subsets as tasks ({len(held.tasks)}), found {len(subsets)}"
+        )
     penalty, error, null = choose_penalty(held)
     counts, sums = subset_sums(held, held.weights)
-    value = ridge(held.rows, counts[None], sums[None], penalty)[0]
-    drawn = resample(points, sampling, pooled=True)
-    counts, sums = (drawn.sums(held.weights * part, held.subset_of) for part in (np.ones(len(points)), held.values))
-    draws = ridge(held.rows, counts, sums, penalty)
-    draws = draws[np.isfinite(draws).all(axis=1)]
-    estimates = coefficient_estimates(f"contribution/{outcome}", points, held, value, draws, sampling)
+    about = (sampling.level, len({point.seed for point in points}), len(subsets), max(point.rung for point in points))
+    estimates = tuple(
+        Estimate(f"ranking/{outcome}/{task}", value, None, None, *about, num_trials=len(points), missing=RANKING)
+        for task, value in zip(held.tasks, ridge(held.rows, counts[None], sums[None], penalty)[0].tolist(), strict=True)
+    )
     together: dict[bytes, list[str]] = {}
     for number, task in enumerate(held.tasks):
         together.setdefault(held.rows[:, number].tobytes(), []).append(task)
     inseparable = tuple(tuple(group) for group in together.values() if len(group) > 1)
-    return Contributions(estimates, penalty, error, null, inseparable, "", draws)
-
-
-def coefficient_estimates(
-    name: str, points: Sequence[Point], held: Membership, value: Array, draws: Array, sampling: Sampling
-) -> tuple[Estimate, ...]:
-    """Coefficients [tasks] with t intervals, from [draws, tasks] the same under the bootstrap; named `<name>/<task>`.
-
-    They have one degree of freedom less than there are subsets or chains.
-    """
-    num_seeds, num_clusters = len({point.seed for point in points}), len(set(held.clusters.tolist()))
-    freedom, one_seed = max(num_clusters - 1, 1), num_seeds < 2
-    errors = draws.std(axis=0, ddof=1) if len(draws) > 1 else np.full(len(value), np.nan)
-    half = float(stats.t.ppf((1 + sampling.level) / 2, freedom)) * errors
-    return tuple(
-        Estimate(
-            name=f"{name}/{task}",
-            value=float(value[number]),
-            low=None if one_seed else float(value[number] - half[number]),
-            high=None if one_seed else float(value[number] + half[number]),
-            level=sampling.level,
-            num_seeds=num_seeds,
-            num_subsets=len({point.tasks for point in points}),
-            rung=max(point.rung for point in points),
-            num_trials=len(points),
-            standard_error=None if one_seed else float(errors[number]),
-            degrees_of_freedom=float(freedom),
-            missing=ONE_SEED if one_seed else "",
-            caution=too_few(num_seeds, num_clusters, sampling.level),
-        )
-        for number, task in enumerate(held.tasks)
-    )
+    return Contributions(estimates, penalty, error, null, inseparable)
 
 
 def subset_sums(held: Membership, weights: Array) -> tuple[Array, Array]:

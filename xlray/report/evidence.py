@@ -23,7 +23,6 @@ from xlray.analysis import (
     Interactions,
     Point,
     Sampling,
-    SparseContributions,
     TaskFacts,
     Variances,
     at_best_values,
@@ -39,7 +38,6 @@ from xlray.analysis import (
     interactions,
     item_variances,
     minimum_detectable_effect,
-    sparse_contributions,
     subset_item_variance,
     sweep_estimates,
     task_curves,
@@ -216,11 +214,10 @@ class Findings:
     """What a report says beside means and differences.
 
     Attributes:
-        effects: outcome to the contributions of single tasks by regression.
-        sparse: the same for fi_accuracy by LASSO.
+        effects: outcome to the ranking of single tasks by regression.
         chains: gains by chains in fi_accuracy, for each source.
         pairs: interactions of two tasks in fi_accuracy.
-        groups: attribute of tasks to the mean contributions of its groups to fi_accuracy.
+        groups: attribute of tasks to the means of its groups in the ranking for fi_accuracy.
         task_curves: over the number of tasks: every outcome, every source.
         example_curves: over the examples: every outcome, every cell.
         powers: of every outcome.
@@ -228,7 +225,6 @@ class Findings:
     """
 
     effects: Mapping[str, Contributions]
-    sparse: SparseContributions
     chains: tuple[ChainContributions, ...]
     pairs: Interactions
     groups: Mapping[str, tuple[Estimate, ...]]
@@ -240,7 +236,7 @@ class Findings:
     def estimates(self) -> list[Estimate]:
         """All of them in one list."""
         found = [estimate for effects in self.effects.values() for estimate in effects.estimates]
-        found += [*self.sparse.estimates, *self.overlap]
+        found += self.overlap
         found += [estimate for chains in self.chains for estimate in chains.estimates]
         found += [*self.pairs.estimates, *(estimate for group in self.groups.values() for estimate in group)]
         for curve in (*self.task_curves, *self.example_curves):
@@ -259,10 +255,9 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
     items = subset_item_variance(evidence.results, [point for point in here if point.role == "measure"])
     return Findings(
         effects=effects,
-        sparse=sparse_contributions(here, FI_ACCURACY, sampling),
         chains=tuple(chain_contributions(here, FI_ACCURACY, sampling, lines, items)),
         pairs=interactions(here, FI_ACCURACY, sampling),
-        groups=grouped_contributions(main, task_facts(main.tasks), sampling),
+        groups=grouped_contributions(main, task_facts(main.tasks)),
         task_curves=tuple(curve for outcome in outcomes for curve in task_curves(here, outcome, sampling)),
         example_curves=tuple(curve for outcome in outcomes for curve in example_curves(reached, outcome, sampling)),
         powers=tuple(power_of(here, outcome, sampling.level) for outcome in outcomes),

@@ -58,10 +58,10 @@ METHOD = (
         "did not decide, or with the recorded probability that it left them.",
     ),
     Paragraph(
-        "Contributions",
+        "Rankings of tasks",
         "are coefficients of a ridge regression of a score on which tasks a trial has, within seeds; the penalty is "
-        "chosen by leaving out one subset (or chain) at a time. They are shrunk towards 0, and so are their intervals. The "
-        "LASSO beside it sets tasks without evidence of an effect to exactly 0.",
+        "chosen by leaving out one subset (or chain) at a time. They are shrunk towards 0 and order the tasks: how much a "
+        "task adds, with an interval, is said by chains in steps of one task alone.",
     ),
 )
 

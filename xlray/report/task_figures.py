@@ -32,7 +32,6 @@ from xlray.report.drawing import (
     Drawing,
     draw,
     forest,
-    leaves_out_zero,
     signed_points,
     spell,
 )
@@ -64,16 +63,13 @@ def contribution_forest(ridge: Contributions | None, chains: Sequence[ChainContr
         signed_points(axes)
         axes.set(xlabel="Effect on fi_accuracy (points)", ylim=(-0.6, len(order) - 0.4))
         if both:
-            axes.plot([], [], "o", color=GREY, markersize=4.5, label="regression")
+            axes.plot([], [], "o", color=GREY, markersize=4.5, label="ranking by regression")
             axes.plot([], [], "s", color=ORANGE, markersize=4.5, label="chains")
             figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
     svg, pdf = draw(paint, WIDTH, 0.9 + (0.26 if both else 0.2) * len(order))
-    caption = (
-        f"After {rung:,} examples, with intervals over subsets and seeds. Blue and red: the regression's interval leaves out "
-        "0 (no correction for the number of tasks)."
-    )
-    caption += " Chains: the mean gain at which a task enters." if both else ""
+    caption = f"After {rung:,} examples. Ranking by ridge regression: shrunken values, without intervals."
+    caption += " Chains: the mean gain at which a task enters, with its interval." if both else ""
     said = "; ".join(f"{pair.task} {_both(pair)}" for pair in pairs)
     return Drawing(name, title, caption, f"Effect of each task on Finnish dev accuracy in points: {said}.", svg, pdf)
 
@@ -105,7 +101,7 @@ def group_forest(groups: Mapping[str, Sequence[Estimate]], missing: str, rung: i
 
     svg, pdf = draw(paint, WIDTH, 0.9 + sum(0.19 * len(estimates) + 0.3 for estimates in groups.values()))
     caption = (
-        f"Mean of the regression's contributions after {rung:,} examples; in brackets the number of tasks of the group."
+        f"Mean of the ranking's shrunken values after {rung:,} examples; in brackets the number of tasks of the group."
     )
     said = "; ".join(f"{e.name.split('/', 1)[1]}: {spell(e, True, 2)}" for found in groups.values() for e in found)
     return Drawing(name, title, caption, f"Mean effect of groups of tasks in points. {said}.", svg, pdf)
@@ -157,11 +153,9 @@ def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
         image = axes.imshow(values, cmap=DIVERGING, vmin=-edge, vmax=edge, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
-                clear = leaves_out_zero(known[list(known)[column]][tasks[row]])
                 shade = "white" if abs(value) > 0.75 * edge else BLACK
-                weight = "bold" if clear else "normal"
                 text = number(value, signed=True, digits=digits)
-                axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=shade, fontweight=weight)
+                axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=shade)
         axes.set_xticks(range(len(known)), [outcome.replace("_", "\n") for outcome in known], fontsize=8)
         axes.set_yticks(range(len(tasks)), tasks, fontsize=8)
         axes.grid(visible=False)
@@ -172,10 +166,7 @@ def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
         bar.outline.set_visible(False)
 
     svg, pdf = draw(paint, WIDTH, 1.35 + 0.21 * len(tasks))
-    caption = (
-        f"Ridge coefficients of each task for each target after {rung:,} examples, in points. Bold: the interval leaves "
-        "out 0 (no correction for the number of cells)."
-    )
+    caption = f"Ridge coefficients of each task for each target after {rung:,} examples, in points shrunk towards 0."
     rows = []
     for task in tasks:
         cells = [f"{o} {number(known[o][task].value, True, digits)}" for o in known if task in known[o]]

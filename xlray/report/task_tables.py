@@ -8,7 +8,7 @@ from xlray.analysis import FI_ACCURACY, ChainContributions, Contributions, Estim
 from xlray.analysis.groups import groups_of
 from xlray.report.evidence import Findings, task_facts
 from xlray.report.score_tables import as_p_value, with_interval
-from xlray.report.tables import Cell, Precise, Table, number
+from xlray.report.tables import Cell, Signed, Table, number
 
 NO_RUNG = "a rung with all targets scored"
 KINDS_OF_GAINS = {
@@ -18,11 +18,10 @@ KINDS_OF_GAINS = {
 
 
 def contributions(found: Findings, rung: int) -> Table:
-    """Each task's contribution by regression and by chains, side by side, with what the task is."""
+    """Each task's place in the ranking by regression and its gain by chains, side by side, with what the task is."""
     ridge = found.effects.get(FI_ACCURACY) or Contributions((), missing=NO_RUNG)
     pairs = side_by_side(ridge.estimates, found.chains)
     by_chains = any(pair.chains for pair in pairs)
-    sparse = {task_of(e): e for e in found.sparse.estimates}
     facts = task_facts([pair.task for pair in pairs])
     unknown = {"kind": None, "language family": None, "script": None, "size": None}
     rows: list[tuple[Cell, ...]] = []
@@ -31,16 +30,13 @@ def contributions(found: Findings, rung: int) -> Table:
         language = facts[pair.task].language if pair.task in facts else None
         about = (groups["kind"], language, groups["language family"], groups["script"], groups["size"])
         gains = with_interval(pair.chains, True, 2) if by_chains else ()
-        few = (*with_interval(sparse.get(pair.task), True, 2), _percent(found.sparse.chosen.get(pair.task)))
-        rows.append((pair.task, *with_interval(pair.regression, True, 2), *few, *gains, *about))
+        rows.append((pair.task, _signed(pair.regression), *gains, *about))
     note = "Points of fi_accuracy that a trial with the task has more than one without, other tasks equal."
     if ridge.estimates:
         note += (
-            f" Ridge regression within seeds after {rung:,} examples, shrunk towards 0 (penalty "
-            f"{ridge.penalty:.2g}); error on subsets left out {number(ridge.held_out_error, digits=2)} points, "
-            f"{number(ridge.null_error, digits=2)} without knowing the tasks. LASSO: most tasks get 0 (penalty "
-            f"{found.sparse.penalty:.2g}); error on the same {number(found.sparse.held_out_error, digits=2)} points; chosen: "
-            "in how many bootstrap draws the task does not get 0."
+            f" Ranking by ridge regression within seeds after {rung:,} examples: values are shrunk towards 0 (penalty "
+            f"{ridge.penalty:.2g}) and order the tasks, so they have no interval; error on subsets left out "
+            f"{number(ridge.held_out_error, digits=2)} points, {number(ridge.null_error, digits=2)} without knowing the tasks."
         )
     kinds = [chains.kind for chains in found.chains if chains.estimates]
     said = [KINDS_OF_GAINS[kind] for kind in dict.fromkeys(kinds) if kind in KINDS_OF_GAINS]
@@ -50,11 +46,7 @@ def contributions(found: Findings, rung: int) -> Table:
         note += f" Always drawn together, so only their sum means something: {joined}."
     columns = (
         ("task", "Intermediate task"),
-        ("effect", "Regression (points)"),
-        ("interval", "Interval"),
-        ("lasso", "LASSO (points)"),
-        ("lasso_interval", "Interval"),
-        ("chosen", "Chosen (%)"),
+        ("ranking", "Ranking (shrunken points)"),
         *((("chains", "Chains (points)"), ("chains_interval", "Interval")) if by_chains else ()),
         ("kind", "Kind"),
         ("language", "Language"),
@@ -66,8 +58,8 @@ def contributions(found: Findings, rung: int) -> Table:
     return Table("contributions", "Contribution of each task", note, columns, tuple(rows), missing)
 
 
-def _percent(share: float | None) -> Cell:
-    return None if share is None else Precise(100 * share, 0)
+def _signed(estimate: Estimate | None) -> Cell:
+    return None if estimate is None else Signed(estimate.value, 2)
 
 
 def blocks(chains: Sequence[ChainContributions], rung: int) -> Table:
@@ -119,20 +111,19 @@ def interactions(found: Findings, rung: int) -> Table:
 
 
 def groups(found: Findings, rung: int) -> Table:
-    """Mean contributions of kinds, language families, scripts and sizes."""
+    """Means of kinds, language families, scripts and sizes in the ranking."""
     rows: list[tuple[Cell, ...]] = []
     for attribute, estimates in found.groups.items():
         for e in estimates:
-            rows.append((attribute, e.name.split("/", 2)[2], e.num_subsets, *with_interval(e, True, 2)))
+            rows.append((attribute, e.name.split("/", 2)[2], e.num_subsets, _signed(e)))
     columns = (
         ("attribute", "By"),
         ("group", "Group"),
         ("num_tasks", "Tasks"),
-        ("effect", "Mean effect (points)"),
-        ("interval", "Interval"),
+        ("ranking", "Mean ranking (shrunken points)"),
     )
     note = (
-        f"Mean of the regression's contributions to fi_accuracy over the tasks of a group, after {rung:,} examples. Groups "
+        f"Mean of the ranking's shrunken values for fi_accuracy over the tasks of a group, after {rung:,} examples. Groups "
         "differ in more than their name says: this is no effect of kind or language by itself."
     )
     ridge = found.effects.get(FI_ACCURACY)
@@ -141,16 +132,15 @@ def groups(found: Findings, rung: int) -> Table:
 
 
 def transfer(effects: Mapping[str, Contributions], rung: int) -> Table:
-    """What each intermediate task adds to each target, with intervals."""
+    """How each target ranks the intermediate tasks."""
     known = {outcome: {task_of(e): e for e in found.estimates} for outcome, found in effects.items() if found.estimates}
     first = next(iter(known.values()), {})
     rows: list[tuple[Cell, ...]] = []
     for task in sorted(first, key=lambda task: -first[task].value):
-        cells = [with_interval(found.get(task), True, 2) for found in known.values()]
-        rows.append((task, *(cell for pair in cells for cell in pair)))
-    heads = [(name, unit) for o in known for name, unit in ((o, f"{o} (points)"), (f"{o}_interval", "Interval"))]
+        rows.append((task, *(_signed(found.get(task)) for found in known.values())))
+    heads = [(outcome, f"{outcome} (shrunken points)") for outcome in known]
     missing = "" if rows else next((found.missing for found in effects.values()), NO_RUNG)
-    note = f"Ridge coefficients for each target by itself, after {rung:,} examples."
+    note = f"Ranking by ridge regression for each target by itself, after {rung:,} examples; no intervals."
     return Table("transfer", "From task to target", note, (("task", "Intermediate task"), *heads), tuple(rows), missing)
 
 

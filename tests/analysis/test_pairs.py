@@ -9,7 +9,7 @@ from xlray.analysis import FI_ACCURACY, Point, Sampling, pairs, regression
 POOL = ("a", "b", "c", "d", "e", "f")
 
 
-def make_points(together=3.0, num_subsets=36, seeds=2, noise=0.3, number=0):
+def make_points(together=3.0, num_subsets=36, seeds=3, noise=0.3, number=0):
     generator = np.random.default_rng(number)
     points = []
     for trial in range(num_subsets):
@@ -33,7 +33,7 @@ def test_a_pair_that_works_together_is_found_first_and_alone():
 
 
 def test_values_and_robust_errors_are_those_of_statsmodels():
-    """Cluster-robust covariance of one regression on all single tasks and the pair, weighted by the trials of a subset."""
+    """HC2 of one regression on all single tasks and the pair, weighted by the trials of a subset: each subset its own cluster."""
     import statsmodels.api as sm
 
     points = make_points()
@@ -44,20 +44,51 @@ def test_values_and_robust_errors_are_those_of_statsmodels():
         place = [held.tasks.index(first), held.tasks.index(second)]
         x = sm.add_constant(np.column_stack([held.rows, held.rows[:, place].prod(axis=1)]))
         model = sm.WLS(sums / counts, x, weights=counts)
-        fitted = model.fit(cov_type="cluster", cov_kwds={"groups": held.clusters})
+        fitted = model.fit(cov_type="HC2")
         estimate = found[f"{first} x {second}"]
         assert estimate.value == pytest.approx(fitted.params[-1])
         assert estimate.standard_error == pytest.approx(fitted.bse[-1], rel=1e-6)
 
 
-def test_degrees_of_freedom_are_those_of_clusters_or_of_what_the_fit_leaves():
-    points = make_points()
-    num_subsets = len({p.tasks for p in points})
-    (estimate, *_) = analysis.interactions(points, FI_ACCURACY, Sampling()).estimates
-    assert estimate.degrees_of_freedom == num_subsets - len(POOL) - 2
-    chained = [Point(**{**vars(p), "cluster": f"chain {len(p.tasks) % 4}"}) for p in points]
-    (estimate, *_) = analysis.interactions(chained, FI_ACCURACY, Sampling()).estimates
-    assert estimate.degrees_of_freedom == len({p.cluster for p in chained}) - 1
+def test_degrees_of_freedom_are_those_of_two_groups_with_their_own_variances():
+    """For a difference of two means of rows on their own: Imbens and Kolesar 2016 have them in closed form."""
+    sizes = (4, 9)
+    columns = np.stack([np.ones(13), np.repeat((0.0, 1.0), sizes)], axis=1)
+    y = np.random.default_rng(0).normal(size=13)
+    inverse = np.linalg.pinv(columns)
+    hat = columns @ inverse
+    variance, freedom = pairs.cluster_robust(hat, inverse[1], y - hat @ y, [np.arange(13)[:, None]])
+    few, many = sizes
+    assert freedom == pytest.approx(13**2 * (few - 1) * (many - 1) / (many**2 * (many - 1) + few**2 * (few - 1)))
+    assert variance == pytest.approx(y[:few].var(ddof=1) / few + y[few:].var(ddof=1) / many)
+
+
+def null_chains(generator, num_chains=6, pool=8, sizes=(2, 4, 6), seeds=3):
+    """Nested chains and the control, tasks with effects of their own and no pair with any."""
+    effects, by_seed = generator.normal(0, 0.4, pool), generator.normal(0, 0.5, seeds)
+    drawn = {(): ""}
+    for chain in range(num_chains):
+        order = generator.permutation(pool)
+        for size in sizes:
+            drawn.setdefault(tuple(sorted(order[:size].tolist())), f"chain {chain} of all")
+    points = []
+    for members, cluster in drawn.items():
+        subset = effects[list(members)].sum() + generator.normal(0, 0.3)
+        tasks = tuple(f"t{task}" for task in members)
+        for seed in range(seeds):
+            place = (f"{len(tasks)}-all", len(tasks), "all", tasks, cluster, seed, 4_096, 0)
+            value = 60 + subset + by_seed[seed] + generator.normal(0, 0.5)
+            points.append(Point(f"{tasks}/{seed}", "measure", *place, {FI_ACCURACY: value}))
+    return points
+
+
+def test_few_chains_show_no_interaction_where_there_is_none():
+    """At most one sweep in twenty may have one; with as many degrees of freedom as chains it was one in five."""
+    found = []
+    for number in range(60):
+        made = analysis.interactions(null_chains(np.random.default_rng(number)), FI_ACCURACY, Sampling())
+        found.append(any(estimate.p_holm <= 0.05 for estimate in made.estimates))
+    assert sum(found) <= 6
 
 
 def test_only_pairs_with_subsets_of_every_kind_are_identified():

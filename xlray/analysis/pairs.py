@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from xlray.analysis.effects import ONE_SEED, holm
 from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few
-from xlray.analysis.regression import Membership, membership, subset_sums
+from xlray.analysis.regression import Membership, members, membership, subset_sums
 
 MIN_EACH = 2  # subsets with both, either and none of a pair, below which it is not identified
+MIN_FREEDOM = 3.0  # degrees of freedom below which an error that is robust to clusters says nothing
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
     """What a pair adds beyond the sum of its tasks, one pair at a time beside all single tasks.
 
     Least squares on the means of subsets, the single tasks taken out of both sides first (Frisch and Waugh 1933), with a
-    standard error that is robust to clusters, small-sample factor included (Liang and Zeger 1986; Cameron and Miller
-    2015), and as many degrees of freedom as there are clusters less one, or subsets beyond the columns of the fit if
-    these are fewer.
+    standard error that is robust to clusters and unbiased where rows are alike (CR2), and the degrees of freedom that
+    belong to it (Bell and McCaffrey 2002; Pustejovsky and Tipton 2018). A pair with fewer than `MIN_FREEDOM` of them is
+    left out.
     """
     points = scored(points, outcome)
     held = membership(points, outcome) if points else None
@@ -47,39 +50,35 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
         needed = f"at least {num_tasks + 3} different subsets for {num_tasks} tasks"
         return Interactions((), num_pairs, f"{needed}, found {len(held.rows) if held else 0}")
     pairs = identified_pairs(held)
-    num_clusters = len(np.unique(held.clusters))
-    if not pairs or num_clusters < 3:
+    if not pairs:
         return Interactions((), num_pairs, f"pairs with {MIN_EACH} subsets of each kind (both, either, none)")
-    values, errors, usable = _fit_pairs(held, pairs)
+    values, errors, freedom, usable = _fit_pairs(held, pairs)
     pairs = [pair for pair, use in zip(pairs, usable, strict=True) if use]
     if not pairs:
-        return Interactions((), num_pairs, "pairs that are no sum of single tasks")
-    freedom = min(num_clusters - 1, len(held.rows) - np.linalg.matrix_rank(_single(held)) - 1)
-    if freedom < 1:
-        return Interactions((), num_pairs, "more different subsets than the tasks explain")
+        return Interactions((), num_pairs, f"chains or subsets enough for {MIN_FREEDOM} degrees of freedom")
     p_values = 2 * stats.t.sf(np.abs(values) / errors, freedom)
-    quantile = float(stats.t.ppf((1 + sampling.level) / 2, freedom))
+    halves = stats.t.ppf((1 + sampling.level) / 2, freedom) * errors
     seeds, rung = len({point.seed for point in points}), max(point.rung for point in points)
     made = [
         Estimate(
             name=f"interaction/{outcome}/{held.tasks[a]} x {held.tasks[b]}",
             value=float(value),
-            low=float(value - quantile * error) if seeds > 1 else None,
-            high=float(value + quantile * error) if seeds > 1 else None,
+            low=float(value - half) if seeds > 1 else None,
+            high=float(value + half) if seeds > 1 else None,
             level=sampling.level,
             num_seeds=seeds,
             num_subsets=len(held.rows),
             rung=rung,
             num_trials=len(points),
             standard_error=float(error),
-            degrees_of_freedom=float(freedom),
+            degrees_of_freedom=float(degrees),
             p_value=float(p_value),
             p_holm=adjusted,
             missing="" if seeds > 1 else ONE_SEED,
-            caution=too_few(seeds, num_clusters, sampling.level),
+            caution=too_few(seeds, len(np.unique(held.clusters)), sampling.level),
         )
-        for (a, b), value, error, p_value, adjusted in zip(
-            pairs, values, errors, p_values, holm(p_values.tolist()), strict=True
+        for (a, b), value, error, degrees, half, p_value, adjusted in zip(
+            pairs, values, errors, freedom, halves, p_values, holm(p_values.tolist()), strict=True
         )
     ]
     return Interactions(tuple(sorted(made, key=lambda e: (e.p_value or 0.0, e.name))), num_pairs)
@@ -98,30 +97,53 @@ def identified_pairs(held: Membership) -> list[tuple[int, int]]:
     return found
 
 
-def _single(held: Membership) -> Array:
-    """[subsets, 1 + tasks] columns of the fit without pairs."""
-    return np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1)
-
-
-def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Array, Array, list[bool]]:
-    """(values, standard errors) of the pairs that are no combination of single tasks, and which those are."""
+def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Array, Array, Array, list[bool]]:
+    """(values, standard errors, degrees of freedom) of the pairs that can be judged, and which those are."""
     counts, sums = subset_sums(held, held.weights)
     means, root = sums / counts, np.sqrt(counts)
-    single = _single(held) * root[:, None]
-    products = np.stack([held.rows[:, a] * held.rows[:, b] for a, b in pairs], axis=1) * root[:, None]
+    single = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
     projection = single @ np.linalg.pinv(single)
-    left, right = products - projection @ products, means * root - projection @ (means * root)
-    size = (left**2).sum(axis=0)
-    usable = size > 1e-8 * (products**2).sum(axis=0)
-    left, size = left[:, usable], size[usable]
-    values = left.T @ right / size
-    scores = left * (right[:, None] - left * values)
-    numbers, index = np.unique(held.clusters, return_inverse=True)
-    by_cluster = np.zeros((len(numbers), left.shape[1]))
-    np.add.at(by_cluster, index, scores)
-    num_rows, num_columns = len(held.rows), np.linalg.matrix_rank(single) + 1
-    factor = len(numbers) / (len(numbers) - 1) * (num_rows - 1) / max(num_rows - num_columns, 1)
-    errors = np.sqrt(factor * (by_cluster**2).sum(axis=0)) / size
-    sound = errors > 0
-    usable[np.flatnonzero(usable)[~sound]] = False
-    return values[sound], errors[sound], [bool(use) for use in usable]
+    clusters = members(held.clusters)
+    right = means * root
+    right = right - projection @ right
+    found, usable = [], []
+    for a, b in pairs:
+        product = held.rows[:, a] * held.rows[:, b] * root
+        left = product - projection @ product
+        size = float(left @ left)
+        usable.append(size > 1e-8 * float(product @ product))
+        if usable[-1]:
+            value = float(left @ right) / size
+            hat = projection + np.outer(left, left) / size
+            variance, freedom = cluster_robust(hat, left / size, right - left * value, clusters)
+            usable[-1] = variance > 0 and freedom >= MIN_FREEDOM
+            found += [(value, math.sqrt(variance), freedom)] if usable[-1] else []
+    columns = np.array(found, dtype=np.float64).reshape(-1, 3).T
+    return columns[0], columns[1], columns[2], usable
+
+
+def cluster_robust(
+    hat: Array, along: Array, residuals: Array, clusters: Sequence[NDArray[np.int64]]
+) -> tuple[float, float]:
+    """(variance, degrees of freedom) of a least-squares coefficient, CR2 as in Bell and McCaffrey 2002.
+
+    Args:
+        hat: [rows, rows] what takes scores to fitted scores.
+        along: [rows] the coefficient is its product with the scores.
+        residuals: [rows] of the fit.
+        clusters: [clusters, rows] of the clusters of each size.
+    """
+    rest = np.eye(len(hat)) - hat
+    parts, shares = [], []
+    for rows in clusters:  # [clusters, rows] of those of one size
+        values, vectors = np.linalg.eigh(rest[rows[:, :, None], rows[:, None, :]])
+        root = np.where(
+            values > 1e-9, 1 / np.sqrt(np.maximum(values, 1e-9)), 0.0
+        )  # nothing where the fit leaves nothing
+        own = np.einsum("crk,ck,csk,cs->cr", vectors, root, vectors, along[rows], optimize=True)
+        parts.append((residuals[rows] * own).sum(axis=1))
+        shares.append(np.einsum("ncr,cr->cn", rest[:, rows], own))
+    joined = np.concatenate(shares)
+    gram = joined @ joined.T
+    lost = float((gram**2).sum())
+    return float((np.concatenate(parts) ** 2).sum()), float(np.trace(gram)) ** 2 / lost if lost else 0.0

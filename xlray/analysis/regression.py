@@ -162,7 +162,7 @@ def choose_penalty(held: Membership) -> tuple[float, float, float]:
     counts, sums = subset_sums(held, held.weights)
     means, root, total = sums / counts, np.sqrt(counts), float(counts.sum())
     within = float((held.weights * (held.values - means[held.subset_of]) ** 2).sum())
-    left_out = _members(folds(held))
+    left_out = members(folds(held))
     columns = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
     errors = [within + _left_out(columns, means * root, penalty, left_out) for penalty in PENALTIES]
     null = within + _left_out(columns[:, :1], means * root, 0.0, left_out)
@@ -179,7 +179,7 @@ def folds(held: Membership) -> NDArray[np.int64]:
     return np.asarray(clusters % MAX_FOLDS, dtype=np.int64)
 
 
-def _members(parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def members(parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """[parts, members] rows of the parts of each size."""
     order = np.argsort(parts, kind="stable")
     starts = np.flatnonzero(np.diff(parts[order], prepend=-1))

@@ -372,14 +372,6 @@ def test_five_sizes_give_curves_for_every_target_and_pool(study):
     assert best == list(range(0, len(rows), 3)) and all(errors[p] == min(errors[p : p + 3]) for p in best)
     svg = (folder / "report/figures/task_curves.svg").read_text()
     assert "extrapolation" in svg and "without Tatoeba" in svg
-    gaps = {
-        r["more"]: r
-        for r in csv.DictReader((folder / "report/tables/differences.csv").open())
-        if r["outcome"] == "fi_accuracy" and r["fewer"] == "0"
-    }
-    for cell in ("20-en", "20-non-en"):  # the plain difference and the curve's are about the same thing
-        row = gaps[cell]
-        assert float(row["curve_interval_low"]) < float(row["difference"]) < float(row["curve_interval_high"])
     assert "Missing: at least 5 sizes, found 1" in page(folder)
     assert "too small to answer" not in document["answer"]
 

@@ -8,7 +8,6 @@ knee (as Muppet reports near 15 tasks: Aghajanyan et al. 2021).
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +63,6 @@ class Curve:
         high: upper end.
         extrapolated: whether the place lies beyond the largest size.
         knee: place of the knee with a percentile interval, whatever shape fits best.
-        differences: the best fit between each size and the next smaller, with intervals, next to the plain differences.
         missing: what is missing where there is no curve, else "".
     """
 
@@ -80,7 +78,6 @@ class Curve:
     high: tuple[float, ...] = ()
     extrapolated: tuple[bool, ...] = ()
     knee: Estimate | None = None
-    differences: tuple[Estimate, ...] = ()
     missing: str = ""
 
 
@@ -200,8 +197,8 @@ def _curve(empty: Curve, points: Sequence[Point], sizes: dict[str, float], unit:
     draws = predict(model, at / unit, *fit(model, x, drawn))
     weights = _linear_weights(model, x, at / unit, float(parameter[0]))
     ordered = [grids[cell] for cell in cells]
-    half = _half_widths(weights, ordered, draws, sampling.level)
     centre = predict(model, at / unit, coefficients, parameter)[0]
+    half = _half_widths(weights, ordered, draws, _between(fits, x, y, at / unit, centre), sampling.level)
     knees = unit * fit("knee", x, drawn)[1]
     return dataclasses.replace(
         empty,
@@ -214,7 +211,6 @@ def _curve(empty: Curve, points: Sequence[Point], sizes: dict[str, float], unit:
         high=tuple((centre + half).tolist()),
         extrapolated=tuple((at > places[-1]).tolist()),
         knee=_knee(empty, unit * float(fit("knee", x, y[None])[1][0]), knees, means, ordered, sampling),
-        differences=_differences(empty, means, (places, at, centre, draws), (weights, ordered), sampling),
     )
 
 
@@ -251,19 +247,31 @@ def _linear_weights(model: str, x: Array, at: Array, parameter: float) -> Array:
     return np.asarray(basis(model, at, parameter) @ np.linalg.pinv(basis(model, x, parameter)), dtype=np.float64)
 
 
-def _half_widths(weights: Array, grids: Sequence[Grid], draws: Array, level: float) -> Array:
-    """[places] half of the t intervals of sums of means; NaN without an interval.
+def _between(fits: Sequence[CurveFit], x: Array, y: Array, at: Array, centre: Array) -> Array:
+    """[places] variance through the choice of the shape: squared distances of all from the best one (Buckland et al. 1997).
 
-    The standard error is the larger one of that with the parameter held and the bootstrap's.
+    A shape counts by the inverse square of its error on a size left out.
+    """
+    curves = np.array([predict(found.model, at, *fit(found.model, x, y[None]))[0] for found in fits])
+    weights = np.array([1 / max(found.held_out_error, 1e-9) ** 2 for found in fits])
+    return np.asarray(weights / weights.sum() @ (curves - centre) ** 2, dtype=np.float64)
+
+
+def _half_widths(weights: Array, grids: Sequence[Grid], draws: Array, between: Array, level: float) -> Array:
+    """[places] half of the t intervals of the fitted values; NaN without an interval.
+
+    The standard error is the larger one of that with the parameter held and the bootstrap's, and the choice of the shape
+    comes on top.
 
     Args:
         weights: [places, sizes] of each mean in the sum.
         draws: [draws, places] the sums under the bootstrap.
+        between: [places] variance through the choice of the shape.
     """
     found = contrast(list(zip(weights.T, grids, strict=True)))
     if found is None or found.standard_error is None or len(draws) < 2:
         return np.full(len(weights), np.nan)
-    error = np.maximum(found.standard_error, draws.std(axis=0, ddof=1))
+    error = np.sqrt(np.maximum(found.standard_error, draws.std(axis=0, ddof=1)) ** 2 + between)
     return np.asarray(stats.t.ppf((1 + level) / 2, found.degrees_of_freedom) * error, dtype=np.float64)
 
 
@@ -285,30 +293,3 @@ def _knee(
     caution = too_few(seeds, subsets, sampling.level)
     rung = means[0].rung
     return Estimate(name, value, low, high, sampling.level, seeds, subsets, rung, missing=one_seed, caution=caution)
-
-
-def _differences(
-    empty: Curve,
-    means: Sequence[Estimate],
-    drawn: tuple[Array, Array, Array, Array],
-    parts: tuple[Array, Sequence[Grid]],
-    sampling: Sampling,
-) -> tuple[Estimate, ...]:
-    """What the curve says of each size against every smaller one."""
-    places, at, centre, draws = drawn
-    weights, grids = parts
-    index = np.searchsorted(at, places)
-    pairs = list(itertools.combinations(range(len(places)), 2))
-    small, large = (index[[pair[side] for pair in pairs]] for side in (0, 1))
-    halves = _half_widths(weights[large] - weights[small], grids, draws[:, large] - draws[:, small], sampling.level)
-    found = []
-    for (fewer, more), half in zip(pairs, halves.tolist(), strict=True):
-        value = float(centre[index[more]] - centre[index[fewer]])
-        name = f"curve/{empty.outcome}/{empty.source}/{places[more]:g} - {places[fewer]:g}"
-        low, high = (None, None) if math.isnan(half) else (value - half, value + half)
-        seeds = min(means[fewer].num_seeds, means[more].num_seeds)
-        subsets = _num_subsets((grids[fewer], grids[more]))
-        of_data = (sampling.level, seeds, subsets, means[0].rung)
-        caution = too_few(seeds, subsets, sampling.level)
-        found.append(Estimate(name, value, low, high, *of_data, missing=means[0].missing, caution=caution))
-    return tuple(found)

@@ -1,8 +1,8 @@
-"""Tables of sizes: every difference between cells beside what the curve says of it, and the curves themselves."""
+"""Tables of sizes: every difference between cells, and the curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Curve, Estimate, Point, cell_pairs
 from xlray.report.evidence import target_names
@@ -12,22 +12,19 @@ from xlray.report.tables import Cell, Precise, Signed, Table
 AXES = {"num_tasks": "tasks", "num_examples": "examples"}
 
 
-def differences(here: Sequence[Point], estimates: Sequence[Estimate], curves: Sequence[Curve]) -> Table:
-    """Every pair of cells at the rung of the answer: the plain difference, and that of the curve over all sizes."""
+def differences(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
+    """Every pair of cells at the rung of the answer."""
     rung = here[0].rung if here else 0
     known = {e.name: e for e in estimates if e.rung == rung}
-    of_curves = curve_differences(curves)
-    sizes = {point.cell: (point.num_tasks, point.source) for point in here}
     rows: list[tuple[Cell, ...]] = []
     for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)] if here else []:
         for more, fewer in reversed(cell_pairs(here)):
             e = known.get(f"difference/{outcome}/{more} - {fewer}")
             if e is not None:
-                fitted = of_curves.get((outcome, sizes[more][1], sizes[more][0], sizes[fewer][0]))
                 standardised = None if e.standardised is None else Signed(e.standardised, 2)
                 tests = (as_p_value(e.p_value), as_p_value(e.p_holm), standardised)
                 counts = (e.num_seeds, e.num_subsets, e.num_trials)
-                cells = (*with_interval(e, True, 2), *tests, *with_interval(fitted, True, 2), *counts)
+                cells = (*with_interval(e, True, 2), *tests, *counts)
                 rows.append((outcome, more, fewer, *cells))
     columns = (
         ("outcome", "Score on Finnish dev"),
@@ -38,28 +35,16 @@ def differences(here: Sequence[Point], estimates: Sequence[Estimate], curves: Se
         ("p_value", "p"),
         ("p_holm", "p (Holm)"),
         ("standardised", "In SD of a trial"),
-        ("curve", "By the curve (points)"),
-        ("curve_interval", "Interval"),
         ("num_seeds", "Seeds"),
         ("num_subsets", "Subsets"),
         ("num_trials", "Trials"),
     )
     note = (
         f"After {rung:,} intermediate examples, over the seeds that both cells have. Holm's p-values hold for the targets of "
-        "one pair of cells at once. The curve's difference uses all sizes and is only as right as its shape."
+        "one pair of cells at once."
     )
     missing = "" if rows else "two cells at one rung with a common seed"
     return Table("differences", "Differences between cells", note, columns, tuple(rows), missing)
-
-
-def curve_differences(curves: Sequence[Curve]) -> Mapping[tuple[str, str, int, int], Estimate]:
-    """(outcome, source, more tasks, fewer tasks) to the difference of the best curve."""
-    found = {}
-    for curve in curves:
-        for e in curve.differences if curve.axis == "num_tasks" else ():
-            more, fewer = e.name.rsplit("/", 1)[1].split(" - ")
-            found[curve.outcome, curve.source, int(float(more)), int(float(fewer))] = e
-    return found
 
 
 def fits(curves: Sequence[Curve]) -> Table:

@@ -240,7 +240,7 @@ class Findings:
         found += [estimate for chains in self.chains for estimate in chains.estimates]
         found += [*self.pairs.estimates, *(estimate for group in self.groups.values() for estimate in group)]
         for curve in (*self.task_curves, *self.example_curves):
-            found += [*([curve.knee] if curve.knee else []), *curve.differences]
+            found += [curve.knee] if curve.knee else []
         return found
 
 

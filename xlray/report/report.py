@@ -151,7 +151,7 @@ def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
         score_tables.by_target(e.tuned_here, e.estimates, e.majority),
         score_tables.rungs(e.points, e.estimates, e.journal),
         score_tables.decisions(e.journal),
-        curve_tables.differences(e.tuned_here, e.estimates, f.task_curves),
+        curve_tables.differences(e.tuned_here, e.estimates),
         curve_tables.fits([*f.task_curves, *f.example_curves]),
         task_tables.contributions(f, e.rung),
         task_tables.blocks(f.chains, e.rung),

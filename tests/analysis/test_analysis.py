@@ -127,31 +127,32 @@ def test_chains_are_drawn_alike_in_all_cells():
         make_point([f"c{chain}t{k}" for k in range(size)], 50 + 10 * chain + size, seed, chain=chain)
         for chain in range(6)
         for size in (1, 3)
-        for seed in (0, 1)
+        for seed in (0, 1, 2)
     ]
     (gap,) = analysis.cell_differences(points, FI_ACCURACY, SAMPLING)
     assert (gap.value, gap.low, gap.high) == pytest.approx((2, 2, 2))
 
 
-def test_one_seed_leaves_no_interval_and_says_so():
-    estimates = analysis.all_estimates(grid(3, (0,)), SAMPLING)
-    assert estimates and all((e.low, e.high, e.missing) == (None, None, "one seed") for e in estimates)
-    wider = analysis.all_estimates(grid(1, (0, 1)), SAMPLING)
-    assert all(e.low is not None and not e.missing for e in wider)
-
-
-def test_two_seeds_or_two_subsets_carry_a_caution_and_three_do_not():
-    def cautions(num_subsets, seeds):
+def test_fewer_than_three_seeds_or_subsets_leave_the_values_alone():
+    def without(num_subsets, seeds):
         gaps = analysis.cell_differences(grid(num_subsets, seeds), FI_ACCURACY, SAMPLING)
-        return one(gaps, "difference/fi_accuracy/4-all - 0").caution
+        gap = one(gaps, "difference/fi_accuracy/4-all - 0")
+        found = {gap.low, gap.high, gap.p_value, gap.standardised, gap.standard_error, gap.degrees_of_freedom}
+        assert (found == {None}) == bool(gap.missing)
+        return gap.missing
 
-    assert cautions(1, (0, 1)) == (
-        "two seeds are too few; an interval from two of a kind reaches 12.7 standard errors to each side, from 3 only 4.3; "
-        "at least 3 are needed"
-    )
-    assert cautions(2, (0, 1, 2)).startswith("two subsets are too few")
-    assert cautions(2, (0, 1)).startswith("two seeds and two subsets are too few")
-    assert cautions(1, (0, 1, 2)) == cautions(3, (0, 1, 2)) == cautions(1, (0,)) == ""
+    assert without(3, (0,)) == without(1, (0,)) == "one seed"
+    assert without(3, (0, 1)) == without(1, (0, 1)) == "two seeds are too few"
+    assert without(2, (0, 1, 2)) == "two subsets are too few"
+    assert without(2, (0, 1)) == "two seeds and two subsets are too few"
+    assert without(1, (0, 1, 2)) == without(3, (0, 1, 2)) == ""
+
+
+@pytest.mark.parametrize(("num_subsets", "seeds"), [(4, (0,)), (4, (0, 1)), (2, (0, 1, 2))])
+def test_no_estimate_of_a_small_sweep_has_an_interval(num_subsets, seeds):
+    estimates = analysis.all_estimates(grid(num_subsets, seeds), SAMPLING)
+    few = [e for e in estimates if len(seeds) < 3 or "4-all" in e.name]
+    assert few and all((e.low, e.high, e.p_value) == (None, None, None) and e.missing for e in few)
 
 
 def test_pairs_compare_sizes_within_a_pool_and_pools_within_a_size():

@@ -79,5 +79,5 @@ def test_an_interval_holds_the_quantiles_of_finite_draws_and_none_says_why():
     found = percentile_estimate("x", 0.5, draws, points, Sampling(level=0.9))
     assert (found.low, found.high) == pytest.approx((0.05, 0.95))
     assert (found.num_seeds, found.num_subsets, found.num_trials) == (3, 4, 12)
-    empty = percentile_estimate("x", 0.5, np.array([np.nan]), points, Sampling(), "one seed")
-    assert (empty.low, empty.high, empty.missing) == (None, None, "one seed")
+    empty = percentile_estimate("x", 0.5, np.array([np.nan]), points, Sampling())
+    assert (empty.low, empty.high, empty.missing) == (None, None, "all draws are alike")

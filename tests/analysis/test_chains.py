@@ -7,6 +7,7 @@ from scipy import stats
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, results
+from xlray.analysis.crossed import ItemPart
 from xlray.analysis.results import SCORES, TRIALS
 from xlray.canonical import canonical_json
 from xlray.config import subsets
@@ -137,7 +138,7 @@ def test_items_widen_the_interval_of_a_gain_by_their_variance():
 
     def variance(outcome, coefficients):
         asked.append(coefficients)
-        return 0.25
+        return ItemPart(0.25)
 
     (plain,) = analysis.chain_contributions(points, FI_ACCURACY, Sampling(), lines)
     (wider,) = analysis.chain_contributions(points, FI_ACCURACY, Sampling(), lines, variance)

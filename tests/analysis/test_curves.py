@@ -90,9 +90,9 @@ def test_the_error_on_a_size_left_out_is_that_of_a_fit_without_it():
 def test_the_knee_is_found_with_an_interval_and_the_subsets_of_cells_with_tasks():
     (curve,) = analysis.task_curves(sweep(knee, noise=0.05), FI_ACCURACY, SAMPLING)
     assert curve.knee.low <= curve.knee.value <= curve.knee.high and curve.knee.value == pytest.approx(9, abs=1.5)
-    assert curve.knee.num_subsets == 5 and curve.knee.num_seeds == 4 and curve.knee.caution == ""
+    assert curve.knee.num_subsets == 5 and curve.knee.num_seeds == 4 and curve.knee.missing == ""
     (alone,) = analysis.task_curves(sweep(knee, num_chains=2), FI_ACCURACY, SAMPLING)
-    assert "two subsets are too few" in alone.knee.caution
+    assert (alone.knee.low, alone.knee.missing) == (None, "two subsets are too few")
 
 
 def test_a_place_between_sizes_is_known_as_a_weighted_sum_of_means():

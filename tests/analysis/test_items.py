@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -5,6 +7,7 @@ import pytest
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, items, results
+from xlray.analysis.crossed import NO_ITEMS
 from xlray.analysis.results import ITEMS, SCORES, Results
 from xlray.errors import InputError
 from xlray.training import metrics
@@ -53,9 +56,11 @@ def test_what_single_trials_do_to_items_is_taken_off():
         items.cell_items(items.sum_trials(common + gain + random.normal(0, 20, (num_trials, num_items)), weights))
         for gain in gains
     ]
-    found = float(items.items_variance([(1.0, cells[0]), (-1.0, cells[1])]))
-    assert found == pytest.approx(25 / num_items, rel=0.1)
-    assert float(items.items_variance([(1.0, cells[0])])) == pytest.approx((900 + 12.5) / num_items, rel=0.05)
+    found = items.items_variance([(1.0, cells[0]), (-1.0, cells[1])])
+    assert float(found.added) == pytest.approx(25 / num_items, rel=0.1)
+    of_trials = 2 * 400 * (weights**2).sum() / weights.sum() ** 2
+    assert float(found.least) == pytest.approx((25 + of_trials) / num_items, rel=0.05)
+    assert float(items.items_variance([(1.0, cells[0])]).added) == pytest.approx((900 + 12.5) / num_items, rel=0.05)
 
 
 def test_sums_of_trials_one_by_one_are_those_of_all():
@@ -109,13 +114,24 @@ def test_items_of_a_sweep_widen_its_intervals(tmp_path):
     found, points = study(tmp_path / "s")
     (variance,) = analysis.item_variances(found, points).values()
     of_target, of_mean = variance("tatoeba", {"1": 1.0}), variance(FI_ACCURACY, {"1": 1.0})
-    assert 0 <= of_target < 10_000 * 0.25 / 300
-    assert of_mean == pytest.approx(of_target / 4) and variance("udpos", {"1": 1.0}) == 0.0
+    assert 0 <= of_target.added < of_target.least < 10_000 * 0.25 / 300
+    assert of_mean.added == pytest.approx(of_target.added / 4) and variance("udpos", {"1": 1.0}) == NO_ITEMS
     plain, wider = (
         analysis.cell_differences(points, "tatoeba", analysis.Sampling(), given)[0] for given in (None, variance)
     )
-    expected = plain.standard_error**2 + variance("tatoeba", {"1": 1.0, "0": -1.0})
+    part = variance("tatoeba", {"1": 1.0, "0": -1.0})
+    expected = max(plain.standard_error**2 + part.added, part.least)
     assert wider.standard_error**2 == pytest.approx(expected) and wider.value == plain.value
+
+
+def test_no_interval_is_narrower_than_the_items_allow(tmp_path):
+    """Trials that happen to agree make the spread over seeds tiny; the test set is as small as before."""
+    found, points = study(tmp_path / "s")
+    (variance,) = analysis.item_variances(found, points).values()
+    alike = [dataclasses.replace(p, scores={**p.scores, "tatoeba": 50.0 + p.num_tasks}) for p in points]
+    (gap,) = analysis.cell_differences(alike, "tatoeba", analysis.Sampling(), variance)
+    assert gap.standard_error**2 == pytest.approx(variance("tatoeba", {"1": 1.0, "0": -1.0}).least)
+    assert gap.high - gap.low >= 2 * 1.95 * gap.standard_error
 
 
 def test_trials_with_different_items_are_refused_and_no_file_is_no_variance(tmp_path):

@@ -40,8 +40,8 @@ def test_the_gap_is_what_the_seed_left_out_says_of_both_choices():
 def test_a_signal_that_orders_alike_loses_nothing_and_one_that_reverses_loses_the_range():
     points = [make_point(SUBSETS[i], s, 50.0 + i, 80.0 + i, (("et", 90.0 - i),)) for i in range(6) for s in range(3)]
     english, pivot = analysis.selection_gaps(points, Sampling())
-    assert (english.value, english.low, english.high) == (0, 0, 0)
-    assert (pivot.name, pivot.value) == ("selection_gap/pivot-dev", 5.0)
+    assert (english.value, english.low, english.missing) == (0, None, "the same with every seed left out")
+    assert (pivot.name, pivot.value, pivot.low) == ("selection_gap/pivot-dev", 5.0, None)
 
 
 def test_subsets_without_all_seeds_cannot_be_chosen_and_one_seed_has_no_interval():
@@ -77,10 +77,11 @@ def test_draws_in_pieces_are_those_at_once(monkeypatch):
 
 
 def test_dev_and_test_are_compared_where_both_are_there():
-    points = [make_point(SUBSETS[i], s, 50.0 + i + 0.1 * s) for i in range(6) for s in range(2)]
+    points = [make_point(SUBSETS[i], s, 50.0 + i + 0.1 * s) for i in range(6) for s in range(3)]
     opened = {p.trial_id: {FI_ACCURACY: 2 * p.scores[FI_ACCURACY], "panx": -p.scores["panx"]} for p in points[:-1]}
     whole, panx = analysis.dev_test_correlations(points, opened, Sampling(100))
-    assert (whole.name, whole.value, whole.num_trials) == ("rank_correlation/dev - test/fi_accuracy", 1.0, 11)
+    assert (whole.name, whole.value, whole.num_trials) == ("rank_correlation/dev - test/fi_accuracy", 1.0, 17)
+    assert (whole.low, whole.missing) == (None, "all draws are alike")
     assert panx.value == -1.0
     assert analysis.dev_test_correlations(points, {}, Sampling(100)) == []
 

@@ -15,7 +15,7 @@ from simulator import TARGETS, Scenario, simulate
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, Variances, effects, items
-from xlray.analysis.crossed import Grid
+from xlray.analysis.crossed import Grid, ItemPart
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "statistics"
@@ -77,14 +77,15 @@ def grid_of(cell, scenario, sweeps=slice(None)):
 
 
 def item_variance_of(cells, more, fewer):
-    """[sweeps, outcomes] through the items."""
+    """What the items do, [sweeps, outcomes]."""
     parts = []
     for sign, name in ((1.0, more), (-1.0, fewer)):
         shares = np.moveaxis(cells[name].items, -1, 1)
         shares = shares.reshape(*shares.shape[:2], -1, shares.shape[-1])
         parts.append((sign, items.cell_items(items.sum_trials(shares, np.ones(shares.shape[2])))))
     found = items.items_variance(parts)
-    return np.concatenate([found.sum(axis=1, keepdims=True) / len(TARGETS) ** 2, found], axis=1)
+    kinds = (found.added, found.least)
+    return ItemPart(*(np.concatenate([x.sum(axis=1, keepdims=True) / len(TARGETS) ** 2, x], axis=1) for x in kinds))
 
 
 def estimate(simulated, scenario):

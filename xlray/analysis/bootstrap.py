@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from xlray.analysis.points import Array, Estimate, Point, Sampling, too_few
 
+NO_SPREAD = "all draws are alike"
+
 
 @dataclass(frozen=True)
 class Resample:
@@ -91,15 +93,14 @@ def _linked_clusters(points: Sequence[Point]) -> list[list[str]]:
     return [sorted(group) for group in groups]
 
 
-def percentile_estimate(
-    name: str, value: float, draws: Array, points: Sequence[Point], sampling: Sampling, missing: str = ""
-) -> Estimate:
-    """An estimate with the percentile interval of `draws`; none where nothing was drawn."""
+def percentile_estimate(name: str, value: float, draws: Array, points: Sequence[Point], sampling: Sampling) -> Estimate:
+    """An estimate with the percentile interval of `draws`; none of too few seeds or subsets, or of draws that are all alike."""
     usable = draws[np.isfinite(draws)]
     num_seeds = len({point.seed for point in points})
     num_subsets = len({point.tasks for point in points if point.tasks} or {()})
+    missing = too_few(num_seeds, num_subsets) or ("" if len(usable) and np.ptp(usable) else NO_SPREAD)
     low = high = None
-    if len(usable):
+    if not missing:
         tail = (1 - sampling.level) / 2
         low, high = (float(bound) for bound in np.quantile(usable, (tail, 1 - tail)))
     return Estimate(
@@ -112,7 +113,6 @@ def percentile_estimate(
         num_subsets=num_subsets,
         rung=max(point.rung for point in points),
         num_trials=len({point.trial_id for point in points}),
-        standard_error=float(usable.std(ddof=1)) if len(usable) > 1 else None,
-        missing="" if len(usable) else missing or "nothing to resample",
-        caution=too_few(num_seeds, num_subsets, sampling.level) if len(usable) else "",
+        standard_error=None if missing else float(usable.std(ddof=1)),
+        missing=missing,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xlray.analysis.crossed import Grid, contrast
+from xlray.analysis.crossed import NO_ITEMS, Grid, contrast
 from xlray.analysis.effects import as_estimate
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import Estimate, Point, Sampling, chain_name, scored
@@ -116,7 +116,7 @@ def _of_source(
         groups.setdefault(label, {})[name] = gains
     estimates = []
     for label, gained in sorted(groups.items()):
-        extra = 0.0
+        extra = NO_ITEMS
         if item_variance is not None:
             added = label if single else label.partition(": ")[2]
             extra = item_variance(outcome, _coefficients([ends[name, added] for name in gained]))

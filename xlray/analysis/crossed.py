@@ -156,6 +156,22 @@ def shares(grid: Grid) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
+class ItemPart:
+    """What the sample of evaluated items does to the variance of a sum of cell means, in squared points.
+
+    Attributes:
+        added: [...] beyond the noise of single trials, which the spread over trials holds already.
+        least: [...] with that noise: the sum cannot be known better.
+    """
+
+    added: float | Array = 0.0
+    least: float | Array = 0.0
+
+
+NO_ITEMS = ItemPart()
+
+
+@dataclass(frozen=True)
 class Contrasts:
     """A signed sum of cell means, and how far it may be off, for each of several scores of the same trials.
 
@@ -166,6 +182,7 @@ class Contrasts:
         num_seeds: seeds that all cells have.
         num_trials: trials of all cells with these seeds.
         num_subsets: the fewest different subsets of any cell that is not the empty one.
+        num_sampled: the same of the cells that have several, so that they are a sample; 1 if none has.
     """
 
     value: Array
@@ -174,6 +191,7 @@ class Contrasts:
     num_seeds: int
     num_trials: int
     num_subsets: int
+    num_sampled: int
 
     def interval(self, level: float) -> tuple[Array, Array] | None:
         """Two-sided t intervals; None without a standard error."""
@@ -193,7 +211,7 @@ class Contrasts:
 
 def contrast(
     parts: Sequence[tuple[float | Array, Grid]],
-    item_variance: float | Array = 0.0,
+    items: ItemPart = NO_ITEMS,
     seed_prior: SeedPrior | None = None,
 ) -> Contrasts | None:
     """The sum of coefficient x cell mean over the seeds that all cells have; None if there is no such seed.
@@ -202,7 +220,7 @@ def contrast(
 
     Args:
         parts: coefficient and cell; coefficients [...] give as many sums at once.
-        item_variance: [...] variance of the sum through the sample of evaluated items, squared points.
+        items: what the sample of evaluated items adds, and the least that it allows.
         seed_prior: what all cells of the rung say of a seed in one cell; for differences, where only that part counts.
     """
     common = sorted(set.intersection(*(set(grid.seeds) for _, grid in parts)))
@@ -233,13 +251,14 @@ def contrast(
         if seed_prior is not None:
             found = _shrink(found, cells, floor, seed_prior)
         variance, freedom = _combine(found, floor, weighted)
-        error = np.sqrt(variance + item_variance)
+        whole = np.maximum(variance + items.added, items.least)
+        error = np.sqrt(whole)
         # Items are many, so their part adds variance and no doubt about it.
-        share = np.divide(item_variance, variance, out=np.zeros(value.shape), where=variance > 0)
-        freedom = freedom * (1 + share) ** 2
+        freedom = freedom * np.divide(whole, variance, out=np.ones(value.shape), where=variance > 0) ** 2
     num_trials = sum(grid.num_trials for _, grid in cells)
     drawn = [grid.num_subsets for _, grid in cells if not grid.is_control]
-    return Contrasts(value, error, freedom, len(common), num_trials, min(drawn, default=1))
+    sampled = min((number for number in drawn if number > 1), default=1)
+    return Contrasts(value, error, freedom, len(common), num_trials, min(drawn, default=1), sampled)
 
 
 def trial_variance(grids: Sequence[Grid]) -> tuple[Array, int]:

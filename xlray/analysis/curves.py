@@ -59,7 +59,7 @@ class Curve:
         fits: best first; empty if something is missing.
         x: grid on which the best fit is drawn.
         y: the best fit, in percent.
-        low: lower end of its pointwise interval; NaN with one seed.
+        low: lower end of its pointwise interval; NaN with too few seeds or subsets.
         high: upper end.
         extrapolated: whether the place lies beyond the largest size.
         knee: place of the knee with a percentile interval, whatever shape fits best.
@@ -269,7 +269,7 @@ def _half_widths(weights: Array, grids: Sequence[Grid], draws: Array, between: A
         between: [places] variance through the choice of the shape.
     """
     found = contrast(list(zip(weights.T, grids, strict=True)))
-    if found is None or found.standard_error is None or len(draws) < 2:
+    if found is None or too_few(found.num_seeds, found.num_sampled) or found.standard_error is None or len(draws) < 2:
         return np.full(len(weights), np.nan)
     error = np.sqrt(np.maximum(found.standard_error, draws.std(axis=0, ddof=1)) ** 2 + between)
     return np.asarray(stats.t.ppf((1 + level) / 2, found.degrees_of_freedom) * error, dtype=np.float64)
@@ -284,12 +284,10 @@ def _knee(
     empty: Curve, value: float, draws: Array, means: Sequence[Estimate], grids: Sequence[Grid], sampling: Sampling
 ) -> Estimate:
     low = high = None
-    one_seed = means[0].missing
-    if not one_seed and len(draws):
+    seeds, subsets = min(mean.num_seeds for mean in means), _num_subsets(grids)
+    missing = too_few(seeds, subsets)
+    if not missing and len(draws):
         tail = (1 - sampling.level) / 2
         low, high = (float(bound) for bound in np.quantile(draws, (tail, 1 - tail)))
-    seeds, subsets = min(mean.num_seeds for mean in means), _num_subsets(grids)
     name = f"knee/{empty.outcome}/{empty.source}"
-    caution = too_few(seeds, subsets, sampling.level)
-    rung = means[0].rung
-    return Estimate(name, value, low, high, sampling.level, seeds, subsets, rung, missing=one_seed, caution=caution)
+    return Estimate(name, value, low, high, sampling.level, seeds, subsets, means[0].rung, missing=missing)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlray.analysis.crossed import Contrasts, Grid, SeedPrior, contrast, make_grid, seed_prior
+from xlray.analysis.crossed import NO_ITEMS, Contrasts, Grid, ItemPart, SeedPrior, contrast, make_grid, seed_prior
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import (
     ENGLISH,
@@ -23,7 +23,6 @@ from xlray.analysis.points import (
     too_few,
 )
 
-ONE_SEED = "one seed"
 PRIOR_FREEDOM = 4  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
 CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is one subset, and may well vary more
 
@@ -37,14 +36,17 @@ def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
 
 
 def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: float | None = None) -> Estimate:
-    """A contrast of one score as an estimate.
+    """A contrast of one score as an estimate; of too few seeds or subsets it is the value alone.
 
     Args:
         spread: standard deviation of a single trial, for the standardised value.
     """
-    interval, p_value = found.interval(level), found.p_value()
+    missing = too_few(found.num_seeds, found.num_sampled)
+    interval, p_value, error = (
+        (None, None, None) if missing else (found.interval(level), found.p_value(), found.standard_error)
+    )
     low, high = (float(end) for end in interval) if interval else (None, None)
-    error, freedom = found.standard_error, float(found.degrees_of_freedom)
+    freedom = math.inf if missing else float(found.degrees_of_freedom)
     return Estimate(
         name=name,
         value=float(found.value),
@@ -58,9 +60,8 @@ def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: fl
         standard_error=None if error is None else float(error),
         degrees_of_freedom=freedom if math.isfinite(freedom) else None,
         p_value=None if p_value is None else float(p_value),
-        standardised=float(found.value) / spread if spread else None,
-        missing="" if interval else ONE_SEED,
-        caution=too_few(found.num_seeds, found.num_subsets, level),
+        standardised=float(found.value) / spread if spread and not missing else None,
+        missing=missing,
     )
 
 
@@ -70,7 +71,7 @@ def cell_means(
     """Mean outcome of each cell of one rung, over its trials."""
     estimates, rung = [], _rung(points)
     for cell, grid in cell_grids(points, outcome).items():
-        extra = item_variance(outcome, {cell: 1.0}) if item_variance else 0.0
+        extra = item_variance(outcome, {cell: 1.0}) if item_variance else NO_ITEMS
         found = contrast([(1.0, grid)], extra)
         assert found is not None
         estimates.append(as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, rung))
@@ -145,7 +146,7 @@ def cell_differences(
 def differences(
     grids: Mapping[str, Grid],
     pairs: Sequence[tuple[str, str]],
-    item_variances: Mapping[tuple[str, str], float | Array] | None = None,
+    item_parts: Mapping[tuple[str, str], ItemPart] | None = None,
 ) -> dict[tuple[str, str], Contrasts]:
     """Of each pair (more, fewer) with a common seed: one cell less the other.
 
@@ -159,7 +160,7 @@ def differences(
         control = grids[more].is_control or grids[fewer].is_control
         if (common, control) not in priors:
             priors[common, control] = _prior(grids, common, control)
-        extra = (item_variances or {}).get((more, fewer), 0.0)
+        extra = (item_parts or {}).get((more, fewer), NO_ITEMS)
         made = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra, priors[common, control])
         if made is not None:
             found[more, fewer] = made

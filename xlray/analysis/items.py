@@ -2,7 +2,8 @@
 
 A headline is a ratio of sums over items. Its linear expansion gives each item a share whose mean over the items is the
 headline (Woodruff 1971), so the items of a difference of cells are one sample of differences of shares. What an item does
-in one trial alone is noise of that trial, which the spread over trials holds already, and is taken off.
+in one trial alone is noise of that trial, which the spread over trials holds already, and is taken off; but no interval is
+narrower than the items allow with it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from xlray.analysis.crossed import ItemPart
 from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Array, Point, estimable
 from xlray.analysis.results import Results, headline_rows, retrieval_tasks
 from xlray.errors import InputError
 
-# outcome, {cell: coefficient} -> variance of the signed sum of cell means through the evaluated items
-ItemVariance = Callable[[str, Mapping[str, float]], float]
+# outcome, {cell: coefficient} -> what the evaluated items do to the variance of the signed sum of cell means
+ItemVariance = Callable[[str, Mapping[str, float]], ItemPart]
 SAME = 1e-3  # points within which the items' sums give the headline; scores were stored as they are
 
 
@@ -102,11 +104,12 @@ def cell_items(sums: ItemSums) -> CellItems:
     return CellItems(means, np.maximum(single, 0.0) * share)
 
 
-def items_variance(parts: Sequence[tuple[float, CellItems]]) -> Array:
-    """[...] variance of a signed sum of cell means of one target through its items."""
+def items_variance(parts: Sequence[tuple[float, CellItems]]) -> ItemPart:
+    """What the items of one target do to the variance of a signed sum of cell means."""
     gains = sum((coefficient * cell.means for coefficient, cell in parts), np.zeros(parts[0][1].means.shape))
     noise = sum((coefficient**2 * cell.noise for coefficient, cell in parts), np.zeros(gains.shape[:-1]))
-    return np.asarray(np.maximum(gains.var(axis=-1, ddof=1) - noise, 0.0) / gains.shape[-1], dtype=np.float64)
+    spread, size = gains.var(axis=-1, ddof=1), gains.shape[-1]
+    return ItemPart(np.maximum(spread - noise, 0.0) / size, spread / size)
 
 
 def item_variances(results: Results, points: Sequence[Point]) -> dict[int, ItemVariance]:
@@ -168,13 +171,12 @@ def variance_of(cells: Mapping[tuple[str, str], CellItems], means: Mapping[str, 
         means: outcome to the targets whose mean it is.
     """
 
-    def variance(outcome: str, coefficients: Mapping[str, float]) -> float:
+    def variance(outcome: str, coefficients: Mapping[str, float]) -> ItemPart:
         targets = means.get(outcome, (outcome,))
-        total = 0.0
-        for target in targets:
-            if all((target, cell) in cells for cell in coefficients):
-                total += float(items_variance([(c, cells[target, cell]) for cell, c in coefficients.items()]))
-        return total / len(targets) ** 2
+        known = [target for target in targets if all((target, cell) in cells for cell in coefficients)]
+        parts = [items_variance([(c, cells[target, cell]) for cell, c in coefficients.items()]) for target in known]
+        shares = (sum(float(getattr(part, name)) for part in parts) for name in ("added", "least"))
+        return ItemPart(*(share / len(targets) ** 2 for share in shares))
 
     return variance
 

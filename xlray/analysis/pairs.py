@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from xlray.analysis.effects import ONE_SEED, holm
+from xlray.analysis.effects import holm
 from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few
 from xlray.analysis.regression import Membership, members, membership, subset_sums
 
@@ -49,6 +49,9 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
     if held is None or len(held.rows) < num_tasks + 3:
         needed = f"at least {num_tasks + 3} different subsets for {num_tasks} tasks"
         return Interactions((), num_pairs, f"{needed}, found {len(held.rows) if held else 0}")
+    seeds, rung = len({point.seed for point in points}), max(point.rung for point in points)
+    if few := too_few(seeds, len(np.unique(held.clusters))):
+        return Interactions((), num_pairs, f"three seeds and three subsets or chains; {few}")
     pairs = identified_pairs(held)
     if not pairs:
         return Interactions((), num_pairs, f"pairs with {MIN_EACH} subsets of each kind (both, either, none)")
@@ -58,13 +61,12 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
         return Interactions((), num_pairs, f"chains or subsets enough for {MIN_FREEDOM} degrees of freedom")
     p_values = 2 * stats.t.sf(np.abs(values) / errors, freedom)
     halves = stats.t.ppf((1 + sampling.level) / 2, freedom) * errors
-    seeds, rung = len({point.seed for point in points}), max(point.rung for point in points)
     made = [
         Estimate(
             name=f"interaction/{outcome}/{held.tasks[a]} x {held.tasks[b]}",
             value=float(value),
-            low=float(value - half) if seeds > 1 else None,
-            high=float(value + half) if seeds > 1 else None,
+            low=float(value - half),
+            high=float(value + half),
             level=sampling.level,
             num_seeds=seeds,
             num_subsets=len(held.rows),
@@ -74,8 +76,6 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
             degrees_of_freedom=float(degrees),
             p_value=float(p_value),
             p_holm=adjusted,
-            missing="" if seeds > 1 else ONE_SEED,
-            caution=too_few(seeds, len(np.unique(held.clusters)), sampling.level),
         )
         for (a, b), value, error, degrees, half, p_value, adjusted in zip(
             pairs, values, errors, freedom, halves, p_values, holm(p_values.tolist()), strict=True

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy import stats
 
 from xlray.analysis.results import (
     HEADLINE,
@@ -32,7 +31,8 @@ Array: TypeAlias = NDArray[np.float64]
 FI_ACCURACY = "fi_accuracy"
 WITHOUT_TATOEBA = "without_tatoeba"
 ENGLISH = "@en"  # follows a target's name: its headline on English dev
-MIN_SAMPLES = 3  # seeds, or subsets where they are sampled, below which an interval says nothing
+MIN_SAMPLES = 3  # seeds, or subsets where they are sampled, below which there is no interval
+ONE_SEED = "one seed"
 ESTIMATED_ROLES = ("measure", "explore")  # what an adaptive search proposes was chosen by scores and never enters
 
 
@@ -55,8 +55,7 @@ class Estimate:
         p_value: two-sided, against 0.
         p_holm: the same after Holm's correction over the family of targets; None outside a family.
         standardised: `value` in standard deviations of a single trial.
-        missing: why there is no interval, else "".
-        caution: why the interval is not worth reading, else "".
+        missing: why there is no interval, and no p-value nor standardised value either, else "".
     """
 
     name: str
@@ -74,7 +73,6 @@ class Estimate:
     p_holm: float | None = None
     standardised: float | None = None
     missing: str = ""
-    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -313,21 +311,17 @@ def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:
     ]
 
 
-def too_few(num_seeds: int, num_subsets: int, level: float) -> str:
-    """Why an interval over so many seeds and subsets is not worth reading, else "".
+def too_few(num_seeds: int, num_subsets: int) -> str:
+    """Why so many seeds and subsets make no interval, else "".
 
     A standard deviation of two numbers is known so badly that the t quantile multiplies it by 12.7; of three by 4.3. One
-    subset is no sample of subsets, so it asks for nothing; one seed has no interval.
+    subset is no sample of subsets, so it asks for nothing.
     """
+    if num_seeds < 2:
+        return ONE_SEED
     counts = {"seeds": num_seeds, "subsets": num_subsets}
     few = [noun for noun, number in counts.items() if 1 < number < MIN_SAMPLES]
-    if not few or num_seeds == 1:
-        return ""
-    two, enough = (float(stats.t.ppf((1 + level) / 2, size - 1)) for size in (2, MIN_SAMPLES))
-    return (
-        f"two {' and two '.join(few)} are too few; an interval from two of a kind reaches {two:.1f} standard errors to each "
-        f"side, from {MIN_SAMPLES} only {enough:.1f}; at least {MIN_SAMPLES} are needed"
-    )
+    return f"two {' and two '.join(few)} are too few" if few else ""
 
 
 def count_trials(results: Results) -> dict[str, TrialCounts]:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from xlray.analysis.bootstrap import Resample, percentile_estimate, resample
-from xlray.analysis.effects import ONE_SEED, target_names
+from xlray.analysis.effects import target_names
 from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, too_few, values_of
 
 CHUNK = 2**19  # draws times points at a time
@@ -36,7 +36,8 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
 
     A subset is chosen by its mean over all seeds but one and scored with the seed left out, so that neither choice is
     flattered by the scores that it was made from. The interval is a t interval over the seeds left out, which is rough,
-    since they share the other seeds. With one seed the choice is scored by the scores that made it.
+    since they share the other seeds; there is none of fewer than three seeds, or where every seed left out gives the
+    same. With one seed the choice is scored by the scores that made it.
 
     Returns:
         estimates named `selection_gap/<english-dev or pivot-dev>`.
@@ -51,7 +52,8 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
         oracle, choice = table[kept], other[kept]
         gaps = np.array([_gap(oracle, choice, column) for column in range(len(seeds))])
         low = high = error = None
-        if len(seeds) > 1:
+        missing = too_few(len(seeds), len(kept)) or ("" if np.ptp(gaps) else "the same with every seed left out")
+        if not missing:
             error = float(gaps.std(ddof=1) / math.sqrt(len(seeds)))
             half = float(stats.t.ppf((1 + sampling.level) / 2, len(seeds) - 1)) * error
             low, high = float(gaps.mean()) - half, float(gaps.mean()) + half
@@ -67,8 +69,7 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
                 rung=max(point.rung for point in points),
                 num_trials=len(kept) * len(seeds),
                 standard_error=error,
-                missing="" if len(seeds) > 1 else ONE_SEED,
-                caution=too_few(len(seeds), 1, sampling.level),
+                missing=missing,
             )
         )
     return found
@@ -143,9 +144,8 @@ def _correlation(name: str, points: Sequence[Point], first: Array, second: Array
     if len(points) < MIN_TRIALS or np.ptp(first) == 0 or np.ptp(second) == 0:
         return []
     value = float(stats.spearmanr(first, second).statistic)
-    one_seed = len({point.seed for point in points}) < 2
-    draws = np.empty(0) if one_seed else _drawn(resample(points, sampling, pooled=True), first, second)
-    return [percentile_estimate(name, value, draws, points, sampling, ONE_SEED if one_seed else "")]
+    draws = _drawn(resample(points, sampling, pooled=True), first, second)
+    return [percentile_estimate(name, value, draws, points, sampling)]
 
 
 def _drawn(drawn: Resample, first: Array, second: Array) -> Array:

@@ -69,13 +69,12 @@ def _taken(choice: Choice) -> str:
 
 
 def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
-    """What stands before all numbers if no difference that the answer names has an interval worth reading, else ""."""
+    """What stands before all numbers if no difference that the answer names has an interval, else ""."""
     gaps = [found[f"difference/{FI_ACCURACY}/{more} - {fewer}"] for more, fewer in main_pairs(evidence)]
-    said = next((gap.caution for gap in gaps if gap.caution), "")
-    if not said or any(gap.low is not None and not gap.caution for gap in gaps):
+    if not gaps or any(gap.low is not None for gap in gaps):
         return ""
     return (
-        f"This sweep is too small to answer: {said.partition(';')[0]}, at least {MIN_SAMPLES} are needed. What follows was "
+        f"This sweep is too small to answer: {gaps[0].missing}, at least {MIN_SAMPLES} are needed. What follows was "
         "measured in its trials and says nothing about others."
     )
 
@@ -159,7 +158,7 @@ def interval(estimate: Estimate, short: bool = False) -> str:
         return "(no interval)" if short else f"no interval ({estimate.missing})"
     ends = f"[{number(estimate.low, signed=True)}, {number(estimate.high, signed=True)}]"
     few = min(estimate.num_seeds, estimate.num_subsets) < FEW
-    rough = "unreliable " if estimate.caution else "rough " if few else ""
+    rough = "rough " if few else ""
     return ends if short else f"{rough}{100 * estimate.level:.0f} % CI {ends}"
 
 

@@ -24,7 +24,7 @@ from xlray.analysis import (
     items_by_cell,
     variance_of,
 )
-from xlray.analysis.crossed import contrast
+from xlray.analysis.crossed import NO_ITEMS, contrast
 from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.results import Results
 from xlray.errors import InputError
@@ -204,7 +204,7 @@ def _row(
     before, after = (statistics.fmean(pair[side].scores[outcome] for pair in pairs) for side in (0, 1))
     shares = {name: grid.num_trials / len(pairs) for name, grid in gaps.items()}
     both = {f"{side} {name}": sign * share for name, share in shares.items() for side, sign in ((0, -1), (1, 1))}
-    extra = variance(outcome, both) if variance else 0.0
+    extra = variance(outcome, both) if variance else NO_ITEMS
     found = contrast([(share, gaps[name]) for name, share in shares.items()], extra)
     assert found is not None
     difference = as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, rung)
@@ -238,8 +238,7 @@ def _answer(rows: Sequence[Row], names: Sequence[str]) -> str:
     if gap.low is None or gap.high is None:
         return f"{text}, {count(row.num_pairs, 'pair')}, no interval ({gap.missing})."
     ends = f"[{number(gap.low, signed=True)}, {number(gap.high, signed=True)}]"
-    rough = "unreliable " if gap.caution else ""
-    return f"{text}, {rough}{100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
+    return f"{text}, {100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
 
 
 def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:

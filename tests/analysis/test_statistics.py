@@ -6,7 +6,7 @@ import statistics_study as study
 from simulator import simulate
 
 from xlray import analysis
-from xlray.analysis import FI_ACCURACY, Sampling
+from xlray.analysis import FI_ACCURACY, Sampling, effects
 
 
 @pytest.mark.parametrize("design", study.DESIGNS)
@@ -61,6 +61,20 @@ def test_a_control_that_no_seed_changes_has_no_noise():
         if fewer == "0":
             assert gap.standard_error == pytest.approx(means[more].standard_error)
             assert gap.degrees_of_freedom == pytest.approx(means[more].degrees_of_freedom)
+
+
+@pytest.mark.parametrize("design", study.DESIGNS)
+def test_few_sweeps_without_an_effect_have_a_finding_after_correction(design):
+    """Over all pairs of cells, in Finnish accuracy, and over pairs and targets: one in twenty each at most."""
+    (scenario,) = (scenario for scenario in study.SCENARIOS if scenario.name == "null")
+    simulated = simulate(scenario, 60, *design, np.random.default_rng(0))
+    found = []
+    for sweep in range(60):
+        points = study.to_points(simulated, scenario, sweep)
+        gaps = [e for o in study.OUTCOMES for e in analysis.cell_differences(points, o, Sampling())]
+        gaps = effects.correct_over_comparisons(gaps, study.TARGETS)
+        found.append([any(e.p_holm <= 0.05 for e in gaps if (FI_ACCURACY in e.name) == mean) for mean in (True, False)])
+    assert np.sum(found, axis=0).max() <= 7
 
 
 def test_the_page_says_what_is_stored():

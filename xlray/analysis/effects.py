@@ -196,13 +196,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def correct_over_targets(estimates: Sequence[Estimate], targets: Sequence[str]) -> list[Estimate]:
-    """The same estimates, where differences of the same two cells over the targets carry Holm's p-values."""
-    families: dict[tuple[int, str], list[int]] = {}
+def correct_over_comparisons(estimates: Sequence[Estimate], targets: Sequence[str]) -> list[Estimate]:
+    """The same estimates, where differences carry Holm's p-values over all comparisons of a rung.
+
+    There are two families: Finnish accuracy over the pairs of cells, and the targets over targets and pairs.
+    """
+    families: dict[tuple[int, bool], list[int]] = {}
     for number, estimate in enumerate(estimates):
-        kind, outcome, *rest = estimate.name.split("/", 2)
-        if kind == "difference" and outcome in targets and estimate.p_value is not None:
-            families.setdefault((estimate.rung, rest[0]), []).append(number)
+        kind, outcome, *_ = estimate.name.split("/", 2)
+        if kind == "difference" and outcome in (FI_ACCURACY, *targets) and estimate.p_value is not None:
+            families.setdefault((estimate.rung, outcome == FI_ACCURACY), []).append(number)
     out = list(estimates)
     for family in families.values():
         p_values = [p for number in family if (p := out[number].p_value) is not None]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from xlray.analysis.effects import (
     cell_differences,
     cell_means,
-    correct_over_targets,
+    correct_over_comparisons,
     robustness,
     target_names,
 )
@@ -67,7 +67,7 @@ def all_estimates(
         found: list[Estimate] = []
         for outcome in outcomes:
             found += cell_means(here, outcome, sampling, items) + cell_differences(here, outcome, sampling, items)
-        estimates += correct_over_targets(found, target_names(here))
+        estimates += correct_over_comparisons(found, target_names(here))
         estimates += contributions(here, FI_ACCURACY, sampling).estimates
         if rung == rungs[-1]:
             estimates += robustness(here, sampling, items)

@@ -53,7 +53,7 @@ class Estimate:
         standard_error: in the unit of `value`.
         degrees_of_freedom: of the t distribution behind the interval; None for a bootstrap interval.
         p_value: two-sided, against 0.
-        p_holm: the same after Holm's correction over the family of targets; None outside a family.
+        p_holm: the same after Holm's correction over its family of comparisons; None outside a family.
         standardised: `value` in standard deviations of a single trial.
         missing: why there is no interval, and no p-value nor standardised value either, else "".
     """

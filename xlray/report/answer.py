@@ -39,6 +39,7 @@ def write_answer(evidence: Evidence) -> str:
             f"{evidence.rung:,} intermediate examples; there is no second cell with a common seed to compare it with."
         )
     sentences += taken_values(evidence)
+    sentences += _how_many(evidence, found)
     sentences[:0] = [small] if small else []
     best = evidence.results.best()
     sentences.append(
@@ -66,6 +67,19 @@ def _taken(choice: Choice) -> str:
     if len(counts) == 1:
         return counts[0][0]
     return " or ".join(f"{setting} ({count(seeds, 'seed')})" for setting, seeds in counts)
+
+
+def _how_many(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
+    """How many comparisons were made, and which hold for all at once."""
+    made = {name.split("/", 2)[2]: e for name, e in found.items() if name.startswith(f"difference/{FI_ACCURACY}/")}
+    if len(made) < 2 or all(e.p_holm is None for e in made.values()):
+        return []
+    sure = [pair for pair, e in made.items() if e.p_holm is not None and e.p_holm <= 0.05]
+    which = ", ".join(sure) if sure else "none"
+    return [
+        f"Of {count(len(made), 'comparison')} of cells, with intervals of one at a time, those that differ with all taken "
+        f"together (Holm, 5 %): {which}."
+    ]
 
 
 def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:

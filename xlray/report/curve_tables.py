@@ -39,9 +39,13 @@ def differences(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
         ("num_subsets", "Subsets"),
         ("num_trials", "Trials"),
     )
+    mean, targets = (
+        sum(e.p_holm is not None for e in known.values() if (FI_ACCURACY in e.name) == m) for m in (True, False)
+    )
     note = (
-        f"After {rung:,} intermediate examples, over the seeds that both cells have. Holm's p-values hold for the targets of "
-        "one pair of cells at once."
+        f"After {rung:,} intermediate examples, over the seeds that both cells have. Intervals and p are of one comparison "
+        f"by itself. Holm's p-values hold at once for the {mean} comparisons of fi_accuracy, and for the {targets} of the "
+        "targets."
     )
     missing = "" if rows else "two cells at one rung with a common seed"
     return Table("differences", "Differences between cells", note, columns, tuple(rows), missing)

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from xlray.analysis import edges, estimable
+from xlray.analysis import MIN_SAMPLES, edges, estimable
 from xlray.data.shortfalls import sentences
 from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
@@ -108,12 +108,15 @@ def _sampling(evidence: Evidence) -> list[str]:
     found = []
     if len(seeds) == 1:
         found.append(
-            "One seed: intervals do not include the spread between seeds, and cells with one subset have none."
+            "One seed: nothing is known of the spread between seeds, so there are no intervals and no p-values."
         )
     few = [count(len(seeds), "seed")] if 1 < len(seeds) < FEW else []
     few += [f"as few as {count(fewest, 'subset')} per cell"] if 0 < fewest < FEW else []
     if few:
-        found.append(f"Few repetitions ({' and '.join(few)}): intervals from fewer than {FEW} of either are rough.")
+        found.append(
+            f"Few repetitions ({' and '.join(few)}): there is no interval from fewer than {MIN_SAMPLES} of either, beside one "
+            f"subset that is taken as it is, and those from fewer than {FEW} are rough."
+        )
     return found
 
 

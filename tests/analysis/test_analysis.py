@@ -247,7 +247,7 @@ def test_rank_correlation_between_rungs():
 
 
 def test_estimates_are_the_same_each_time():
-    points = grid(2, (0, 1))
+    points = grid(3, (0, 1, 2))
     assert analysis.all_estimates(points, SAMPLING) == analysis.all_estimates(list(reversed(points))[::-1], SAMPLING)
     other = analysis.cell_means(points, FI_ACCURACY, Sampling(num_draws=1_000, level=0.5))
     wide = analysis.cell_means(points, FI_ACCURACY, SAMPLING)
@@ -273,5 +273,5 @@ def test_no_interaction_is_found_where_there_is_none():
         subsets = [generator.choice(pool, 8, replace=False).tolist() for _ in range(34)]  # few more than tasks
         points = [make_point(s, 70 + generator.normal(0, 0.7), seed) for s in subsets for seed in (0, 1, 2)]
         pairs = analysis.interactions(points, FI_ACCURACY, SAMPLING)
-        found.append(min(e.p_holm for e in pairs.estimates) < 0.05)
+        found.append(any(e.p_holm < 0.05 for e in pairs.estimates))
     assert sum(found) <= 6  # 5 % of 40 is 2

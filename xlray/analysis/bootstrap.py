@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xlray.analysis.points import Array, Estimate, Point, Sampling, too_few
 
 NO_SPREAD = "all draws are alike"
+SAME = 1e-9  # between numbers that differ by rounding alone
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def percentile_estimate(name: str, value: float, draws: Array, points: Sequence[
     usable = draws[np.isfinite(draws)]
     num_seeds = len({point.seed for point in points})
     num_subsets = len({point.tasks for point in points if point.tasks} or {()})
-    missing = too_few(num_seeds, num_subsets) or ("" if len(usable) and np.ptp(usable) else NO_SPREAD)
+    missing = too_few(num_seeds, num_subsets) or ("" if len(usable) and np.ptp(usable) > SAME else NO_SPREAD)
     low = high = None
     if not missing:
         tail = (1 - sampling.level) / 2

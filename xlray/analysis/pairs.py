@@ -137,9 +137,8 @@ def cluster_robust(
     parts, shares = [], []
     for rows in clusters:  # [clusters, rows] of those of one size
         values, vectors = np.linalg.eigh(rest[rows[:, :, None], rows[:, None, :]])
-        root = np.where(
-            values > 1e-9, 1 / np.sqrt(np.maximum(values, 1e-9)), 0.0
-        )  # nothing where the fit leaves nothing
+        sound = values > 1e-9  # along the others the fit leaves nothing
+        root = np.where(sound, 1 / np.sqrt(np.where(sound, values, 1.0)), 0.0)
         own = np.einsum("crk,ck,csk,cs->cr", vectors, root, vectors, along[rows], optimize=True)
         parts.append((residuals[rows] * own).sum(axis=1))
         shares.append(np.einsum("ncr,cr->cn", rest[:, rows], own))

@@ -156,9 +156,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     _check_headlines(headline)
     _check_versions(results.trials)
     retrieval = retrieval_tasks(results.scores)
-    known_of = [
-        n for n in ("trial_id", "chain", "design", "degenerate", SETTING) if n in results.trials.column_names
-    ]
+    known_of = [n for n in ("trial_id", "chain", "design", "degenerate", SETTING) if n in results.trials.column_names]
     trials = {row["trial_id"]: row for row in results.trials.select(known_of).to_pylist()}
     columns = ["trial_id", "rung_index", "rung", "role", "cell", "tasks", "source", "seed", "num_examples"]
     rows: dict[tuple[str, int], dict[str, Any]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from xlray.analysis.bootstrap import Resample, percentile_estimate, resample
+from xlray.analysis.bootstrap import SAME, Resample, percentile_estimate, resample
 from xlray.analysis.effects import target_names
 from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, too_few, values_of
 
@@ -52,7 +52,7 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
         oracle, choice = table[kept], other[kept]
         gaps = np.array([_gap(oracle, choice, column) for column in range(len(seeds))])
         low = high = error = None
-        missing = too_few(len(seeds), len(kept)) or ("" if np.ptp(gaps) else "the same with every seed left out")
+        missing = too_few(len(seeds), len(kept)) or ("" if np.ptp(gaps) > SAME else "the same with every seed left out")
         if not missing:
             error = float(gaps.std(ddof=1) / math.sqrt(len(seeds)))
             half = float(stats.t.ppf((1 + sampling.level) / 2, len(seeds) - 1)) * error

@@ -75,11 +75,9 @@ def _how_many(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
     if len(made) < 2 or all(e.p_holm is None for e in made.values()):
         return []
     sure = [pair for pair, e in made.items() if e.p_holm is not None and e.p_holm <= 0.05]
-    which = ", ".join(sure) if sure else "none"
-    return [
-        f"Of {count(len(made), 'comparison')} of cells, with intervals of one at a time, those that differ with all taken "
-        f"together (Holm, 5 %): {which}."
-    ]
+    which = f"{', '.join(sure)} {'hold' if len(sure) > 1 else 'holds'}" if sure else "none holds"
+    text = f"Of {count(len(made), 'comparison')} of cells, each with an interval of its own, {which} at 5 % with all"
+    return [f"{text} taken together (Holm)."]
 
 
 def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import reported_sweep
-from reported_sweep import RUNGS, SUBSETS, TARGETS, make_sweep
+from reported_sweep import EFFECTS, RUNGS, SUBSETS, TARGETS, make_sweep
 from synthetic import make_study
 
 from xlray import analysis, load_results
@@ -41,12 +41,11 @@ def test_document_and_files(finished):
     assert document["estimates"] and all(fields <= set(estimate) for estimate in document["estimates"])
     json.dumps(document, allow_nan=False)
     names = {str(Path(file).relative_to(folder / "report")) for file in document["files"]}
-    tables = ("leaderboard", "by_num_tasks", "by_target", "rungs", "decisions", "contributions", "transfer", "cost")
-    tables += ("differences", "groups", "correlations", "selection_gap", "robustness", "power")
+    tables = ("leaderboard", "by_num_tasks", "by_target", "rungs", "decisions", "cost")
+    tables += ("differences", "correlations", "selection_gap", "robustness", "power")
     for table in (*tables, "device_hours", "anchors"):
         assert {f"tables/{table}.csv", f"tables/{table}.md", f"tables/{table}.tex"} <= names
-    figures = ("by_num_tasks", "by_target", "learning_curves", "contributions", "transfer", "device_hours")
-    for figure in (*figures, "groups", "orders", "robustness"):
+    for figure in ("by_num_tasks", "by_target", "learning_curves", "device_hours", "orders", "robustness"):
         assert {f"figures/{figure}.svg", f"figures/{figure}.pdf"} <= names
     assert "report.html" in names and all(Path(file).stat().st_size > 0 for file in document["files"])
 
@@ -146,6 +145,20 @@ def test_the_known_helpful_tasks_rank_above_the_harmful_one(finished):
     assert min(effect["mnli"], effect["squad"]) > 0 > effect["random"] == min(effect.values())
 
 
+def test_with_as_many_subsets_as_tasks_the_tasks_are_ranked_and_with_fewer_they_are_not(finished, tmp_path):
+    few = tuple(EFFECTS)[:4]
+    subsets = tuple((tasks, "measure") for size in (0, 1, 2) for tasks in itertools.combinations(few, size))
+    folder = make_sweep(tmp_path / "s", seeds=(0, 1, 2), subsets=subsets)
+    document = report.write_report(folder, analysis.Sampling(num_draws=50))
+    rows = list(csv.DictReader((folder / "report/tables/contributions.csv").open()))
+    values = {row["task"]: float(row["ranking"]) for row in rows}
+    assert set(values) == set(few) and min(values["mnli"], values["squad"]) > values["copa"] > values["random"]
+    ranked = [e for e in document["estimates"] if e["name"].startswith(("ranking/", "group/"))]
+    assert ranked and all(e["low"] is None for e in ranked)
+    assert all((folder / f"report/figures/{name}.svg").is_file() for name in ("contributions", "groups", "transfer"))
+    assert "as many different subsets as tasks (8), found" in page(finished[0])
+
+
 def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished):
     html = page(finished[0])
     assert "http" not in html and len(html) < 5_000_000
@@ -153,7 +166,7 @@ def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished
     images = re.findall(
         r'<svg [^>]*role="img" aria-labelledby="([^"]+)"[^>]*><title id="([^"]+)">([^<]{40,})</title>', html
     )
-    assert len(images) == html.count("<svg") == 9 and all(label == id_ for label, id_, _ in images)
+    assert len(images) == html.count("<svg") == 6 and all(label == id_ for label, id_, _ in images)
     assert any(re.search(r"cell 8-all: \d\d\.\d", text) for _, _, text in images)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))

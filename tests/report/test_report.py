@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import reported_sweep
 from reported_sweep import EFFECTS, RUNGS, SUBSETS, TARGETS, make_sweep
@@ -463,3 +464,29 @@ def test_a_rung_without_a_target_of_the_definition_is_not_complete(tmp_path):
     document = report.write_report(folder)
     assert "no answer yet" in document["answer"] and document["estimates"] == []
     assert any("nothing can be estimated" in warning for warning in document["warnings"])
+
+
+def test_a_trunk_that_diverged_counts_as_the_majority_answer_from_there_on(tmp_path):
+    """Eight tasks, three seeds; one trial is lost at the second rung, and the mean falls by its share."""
+    folder = make_sweep(tmp_path / "s", seeds=(0, 1, 2))
+    loaded = results.load_results(folder)
+    (lost,) = [r["trial_id"] for r in loaded.trials.to_pylist() if (r["num_tasks"], r["seed"]) == (8, 1)]
+    rows = [r for r in loaded.scores.to_pylist() if r["trial_id"] != lost or r["rung_index"] == 0]
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
+    for file in (folder / "journal").glob("*.jsonl"):
+        kept = [json.loads(line) for line in file.read_text().splitlines()]
+        kept = [e for e in kept if (e.get("trial_id"), e["event"]) != (lost, "rung") or e["rung_index"] == 0]
+        file.write_text("".join(json.dumps(e) + "\n" for e in kept))
+    entry = {"event": "rung", "trial_id": lost, "cell": "8-all", "role": "measure", "rung": RUNGS[1], "rung_index": 1}
+    entry |= {"score": None, "scores": {}, "decision": "stop", "reason": "diverged", "probability": 0.0}
+    append(folder / "journal", entry)
+    found = evidence.collect_evidence(folder)
+    for rung in (1, 2):
+        inside = {p.seed: p for p in found.points if (p.cell, p.rung_index) == ("8-all", rung)}
+        assert len(inside) == 3 and inside[1].degenerate
+        assert {t: inside[1].scores[t] for t in TARGETS} == pytest.approx({t: v / 2 for t, v in TARGETS.items()})
+    means = {(e.name, e.rung): e.value for e in found.estimates}
+    expected = np.mean([p.scores["fi_accuracy"] for p in found.points if (p.cell, p.rung_index) == ("8-all", 2)])
+    assert means["mean/fi_accuracy/8-all", RUNGS[2]] == pytest.approx(expected)
+    said = " ".join(warnings.find_warnings(found))
+    assert "diverged ones count as the majority answer" in said

@@ -89,6 +89,7 @@ class Point:
         degenerate: the trial is marked so: it diverged or gives one answer to everything.
         target_examples: training examples of the targets at this rung; scores compare only where they are equal.
         setting: values of the sweep's axes in words, such as `lr=1e-5 T=3`; "" without any. Part of the cell.
+        diverged: it was lost here or before, and counts as the majority answer of the targets that it has no score of.
     """
 
     trial_id: str
@@ -107,6 +108,7 @@ class Point:
     degenerate: bool = False
     target_examples: int | None = None
     setting: str = ""
+    diverged: bool = False
 
     @property
     def population(self) -> str:
@@ -156,8 +158,9 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     _check_headlines(headline)
     _check_versions(results.trials)
     retrieval = retrieval_tasks(results.scores)
-    known_of = [n for n in ("trial_id", "chain", "design", "degenerate", SETTING) if n in results.trials.column_names]
-    trials = {row["trial_id"]: row for row in results.trials.select(known_of).to_pylist()}
+    wanted = ["trial_id", "role", "cell", "tasks", "source", "seed", "chain", "design", "degenerate", SETTING]
+    about = results.trials.select([name for name in wanted if name in results.trials.column_names])
+    trials = {row["trial_id"]: row for row in about.to_pylist()}
     columns = ["trial_id", "rung_index", "rung", "role", "cell", "tasks", "source", "seed", "num_examples"]
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     seen: dict[tuple[str, int], int] = {}
@@ -173,9 +176,14 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     found_trials = standings(journal).trials
     weights = survival_weights(found_trials)
     first = min(examples, default=0)
+    trained = {rung: size for (_, rung), size in seen.items()}
+    lost = _diverged(results, {name: s for name, s in found_trials.items() if name in trials}, examples)
     points = []
-    for key, scores in complete_rungs(results.scores, results.targets).items():
-        row, trial, standing = rows[key], trials.get(key[0], {}), found_trials.get(key[0], Standing())
+    for key, scores in (
+        complete_rungs(results.scores, results.targets) | {key: s for key, (s, _) in lost.items()}
+    ).items():
+        trial, standing = trials.get(key[0], {}), found_trials.get(key[0], Standing())
+        row = trial if key in lost else rows[key]
         if key[1] in standing.outdated or standing.status == "dropped":  # the table is older than the sweep
             continue
         tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
@@ -183,13 +191,42 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         summary = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
         role = row["role"] or "measure"
         known = key[1] != first and standing.rungs
-        weight = weights.get(key) if known or (role != "measure" and key[1] != first) else 1.0
+        reached = (key[0], lost[key][1]) if key in lost else key  # what diverged would be no better at later rungs
+        weight = weights.get(reached) if known or (role != "measure" and reached[1] != first) else 1.0
         place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
         found = {**summary, **scores, **others.get(key, {})}
         selected = weight is None and (role == "measure" or bool(standing.reopened))
-        setting = trial.get(SETTING) or ""
-        points.append(Point(*place, found, weight, selected, bool(trial.get("degenerate")), seen[key], setting))
+        size = trained[key[1]] if key in lost else seen[key]
+        marked, setting = key in lost or bool(trial.get("degenerate")), trial.get(SETTING) or ""
+        points.append(Point(*place, found, weight, selected, marked, size, setting, key in lost))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
+
+
+def _diverged(
+    results: Results, trials: Mapping[str, Standing], rungs: Iterable[int]
+) -> dict[tuple[str, int], tuple[dict[str, float], int]]:
+    """(trial, rung number) to (what it scores, rung at which it diverged), from that rung on.
+
+    Leaving these out would flatter as leaving out collapsed targets would. A model that is no longer finite answers nothing,
+    so a target that has no score counts as the majority answer; where that is not known of every target, {}.
+    """
+    majority = results.majority()
+    targets = {*results.targets, *headline_rows(results.scores)["task"].to_pylist()}
+    if not targets or not targets <= majority.keys():
+        return {}
+    plain = {target: majority[target] for target in sorted(targets)}
+    found = {}
+    for trial_id, standing in trials.items():
+        for index, entry in standing.current.items():
+            if entry.get("reason") == "diverged" and standing.status != "dropped":
+                kept = {
+                    t: v
+                    for t, v in (entry.get("scores") or {}).items()
+                    if t in plain and v is not None and np.isfinite(v)
+                }
+                found |= {(trial_id, rung): (plain, index) for rung in rungs if rung > index and not kept}
+                found[trial_id, index] = (plain | kept, index)
+    return {key: made for key, made in found.items() if key[1] in set(rungs)}
 
 
 def chain_name(chain: int, design: str | None, source: str) -> str:

@@ -28,7 +28,8 @@ def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str
     targets = target_names(points)
     last: dict[str, Point] = {}
     for reached in points:
-        last[reached.trial_id] = reached
+        if not reached.diverged:
+            last[reached.trial_id] = reached
     known = {row["trial_id"]: row for row in results.trials.to_pylist()}
     rows: list[tuple[Cell, ...]] = []
     order = sorted({*known, *last, *statuses}, key=lambda trial: _rank(last.get(trial), trial))
@@ -244,8 +245,9 @@ def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Seque
     held = (s for s in _trials(journal) if s.last.get("decision", "continue") != "continue")
     ended = Counter(s.last["rung_index"] for s in held if not passed(s, s.last["rung_index"]))
     rows: list[tuple[Cell, ...]] = []
-    for rung_index in sorted({point.rung_index for point in points}):
-        here = [point for point in points if point.rung_index == rung_index]
+    reached = [point for point in points if not point.diverged]
+    for rung_index in sorted({point.rung_index for point in reached}):
+        here = [point for point in reached if point.rung_index == rung_index]
         values = [point.scores[FI_ACCURACY] for point in here]
         order = next(
             (e for e in estimates if e.name == f"rank_correlation/{FI_ACCURACY}/{here[0].rung} - {last}"), None

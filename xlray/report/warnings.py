@@ -152,7 +152,8 @@ def _ends(evidence: Evidence) -> str:
     return (
         f"Of {count(len(evidence.statuses), 'trial')} {counts['stopped']} were stopped early, {counts['failed']} failed "
         f"and {degenerate} are degenerate: {max(0, degenerate - diverged)} collapsed and {diverged} diverged. Collapsed "
-        "trials are in all means; diverged ones have no scores from there on, failed ones up to their last rung."
+        "trials are in all means; diverged ones count as the majority answer from there on, where it is known, and failed "
+        "ones up to their last rung."
     )
 
 

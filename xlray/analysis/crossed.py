@@ -245,8 +245,8 @@ def contrast(
         for key, line in lines.items():
             groups.setdefault(tuple(holders[key]), []).append(line)
         num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
-        noise, noise_freedom = (0.0, 1) if weighted else _noise_of_single(cells, len(common))
-        floor = (np.zeros(value.shape) + noise, noise_freedom)
+        single: Part = (np.zeros(()), 1) if weighted else _noise_of_single(cells, len(common))
+        floor: Part = (np.zeros(value.shape) + single[0], single[1])
         found = _parts([np.array(group) for group in groups.values()], num_missing)
         if seed_prior is not None:
             found = _shrink(found, cells, floor, seed_prior)

@@ -106,7 +106,8 @@ def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Arra
     clusters = members(held.clusters)
     right = means * root
     right = right - projection @ right
-    found, usable = [], []
+    found: list[tuple[float, float, float]] = []
+    usable: list[bool] = []
     for a, b in pairs:
         product = held.rows[:, a] * held.rows[:, b] * root
         left = product - projection @ product

@@ -215,7 +215,7 @@ def _diverged(
     if not targets or not targets <= majority.keys():
         return {}
     plain = {target: majority[target] for target in sorted(targets)}
-    found = {}
+    found: dict[tuple[str, int], tuple[dict[str, float], int]] = {}
     for trial_id, standing in trials.items():
         for index, entry in standing.current.items():
             if entry.get("reason") == "diverged" and standing.status != "dropped":

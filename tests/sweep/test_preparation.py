@@ -10,19 +10,21 @@ from typing import Any
 
 import helpers
 import pytest
+from played import SWEEP, World, plan_of, play
 
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.data import encoders, records
 from xlray.errors import InputError
-from xlray.phases.spec import EncoderSpec, data_of
+from xlray.phases.spec import EncoderSpec, data_key, data_of
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
+from xlray.plan.jobs import read_job
 from xlray.plan.trials import plan_sweep
 from xlray.sweep import preparation
 from xlray.sweep.ray_session import ray_session
-from xlray.sweep.run import prepare
+from xlray.sweep.run import prepare, run
 
 WORDS = ["sky", "blue", "red", "sea", *(f"w{n}" for n in range(20))]
 
@@ -201,3 +203,16 @@ def test_a_tokenizer_with_more_pieces_than_embeddings_is_refused_when_the_sweep_
     helpers.word_tokenizer(broken / "tokenizer.json", [*WORDS, *(f"more{n}" for n in range(600))], 700)
     with pytest.raises(InputError, match=r"tokenizer pieces <= embedding rows"):
         plan_sweep(sweep(broken), data, tmp_path / "runs")
+
+
+def test_a_run_that_finds_everything_stored_writes_the_jobs_of_its_trials(encoder: Path, tmp_path: Path) -> None:
+    storage, again = tmp_path / "runs", dataclasses.replace(SWEEP, name="again")
+    play(storage, plan_of(SWEEP, World()))
+    results = run(again, storage, plan=dataclasses.replace(plan_of(again, World()), folder=encoder))
+    assert set(results.phases["status"].to_pylist()) == {"stored"}
+    for trial_id, status in zip(*(results.trials[name].to_pylist() for name in ("trial_id", "status")), strict=True):
+        job = read_job(storage / "sweeps" / "again" / "jobs" / f"{trial_id}.json")
+        assert status in ("finished", "stopped") and job.vocab_size == encoders.encoder_vocabulary(encoder).size
+        read = {data_key(data) for planned in job.phases for data in data_of(planned.spec)}
+        assert read == job.folders.keys()
+        assert any((Path(folder) / "tokenizer.json").is_file() for folder in job.parents.values())  # the encoder's

@@ -133,6 +133,16 @@ def test_killed_before_replace_keeps_the_old_table(tmp_path):
     assert parquet.read_table(path, PHASES)["phase"].to_pylist() == ["old"]
 
 
+def test_columns_that_older_results_lack_are_null(tmp_path):
+    table = parquet.to_table([{"trial_id": "a", "effective_tasks": 2.0}], TRIALS)
+    pq.write_table(table.drop_columns(["effective_tasks", "rung_tokens"]), tmp_path / "trials.parquet")
+    read = parquet.read_table(tmp_path / "trials.parquet", TRIALS, results.ADDED)
+    assert read.schema.names == TRIALS.names and read["trial_id"].to_pylist() == ["a"]
+    assert read["effective_tasks"].to_pylist() == read["rung_tokens"].to_pylist() == [None]
+    with pytest.raises(InputError, match="column 'rung_tokens' is missing"):
+        parquet.read_table(tmp_path / "trials.parquet", TRIALS, ["effective_tasks"])
+
+
 def test_to_table_names_the_unknown_column():
     with pytest.raises(InputError, match="row 1: unknown column 'vaule'"):
         parquet.to_table([{"value": 1.0}, {"vaule": 1.0}], SCORES)

@@ -64,6 +64,13 @@ def test_pairs_and_add_one_skip_what_contains_one_another():
         subsets.add_one(["b"], ["a", "b"], contains=contains)
 
 
+def test_two_translations_of_one_set_share_no_subset_and_two_parts_of_one_may():
+    derived = {"a": ("source",), "b": ("half",), "half": ("source",), "joined": ("c", "d")}
+    assert tasks_of(subsets.pairs(list("abc"), contains=derived)) == [("a", "c"), ("b", "c")]
+    assert tasks_of(subsets.pairs(["c", "d", "joined"], contains=derived)) == [("c", "d")]
+    assert tasks_of(subsets.add_one(["source"], list("abc"), contains=derived)) == [("c", "source")]
+
+
 @given(SEEDS, st.sets(st.integers(1, 32), min_size=1), st.integers(1, 4))
 def test_chains_are_nested_and_numbered(seed, sizes, num_chains):
     design = subsets.chains(POOL, sizes, num_chains, seed, "english32")
@@ -182,7 +189,7 @@ def test_without_contains_such_subsets_are_drawn():
         (lambda: subsets.chains([], (0,), 1), "number of tasks >= 1"),
         (lambda: subsets.chains("task00", (1,), 1), "list of names"),
         (lambda: subsets.chains(["a", "a"], (1,), 1), r"distinct.*'a'"),
-        (lambda: subsets.chains(POOL, (31,), 1, contains=CONTAINS), "do not contain one another"),
+        (lambda: subsets.chains(POOL, (31,), 1, contains=CONTAINS), "share no examples"),
         (lambda: subsets.random_subsets(POOL[:4], 2, 7), r"num <= 4 choose 2.*but got 7"),
         (lambda: subsets.random_subsets(POOL[:4], 2, 0), "num >= 1"),
         (lambda: subsets.random_subsets(POOL[:4], 5, 1), "0 <= size <= 4"),
@@ -271,6 +278,15 @@ def test_matched_pairs_are_balanced_and_keep_apart_what_contains_one_another():
         assert max(rest) - min(rest) <= 2
     assert subsets.matched(first, second, (4, 8), num=2, seed=3) == design[:8]
     assert subsets.matched(first, second, (4, 8), num=6, seed=4) != design
+
+
+def test_what_is_derived_from_one_set_may_stand_in_both_arms_but_once_in_each():
+    first, second = make_pools()
+    derived = {"xx00": ("en00",), "xx01": ("en00",)}  # two translations of a task of the other arm
+    apart = subsets.Pool(second.names, second.source, second.kinds, derived, second.sizes)
+    design = subsets.matched(first, apart, (4, 8), num=12, seed=3)
+    assert not any({"xx00", "xx01"} <= set(subset.tasks) for subset in design)
+    assert any("en00" in a.tasks and {"xx00", "xx01"} & set(b.tasks) for a, b in by_draw(design))
 
 
 def test_pools_that_cannot_be_paired_are_refused():

@@ -30,6 +30,7 @@ from xlray.phases.spec import EncoderSpec, RetrievalSpec, TokenizerSpec, phase_h
 from xlray.phases.store import Store
 from xlray.plan import definition
 from xlray.plan.costs import phase_cost
+from xlray.plan.exposure import exposure
 from xlray.plan.forecast import Terms, naive_steps, over_budget, simulation, steps_of, summary
 from xlray.plan.memory import ModelShape
 from xlray.plan.trials import plan_sweep
@@ -362,6 +363,17 @@ def test_the_tuned_question_plans_and_simulates_every_value_of_its_axes(tmp_path
     )
     played, figure = simulation(plan, Store(tmp_path), Terms(devices=16))
     assert played["reached"] == {65_536: 147, 131_072: 147} and figure.startswith("<svg")
+
+
+@pytest.mark.parametrize("setting", ["intermediate.mixing=uniform", "intermediate.examples_per_task=1000"])
+def test_the_variants_of_9_against_20_make_nine_tasks_nine(setting):
+    sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / "finnish_9_vs_20.py")
+    sweep = dataclasses.replace(sweep, measure=tuple(s for s in sweep.measure if len(s.tasks) == 9)[:2], seeds=(0,))
+    name, _, value = setting.partition("=")
+    plan = plan_sweep(with_fields(sweep, {name: value}), None, assume_sizes=True)
+    found = [exposure(phases, ()) for phases in plan.phases.values()]
+    assert [round(e.effective_tasks, 6) for e in found if e is not None] == [9, 9]
+    assert value == "uniform" or {e.num_distinct for e in found if e is not None} == {9_000}
 
 
 def test_sizes_are_assumed_only_where_the_files_are_not_here_and_only_when_asked():

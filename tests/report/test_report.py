@@ -104,6 +104,32 @@ def test_tables_hold_the_numbers(finished):
     assert r"\toprule" in latex and r"fi\_accuracy (\%)" in latex and latex.count(r"\\") == 17
 
 
+def test_what_cells_differ_in_beside_the_number_of_tasks_stands_in_their_table_and_is_said(finished):
+    folder, document = finished
+    rows = csv.DictReader((folder / "report/tables/by_num_tasks.csv").open())
+    last = {row["cell"]: row for row in rows if row["rung"] == str(RUNGS[2])}
+    columns = ("effective_tasks", "passes", "tokens", "translated")
+    found = {cell: [float(row[name]) if row[name] else None for name in columns] for cell, row in last.items()}
+    tokens = RUNGS[2] * 100 / 1e6
+    assert found["0"] == [None] * 4
+    here = [point for point in evidence.collect_evidence(folder).here if point.cell == "2-all"]
+    share = sum((p.weight or 1) * ("random" in p.tasks) for p in here) / sum(p.weight or 1 for p in here)
+    assert 0 < share < 0.5 and found["2-all"] == pytest.approx([1, RUNGS[2] / 4_096, tokens, 25 * share])
+    assert found["8-all"] == pytest.approx([4, RUNGS[2] / 16_384, tokens, 25])
+    (said,) = [text for text in document["warnings"] if text.startswith("Cells differ in more than")]
+    assert "effective number of tasks 1.0 (2-all) to 4.0 (8-all)" in said
+    assert "passes over the data 1.0 (8-all) to 4.0 (2-all)" in said
+    assert f"% of examples translated {25 * share:.1f} (2-all) to 25.0 (8-all)" in said and "tokens" not in said
+
+
+def test_subsets_whose_tasks_are_made_of_the_same_examples_are_named(tmp_path, monkeypatch):
+    subsets = ((), "measure"), (("xnli_ar", "nli_tr"), "measure"), (("squad", "ccg"), "measure")
+    monkeypatch.setattr(reported_sweep, "EFFECTS", dict.fromkeys(("xnli_ar", "nli_tr", "squad", "ccg"), 1.0))
+    found = warnings.find_warnings(evidence.collect_evidence(make_sweep(tmp_path / "s", subsets=subsets)))
+    (said,) = [text for text in found if "made of the same examples" in text]
+    assert said.startswith("In 1 of 2 subsets tasks are made of the same examples, such as nli_tr and xnli_ar in 2-all")
+
+
 def test_every_table_counts_the_trials_behind_it(finished):
     folder, _ = finished
     said = "Of 16 trials: 14 finished, 2 stopped early, 0 failed; 0 degenerate (0 diverged, without scores)."

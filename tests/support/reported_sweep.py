@@ -133,6 +133,10 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
                 "execution": '{"num_workers": 2}',
                 "method_versions": '{"trunk": 1}',
                 "fi_accuracy": means[-1],
+                "num_distinct": 2_048 * len(tasks) or None,
+                "effective_tasks": 0.5 * len(tasks) or None,
+                "translated": 0.25 * ("random" in tasks) if tasks else None,
+                "rung_tokens": [100 * rung for rung in RUNGS[: last + 1]] if tasks else [],
             }
         )
         for number, kind in enumerate(("trunk", "cooldown", "target")):

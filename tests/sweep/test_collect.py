@@ -3,11 +3,14 @@ from collections import Counter
 
 import pytest
 
+from xlray.analysis.results import load_results
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.subsets import at_sizes, explicit
 from xlray.config.sweep import Sweep
+from xlray.phases.store import Store
 from xlray.plan.trials import plan_sweep
-from xlray.sweep.result_tables import phase_rows
+from xlray.storage.sweep_folder import sweep_folder
+from xlray.sweep.result_tables import phase_rows, write_results
 
 SWEEP = Sweep(
     "s",
@@ -78,3 +81,11 @@ def test_what_a_trial_computed_that_is_no_longer_in_the_sweep_is_charged_to_the_
 def test_what_another_sweep_computed_is_stored_and_costs_nothing(plan):
     rows = phase_rows(plan, {key: recorded("other", 5, sweep="before") for key in needing(plan)})
     assert {row["status"] for row in rows} == {"stored"} and not any(totals(rows).values())
+
+
+def test_the_table_of_trials_says_what_each_is_trained_on(plan, tmp_path):
+    write_results(plan, Store(tmp_path))
+    rows = load_results(sweep_folder(tmp_path, "s")).trials.to_pylist()
+    names = ("num_distinct", "effective_tasks", "translated", "rung_tokens")
+    found = {row["num_tasks"]: tuple(row[name] for name in names) for row in rows}
+    assert found == {0: (None, None, None, []), 1: (2_000, 1.0, 0.0, [None])}  # its tokens are not known yet

@@ -244,3 +244,11 @@ def test_an_error_says_which_examples_may_be_left_out(tmp_path: Path) -> None:
     remarks = Remarks(skip_bad=True)
     assert len(load_records(task, "train/sv", tmp_path, remarks)) == 1
     assert "on-bad-example" not in remarks.bad[0]
+
+
+def test_what_a_task_is_made_of_is_named_and_not_itself() -> None:
+    assert made("train/sv", derived_from=("mnli",), translated="machine").translated == "machine"
+    refused("`translated` must be one of '', 'machine', 'human', but got 'machin'.*'machine'", translated="machin")
+    refused("`derived_from` must name what was translated", translated="human")
+    refused("nor is derived from itself", derived_from=("mine",))
+    refused("neither contains itself", contains=("mine",))

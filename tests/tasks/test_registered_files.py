@@ -266,7 +266,8 @@ def test_files_and_the_hub_give_the_same_records(layout: str, tmp_path: Path) ->
 
 
 def test_every_task_of_classification_in_a_pool_is_read_from_files() -> None:
-    names = {name for pool in (pools.english9, pools.english32, pools.nonenglish32) for name in pool.names}
+    named = (pools.english9, pools.english32, pools.nonenglish32, pools.nonenglish_original)
+    names = {name for pool in named for name in pool.names}
     chosen = [TASKS[name] for name in names if TASKS[name].kind in ("classification", "regression")]
     parts = [part for task in chosen for part in (task.source.parts if isinstance(task.source, Joined) else (task,))]
     assert {part.name for part in parts if not isinstance(part.source, Files)} == set()

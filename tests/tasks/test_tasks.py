@@ -132,6 +132,9 @@ def test_task_is_filled_in(name: str) -> None:
     assert all(re.fullmatch(r"(train|dev|test|all)/(mul|[a-z]{2})", split) for split in task.splits)
     assert all(split.split("/")[1] in {*task.languages, "mul"} for split in task.splits)
     assert all(contained in TASKS for contained in task.contains)
+    assert set(task.derived_from) <= {*TASKS, "mtl_nlu_en"}  # the English part of it is no task here
+    said = any(word in task.notes.lower() for word in ("translated by", "translation"))
+    assert bool(task.translated) == (said and task.role == "intermediate")
     if task.role == "intermediate":
         assert f"train/{task.languages[0]}" in task.splits
         same = {"udpos": "udpos", "ud": "udpos", "panx": "panx", "tydiqa": "tydiqa"}.get(name.partition("_")[0])

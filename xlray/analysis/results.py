@@ -37,8 +37,8 @@ TRIALS = pa.schema([
     ("sweep", _TEXT), ("trial_id", _TEXT), ("status", _TEXT), ("role", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE),
     ("tasks", _TEXTS), ("source", _TEXT), ("chain", _WHOLE), ("position", _WHOLE), ("seed", _WHOLE),
     ("last_rung", _WHOLE), ("degenerate", _FLAG), ("error", _TEXT), ("execution", _TEXT), ("method_versions", _TEXT),
-    ("fi_accuracy", _REAL), ("versions", _TEXT), ("examples_per_task", _WHOLE),
-    ("design", _TEXT),
+    ("fi_accuracy", _REAL), ("versions", _TEXT), ("examples_per_task", _WHOLE), ("design", _TEXT),
+    ("num_distinct", _WHOLE), ("effective_tasks", _REAL), ("translated", _REAL), ("rung_tokens", pa.list_(_WHOLE)),
 ])
 # The cost ledger: one row per phase that a trial needed. `num_steps` is what the phase consists of,
 # `num_executed_steps` what was run for it here (0 if shared or stored), `num_repeated_steps` the part of that which a
@@ -54,6 +54,8 @@ ITEMS = pa.schema([
     ("item", _WHOLE), ("statistic", pa.dictionary(pa.int32(), pa.string())), ("value", _REAL),
 ])
 # fmt: on
+# Unknown of sweeps that were stored without them.
+ADDED = ("design", "num_distinct", "effective_tasks", "translated", "rung_tokens")
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ def load_results(directory: Path | str) -> Results:
     for name, schema in (("scores", SCORES), ("trials", TRIALS), ("phases", PHASES)):
         path = directory / "results" / f"{name}.parquet"
         more = _axis_columns(path, axis_fields(definition)) if name == "trials" and path.exists() else []
-        tables[name] = read_table(path, pa.schema([*schema, *more])) if path.exists() else schema.empty_table()
+        asked = pa.schema([*schema, *more])
+        tables[name] = read_table(path, asked, ADDED) if path.exists() else schema.empty_table()
     _check_unique(tables["scores"], directory / "results" / "scores.parquet")
     targets = definition.get("targets") or ()
     names = tuple(str(target["task"]) for target in targets if isinstance(target, Mapping) and target.get("task"))
@@ -257,6 +260,10 @@ COLUMNS = {  # what the columns of all four tables mean
     "fi_accuracy": "mean of the headline scores on Finnish dev at the last rung, in percent",
     "versions": "JSON list of the different software versions that the trial's phases were computed with",
     "examples_per_task": "examples per task where the design varies them, else null",
+    "num_distinct": "training examples of the trial's tasks that survive filters and caps, null without tasks",
+    "effective_tasks": "exp of the entropy of the mixture: the number of equally frequent tasks that is as even",
+    "translated": "share of the mixture that was translated into its language, 0 to 1",
+    "rung_tokens": "tokens of the intermediate training behind each rung, cooldown included; null where not finished",
     "kind": "kind of phase",
     "num_steps": "optimizer steps that the phase consists of",
     "num_tokens": "tokens that were trained on, 0 unless computed",

@@ -43,6 +43,8 @@ def describe(task: Task) -> dict[str, Any]:
         "labels": list(task.labels),
         "headline": list(task.headline),
         "contains": list(task.contains),
+        "derived_from": list(task.derived_from),
+        "translated": task.translated,
         "multi_source": task.multi_source,
         "citation": task.citation,
         "notes": task.notes,

@@ -22,7 +22,10 @@ READ, TAG, ANSWER = "cyan", "green", "bold green"
 LISTED_LABELS = 24
 LONGEST_NAME = 32
 COMMIT_DIGITS = 40
-KNOWN = ("kind", "role", "languages", "licence", "citation", "labels", "headline", "contains", "num_examples", "notes")
+KNOWN = (
+    *("kind", "role", "languages", "licence", "citation", "labels", "headline"),
+    *("contains", "derived_from", "translated", "num_examples", "notes"),
+)
 
 
 def remark_lines(row: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Random draws of subsets: balanced by kind and by how often each task was used, without tasks that contain one another.
+"""Random draws of subsets: balanced by kind and by how often each task was used, without tasks that share examples.
 
 All randomness is the raw output of counter-based generators, so a draw is the same on every machine and version of NumPy.
 """
@@ -138,7 +138,7 @@ def permutation(
         if len(line) >= length:
             return line
     raise InputError(
-        f"{where}: `max(sizes) <= number of tasks that do not contain one another` must hold, but got {length} "
+        f"{where}: `max(sizes) <= number of tasks that share no examples` must hold, but got {length} "
         f"with a pool of {len(names)}."
     )
 
@@ -151,18 +151,14 @@ def _random(key: tuple[int, ...], num: int) -> NDArray[np.uint64]:
 
 
 def find_clashes(names: Iterable[str], contains: Contains | None) -> dict[str, set[str]]:
-    """Task to the tasks that contain it or that it contains, also through others."""
-    inside = {name: set(parts) for name, parts in (contains or {}).items()}
-    known = {*names, *inside, *(part for parts in inside.values() for part in parts)}
-    found: dict[str, set[str]] = {name: set() for name in known}
-    for name, parts in inside.items():
-        reached: set[str] = set()
-        open_parts = set(parts)
+    """Task to the tasks that share examples with it: what both are, contain or are derived from, also through others."""
+    inside = contains or {}
+    shared: dict[str, set[str]] = {}
+    for name in {*names, *inside, *itertools.chain.from_iterable(inside.values())}:
+        open_parts, reached = {name}, set[str]()
         while open_parts:
             part = open_parts.pop()
             reached.add(part)
-            open_parts |= inside.get(part, set()) - reached
-        for part in reached - {name}:
-            found[name].add(part)
-            found[part].add(name)
-    return found
+            open_parts |= set(inside.get(part, ())) - reached
+        shared[name] = reached
+    return {a: {b for b in shared if b != a and not shared[a].isdisjoint(shared[b])} for a in shared}

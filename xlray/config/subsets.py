@@ -27,7 +27,8 @@ class Pool:
         names: of the tasks.
         source: label of the pool; part of the cell of every subset drawn from it.
         kinds: task to kind, so that random subsets are balanced by kind.
-        contains: task to tasks whose examples it includes; no drawn subset holds both.
+        contains: task to what it includes or is derived from (by translation, adaptation); no drawn subset holds two tasks
+            that have an origin in common.
         sizes: task to its number of training examples; `matched` pairs tasks by it.
     """
 
@@ -115,7 +116,7 @@ def add_one(
         base: tasks in every subset; may be empty.
         pool: tasks to add one at a time.
         source: label of the pool.
-        contains: task to tasks whose examples it includes; what clashes with the base is not added.
+        contains: as in `Pool`; what shares an origin with the base is not added.
 
     Raises:
         InputError: nothing is left to add.
@@ -129,12 +130,12 @@ def add_one(
 
 
 def pairs(pool: Names, source: str | None = None, contains: Contains | None = None) -> tuple[Subset, ...]:
-    """All pairs of tasks, except those of which one contains the other.
+    """All pairs of tasks, except those that have an origin in common.
 
     Args:
         pool: names of tasks, or a `Pool`, which brings what follows unless it is given.
         source: label of the pool; by default its own, or "all" for a list of names.
-        contains: task to tasks whose examples it includes.
+        contains: as in `Pool`.
     """
     names = _pool(pool, "subsets.pairs", at_least=2)
     clashes = find_clashes(names, _contains(pool, contains))
@@ -163,8 +164,8 @@ def chains(
             a larger size redraw it.
         seed: of the permutations.
         source: label of the pool.
-        contains: task to tasks whose examples it includes. A permutation leaves out what clashes with an earlier task;
-            one that becomes too short for the largest size is drawn again.
+        contains: as in `Pool`. A permutation leaves out what shares an origin with an earlier task; one that becomes
+            too short for the largest size is drawn again.
 
     Returns:
         by chain, then by rising size. Two chains may meet in the same subset, always so at the size of the pool.
@@ -212,7 +213,7 @@ def random_subsets(
         source: label of the pool.
         kinds: task to kind. Each subset then holds every kind in its share of the pool, k x (tasks of the kind) / n,
             rounded up or down.
-        contains: task to tasks whose examples it includes; no subset holds both.
+        contains: as in `Pool`.
 
     Raises:
         InputError: for a size that the pool does not have, a task without kind, or more subsets than can be drawn.
@@ -268,8 +269,10 @@ def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int
     require(wanted[0] >= 1, "size >= 1", wanted[0], where)
     names = tuple(couples)
     contains = {**(first.contains or {}), **(second.contains or {})}
-    near = find_clashes((*first.names, *second.names), contains)
-    clashes = {a: {b for b in names if any(x in near[y] for x in couples[a] for y in couples[b])} for a in names}
+    near = find_clashes((*first.names, *second.names), contains)  # of pairs: where they meet, within an arm
+    clashes = {
+        a: {b for b in names if any(x in near[y] for x, y in zip(couples[a], couples[b], strict=True))} for a in names
+    }
     assert first.kinds is not None and first.sizes is not None and second.sizes is not None
     groups = [first.kinds[couples[name][0]] for name in names]
     caps = {task: min(first.sizes[a], second.sizes[b]) for a, b in couples.values() for task in (a, b)}

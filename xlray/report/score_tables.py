@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from xlray.analysis import (
@@ -19,8 +20,16 @@ from xlray.analysis import (
 )
 from xlray.analysis.results import Results
 from xlray.report.evidence import target_names
+from xlray.report.exposures import cell_exposure
 from xlray.report.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 from xlray.storage.standings import Standing, is_by_rank, passed, standings
+
+CELLS = (
+    "Means over measure trials; at the first rung, where nothing was stopped before, over all trials. The gain is "
+    "against the smallest cell. What else differs: effective tasks are exp of the entropy of the mixture, passes the "
+    "rung's examples over the different examples of the tasks, tokens those of the intermediate training behind the "
+    "rung, cooldown included; translated is the share of the mixture that was translated into its language."
+)
 
 
 def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str, str]) -> Table:
@@ -100,12 +109,8 @@ def by_cell(
     results: Results, points: Sequence[Point], estimates: Sequence[Estimate], statuses: Mapping[str, str]
 ) -> Table:
     """Mean Finnish accuracy of each cell at each rung, with what became of its trials."""
-    ended: dict[str, Counter[str]] = {}
-    for row in results.trials.to_pylist():
-        counts = ended.setdefault(row["cell"], Counter())
-        counts["all"] += 1
-        counts[statuses.get(row["trial_id"], row["status"])] += 1
-        counts["degenerate"] += bool(row["degenerate"])
+    trials = {row["trial_id"]: row for row in results.trials.to_pylist()}
+    ended = _ended(trials, statuses)
     rows: list[tuple[Cell, ...]] = []
     for rung_index in sorted({point.rung_index for point in points}, reverse=True):
         here = estimable(points, rung_index)
@@ -125,6 +130,7 @@ def by_cell(
                     len(inside),
                     len({p.seed for p in inside}),
                     len({p.tasks for p in inside}),
+                    *astuple(cell_exposure(trials, inside)),
                     *(counts[key] for key in ("all", "stopped", "failed", "degenerate")),
                 )
             )
@@ -139,23 +145,32 @@ def by_cell(
         ("num_trials", "Trials in mean"),
         ("num_seeds", "Seeds"),
         ("num_subsets", "Subsets"),
+        ("effective_tasks", "Effective tasks"),
+        ("passes", "Passes over the data"),
+        ("tokens", "Tokens (millions)"),
+        ("translated", "Translated (%)"),
         ("trials", "All trials"),
         ("stopped", "Stopped"),
         ("failed", "Failed"),
         ("degenerate", "Degenerate"),
     )
-    note = (
-        "Means over measure trials; at the first rung, where nothing was stopped before, over all trials. The gain is "
-        "against the smallest cell."
-    )
     return Table(
         "by_num_tasks",
         "Finnish dev accuracy by number of tasks",
-        note,
+        CELLS,
         columns,
         tuple(rows),
         "" if rows else "a rung with all targets scored",
     )
+
+
+def _ended(trials: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """Of each cell how many trials there are, of each status, and degenerate ones."""
+    ended: dict[str, Counter[str]] = {}
+    for trial_id, row in trials.items():
+        counts = ended.setdefault(row["cell"], Counter())
+        counts.update(["all", statuses.get(trial_id, row["status"]), *(["degenerate"] if row["degenerate"] else [])])
+    return ended
 
 
 def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Mapping[str, float]) -> Table:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from xlray.analysis import MIN_SAMPLES, edges, estimable
 from xlray.data.shortfalls import sentences
 from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
+from xlray.report.exposures import exposure_cautions
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
 from xlray.storage.sweep_folder import languages_of
 from xlray.tasks.languages import label_note
@@ -29,15 +30,10 @@ def find_warnings(evidence: Evidence) -> list[str]:
     """Everything worth knowing first: another language than Finnish, then an unfinished sweep, before all else."""
     found = [_language(evidence), _unfinished(evidence), _nothing_scored(evidence)]
     found += [*_sampling(evidence), _survivors(evidence)]
-    found += [
-        *_edges(evidence),
-        *_chosen(evidence),
-        _older(evidence),
-        _without_scores(evidence),
-        _listed_twice(evidence),
-    ]
-    found += [_unequal_seeds(evidence), _ends(evidence), _searched(evidence), _selection(evidence)]
-    found += [*_mixed(evidence), _overlap(evidence), *sentences(evidence.data), _unsealed(evidence)]
+    found += [*_edges(evidence), *_chosen(evidence), _older(evidence), _without_scores(evidence)]
+    found += [_listed_twice(evidence), _unequal_seeds(evidence), *exposure_cautions(evidence), _ends(evidence)]
+    found += [_searched(evidence), _selection(evidence), *_mixed(evidence), _overlap(evidence)]
+    found += [*sentences(evidence.data), _unsealed(evidence)]
     return [warning for warning in found if warning]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ def write_table(path: Path | str, table: pa.Table) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
-def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
+def read_table(path: Path | str, schema: pa.Schema, added: Collection[str] = ()) -> pa.Table:
     """Read the columns of `schema` from a Parquet file; further columns are ignored.
+
+    Args:
+        added: columns that older files lack; they are null then.
 
     Raises:
         InputError: the file is missing, truncated or no Parquet file, or a column is missing or of another type.
@@ -45,10 +48,14 @@ def read_table(path: Path | str, schema: pa.Schema) -> pa.Table:
     path = Path(path)
     try:
         file = pq.ParquetFile(path)
-        missing = [name for name in schema.names if name not in file.schema_arrow.names]
+        older = [name for name in added if name not in file.schema_arrow.names]
+        missing = [name for name in schema.names if name not in (*file.schema_arrow.names, *older)]
         if missing:
             raise InputError(f"{path}: column {missing[0]!r} is missing; found {', '.join(file.schema_arrow.names)}.")
-        table = file.read(columns=schema.names).select(schema.names)
+        table = file.read(columns=[name for name in schema.names if name not in older])
+        for name in (name for name in schema.names if name in older):
+            table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
+        table = table.select(schema.names)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
     except (pa.ArrowException, OSError) as error:

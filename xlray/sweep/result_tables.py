@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
 from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
 from xlray.phases.store import Store
+from xlray.plan.exposure import exposure, rung_tokens
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import write_atomically
 from xlray.storage.journal import read_journal
@@ -114,9 +116,11 @@ def _with_place(items: pa.Table, place: Mapping[str, Any]) -> pa.Table:
 
 def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mapping[str, Any]) -> dict[str, Any]:
     last = standing.last
-    specs = {phase_hash(p.spec): p.spec for p in plan.phases[trial.trial_id]}
+    phases = plan.phases[trial.trial_id]
+    specs = {phase_hash(p.spec): p.spec for p in phases}
     finished = [records[key] for key in specs if key in records]
     versions = {spec.kind: spec.method_version for key, spec in specs.items() if key in records}
+    shown = exposure(phases, [name for name in trial.config.tasks if plan.sources.task(name).translated])
     return {
         "sweep": plan.sweep.name,
         "trial_id": trial.trial_id,
@@ -138,6 +142,8 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
         "versions": _recorded(finished, "versions"),
         "examples_per_task": trial.subset.examples_per_task,
         "design": trial.subset.design,
+        "rung_tokens": rung_tokens(phases, records),
+        **(asdict(shown) if shown is not None else {}),
     }
 
 

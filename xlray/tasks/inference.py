@@ -159,6 +159,7 @@ INFERENCE = (
         source=glue("qnli", QNLI, ("question", "sentence", "label")),
         hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, QNLI, "qnli"),
         labels=ENTAILED,
+        derived_from=("squad",),
         num_examples=104_743,
         licence="CC BY-SA 4.0",
         citation="Rajpurkar et al. 2016; Wang et al. 2019, GLUE (QNLI)",

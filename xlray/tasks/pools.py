@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+
+from xlray.config.draws import find_clashes
 from xlray.config.subsets import Pool
 from xlray.tasks import TASKS
+from xlray.tasks.task import Task
 
 
 def make_pool(source: str, names: tuple[str, ...]) -> Pool:
-    """A pool of registered tasks with their kinds and what contains what.
+    """A pool of registered tasks with their kinds, sizes and what each contains or is derived from.
 
     Args:
         source: label of the pool, part of the cell of every subset drawn from it.
@@ -15,7 +20,22 @@ def make_pool(source: str, names: tuple[str, ...]) -> Pool:
     """
     kinds = {name: TASKS[name].kind for name in names}
     sizes = {name: number for name in names if (number := TASKS[name].num_examples) is not None}
-    return Pool(tuple(sorted(names)), source, kinds, {name: TASKS[name].contains for name in names}, sizes)
+    return Pool(tuple(sorted(names)), source, kinds, {name: _origins(TASKS[name]) for name in TASKS}, sizes)
+
+
+def _origins(task: Task) -> tuple[str, ...]:
+    return (*task.contains, *task.derived_from)
+
+
+def shared_origins(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of tasks that contain or are derived from the same examples.
+
+    Args:
+        names: of tasks; one that is not registered is in no pair.
+    """
+    listed = sorted(names)
+    clashes = find_clashes(listed, {name: _origins(task) for name, task in TASKS.items()})
+    return [(a, b) for a, b in itertools.combinations(listed, 2) if b in clashes[a]]
 
 
 # The nine of Phang et al. 2020 (arXiv 2005.13013).
@@ -48,10 +68,20 @@ NON_ENGLISH_32 = (
     *("cmrc2018_zh", "germanquad_de", "squad_it"),
     *("conll2002_es", "conll2002_nl", "germeval2014_de", "masakhaner_swa", "mtl_nlu_es"),
 )
+# The two pools of 28 differ in language alone: 15 of classification, 5 of multiple choice, 3 of span QA, 5 of tagging. The
+# English one is ENGLISH_32 without what is made of another task in it (ANLI+, QNLI) and its two smallest sets; the other
+# has no translation: what is translated in NON_ENGLISH_32 gives way to sets written in the language.
+ENGLISH_28 = tuple(name for name in ENGLISH_32 if name not in ("anli_plus", "qnli", "cb", "rte"))
+NON_ENGLISH_ORIGINAL = (
+    *(name for name in NON_ENGLISH_32 if not TASKS[name].translated),
+    *("afrisenti_am", "jsquad_ja", "swedish_ner_sv"),
+)
 
 english9 = make_pool("en", ENGLISH_9)
 english32 = make_pool("en", ENGLISH_32)
 nonenglish32 = make_pool("non-en", NON_ENGLISH_32)
+english28 = make_pool("en", ENGLISH_28)
+nonenglish_original = make_pool("non-en", NON_ENGLISH_ORIGINAL)
 
 
 def _registered(in_english: bool) -> tuple[str, ...]:

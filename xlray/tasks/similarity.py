@@ -70,6 +70,8 @@ SIMILARITY = (
         ),
         headline=("pearson", "spearman"),
         scale=(0.0, 5.0),
+        derived_from=("glue_stsb",),
+        translated="machine",
         num_examples=5_749,
         licence="CC BY-SA 4.0",
         citation="Ham et al. 2020, KorNLI and KorSTS",

@@ -307,10 +307,13 @@ TAGGING = (
         source=Files("mtl_nlu_es", {"train/es": ("train-es.tsv",), "dev/es": ("eval-es.tsv",)}, slots),
         labels=SLOTS,
         headline=("f1",),
+        derived_from=("mtl_nlu_en",),
+        translated="human",
         num_examples=3_617,
         licence="CC BY-SA",
         citation="Schuster et al. 2019, Cross-lingual Transfer Learning for Multilingual Task Oriented Dialog",
         notes=(
+            "English utterances translated by hand, which was not verified offline. "
             "Slots are the tags; the intent is not used. The label set is that of all three languages. Offsets are in "
             "characters or in bytes, and a few cut a word."
         ),

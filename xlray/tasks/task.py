@@ -25,6 +25,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 }
 KINDS = tuple(METRICS)
 ROLES = ("intermediate", "target", "text")
+TRANSLATED = ("", "machine", "human")  # how a text came into its language
 PARTS = ("train", "dev", "test", "all")  # of a split's name; `all` is divided by a hash
 MAX_NAME = 100  # characters
 
@@ -175,6 +176,9 @@ class Task:
             accuracy, the two correlations, or both F1 and exact match.
         multi_source: the same task as a target, in another language; kept out of default pools.
         contains: names of tasks whose examples this one includes.
+        derived_from: names of what its training examples were translated or adapted from: tasks, or sets that are none here.
+        translated: how its training texts came into their language: "" (written in it), "machine" or "human" translation
+            of what `derived_from` names.
         scale: (low, high) of a regression's labels.
         num_examples: training examples in the publisher's distribution, where known.
         licence: as the publisher states it.
@@ -193,6 +197,8 @@ class Task:
     headline: tuple[str, ...] = ()
     multi_source: bool = False
     contains: tuple[str, ...] = ()
+    derived_from: tuple[str, ...] = ()
+    translated: str = ""
     scale: tuple[float, float] = (0.0, 1.0)
     num_examples: int | None = None
     licence: str = ""
@@ -215,6 +221,7 @@ class Task:
         if self.kind in ("classification", "tagging") and (self.labels or not has_file):
             check_labels(self.kind, self.labels, where)
         _check_headline(self, where)
+        _check_origin(self, where)
         low, high = self.scale
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise InputError(
@@ -337,6 +344,16 @@ def _check_headline(task: Task, where: str) -> None:
             raise InputError(
                 f"{law}, but got {', '.join(task.headline)}.{'' if name in known else nearest(name, known)}"
             )
+
+
+def _check_origin(task: Task, where: str) -> None:
+    if task.translated not in TRANSLATED:
+        law = f"{where}: `translated` must be one of {', '.join(map(repr, TRANSLATED))}"
+        raise InputError(f"{law}, but got {task.translated!r}.{nearest(task.translated, TRANSLATED)}")
+    if task.translated and not task.derived_from:
+        raise InputError(f"{where}: `derived_from` must name what was translated, but is empty.")
+    if task.name in (*task.contains, *task.derived_from):
+        raise InputError(f"{where}: a task neither contains itself nor is derived from itself, but names itself.")
 
 
 def _check_parts(task: Task, parts: tuple[Task, ...], where: str) -> None:

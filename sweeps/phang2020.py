@@ -9,8 +9,8 @@ holds MNLI and its SQuAD 2 holds SQuAD, which is why the joint set is theirs and
     xlray plan sweeps/phang2020.py --assume-sizes
     xlray run sweeps/phang2020.py --data-dir DATA
 
-Cost: about 12 device-hours at an assumed 110 TFLOP/s. Published: +5.4 points on average over XTREME for the best task.
-Answer here: not run yet.
+Cost: about 12 device-hours at an assumed 110 TFLOP/s. Published: +5.4 points of
+XTREME's score for the best intermediate model of each target, which is a selection. Answer here: not run yet.
 """
 
 from xlray import XLM_R_LARGE, Execution, Intermediate, Sweep, Target, pools, subsets

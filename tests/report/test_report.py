@@ -130,6 +130,16 @@ def test_subsets_whose_tasks_are_made_of_the_same_examples_are_named(tmp_path, m
     assert said.startswith("In 1 of 2 subsets tasks are made of the same examples, such as nli_tr and xnli_ar in 2-all")
 
 
+def test_published_numbers_name_their_paper_and_whether_they_were_checked_in_it(finished):
+    rows = list(csv.DictReader((finished[0] / "report/tables/anchors.csv").open()))
+    assert all(re.search(r"arXiv \d{4}\.\d{5}", row["source_of"]) for row in rows)
+    assert len({row["what"] + row["status_of"] for row in rows}) == len(rows)
+    checked = {row["published"]: row["what"] for row in rows if row["checked"] != "no"}
+    assert (
+        checked.keys() == {"+5.4", "above 15"} and "best English intermediate model of each target" in checked["+5.4"]
+    )
+
+
 def test_every_table_counts_the_trials_behind_it(finished):
     folder, _ = finished
     said = "Of 16 trials: 14 finished, 2 stopped early, 0 failed; 0 degenerate (0 diverged, without scores)."

@@ -3,8 +3,11 @@
 The matched two by two: number of tasks (9, 20) crossed with source (English, not English). Tasks of one kind and
 similar size are paired between the pools, each pair is capped at the smaller of the two, pairs are drawn twelve times,
 and the nine lie within the twenty; so the arms differ in language and the numbers in tasks. Neither pool holds a
-translation, and no subset two tasks made of the same examples. Controls: no intermediate task, and SQuAD alone, from
-which XTREME-R's own Tatoeba number starts. Five seeds.
+translation, and no subset two tasks made of the same examples. Five seeds.
+
+Controls: no intermediate task; SQuAD alone, from which XTREME-R's own Tatoeba number starts; and the twenty English tasks
+of four draws with the labels of each task shuffled, and as masked-LM training on their texts, in equal numbers of examples.
+A second recipe for the targets, on the same trunks, is `finnish_9_vs_20_second_recipe.py`.
 
     xlray plan sweeps/finnish_9_vs_20.py --assume-sizes       # what it costs, without the data
     xlray run sweeps/finnish_9_vs_20.py --data-dir DATA       # on a cluster: --address ADDRESS
@@ -18,11 +21,14 @@ What nine and twenty tasks differ in beside their number: with the sizes of the 
     --set name=finnish-uniform --set intermediate.mixing=uniform              # nine tasks are nine
     --set name=finnish-1000 --set intermediate.examples_per_task=1000         # the same, and as much data per task
 
-Cost: about 145 device-hours and 6.6 TB of states and weights, on GPUs that are assumed to sustain 110 TFLOP/s. Answer:
+Cost: about 165 device-hours and 7.6 TB of states and weights, on GPUs that are assumed to sustain 110 TFLOP/s. Answer:
 not run yet.
 """
 
 from xlray import XLM_R_LARGE, Execution, Intermediate, Sweep, Target, pools, subsets
+
+draws = subsets.matched(pools.english28, pools.nonenglish_original, sizes=(9, 20), num=12, seed=1)
+controlled = [subset for subset in draws if (subset.source, len(subset.tasks)) == ("en", 20)][:4]
 
 sweep = Sweep(
     name="finnish-9-vs-20",
@@ -31,7 +37,9 @@ sweep = Sweep(
     measure=(
         *subsets.empty(),
         *subsets.explicit(["squad"], source="control"),
-        *subsets.matched(pools.english28, pools.nonenglish_original, sizes=(9, 20), num=12, seed=1),
+        *draws,
+        *subsets.shuffled(controlled, seed=1),
+        *subsets.masked_lm(controlled),
     ),
     seeds=(0, 1, 2, 3, 4),
     intermediate=Intermediate(

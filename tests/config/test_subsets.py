@@ -231,6 +231,22 @@ def test_a_design_is_crossed_with_sizes_and_the_control_stays_one():
         subsets.at_sizes(subsets.empty(), (1, 1))
 
 
+def test_controls_are_their_design_under_names_of_their_own():
+    design = (*subsets.empty(), Subset(("a", "b"), "en", 3, 1, caps=(("a", 5),), partners=(("a", "x"),)))
+    assert subsets.shuffled(design, seed=7) == (
+        Subset(
+            ("a.shuffled7", "b.shuffled7"), "en-shuffled", 3, 0,
+            caps=(("a.shuffled7", 5),), partners=(("a.shuffled7", "x.shuffled7"),),
+        ),
+    )  # fmt: skip
+    (masked,) = subsets.masked_lm(design)
+    assert (masked.tasks, masked.source, masked.chain) == (("a.masked", "b.masked"), "en-masked", 3)
+    with pytest.raises(InputError, match="the design has a subset with tasks"):
+        subsets.masked_lm(subsets.empty())
+    with pytest.raises(InputError, match="0 <= seed < 10"):
+        subsets.shuffled(design, seed=-1)
+
+
 def make_pools():
     kinds = ["nli"] * 6 + ["qa"] * 3 + ["tagging"] * 3
     english = {f"en{i:02d}": 100 * (i + 1) for i in range(12)}

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
 import embedded_records
@@ -363,6 +364,16 @@ def test_the_tuned_question_plans_and_simulates_every_value_of_its_axes(tmp_path
     )
     played, figure = simulation(plan, Store(tmp_path), Terms(devices=16))
     assert played["reached"] == {65_536: 147, 131_072: 147} and figure.startswith("<svg")
+
+
+def test_the_second_recipe_of_9_against_20_trains_nothing_but_targets_again():
+    names = ("finnish_9_vs_20", "finnish_9_vs_20_second_recipe")
+    sweeps = (load_sweep(Path(__file__).parents[2] / "sweeps" / f"{name}.py") for name in names)
+    first, second = (plan_sweep(dataclasses.replace(sweep, seeds=(0,)), None, assume_sizes=True) for sweep in sweeps)
+    assert first.phases.keys() == second.phases.keys()  # the same trials
+    assert {spec.kind for key, spec in second.all_specs().items() if key not in first.all_specs()} == {"target"}
+    sources = Counter(trial.subset.source for trial in first.trials)
+    assert sources == {"all": 1, "control": 1, "en": 24, "non-en": 24, "en-shuffled": 4, "en-masked": 4}
 
 
 @pytest.mark.parametrize("setting", ["intermediate.mixing=uniform", "intermediate.examples_per_task=1000"])

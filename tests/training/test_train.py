@@ -8,11 +8,13 @@ import pytest
 import torch
 import trained_world
 from safetensors.torch import load_file
-from trained_world import World, records_of, weights_of
+from trained_world import COLOURS, World, records_of, weights_of
 
+from xlray.data.controls import Control, control_records
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.working_folder import working_folder
+from xlray.tasks import Generated, Task
 from xlray.training import engine
 from xlray.training.score_files import Outcome, write_outcomes
 from xlray.training.train import run_phases
@@ -67,6 +69,33 @@ def test_masked_language_modelling_learns_to_copy(world, monkeypatch):
     assert values[:5].mean() == pytest.approx(math.log(200), rel=0.1)
     assert values[-20:].mean() < 1.0
     assert "lm_head.dense.weight" in weights_of(world, spec)
+
+
+@pytest.mark.parametrize(
+    ("control", "kind", "first", "least", "most"),
+    [
+        (None, "classification", math.log(3), 0.0, 0.2),
+        (Control("toy", 0), "classification", math.log(3), 0.95, 1.2),  # three colours by chance: 1.1
+        (Control("toy", None), "mlm", math.log(200), 1.5, 4.0),  # a word of twenty: 3.0
+    ],
+    ids=["labels", "shuffled", "masked"],
+)
+def test_a_control_trains_as_a_trunk_does_and_learns_what_it_may(world, monkeypatch, control, kind, first, least, most):
+    losses = []
+    step = engine.train_step
+    monkeypatch.setattr(engine, "train_step", lambda *a: losses.append(step(*a)) or losses[-1])
+    task = Task(
+        "toy", "classification", "intermediate", ("en",), Generated(("train/en",), lambda _: ()), labels=tuple(COLOURS)
+    )
+    records = records_of("classification", 8, 400)
+    data = world.data(kind, records=records if control is None else control_records(control, task, records))
+    changes = {"num_examples": 1024, "learning_rate": 3e-3, "warmup_examples": 256, "dropout": 0.0}
+    spec = helpers.train_spec("trunk", world.root, [data], schedule="warmup_linear", scaled_losses=False, **changes)
+    assert world.run(spec) == [None]
+    values = torch.stack(losses).sum(1)
+    assert values[0] == pytest.approx(first, rel=0.1)
+    assert least < values[-20:].mean() < most
+    assert ("lm_head.dense.weight" in weights_of(world, spec)) == (kind == "mlm")
 
 
 # --- segments ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.errors import InputError, require
+from xlray.errors import InputError, nearest, require
 
 Contains = Mapping[str, tuple[str, ...]]
 
@@ -148,6 +148,18 @@ def _random(key: tuple[int, ...], num: int) -> NDArray[np.uint64]:
     require(all(isinstance(part, int) and part >= 0 for part in key), "seed >= 0, a whole number", key[0], "subsets")
     raw = np.random.Philox(np.random.SeedSequence(key)).random_raw(num)
     return np.asarray(raw, dtype=np.uint64)
+
+
+def kinds_of(names: tuple[str, ...], kinds: Mapping[str, str] | None, where: str) -> list[str]:
+    """Kind of each task, in the order of the names; one for all if there are no kinds."""
+    if kinds is None:
+        return [""] * len(names)
+    for name in names:
+        if name not in kinds:
+            raise InputError(
+                f"{where}: `kinds` must name the kind of every task, but lacks {name!r}.{nearest(name, kinds)}"
+            )
+    return [kinds[name] for name in names]
 
 
 def find_clashes(names: Iterable[str], contains: Contains | None) -> dict[str, set[str]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xlray.canonical import fingerprint
-from xlray.config.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, permutation
+from xlray.config.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, kinds_of, permutation
 from xlray.config.recipes import Subset
 from xlray.errors import InputError, nearest, require
 
@@ -61,6 +61,7 @@ class Pool:
 Names = Pool | Iterable[str]
 
 DIGITS = 6  # of the hash that tells one design's chains from another's
+SHUFFLED, MASKED = "shuffled", "masked"  # what the names of controls end in, after the task's and a dot
 ENUMERATED = 10_000  # up to this many possible subsets are listed, so that a design can be filled to the last one
 
 
@@ -223,7 +224,7 @@ def random_subsets(
     _sizes([size], len(names), where)
     require(num >= 1, "num >= 1", num, where)
     require(num <= math.comb(len(names), size), f"num <= {len(names)} choose {size}", num, where)
-    groups = _kinds_of(names, pool.kinds if kinds is None and isinstance(pool, Pool) else kinds, where)
+    groups = kinds_of(names, pool.kinds if kinds is None and isinstance(pool, Pool) else kinds, where)
     clashes = find_clashes(names, _contains(pool, contains))
     if math.comb(len(names), size) <= ENUMERATED:
         found = draw_listed(names, size, num, seed, groups, clashes)
@@ -312,6 +313,46 @@ def at_sizes(design: Iterable[Subset], examples_per_task: Iterable[int | None]) 
     return tuple(replace(subset, position=i) for i, subset in enumerate(dict.fromkeys(crossed)))
 
 
+def shuffled(design: Iterable[Subset], seed: int = 0) -> tuple[Subset, ...]:
+    """The control for labels: the same tasks, examples and mixture, each task's labels shuffled among its examples.
+
+    What it gains over no task is due to text, format and optimisation. The source becomes `<source>-shuffled`.
+
+    Args:
+        design: subsets of any design; those without tasks are left out.
+        seed: of the permutations, which are the same in all trials.
+    """
+    require(0 <= seed < 10**9, "0 <= seed < 10^9", seed, "subsets.shuffled")
+    return _controls(design, f"{SHUFFLED}{seed}", SHUFFLED, "subsets.shuffled")
+
+
+def masked_lm(design: Iterable[Subset]) -> tuple[Subset, ...]:
+    """The control for tasks: masked-LM training on the texts of the same examples, in the same mixture, without labels.
+
+    What it gains over no task is due to more training on such text. The source becomes `<source>-masked`.
+
+    Args:
+        design: subsets of any design; those without tasks are left out.
+    """
+    return _controls(design, MASKED, MASKED, "subsets.masked_lm")
+
+
+def _controls(design: Iterable[Subset], suffix: str, label: str, where: str) -> tuple[Subset, ...]:
+    found = [subset for subset in design if subset.tasks]
+    require(bool(found), "the design has a subset with tasks", (), where)
+    return tuple(
+        replace(
+            subset,
+            tasks=tuple(sorted(f"{task}.{suffix}" for task in subset.tasks)),
+            source=f"{subset.source}-{label}",
+            position=position,
+            caps=tuple((f"{task}.{suffix}", cap) for task, cap in subset.caps),
+            partners=tuple((f"{task}.{suffix}", f"{other}.{suffix}") for task, other in subset.partners),
+        )
+        for position, subset in enumerate(found)
+    )
+
+
 def _couples(first: Pool, second: Pool, where: str) -> dict[str, tuple[str, str]]:
     """Pairs of one task of each pool, by name: within a kind, the largest with the largest."""
     ranked: list[dict[str, list[str]]] = []
@@ -353,18 +394,6 @@ def _sizes(sizes: Iterable[int], num_tasks: int, where: str) -> set[int]:
     for size in sorted(found):
         require(0 <= size <= num_tasks, f"0 <= size <= {num_tasks} (tasks in the pool)", size, where)
     return found
-
-
-def _kinds_of(names: tuple[str, ...], kinds: Mapping[str, str] | None, where: str) -> list[str]:
-    """Kind of each task; one for all if there are no kinds."""
-    if kinds is None:
-        return [""] * len(names)
-    for name in names:
-        if name not in kinds:
-            raise InputError(
-                f"{where}: `kinds` must name the kind of every task, but lacks {name!r}.{nearest(name, kinds)}"
-            )
-    return [kinds[name] for name in names]
 
 
 def _numbered(found: Iterable[tuple[str, ...]], source: str) -> tuple[Subset, ...]:

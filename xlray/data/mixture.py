@@ -65,6 +65,15 @@ def nested_sample(ids: Sequence[str], num: int | None, salt: str) -> NDArray[np.
     if num is None:
         return np.arange(len(ids), dtype=np.int64)
     require(num >= 0, "num >= 0", num, where)
+    return np.sort(hashed_order(ids, salt)[:num])
+
+
+def hashed_order(ids: Sequence[str], salt: str) -> NDArray[np.int64]:
+    """[len(ids)] int64, positions in `ids` in the order of their hashes of (salt, id).
+
+    Raises:
+        InputError: the ids are not distinct.
+    """
     start = _hasher(salt)
     digests = bytearray()
     for name in ids:
@@ -74,8 +83,8 @@ def nested_sample(ids: Sequence[str], num: int | None, salt: str) -> NDArray[np.
     hashes = np.frombuffer(digests, dtype="<u8")
     ranked = np.argsort(hashes, kind="stable")
     equal = np.flatnonzero(hashes[ranked[1:]] == hashes[ranked[:-1]])
-    require(not len(equal), "ids are distinct", [ids[ranked[i]] for i in equal[:3]], where)
-    return np.sort(ranked[:num]).astype(np.int64)
+    require(not len(equal), "ids are distinct", [ids[ranked[i]] for i in equal[:3]], "mixture.hashed_order")
+    return ranked.astype(np.int64)
 
 
 def order(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from xlray.config.sweep import Sweep
+from xlray.data.controls import control_named
 from xlray.data.registry import ALL_TASKS, find_task
 from xlray.errors import InputError, nearest, require
 from xlray.tasks.task import Files, Generated, Hub, Task
@@ -24,6 +25,7 @@ def own_tasks(sweep: Sweep) -> dict[str, Task]:
         law = "the name of an own task is new (`sources` says where a registered one is read from)"
         require(task.name not in ALL_TASKS, law, task.name, where)
         require(task.name not in found, "names of own tasks are distinct", task.name, where)
+        require(control_named(task.name) is None, "no own task has the name of a control", task.name, where)
         found[task.name] = task
     return found | {name: _read_from(name, source, f"{where}: sources") for name, source in sweep.sources.items()}
 

@@ -20,6 +20,7 @@ from xlray.data.contamination import (
     target_splits,
     uncovered,
 )
+from xlray.data.controls import CONTROLS_VERSION, Control, control_named, control_records, control_task
 from xlray.data.mixture import nested_sample
 from xlray.data.registry import find_task
 from xlray.errors import InputError
@@ -88,11 +89,13 @@ class Sources:
     _generated: dict[tuple[str, str], list[Record]] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
-        """The task of that name: the sweep's own, or the registry's.
+        """The task of that name: the sweep's own, the registry's, or a control made of one of them.
 
         Raises:
             InputError: there is none.
         """
+        if (control := control_named(name)) is not None:
+            return control_task(name, control, self.task(control.task))
         return self.own_tasks.get(name) or find_task(name, self.own_tasks)
 
     def spec(self, name: str, split: str, max_length: int, stride: int = 0, sample: int | None = None) -> DataSpec:
@@ -110,7 +113,9 @@ class Sources:
         task, wanted = self.task(name), _Split(name, split, sample)
         if self.assume and not self.is_here(task, split):
             require_files(task, split, self.data_dir)
-            content, num_records = "assumed", self._assumed_size(task, wanted)
+            made = control_named(name)  # of other examples than the task, and as many
+            content = "assumed" if made is None else f"assumed {made}"
+            num_records = self._assumed_size(task, wanted if made is None else replace(wanted, task=made.task))
         else:
             task = with_labels(task, self.data_dir)
             content, num_records = self.content(name, split, sample)
@@ -144,6 +149,8 @@ class Sources:
 
     def num_training(self, name: str) -> int:
         """Training examples of a task that survive every filter, before any sample is taken of them."""
+        if (control := control_named(name)) is not None:  # which has as many
+            return self.num_training(control.task)
         task = self.task(name)
         whole = _Split(name, task.train_split, None)
         if self.assume and not self.is_here(task, whole.split):
@@ -191,7 +198,9 @@ class Sources:
         if identity is None:
             return None
         version = self.exclusions.version if self.exclusions is not None and self._is_filtered(wanted) else None
-        key = fingerprint([identity, wanted.sample, self.skip_bad, version])[:20]
+        control = control_named(wanted.task)
+        made = [] if control is None else [wanted.task, CONTROLS_VERSION]
+        key = fingerprint([identity, wanted.sample, self.skip_bad, version, *made])[:20]
         return self.root / "data" / "fingerprints" / f"{key}.json"
 
     def _is_filtered(self, wanted: _Split) -> bool:
@@ -199,6 +208,8 @@ class Sources:
         return wanted.split.startswith("train/") and self.task(wanted.task).role != "text"
 
     def _read(self, wanted: _Split) -> list[Record]:
+        if (control := control_named(wanted.task)) is not None:
+            return self._read_control(control, wanted)
         task, records = self.task(wanted.task), self.all_records(wanted.task, wanted.split)
         if self.exclusions is not None and self._is_filtered(wanted):
             records, dropped = drop_overlap(records, task.kind, self.exclusions)
@@ -210,6 +221,15 @@ class Sources:
             records = [records[i] for i in nested_sample([r["id"] for r in records], wanted.sample, wanted.task)]
         if wanted.split.startswith("train"):
             _check_labelled(task, records)
+        return records
+
+    def _read_control(self, control: Control, wanted: _Split) -> list[Record]:
+        """The same examples as of the task that it is made of; what is remarked of these holds for the control."""
+        base = replace(wanted, task=control.task)
+        records = control_records(control, self.task(base.task), self._read(base))
+        self.remarks[wanted.name] = self.remarks[base.name]
+        if base.name in self.overlapping:
+            self.overlapping[wanted.name] = self.overlapping[base.name]
         return records
 
     def all_records(self, name: str, split: str) -> list[Record]:

@@ -110,7 +110,7 @@ def with_labels(task: Task, data_dir: Path | str | None) -> Task:
         InputError: that file is not there, or its labels are no label set.
     """
     source = task.source
-    if task.labels or not isinstance(source, Files) or not source.label_file:
+    if task.labels or task.kind == "mlm" or not isinstance(source, Files) or not source.label_file:
         return task
     path = Path(data_dir or "") / source.folder / source.label_file
     if data_dir is None or not path.is_file():

@@ -97,9 +97,8 @@ def check(folder, plan, driver):
         )
         for index in listed_rungs:
             now = pytest.approx(truth(plan, trial_id, index))
-            assert (
-                reported.get(index, {"fi_accuracy": now})["fi_accuracy"] == fi_accuracy(found[trial_id, index]) == now
-            )
+            assert reported.get(index, {"fi_accuracy": now})["fi_accuracy"] == now
+            assert fi_accuracy(found[trial_id, index]) == now
         last = truth(plan, trial_id, max(reported)) if reported else None
         place = (row["status"], row["role"], row["cell"], row["seed"], row["fi_accuracy"])
         seen = shown[trial_id]

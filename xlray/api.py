@@ -14,7 +14,8 @@ from xlray.analysis.results import Results
 from xlray.analysis.results import load_results as load_tables
 from xlray.cli.sweep_file import data_folder
 from xlray.config.sweep import Sweep
-from xlray.storage.sweep_folder import find_sweep_folder, read_definition, storage_root
+from xlray.storage.storage import named_storage
+from xlray.storage.sweep_folder import find_sweep_folder, open_sweep, read_definition
 
 
 class SweepResults(Results):
@@ -45,9 +46,8 @@ class SweepResults(Results):
     def estimates(self) -> pa.Table:
         """One row per estimate, as in the report: name, value, low, high, level, num_seeds, num_subsets, rung."""
         from xlray.analysis import collect_points, sweep_estimates
-        from xlray.storage.journal import read_journal
 
-        points = collect_points(self, read_journal(self.directory / "journal"))
+        points = collect_points(self, open_sweep(self.directory).journal.read())
         select_by = read_definition(self.directory).get("select_by", "finnish-dev")
         return pa.Table.from_pylist([dataclasses.asdict(e) for e in sweep_estimates(self, points, select_by)])
 
@@ -85,7 +85,7 @@ def load_results(name: Path | str, storage: Path | str = "runs") -> SweepResults
     Raises:
         InputError: there is no such sweep, or a table cannot be read.
     """
-    return SweepResults(**vars(load_tables(find_sweep_folder(str(name), storage_root(str(storage))))))
+    return SweepResults(**vars(load_tables(find_sweep_folder(str(name), named_storage(str(storage))).path)))
 
 
 def run(
@@ -110,4 +110,4 @@ def run(
     from xlray.sweep.run import run as run_sweep  # loads Ray
 
     folder = data_folder(None if data_dir is None else Path(data_dir))
-    return SweepResults(**vars(run_sweep(sweep, storage_root(str(storage)), folder, address, listener)))
+    return SweepResults(**vars(run_sweep(sweep, named_storage(str(storage)), folder, address, listener)))

@@ -16,6 +16,7 @@ from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import InputError
 from xlray.phases.spec import phase_hash
 from xlray.plan.jobs import read_job
+from xlray.storage.storage import Storage
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_some_pairs_are_cut_and_some_are_not(tmp_path):
     train_tokenizer(records, 1_000).save(str(tmp_path / "tokenizer.json"))
     vocabulary = tokenization.load_vocabulary(tmp_path / "tokenizer.json")
     spec = helpers.data_spec("t", "classification", "train/en", records, data.MAX_LENGTH, labels=data.LABELS)
-    lengths = open_examples(prepare(tmp_path, spec, records, vocabulary), spec).row_tokens
+    lengths = open_examples(prepare(Storage(tmp_path), spec, records, vocabulary), spec).row_tokens
     assert lengths.max() == data.MAX_LENGTH > lengths.min()
     assert 0.02 < (lengths == data.MAX_LENGTH).mean() < 0.98
 
@@ -112,9 +113,11 @@ def test_rows_do_not_depend_on_the_size_of_batches(tmp_path, monkeypatch, kind):
     files = []
     for size in (1, 4, 11, 1_024):
         monkeypatch.setattr(tokenization, "BATCH_RECORDS", size)
-        files.append((prepare(tmp_path / str(size), spec, records, vocabulary) / "examples.arrow").read_bytes())
+        files.append(
+            (prepare(Storage(tmp_path / str(size)), spec, records, vocabulary) / "examples.arrow").read_bytes()
+        )
     assert all(a == b for a, b in itertools.pairwise(files))
-    found = open_examples(prepare(tmp_path / "4", spec, records, vocabulary), spec)
+    found = open_examples(prepare(Storage(tmp_path / "4"), spec, records, vocabulary), spec)
     assert found.record.tolist() == sorted(found.record.tolist()) and set(found.record.tolist()) == set(range(11))
 
 

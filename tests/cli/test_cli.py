@@ -22,7 +22,7 @@ from xlray.monitor.progress import PhaseWork
 from xlray.monitor.reader import Reader
 from xlray.monitor.view import clock, time_left_s
 from xlray.storage import parquet
-from xlray.storage.journal import append, exclusive
+from xlray.storage.sweep_folder import open_sweep
 
 SWEEP = """
 from xlray import Encoder, Execution, Intermediate, Sweep, Target, subsets
@@ -104,11 +104,11 @@ def runs(tmp_path):
         "cccc": ("measure", "1-all", ["y"]),
         "dddd": ("measure", "2-all", ["x", "y"]),
     }
-    journal, rows, scores = directory / "journal", [], []
+    journal, rows, scores = open_sweep(directory).journal, [], []
     for trial_id, (role, cell, tasks) in trials.items():
         entry = {"event": "created", "trial_id": trial_id, "role": role, "cell": cell, "tasks": tasks, "seed": 0}
-        append(journal, entry)
-        append(journal, {"event": "running", "trial_id": trial_id})
+        journal.append(entry)
+        journal.append({"event": "running", "trial_id": trial_id})
     ends = {"aaaa": ("finished", 2), "bbbb": ("stopped", 1), "cccc": ("failed", 0), "dddd": ("running", 1)}
     for trial_id, (status, rungs) in ends.items():
         role, cell, tasks = trials[trial_id]
@@ -131,8 +131,7 @@ def runs(tmp_path):
                 scores.append({**common, "metric": "headline", "value": value, "selection": True})
                 scores.append({**common, "metric": "majority", "value": 20.0, "selection": False})
                 scores.append({**common, "metric": "majority", "value": 9.0, "selection": False, "language": "et"})
-            append(
-                journal,
+            journal.append(
                 {
                     "event": "rung",
                     "trial_id": trial_id,
@@ -150,7 +149,7 @@ def runs(tmp_path):
                 },
             )
         if status != "running":
-            append(journal, {"event": status, "trial_id": trial_id, "error": "Boom\nValueError: x"})
+            journal.append({"event": status, "trial_id": trial_id, "error": "Boom\nValueError: x"})
         rows.append(
             {
                 "sweep": "demo",
@@ -389,7 +388,7 @@ def test_status_prints_one_document_with_the_agreed_fields(capfd, runs, monkeypa
     monkeypatch.setenv("XLRAY_STORAGE", str(runs))
     assert xlray(capfd, "status", "demo", "--json")[1] == out
     assert xlray(capfd, "status", runs / "sweeps" / "demo", "--json")[1] == out
-    with exclusive(runs / "sweeps" / "demo" / "journal"):
+    with open_sweep(runs / "sweeps" / "demo").journal.exclusive():
         assert json.loads(xlray(capfd, "status", "demo", "--json")[1])["state"] == "running"
 
 
@@ -416,7 +415,7 @@ def test_report_prints_one_document_and_writes_the_page(capfd, runs):
 def test_the_final_table_ranks_trials_and_shows_the_majority_answer(runs):
     from xlray.cli import tables
 
-    reader = Reader(runs / "sweeps" / "demo")
+    reader = Reader(open_sweep(runs / "sweeps" / "demo"))
     reader.refresh()
     baseline = results.load_results(runs / "sweeps" / "demo").majority()
     assert baseline == {"mini_udpos": 20.0, "mini_panx": 20.0}
@@ -495,7 +494,7 @@ def make_reader(directory, *events, definition=None):
     """Of two trials of three phases, of which the first is common to both, after some events."""
     made = (("a", "trunk", 40), ("b", "cooldown", 10), ("c", "target", 50), ("d", "target", 100))
     phases = {name: PhaseWork(directory / "phases" / name, kind, name, steps) for name, kind, steps in made}
-    reader = Reader(directory)
+    reader = Reader(open_sweep(directory))
     reader.definition = definition or {"targets": [{"task": "udpos"}], "intermediate": {"rungs": [640]}}
     reader.held = True
     for number, role in enumerate(("measure", "explore")):
@@ -589,7 +588,7 @@ def test_a_clock_shows_hours_only_where_there_are_some():
 
 
 def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
-    reader = Reader(runs / "sweeps" / "demo")
+    reader = Reader(open_sweep(runs / "sweeps" / "demo"))
     reader.refresh()
 
     def shown(most):
@@ -601,7 +600,7 @@ def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
     console = Console(file=io.StringIO(), width=width, height=9)
-    reader = Reader(runs / "sweeps" / "demo")
+    reader = Reader(open_sweep(runs / "sweeps" / "demo"))
     reader.refresh()
     console.print(LiveView(console, reader, time.time()).renderable())
     lines = console.file.getvalue().splitlines()
@@ -610,7 +609,7 @@ def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
 
 
 def test_an_onlooker_is_told_the_stage_and_that_trials_which_wait_have_steps_that_are_not_counted(tmp_path):
-    reader = Reader(tmp_path)
+    reader = Reader(open_sweep(tmp_path))
     for entry, stage, opened in (
         ({"event": "opened", "time": 5.0}, "starting", 5.0),
         ({"event": "running", "job": "shared", "time": 6.0}, "pre-training the encoder", 5.0),

@@ -32,11 +32,10 @@ ONE_BY_ONE = (
 )
 LEDGER = f"""
 import json
-from xlray.sweep.result_tables import sweep_folder
-from xlray.storage.journal import read_journal
-from xlray.storage.working_folder import working_folder
-folder = sweep_folder(working_folder("{STORAGE}"), "small")
-print(json.dumps([str(folder), read_journal(folder / "journal")]))
+from xlray.storage.storage import open_storage
+from xlray.storage.sweep_folder import sweep_folder
+folder = sweep_folder(open_storage("{STORAGE}"), "small")
+print(json.dumps([str(folder), folder.journal.read()]))
 """
 
 

@@ -24,8 +24,8 @@ from cluster_checks import (
 from hosts import SHARED, Hosts, hosts, missing, namespaces
 from running_sweeps import SWEEP, TASKS
 
-from xlray.storage.journal import read_journal
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 
 pytestmark = [
     pytest.mark.cluster,
@@ -63,8 +63,8 @@ def cluster(made: Hosts) -> Path:
 
 
 def entries(made: Hosts, runs: str = "runs") -> list[dict[str, Any]]:
-    journal = sweep_folder(made.work / "shared" / runs, "small") / "journal"
-    return read_journal(journal) if journal.exists() else []
+    journal = sweep_folder(Storage(made.work / "shared" / runs), "small") / "journal"
+    return open_sweep(journal.parent).journal.read() if journal.exists() else []
 
 
 def test_the_dashboard_is_reached_by_the_tunnel_with_the_token_alone(made: Hosts, cluster: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     assert code == 0, said
     assert {e["kind"] for e in entries(made) if e["event"] == "retried"} <= {"node"}
     done = {p.parent.name for p in phases.glob("*/DONE")}
-    results = sweep_folder(made.work / "shared" / "runs", "small") / "results"
+    results = sweep_folder(Storage(made.work / "shared" / "runs"), "small") / "results"
     check_ledger(entries(made), results, done, drivers=2)
     check_scores(results, TWO_HOSTS, tmp_path)
 
@@ -126,7 +126,7 @@ def test_a_sweep_waits_for_a_slow_host_and_goes_on_by_itself_after_the_head_was_
     code, said = xlray(made, "logs", "small")
     assert code == 0, said
     done = {p.parent.name for p in (runs / "phases").glob("*/DONE")}
-    check_ledger(entries(made, "again"), sweep_folder(runs, "small") / "results", done, drivers=2)
+    check_ledger(entries(made, "again"), sweep_folder(Storage(runs), "small") / "results", done, drivers=2)
     assert [e for e in entries(made, "again") if e["event"] == "retried"] == []
 
 

@@ -26,8 +26,8 @@ from xlray.errors import InputError
 from xlray.monitor.remote_live import Screen, fetch_view
 from xlray.monitor.view import View
 from xlray.phases.versions import differences, must_agree
-from xlray.storage.journal import read_journal
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 
 SIMPLE = SWEEP.replace("{tasks!r}", repr(TASKS[:1]))
 PARTED = SIMPLE.replace("from xlray import", "from parts.names import NAMES\nfrom xlray import").replace(
@@ -239,7 +239,7 @@ def test_a_submitted_sweep_survives_its_driver_a_stop_and_a_client_that_goes_awa
     code, printed, said = xlray(head, "submit", str(file), *storage, "--no-wait")
     found = re.search(r"small is job (xlray-run-small-\d+) at ", printed)
     assert code == 0 and found is not None, (printed, said)
-    journal = sweep_folder(runs, "small") / "journal"
+    journal = sweep_folder(Storage(runs), "small") / "journal"
     wait_until(lambda: any(e["event"] == "running" and "trial_id" in e for e in read(journal)))
     driver = driver_of(head)
     assert driver is not None
@@ -260,7 +260,7 @@ def test_a_submitted_sweep_survives_its_driver_a_stop_and_a_client_that_goes_awa
     assert code == 0 and "report" in printed
     code, printed, _ = xlray(head, "status", "--json")
     assert [job["status"] for job in json.loads(printed) if job["sweep"] == "small"][:2] == ["succeeded", "stopped"]
-    phases = pq.read_table(sweep_folder(runs, "small") / "results" / "phases.parquet").to_pylist()
+    phases = pq.read_table(sweep_folder(Storage(runs), "small") / "results" / "phases.parquet").to_pylist()
     computed = [row["phase"] for row in phases if row["status"] == "computed"]
     assert len(computed) == len(set(computed)) > 0
     assert table(tmp_path / "there", "scores").sort_by(KEYS).equals(table(alone, "scores").sort_by(KEYS))
@@ -271,7 +271,7 @@ def test_a_submitted_sweep_survives_its_driver_a_stop_and_a_client_that_goes_awa
 @pytest.mark.timeout(1_800)
 def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> None:
     file, runs, home = parted(tmp_path / "there"), tmp_path / "there" / "runs", tmp_path / "home"
-    journal = sweep_folder(runs, "small") / "journal"
+    journal = sweep_folder(Storage(runs), "small") / "journal"
     home.mkdir()
     with ray_head(home=home) as first:
         code, printed, said = xlray(
@@ -293,7 +293,7 @@ def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> No
         code, printed, said = xlray(second, "logs", "small")
         assert code == 0, printed + said
         assert list((home / ".xlray" / "jobs").rglob("request.json")) == []
-    phases = pq.read_table(sweep_folder(runs, "small") / "results" / "phases.parquet").to_pylist()
+    phases = pq.read_table(sweep_folder(Storage(runs), "small") / "results" / "phases.parquet").to_pylist()
     computed = [row["phase"] for row in phases if row["status"] == "computed"]
     assert len(computed) == len(set(computed)) > 0 and sum(e["event"] == "opened" for e in read(journal)) == 2
 
@@ -316,7 +316,7 @@ KEYS = [(name, "ascending") for name in ("trial_id", "rung", "task", "language",
 
 
 def read(journal: Path) -> list[dict[str, object]]:
-    return read_journal(journal) if journal.exists() else []
+    return open_sweep(journal.parent).journal.read() if journal.exists() else []
 
 
 def wait_until(is_true: object, seconds: float = 300.0) -> None:

@@ -21,6 +21,7 @@ from xlray.errors import InputError
 from xlray.phases.spec import DataSpec, TokenizerSpec
 from xlray.phases.store import Store
 from xlray.storage.leases import Leases
+from xlray.storage.storage import Storage
 
 WORDS = [f"word{i}" for i in range(100)]
 CLS, SEP, UNKNOWN = 0, 2, 3
@@ -33,7 +34,7 @@ def vocabulary(tmp_path_factory):
 
 def rows(tmp_path, vocabulary, kind, records, split="train/en", **changes):
     spec = helpers.data_spec("t", kind, split, records, **changes)
-    return open_examples(prepare(tmp_path, spec, records, vocabulary), spec)
+    return open_examples(prepare(Storage(tmp_path), spec, records, vocabulary), spec)
 
 
 def ids(vocabulary, text):
@@ -204,15 +205,15 @@ def test_what_is_cut_and_what_answer_is_lost_is_counted(tmp_path, vocabulary):
     records[4]["question"] = " ".join(WORDS * 2)
     spec = DataSpec("t", "span_qa", "train/en", "f", 5, 80, 40)
     short = DataSpec("t", "span_qa", "train/en", "f", 3, 16, 5)
-    counts = read_counts(prepare(tmp_path, spec, records, vocabulary))
+    counts = read_counts(prepare(Storage(tmp_path), spec, records, vocabulary))
     assert {k: counts[k] for k in ("num_truncated", "num_unanswerable", "num_lost_answers")} == {
         **{"num_truncated": 1, "num_unanswerable": 1, "num_lost_answers": 1}
     }
     assert counts["num_cut_tokens"] == 2 * len(WORDS) - MAX_QUESTION_TOKENS
-    assert read_counts(prepare(tmp_path, short, records[:3], vocabulary))["num_lost_answers"] == 1
+    assert read_counts(prepare(Storage(tmp_path), short, records[:3], vocabulary))["num_lost_answers"] == 1
     texts = [{"id": str(i), "text": " ".join(WORDS[:n]), "text_pair": None, "label": "a"} for i, n in enumerate((3, 9))]
     pairs = DataSpec("t", "classification", "train/en", "f", 2, 6, labels=("a", "b"))
-    found = read_counts(prepare(tmp_path, pairs, texts, vocabulary))
+    found = read_counts(prepare(Storage(tmp_path), pairs, texts, vocabulary))
     assert found == {"num_rows": 2, "num_tokens": 11, "num_truncated": 1, "num_cut_tokens": 5}
 
 
@@ -303,9 +304,9 @@ def test_examples_are_views_of_the_mapped_file(tmp_path, vocabulary):
 
 def test_preparing_twice_gives_the_same_folder_and_does_not_write_again(tmp_path, vocabulary):
     spec = helpers.data_spec("t", "classification", "dev/en", RECORDS, labels=("ä",))
-    folder = prepare(tmp_path, spec, RECORDS, vocabulary)
+    folder = prepare(Storage(tmp_path), spec, RECORDS, vocabulary)
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert prepare(tmp_path, spec, [], vocabulary) == folder
+    assert prepare(Storage(tmp_path), spec, [], vocabulary) == folder
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
     assert {p.name for p in before} == {"counts.json", "examples.arrow", "references.json"}
     assert open_examples(folder, spec).references["references"] == ["ä"] * 20
@@ -314,16 +315,21 @@ def test_preparing_twice_gives_the_same_folder_and_does_not_write_again(tmp_path
 @pytest.mark.parametrize("change", [{"max_length": 16}, {"labels": ("ä", "b")}, {"split": "dev/fi"}])
 def test_other_lengths_labels_or_splits_lie_in_another_folder(tmp_path, vocabulary, change):
     values = {"split": "dev/en", "labels": ("ä",), **change}
-    folder = prepare(tmp_path, helpers.data_spec("t", "classification", records=RECORDS, **values), RECORDS, vocabulary)
+    folder = prepare(
+        Storage(tmp_path), helpers.data_spec("t", "classification", records=RECORDS, **values), RECORDS, vocabulary
+    )
     assert folder != prepare(
-        tmp_path, helpers.data_spec("t", "classification", "dev/en", RECORDS, labels=("ä",)), RECORDS, vocabulary
+        Storage(tmp_path),
+        helpers.data_spec("t", "classification", "dev/en", RECORDS, labels=("ä",)),
+        RECORDS,
+        vocabulary,
     )
 
 
 def test_another_tokenizer_lies_in_another_folder(tmp_path, vocabulary):
     other = helpers.word_tokenizer(tmp_path / "tokenizer.json", WORDS[:50])
     spec = helpers.data_spec("t", "classification", "dev/en", RECORDS, labels=("ä",))
-    assert prepare(tmp_path, spec, RECORDS, other) != prepare(tmp_path, spec, RECORDS, vocabulary)
+    assert prepare(Storage(tmp_path), spec, RECORDS, other) != prepare(Storage(tmp_path), spec, RECORDS, vocabulary)
 
 
 def test_preparing_at_the_same_time_is_safe(tmp_path, vocabulary):
@@ -334,7 +340,7 @@ def test_preparing_at_the_same_time_is_safe(tmp_path, vocabulary):
     def work():
         barrier.wait()
         try:
-            folders.append(prepare(tmp_path, spec, RECORDS, vocabulary))
+            folders.append(prepare(Storage(tmp_path), spec, RECORDS, vocabulary))
         except OSError as error:
             errors.append(error)
 
@@ -352,9 +358,9 @@ def test_preparing_at_the_same_time_is_safe(tmp_path, vocabulary):
 def test_a_crash_while_preparing_leaves_no_folder(tmp_path, vocabulary):
     spec = helpers.data_spec("t", "classification", "dev/en", RECORDS, labels=("ä",))
     with pytest.raises(KeyError):
-        prepare(tmp_path, spec, [{**RECORDS[0], "label": "unknown"}], vocabulary)
+        prepare(Storage(tmp_path), spec, [{**RECORDS[0], "label": "unknown"}], vocabulary)
     assert list((tmp_path / "data").iterdir()) == []
-    assert len(open_examples(prepare(tmp_path, spec, RECORDS, vocabulary), spec)) == 20
+    assert len(open_examples(prepare(Storage(tmp_path), spec, RECORDS, vocabulary), spec)) == 20
 
 
 # --- tokenizers ----------------------------------------------------------------------------------------------------
@@ -419,9 +425,9 @@ def test_special_characters_are_tokenised_without_an_error(tmp_path, trained, te
 
 
 def test_the_tokenizer_phase_is_run_once(tmp_path):
-    store = Store(tmp_path)
+    store = Store(Storage(tmp_path))
     spec = TokenizerSpec((helpers.data_spec("text", "mlm", "train/mul", TEXT),), 120, 1)
-    leases = Leases(tmp_path, "test", 60.0)
+    leases = Leases(Storage(tmp_path), "test", 60.0)
     path = tokenizer_phase(spec, store, TEXT, "sweep", leases)
     assert tokenizer_phase(spec, store, [], "sweep", leases) == path and not leases.held
     assert load_vocabulary(path).tokenizer.encode("the old fox").tokens[0] == "<s>"

@@ -15,6 +15,7 @@ from xlray.phases.spec import DataSpec
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import plan_sweep
+from xlray.storage.storage import Storage
 
 SHARED = "moni lause on jo täällä"
 WORDS = ["sky", *SHARED.split()]
@@ -51,7 +52,7 @@ def sweep(encoder: Path, *targets: str) -> Sweep:
 
 
 def trained_on(sweep: Sweep, data: Path, root: Path | None) -> DataSpec:
-    plan = plan_sweep(sweep, data, root)
+    plan = plan_sweep(sweep, data, Storage(root))
     return next(p.spec for ps in plan.phases.values() for p in ps if p.spec.kind == "trunk").data[0]  # type: ignore[union-attr]
 
 
@@ -59,8 +60,8 @@ def test_an_example_with_a_finnish_target_text_is_left_out_and_counted(
     encoder: Path, data: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):  # read, then remembered
-        plan = plan_sweep(sweep(encoder), data, tmp_path / "runs")
-        assert summary(plan, Store(tmp_path / "runs"))["overlapping_examples"] == {"indonlu_smsa train/id": 1}
+        plan = plan_sweep(sweep(encoder), data, Storage(tmp_path / "runs"))
+        assert summary(plan, Store(Storage(tmp_path / "runs")))["overlapping_examples"] == {"indonlu_smsa train/id": 1}
     assert trained_on(sweep(encoder), data, tmp_path / "runs").num_records == 20
 
 
@@ -89,9 +90,9 @@ def test_what_is_left_out_depends_on_the_storage_not_on_the_files_of_a_machine(
 def test_the_list_grows_when_a_target_changes_and_forgets_nothing(encoder: Path, data: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
     trained_on(sweep(encoder), data, root)
-    first = load_exclusions(root)
+    first = load_exclusions(Storage(root))
     (data / "tatoeba" / "tatoeba.fin-eng.fin").write_text("aivan muita lauseita on nyt\nsky number 5 is up\n")
     assert trained_on(sweep(encoder), data, root).num_records == 19
-    second = load_exclusions(root)
+    second = load_exclusions(Storage(root))
     assert first is not None and second is not None
     assert set(first.keys.tolist()) < set(second.keys.tolist()) and first.version != second.version

@@ -29,6 +29,7 @@ from xlray.data.contamination import (
 )
 from xlray.data.registry import ALL_TASKS
 from xlray.errors import InputError
+from xlray.storage.storage import Storage
 from xlray.tasks import TASKS, digest, load_records
 from xlray.tasks.task import Generated, Task
 
@@ -231,10 +232,10 @@ def test_every_finnish_split_of_every_target_is_looked_for():
 
 
 def test_a_stored_list_comes_back_whole_and_holds_no_text(tmp_path):
-    assert load_exclusions(tmp_path) is None
+    assert load_exclusions(Storage(tmp_path)) is None
     made = build_exclusions([target("t", train_en=["a b c d"], dev_fi=[FINNISH, "a b c d"])], load)
-    store_exclusions(tmp_path, made)
-    found = load_exclusions(tmp_path)
+    store_exclusions(Storage(tmp_path), made)
+    found = load_exclusions(Storage(tmp_path))
     assert found.keys.tolist() == made.keys.tolist() and found.in_english.tolist() == made.in_english.tolist()
     assert (found.sources, found.version) == (made.sources, made.version)
     folder = tmp_path / "exclusions"
@@ -245,22 +246,22 @@ def test_a_stored_list_comes_back_whole_and_holds_no_text(tmp_path):
 
 def test_the_stored_list_is_used_although_more_finnish_files_appear(tmp_path):
     few, more = listed(FINNISH), listed(FINNISH, "tämä on uusi lause")
-    store_exclusions(tmp_path, few)
-    again = load_exclusions(tmp_path)
+    store_exclusions(Storage(tmp_path), few)
+    again = load_exclusions(Storage(tmp_path))
     new = [record("mlm", "Tämä on uusi lause.")]
     assert again.version == few.version and drop_overlap(new, "mlm", again) == (new, [])
     found = {("t", "dev/fi"): "other", ("u", "dev/fi"): "new"}
     assert uncovered(again, found) == ["t dev/fi", "u dev/fi"]
     assert uncovered(again, {("t", "dev/fi"): few.sources[0].digest}) == []
-    store_exclusions(tmp_path, more)  # on request
-    assert drop_overlap(new, "mlm", load_exclusions(tmp_path)) == ([], new)
+    store_exclusions(Storage(tmp_path), more)  # on request
+    assert drop_overlap(new, "mlm", load_exclusions(Storage(tmp_path))) == ([], new)
     assert (tmp_path / "exclusions" / f"{few.version}.npy").exists()
 
 
 @pytest.mark.parametrize("torn", ["atomic_file", "write_atomically"])
 def test_a_torn_write_leaves_the_old_list(tmp_path, monkeypatch, torn):
     old, new = listed(FINNISH), listed("toinen lause on tässä")
-    store_exclusions(tmp_path, old)
+    store_exclusions(Storage(tmp_path), old)
     written = {"atomic_file": contamination.atomic_file, "write_atomically": contamination.write_atomically}
 
     def fails_at(number):
@@ -278,8 +279,8 @@ def test_a_torn_write_leaves_the_old_list(tmp_path, monkeypatch, torn):
     for number in (1, 2) if torn == "write_atomically" else (1,):
         monkeypatch.setattr(contamination, torn, fails_at(number))
         with pytest.raises(OSError, match="no space"):
-            store_exclusions(tmp_path, new)
-        assert load_exclusions(tmp_path).version == old.version
+            store_exclusions(Storage(tmp_path), new)
+        assert load_exclusions(Storage(tmp_path)).version == old.version
 
 
 def test_lists_can_be_joined_and_keep_what_they_were_made_from():
@@ -305,12 +306,12 @@ def test_a_damaged_list_is_refused_and_can_be_made_anew(tmp_path, monkeypatch):
 
     def refused(match):
         with pytest.raises(InputError, match=match) as caught:
-            load_exclusions(tmp_path)
+            load_exclusions(Storage(tmp_path))
         assert "--update" in str(caught.value) and "\n" not in str(caught.value)
-        store_exclusions(tmp_path, made)
-        assert load_exclusions(tmp_path).version == made.version
+        store_exclusions(Storage(tmp_path), made)
+        assert load_exclusions(Storage(tmp_path)).version == made.version
 
-    store_exclusions(tmp_path, made)
+    store_exclusions(Storage(tmp_path), made)
     keys.write_bytes(keys.read_bytes()[:-3])
     refused("must be whole, but")
     np.save(keys, made.keys + np.uint64(1))
@@ -325,7 +326,7 @@ def test_a_damaged_list_is_refused_and_can_be_made_anew(tmp_path, monkeypatch):
     refused("0123456789abcdef")
     monkeypatch.setattr(contamination, "RULE_VERSION", 2)
     with pytest.raises(InputError, match="made by rule 2 of comparison, but got rule 1"):
-        load_exclusions(tmp_path)
+        load_exclusions(Storage(tmp_path))
 
 
 def xlray(capfd, *arguments):
@@ -386,7 +387,7 @@ def test_the_command_makes_a_list_on_request_and_uses_it_from_then_on(capfd, dat
     runs = tmp_path / "runs"
     code, out, _ = check(capfd, data_dir, runs, "panx", "--update", "--json")
     first = json.loads(out)["exclusions"]
-    assert code == 0 and first["stored"] and load_exclusions(runs).version == first["version"]
+    assert code == 0 and first["stored"] and load_exclusions(Storage(runs)).version == first["version"]
     assert "panx test/fi" in first["lacking"] and first["outdated"] == [] and first["num_in_english"] >= 1
     (data_dir / "panx/test-fi.tsv").write_text("this\tO\nis\tO\nan\tO\nEnglish\tO\nsentence\tO\n")
     code, out, _ = check(capfd, data_dir, runs, "panx", "--json")

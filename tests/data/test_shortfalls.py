@@ -18,6 +18,7 @@ from xlray.plan.forecast import summary
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.report.evidence import collect_evidence
 from xlray.report.warnings import find_warnings
+from xlray.storage.storage import Storage
 from xlray.sweep.result_tables import write_results
 
 WORDS = ["sky", *(f"w{n}" for n in range(30))]
@@ -58,12 +59,12 @@ def planned(encoder: Path, data: Path, root: Path) -> SweepPlan:
         targets=(Target("udpos", 32, max_length=30, stride=10), Target("tatoeba", max_length=30, stride=10)),
         drop_overlap=False,
     )
-    return plan_sweep(sweep, data, root, skip_bad_examples=True)
+    return plan_sweep(sweep, data, Storage(root), skip_bad_examples=True)
 
 
 def test_what_the_data_lack_stands_in_the_plan_and_in_the_report(encoder: Path, data: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    store = Store(root)
+    store = Store(Storage(root))
     for _ in range(2):  # the second time the files are not read again
         plan = planned(encoder, data, root)
         document = summary(plan, store)

@@ -18,6 +18,7 @@ from replayed import replay
 from running_sweeps import TASKS, finish, journal, scores, start, table
 
 from xlray.config.sweep import Stopping
+from xlray.storage.storage import Storage
 from xlray.sweep.result_tables import sweep_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -147,7 +148,9 @@ def note(record_property: Callable[[str, object], None], folder: Path, kills: li
 def assert_same_trials(folder: Path, whole: Path) -> None:
     columns = ["trial_id", "status", "cell", "last_rung", "degenerate", "fi_accuracy"]
     tables = [
-        pq.read_table(sweep_folder(f / "runs", "small") / "results" / "trials.parquet").select(columns).to_pylist()
+        pq.read_table(sweep_folder(Storage(f / "runs"), "small") / "results" / "trials.parquet")
+        .select(columns)
+        .to_pylist()
         for f in (folder, whole)
     ]
     assert tables[0] == tables[1]

@@ -14,7 +14,7 @@ import pytest
 from imds_server import start_instance
 
 from xlray.cluster import spot
-from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import open_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 NOTICE_S = 40
@@ -129,7 +129,7 @@ def test_a_notice_costs_no_failure_and_few_steps(cluster, tmp_path):
         assert again() is None or again() == later
         found.remove_node(node, allow_graceful=False)
         assert wait_for(again) == later
-        events = [entry["event"] for entry in read_journal(folder / "journal")]
+        events = [entry["event"] for entry in open_sweep(folder).journal.read()]
         assert "retried" not in events and "failed" not in events
         hosts = json.loads(next(folder.glob("progress/*.ray.json")).read_text())["workers"]
         assert lost not in {worker["node_id"] for worker in hosts}

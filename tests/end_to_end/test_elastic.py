@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from running_sweeps import finish, scores
 
-from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import open_sweep
 from xlray.sweep.ray_session import _free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_200)]
@@ -98,7 +98,7 @@ def test_a_trial_shrinks_and_grows_with_its_cluster_and_its_scores_stay(cluster:
         ray.shutdown()
     assert code == 0, output
 
-    entries = read_journal(tmp_path / "elastic" / "runs" / "sweeps" / "small" / "journal")
+    entries = open_sweep(tmp_path / "elastic" / "runs" / "sweeps" / "small").journal.read()
     assert [e["kind"] for e in entries if e["event"] == "retried"] == ["node"]  # growing costs no attempt
     (done,) = (tmp_path / "elastic" / "runs" / "phases").glob("trunk-*/DONE")
     record = json.loads(done.read_text())["record"]

@@ -12,9 +12,10 @@ from xlray.cli import main
 from xlray.errors import CRASHED, INTERRUPTED, RemoteError
 from xlray.phases.spec import phase_name
 from xlray.phases.store import Store, check_writable
-from xlray.storage import journal
 from xlray.storage.files import temporary_trouble
+from xlray.storage.journal import Journal
 from xlray.storage.object_store import storage_trouble
+from xlray.storage.storage import Storage
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 
@@ -38,21 +39,21 @@ def fill(folder, leave=0):
 
 
 def test_a_journal_on_a_full_disk_fails_loses_nothing_and_goes_on_when_there_is_room(small_disk):
-    directory = small_disk / "journal"
-    written = [journal.append(directory, {"event": "e", "number": number}) for number in range(10)]
+    journal = Journal(Storage(small_disk), small_disk / "journal")
+    written = [journal.append({"event": "e", "number": number}) for number in range(10)]
     fill(small_disk)
     with pytest.raises(OSError, match=r"No space left|could be written") as caught:
         for number in range(1000):  # the rest of the last page can still be written
-            written.append(journal.append(directory, {"event": "more", "number": number}))
+            written.append(journal.append({"event": "more", "number": number}))
     assert storage_trouble(caught.value) is not None
-    assert journal.read_journal(directory) == written
+    assert journal.read() == written
     (small_disk / "filler").unlink()
-    written.append(journal.append(directory, {"event": "later"}))
-    assert journal.read_journal(directory) == written
+    written.append(journal.append({"event": "later"}))
+    assert journal.read() == written
 
 
 def test_a_commit_on_a_full_disk_leaves_no_phase_and_succeeds_when_there_is_room(small_disk):
-    store = Store(small_disk)
+    store = Store(Storage(small_disk))
 
     def finish():
         with store.staging(SPEC) as staged:
@@ -70,16 +71,15 @@ def test_a_commit_on_a_full_disk_leaves_no_phase_and_succeeds_when_there_is_room
 
 
 def test_a_disk_that_became_read_only_is_trouble_of_the_storage(small_disk):
-    Store(small_disk).begin(SPEC)
+    store = Store(Storage(small_disk))
+    store.begin(SPEC)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(OSError, match="Read-only") as caught:
-        journal.append(small_disk / "journal", {"event": "e"})
+        Journal(Storage(small_disk), small_disk / "journal").append({"event": "e"})
     assert storage_trouble(caught.value) is caught.value
     with pytest.raises(ValueError, match=r"must be a folder that can be written, but: .*Read-only"):
-        check_writable(small_disk)
-    assert (Store(small_disk).folder(SPEC) / "spec.json").exists() and phase_name(SPEC) in str(
-        Store(small_disk).folder(SPEC)
-    )
+        check_writable(store.storage)
+    assert (store.folder(SPEC) / "spec.json").exists() and phase_name(SPEC) in str(store.folder(SPEC))
 
 
 def test_a_full_folder_of_temporary_files_is_seen(small_disk, monkeypatch):

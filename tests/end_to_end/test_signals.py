@@ -19,8 +19,8 @@ from running_sweeps import SWEEP as SMALL
 from running_sweeps import TASKS, table
 
 from xlray import signals
-from xlray.storage.journal import read_journal
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 TINY = """
@@ -198,15 +198,15 @@ class Sweeping(Command):
         self.root = folder / "runs"
         self.file = folder / "small.py"
         self.file.write_text(SMALL.replace("{tasks!r}", repr(TASKS[:1])))
-        journal = sweep_folder(self.root, "small") / "journal"
+        journal = sweep_folder(Storage(self.root), "small") / "journal"
         self._journal = journal
-        self._before = len(read_journal(journal)) if journal.exists() else 0
+        self._before = len(open_sweep(journal.parent).journal.read()) if journal.exists() else 0
         self._began = time.time()
         super().__init__("run", self.file, "--storage", self.root)
 
     def wrote(self, event: str) -> Callable[[], bool]:
         """Whether this run has journalled such an event."""
-        return lambda: any(e["event"] == event for e in read_journal(self._journal)[self._before :])
+        return lambda: any(e["event"] == event for e in open_sweep(self._journal.parent).journal.read()[self._before :])
 
     def trains(self, phase: str) -> Callable[[], bool]:
         """Whether a phase is trained by this run; the one before may have left several open."""

@@ -20,6 +20,8 @@ from xlray.report.answer import write_answer
 from xlray.report.evidence import collect_evidence
 from xlray.report.warnings import behind, find_warnings
 from xlray.storage.standings import OPEN_STATES
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep
 from xlray.sweep.retry import reopen
 
 FAST = Sampling(num_draws=20)
@@ -75,7 +77,7 @@ CHANGES = {
 
 
 def status_of(folder):
-    reader = Reader(folder)
+    reader = Reader(open_sweep(folder))
     reader.refresh()
     return status_document(reader)
 
@@ -126,7 +128,7 @@ def test_whatever_changed_status_tables_and_answer_are_those_of_the_inputs_as_th
                 patch.setitem(spec.METHOD_VERSIONS, change, spec.METHOD_VERSIONS[change] + 1)
             else:
                 sweep, world = change(sweep, world)
-            check_definition(sweep, root)
+            check_definition(sweep, Storage(root))
             for jobs in ({3: (3, None), 0: (None,)})[stop]:
                 folder, driver = play(root, plan_of(sweep, world), jobs)
                 answer = check(folder, driver.plan, driver)
@@ -188,28 +190,28 @@ def test_a_subset_that_is_listed_under_two_sources_counts_in_the_first_cell_and_
 
 def test_a_definition_is_compared_as_it_is_hashed(tmp_path):
     folder, _ = play(tmp_path, plan_of(SWEEP, World()))
-    check_definition(dataclasses.replace(SWEEP, clip_norm=1), tmp_path)
+    check_definition(dataclasses.replace(SWEEP, clip_norm=1), Storage(tmp_path))
     stored = json.loads((folder / "sweep.json").read_text())
     (folder / "sweep.json").write_text(
         json.dumps({**stored, "stopping": {**stored["stopping"], "reduction_factor": 2}})
     )
-    check_definition(SWEEP, tmp_path)  # enters no hash
+    check_definition(SWEEP, Storage(tmp_path))  # enters no hash
     (folder / "sweep.json").write_text(json.dumps({**stored, "clip_norm": 1}))
     with pytest.raises(InputError, match=r"clip_norm: 1 != 1\.0"):
-        check_definition(SWEEP, tmp_path)
+        check_definition(SWEEP, Storage(tmp_path))
 
 
 def test_trials_that_were_opened_again_by_hand_are_in_no_estimate_while_others_stay_stopped(tmp_path):
     sweep = dataclasses.replace(SWEEP, stopping=NEVER)
     folder, driver = play(tmp_path, plan_of(sweep, World()))
     stopped = [t.trial_id for t in driver.plan.trials if driver.found.trials[t.trial_id].status == "stopped"]
-    reopen(folder, stopped[0])
+    reopen(open_sweep(folder), stopped[0])
     folder, driver = play(tmp_path, plan_of(sweep, World()))
     assert driver.found.trials[stopped[0]].status == "finished"
     evidence = collect_evidence(folder, FAST)
     assert [p.trial_id for p in evidence.points if p.selected] == stopped[:1]
     assert "1 trial of 1-all met a cut before being moved to measure or opened again" in warnings_of(folder)
     for trial_id in stopped[1:]:
-        reopen(folder, trial_id)
+        reopen(open_sweep(folder), trial_id)
     folder, driver = play(tmp_path, plan_of(sweep, World()))
     assert sum(point.cell == "1-all" for point in collect_evidence(folder, FAST).here) == 6

@@ -18,6 +18,7 @@ import pytest
 from running_sweeps import TASKS, finish, journal, scores, start, table
 
 from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
+from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1_800)]
@@ -40,7 +41,7 @@ def test_every_trial_ends_and_the_tables_have_their_columns(undisturbed: Path) -
     for name, schema in schemas.items():
         assert set(schema.names) <= set(table(undisturbed, name).column_names)
         assert len(table(undisturbed, name)) > 0
-    assert (sweep_folder(undisturbed / "runs", "small") / "report" / "report.html").stat().st_size > 1000
+    assert (sweep_folder(Storage(undisturbed / "runs"), "small") / "report" / "report.html").stat().st_size > 1000
 
 
 def test_asha_stops_a_trial_and_another_follows_it(undisturbed: Path) -> None:

@@ -28,6 +28,7 @@ from xlray.monitor.reader import Reader
 from xlray.monitor.remote_live import Screen
 from xlray.monitor.view import Row, View, from_document
 from xlray.phases.versions import must_agree
+from xlray.storage.sweep_folder import open_sweep
 
 TOP = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def test_a_view_is_the_same_after_it_was_sent() -> None:
 
 def test_a_driver_shows_how_far_it_is_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xlray.monitor.live.SHOWN_EVERY_S", 0.05)
-    file, output, reader = tmp_path / "job.live.json", io.StringIO(), Reader(tmp_path / "small")
+    file, output, reader = tmp_path / "job.live.json", io.StringIO(), Reader(open_sweep(tmp_path / "small"))
     with LiveView(Console(file=output), reader, time.time(), file) as view:
         view({"event": "created", "trial_id": "t1", "tasks": [], "seed": 0})
         view({"event": "stage", "stage": "trials"})

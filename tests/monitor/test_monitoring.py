@@ -19,7 +19,7 @@ import pytest
 
 from xlray.cluster import ray_dashboard
 from xlray.plan.jobs import readable_name
-from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import open_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_800)]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -84,7 +84,7 @@ class Sweep:
         self.folder, self.process, self.url = folder, process, url
 
     def journal(self):
-        return read_journal(self.folder / "journal")
+        return open_sweep(self.folder).journal.read()
 
     def rungs(self):
         return [entry for entry in self.journal() if entry["event"] == "rung"]
@@ -112,7 +112,7 @@ def sweep(tmp_path_factory):
 
     def reported():
         assert process.poll() is None, (root / "output").read_text()
-        return folder.is_dir() and any(entry["event"] == "rung" for entry in read_journal(folder / "journal"))
+        return folder.is_dir() and any(entry["event"] == "rung" for entry in open_sweep(folder).journal.read())
 
     try:
         wait_for(reported)

@@ -15,7 +15,9 @@ from xlray.monitor import server as dashboard
 from xlray.monitor.following import Following, sweep_state
 from xlray.monitor.page import SweepPage
 from xlray.monitor.reader import Reader
-from xlray.storage import follower, journal, working_folder
+from xlray.storage import follower, journal
+from xlray.storage.storage import Storage, open_storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 
 TARGETS = ("udpos", "tatoeba")
 
@@ -72,7 +74,7 @@ def sweep(tmp_path):
         {**running("t1", "demo-t1-1")},
     ]
     for entry in entries:
-        journal.append(folder / "journal", entry)
+        open_sweep(folder).journal.append(entry)
     definition = {
         "question": "Does it <b>help</b>?",
         "targets": [{"task": task} for task in TARGETS],
@@ -138,7 +140,7 @@ def test_the_state_of_a_sweep_is_that_of_its_trials(last, is_running, state):
 
 
 def test_a_page_gets_everything_once_and_then_what_changed(sweep):
-    page = SweepPage(sweep, price_per_hour=36.0)
+    page = SweepPage(open_sweep(sweep), price_per_hour=36.0)
     first = page.document()
     assert (first["state"], first["counts"]) == ("interrupted", {"finished": 1, "running": 1, "created": 1})
     assert (first["targets"], first["rungs"], first["device"]) == (TARGETS, [64, 128], "GPU")
@@ -146,7 +148,7 @@ def test_a_page_gets_everything_once_and_then_what_changed(sweep):
     assert first["cost"] == pytest.approx(36.0 * first["device_hours"])
     again = page.document(first["version"], first["replay"])
     assert again["rows"] == [] and again["cells"] is None and first["cells"][0]["reported"] == 1
-    journal.append(sweep / "journal", rung("t1", 0, 55.0))
+    open_sweep(sweep).journal.append(rung("t1", 0, 55.0))
     again = page.document(first["version"], first["replay"])
     assert [(row["trial_id"], row["fi_accuracy"]) for row in again["rows"]] == [("t1", 55.0)]
     assert again["cells"][0]["reported"] == 2
@@ -156,9 +158,9 @@ def test_a_page_gets_everything_once_and_then_what_changed(sweep):
 def test_a_page_takes_many_trials_in_answers_of_bounded_size(sweep, monkeypatch):
     monkeypatch.setattr("xlray.monitor.page.MOST_ROWS", 4)
     for number in range(3, 30):
-        journal.append(sweep / "journal", created(f"t{number}"))
-    journal.append(sweep / "journal", {"event": "opened"})  # changes one trial, and more entries than rows
-    page, since, replay, seen, more = SweepPage(sweep), 0, "", [], True
+        open_sweep(sweep).journal.append(created(f"t{number}"))
+    open_sweep(sweep).journal.append({"event": "opened"})  # changes one trial, and more entries than rows
+    page, since, replay, seen, more = SweepPage(open_sweep(sweep)), 0, "", [], True
     while more:
         found = page.document(since, replay)
         assert len(found["rows"]) <= 4 and (found["cells"] is None) == found["more"]
@@ -168,19 +170,19 @@ def test_a_page_takes_many_trials_in_answers_of_bounded_size(sweep, monkeypatch)
 
 
 def test_a_page_is_told_when_the_journal_is_another_one(sweep):
-    page = SweepPage(sweep)
+    page = SweepPage(open_sweep(sweep))
     first = page.document()
     (sweep / "journal" / journal.JOURNAL_FILE).unlink()
-    journal.append(sweep / "journal", created("u0"))
+    open_sweep(sweep).journal.append(created("u0"))
     found = page.document(first["version"], first["replay"])
     assert [row["trial_id"] for row in found["rows"]] == ["u0"] and found["replay"] != first["replay"]
     assert found["counts"] == {"created": 1} and found["cells"] == []
 
 
 def test_a_trial_that_is_dropped_is_told_and_counted_no_more(sweep):
-    page = SweepPage(sweep)
+    page = SweepPage(open_sweep(sweep))
     first = page.document()
-    journal.append(sweep / "journal", {"event": "dropped", "trial_id": "t0"})
+    open_sweep(sweep).journal.append({"event": "dropped", "trial_id": "t0"})
     found = page.document(first["version"], first["replay"])
     assert [(row["trial_id"], row["status"]) for row in found["rows"]] == [("t0", "dropped")]
     assert found["cells"] == [] and found["counts"] == {"running": 1, "created": 1}
@@ -190,8 +192,8 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
     place = {"run": "demo-t1-1", "job_id": "01000000", "actor_id": "a", "workers": []}
     (sweep / "progress").mkdir()
     (sweep / "progress" / "t1.ray.json").write_text(json.dumps(place))
-    with journal.exclusive(sweep / "journal"):
-        page = SweepPage(sweep)
+    with open_sweep(sweep).journal.exclusive():
+        page = SweepPage(open_sweep(sweep))
         (found,) = page.document()["running"]
         assert (found["trial_id"], found["title"], found["place"]) == ("t1", "1tasks-s3-t1", place)
         (sweep / "progress" / "t1.ray.json").write_text(json.dumps({**place, "run": "demo-t1-0"}))
@@ -206,11 +208,11 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
 def test_a_page_shows_a_sweep_that_another_machine_runs_on_an_object_store(tmp_path, monkeypatch, s3_uri):
     monkeypatch.setattr("xlray.monitor.reader.REMOTE_EVERY_S", 0.0)
     monkeypatch.setattr("xlray.monitor.progress.ASK_EVERY_S", 0.0)
-    roots = []
+    sweeps = []
     for machine in ("head", "laptop"):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / machine))
-        roots.append(working_folder.working_folder(s3_uri))
-    head, laptop = (root / "sweeps" / "demo" for root in roots)
+        sweeps.append(sweep_folder(open_storage(s3_uri), "demo"))
+    head, laptop = sweeps
     place = {"run": "demo-t0-1", "job_id": "01", "actor_id": "a", "workers": []}
     files = {
         "sweep.json": '{"question": "Why?"}',
@@ -220,16 +222,16 @@ def test_a_page_shows_a_sweep_that_another_machine_runs_on_an_object_store(tmp_p
     for name, text in files.items():
         (head / name).parent.mkdir(parents=True, exist_ok=True)
         (head / name).write_text(text)
-    working_folder.send(roots[0], [head / "sweep.json", head / "progress" / "t0.ray.json"])
-    with journal.exclusive(head / "journal"):
+    head.storage.send(head / "sweep.json", head / "progress/t0.ray.json")
+    with head.journal.exclusive():
         for entry in ({"event": "opened"}, created("t0"), running("t0", "demo-t0-1")):
-            journal.append(head / "journal", entry)
+            head.journal.append(entry)
         page = SweepPage(laptop)
         found = page.document()
         assert (found["question"], found["state"], found["counts"]) == ("Why?", "running", {"running": 1})
         assert found["running"][0]["place"] == place and not found["report"] and page.report_file("report.html") is None
-        journal.append(head / "journal", rung("t0", 0, 60.0))
-        working_folder.send(roots[0], [head / "report" / "report.html"])
+        head.journal.append(rung("t0", 0, 60.0))
+        head.storage.send(head / "report/report.html")
         found = page.document(found["version"], found["replay"])
         assert found["rows"][0]["fi_accuracy"] == 60.0 and found["report"]
         assert page.report_file("report.html").read_text() == "answer"
@@ -253,7 +255,7 @@ def test_a_look_takes_in_what_is_new_however_long_the_journal_is(tmp_path, monke
     parsed, counted, parse, count = [], [], follower.parse_lines, Following._count
     monkeypatch.setattr(follower, "parse_lines", lambda *a: [parsed.append(entry) or entry for entry in parse(*a)])
     monkeypatch.setattr(Following, "_count", lambda self, name: counted.append(name) or count(self, name))
-    reader = Reader(tmp_path / "large")
+    reader = Reader(open_sweep(tmp_path / "large"))
 
     def look():
         parsed.clear(), counted.clear()
@@ -263,7 +265,7 @@ def test_a_look_takes_in_what_is_new_however_long_the_journal_is(tmp_path, monke
 
     assert look() == (4 * num_trials, num_trials, [names[-1], names[-2]])
     for entry in (running("t3"), rung("t3", 1, 51.0), {"event": "retried", "trial_id": "t4", "kind": "died"}):
-        journal.append(path.parent, entry)
+        open_sweep(path.parents[1]).journal.append(entry)
     assert look() == (3, 2, ["t3", names[-1]])
     assert look() == (0, 0, ["t3", names[-1]])
 
@@ -329,7 +331,7 @@ def served(sweep):
     """The URL of a server on that storage, and what may be asked of it."""
     (sweep / "report").mkdir()
     (sweep / "report" / "report.html").write_text("<h1>answer</h1>")
-    server = dashboard.make_server(dashboard.Dashboard(sweep.parent), "demo", "127.0.0.1", 0)
+    server = dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "demo", "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
@@ -382,15 +384,15 @@ def test_a_name_that_resolves_to_the_loopback_is_refused(served):
 def test_a_port_that_is_taken_is_said_in_one_line(served, sweep):
     port = int(served.rpartition(":")[2])
     with pytest.raises(InputError, match=f"--port {port}: must be free to listen on"):
-        dashboard.make_server(dashboard.Dashboard(sweep.parent), "demo", "127.0.0.1", port)
+        dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "demo", "127.0.0.1", port)
 
 
 def test_the_sweep_that_ran_last_is_taken_and_a_storage_without_one_refused(sweep, tmp_path):
-    assert dashboard.newest(tmp_path) == "demo"
-    journal.append(tmp_path / "sweeps" / "later" / "journal", {"event": "opened"})
-    assert dashboard.newest(tmp_path) == "later"
+    assert dashboard.newest(Storage(tmp_path)) == "demo"
+    sweep_folder(Storage(tmp_path), "later").journal.append({"event": "opened"})
+    assert dashboard.newest(Storage(tmp_path)) == "later"
     with pytest.raises(InputError, match="it holds none"):
-        dashboard.newest(tmp_path / "nowhere")
+        dashboard.newest(Storage(tmp_path / "nowhere"))
 
 
 # --- Ray's dashboard -----------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from xlray.phases.garbage import FORGOTTEN_S, find_garbage, remove
 from xlray.phases.spec import PlannedPhase, data_name, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, write_job
-from xlray.storage import working_folder
-from xlray.storage.journal import append
 from xlray.storage.leases import Leases
+from xlray.storage.storage import Storage, open_storage
+from xlray.storage.sweep_folder import sweep_folder
 
 DATA = helpers.data_spec("mini", "classification", "train/en", [{"id": "0"}], labels=("a", "b"))
 TRUNK = helpers.train_spec("trunk", "encoder", [DATA])
@@ -27,9 +27,9 @@ LONELY = helpers.train_spec("cooldown", "nobody", [])
 @pytest.fixture(params=["folder", "s3"])
 def root(request, tmp_path, monkeypatch):
     if request.param == "folder":
-        return tmp_path / "runs"
+        return Storage(tmp_path / "runs")
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "cache"))
-    return working_folder.working_folder(request.getfixturevalue("s3_uri"))
+    return open_storage(request.getfixturevalue("s3_uri"))
 
 
 def finish(root, spec, tokenizer="pieces"):
@@ -43,19 +43,19 @@ def finish(root, spec, tokenizer="pieces"):
 
 def refer(root, spec, trial_id="t1", sweep="s"):
     """A sweep with one trial that needs the phase; its journal and its job say so."""
-    directory = root / "sweeps" / sweep
+    directory = sweep_folder(root, sweep)
     phases, parents = (PlannedPhase(spec),), {phase_hash(spec): str(Store(root).folder(spec))}
     progress = directory / "progress" / "t1.json"
     job = Job(trial_id, sweep, root, Execution(), phases, {}, parents, 10, 4, (64,), progress)
     write_job(directory / "jobs" / f"{trial_id}.json", job)
-    append(directory / "journal", {"event": "created", "trial_id": trial_id})
+    directory.journal.append({"event": "created", "trial_id": trial_id})
 
 
 def put(root, name, text="x"):
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    working_folder.send(root, [path])
+    root.send(path)
     return path
 
 
@@ -71,7 +71,7 @@ def test_what_a_sweep_needs_stays_with_its_ancestors_and_their_data_and_all_else
     needed, other = data_name(DATA, digest), data_name(DATA, "another tokenizer")
     for name in (needed, other):
         put(root, f"data/{name}/examples.arrow")
-        working_folder.publish_folder(root, root / "data" / name)
+        root.publish_folder(root / "data" / name)
     put(root, "data/fingerprints/abc.json")
     garbage, references = find_garbage(root)
     assert {(one.kind, one.name) for one in garbage if one.kind not in ("upload", "lease")} == {
@@ -82,7 +82,7 @@ def test_what_a_sweep_needs_stays_with_its_ancestors_and_their_data_and_all_else
     remove(root, garbage)
     store = Store(root)
     assert store.has(TRUNK) and store.has(CHILD) and not store.has(LONELY)
-    assert working_folder.find(root, root / "data" / needed) and not working_folder.find(root, root / "data" / other)
+    assert root.find(root / "data" / needed) and not root.find(root / "data" / other)
     assert not found(root)
 
 
@@ -95,7 +95,7 @@ def test_an_unfinished_phase_stays_if_a_journal_refers_to_it(root):
     assert found(root) == {("attempt", f"phases/{phase_name(LONELY)}")}
     remove(root, find_garbage(root)[0])
     assert (store.begin(TRUNK) / "state-5.safetensors").exists() and not store.folder(LONELY).exists()
-    append(root / "sweeps" / "s" / "journal", {"event": "phase", "trial_id": "t1", "phase": phase_name(LONELY)})
+    sweep_folder(root, "s").journal.append({"event": "phase", "trial_id": "t1", "phase": phase_name(LONELY)})
     store.begin(LONELY)
     assert not found(root)
 
@@ -107,7 +107,7 @@ def test_nothing_goes_while_something_runs_that_may_be_writing_it(root):
     assert leases.take("phase-1")
     assert not found(root)
     leases.release("phase-1")
-    if working_folder.remote_of(root) is None:
+    if root.remote is None:
         old = time.time() - FORGOTTEN_S - 1
         for path in (root / "leases").rglob("*"):
             os.utime(path, (old, old))
@@ -117,20 +117,21 @@ def test_nothing_goes_while_something_runs_that_may_be_writing_it(root):
 def test_a_trial_whose_phases_are_not_known_keeps_all_phases(root):
     finish(root, LONELY)
     put(root, "quarantine/x-1/DONE")
-    append(root / "sweeps" / "s" / "journal", {"event": "created", "trial_id": "t1"})
+    sweep_folder(root, "s").journal.append({"event": "created", "trial_id": "t1"})
     garbage, references = find_garbage(root)
     assert {one.kind for one in garbage} == {"quarantine"} and references.unknown == {"s"}
 
 
 def test_what_crashes_left_behind_goes(tmp_path):
-    finish(tmp_path, TRUNK)
-    refer(tmp_path, TRUNK)
+    storage = Storage(tmp_path)
+    finish(storage, TRUNK)
+    refer(storage, TRUNK)
     folder = f"phases/{phase_name(TRUNK)}"
     for name in (f"{folder}/staging-0123abcd/f", f"{folder}/attempt/steps.log", "data/.mini.0123abcd/f"):
-        put(tmp_path, name)
+        put(storage, name)
     for name in (f"{folder}/.spec.json.0123abcd.tmp", ".probe-0123abcd", "sweeps/s/.sweep.json.0123abcd.tmp"):
-        put(tmp_path, name)
-    assert found(tmp_path) == {
+        put(storage, name)
+    assert found(storage) == {
         ("staging", f"{folder}/staging-0123abcd"),
         ("staging", f"{folder}/attempt"),
         ("staging", f"{folder}/.spec.json.0123abcd.tmp"),
@@ -138,14 +139,14 @@ def test_what_crashes_left_behind_goes(tmp_path):
         ("staging", ".probe-0123abcd"),
         ("staging", "sweeps/s/.sweep.json.0123abcd.tmp"),
     }
-    remove(tmp_path, find_garbage(tmp_path)[0])
-    assert not found(tmp_path) and Store(tmp_path).open(TRUNK, "weights/tokenizer.json").read_text() == "pieces"
+    remove(storage, find_garbage(storage)[0])
+    assert not found(storage) and Store(storage).open(TRUNK, "weights/tokenizer.json").read_text() == "pieces"
     assert not (tmp_path / "data" / ".mini.0123abcd").exists()
 
 
 def test_an_upload_that_broke_off_goes_and_the_one_that_counts_stays(tmp_path, monkeypatch, s3_uri, s3_server):
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path))
-    root = working_folder.working_folder(s3_uri)
+    root = open_storage(s3_uri)
     s3_server.fault = lambda method, path: 400 if method == "PUT" and path.endswith("DONE") else None
     with pytest.raises(RemoteError):
         finish(root, TRUNK)
@@ -155,16 +156,16 @@ def test_an_upload_that_broke_off_goes_and_the_one_that_counts_stays(tmp_path, m
     assert [kind for kind, _ in found(root)] == ["upload"]
     remove(root, find_garbage(root)[0])
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "elsewhere"))
-    assert Store(working_folder.working_folder(s3_uri)).open(TRUNK, "weights/tokenizer.json").read_text() == "pieces"
+    assert Store(open_storage(s3_uri)).open(TRUNK, "weights/tokenizer.json").read_text() == "pieces"
 
 
 def test_the_command_says_what_it_would_remove_and_removes_it(tmp_path, capsys):
-    finish(tmp_path, LONELY)
+    finish(Storage(tmp_path), LONELY)
     assert main(["gc", "--storage", str(tmp_path), "--dry-run", "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
-    assert planned["kinds"]["phase"]["number"] == 1 and Store(tmp_path).has(LONELY)
+    assert planned["kinds"]["phase"]["number"] == 1 and Store(Storage(tmp_path)).has(LONELY)
     assert main(["gc", "--storage", str(tmp_path), "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
-    assert {**done, "dry_run": True} == planned and not Store(tmp_path).folder(LONELY).exists()
+    assert {**done, "dry_run": True} == planned and not Store(Storage(tmp_path)).folder(LONELY).exists()
     assert main(["gc", "--storage", str(tmp_path)]) == 0
     assert "0 bytes removed" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from xlray.errors import InputError
 from xlray.phases.lineage import Difference, explain, find_phase
 from xlray.phases.spec import EncoderSpec, EvaluationSpec, phase_hash, phase_name
 from xlray.phases.store import Store
+from xlray.storage.storage import Storage
 
 ROOT = EncoderSpec("an encoder")
 
@@ -39,13 +40,13 @@ def storage(tmp_path):
     }
     for specs in chains.values():
         for spec in specs:
-            Store(tmp_path).begin(spec)
+            Store(Storage(tmp_path)).begin(spec)
     return tmp_path, {name: specs[-1] for name, specs in chains.items()}
 
 
 def why(storage, first, second):
     root, targets = storage
-    return explain(root, *(find_phase(root, phase_name(targets[name])) for name in (first, second)))
+    return explain(Storage(root), *(find_phase(Storage(root), phase_name(targets[name])) for name in (first, second)))
 
 
 def test_a_difference_is_followed_to_the_first_ancestors_that_have_it(storage):
@@ -90,11 +91,11 @@ def test_a_phase_is_found_by_the_beginning_of_its_name_or_hash(storage):
     root, targets = storage
     name = phase_name(targets["seed"])
     key = phase_hash(targets["seed"])
-    assert {find_phase(root, text).name for text in (name, key, key[:8], name[:-10])} == {name}
+    assert {find_phase(Storage(root), text).name for text in (name, key, key[:8], name[:-10])} == {name}
     with pytest.raises(InputError, match=r"'?trunk.*must name one phase.* begin so: trunk-"):
-        find_phase(root, "trunk")
+        find_phase(Storage(root), "trunk")
     with pytest.raises(InputError, match=f"holds none .*Did you mean '{name}'"):
-        find_phase(root, name[:-1] + "!")
+        find_phase(Storage(root), name[:-1] + "!")
 
 
 def test_the_command_prints_both_values_and_one_document(storage, capfd):
@@ -119,5 +120,5 @@ def test_every_field_of_a_training_phase_is_seen(storage):
         if field.name in ("kind", "parent") or not isinstance(value, (int, float, str)):
             continue
         changed = dataclasses.replace(spec, **{field.name: value + "x" if isinstance(value, str) else value + 1})
-        folders = [Store(root).begin(s).parent for s in (spec, changed)]
-        assert [d.field for d in explain(root, *folders)[0].differences] == [field.name]
+        folders = [Store(Storage(root)).begin(s).parent for s in (spec, changed)]
+        assert [d.field for d in explain(Storage(root), *folders)[0].differences] == [field.name]

@@ -30,6 +30,7 @@ from xlray.phases.spec import (
 )
 from xlray.phases.store import Store, check_writable
 from xlray.storage.files import write_atomically
+from xlray.storage.storage import Storage
 
 DATA = DataSpec("panx", "tagging", "train/en", "f" * 64, 100, 128, 0, ("O", "B-LOC"))
 EVALUATION = EvaluationSpec(dataclasses.replace(DATA, split="dev/fi"), "fi", "dev", False, True)
@@ -39,7 +40,7 @@ RECORD = {"num_steps": 4}
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path)
+    return Store(Storage(tmp_path))
 
 
 def finish(store, text="weights", spec=SPEC):
@@ -125,7 +126,7 @@ def test_a_damaged_file_is_named_and_the_phase_quarantined(store, damage):
         store.open(SPEC, "weights/model.safetensors")
     assert phase_name(SPEC) in str(caught.value)
     assert not store.has(SPEC)
-    assert [p.name.startswith(phase_name(SPEC)) for p in (store.root / "quarantine").iterdir()] == [True]
+    assert [p.name.startswith(phase_name(SPEC)) for p in (store.storage / "quarantine").iterdir()] == [True]
     finish(store, "again")
     assert store.open(SPEC, "weights/model.safetensors").read_text() == "again"
 
@@ -193,8 +194,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
 def test_a_storage_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"storage .*file/storage' must be a folder that can be written"):
-        check_writable(tmp_path / "file" / "storage")
-    check_writable(tmp_path / "new" / "storage")
+        check_writable(Storage(tmp_path / "file" / "storage"))
+    check_writable(Storage(tmp_path / "new" / "storage"))
     assert list((tmp_path / "new" / "storage").iterdir()) == []
 
 

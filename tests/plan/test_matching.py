@@ -17,6 +17,7 @@ from xlray.errors import InputError
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import SweepPlan, plan_sweep
+from xlray.storage.storage import Storage
 from xlray.tasks import TASKS, Generated, Task
 from xlray.tasks.local import is_local
 
@@ -82,7 +83,7 @@ def test_arms_hold_as_many_examples_where_files_hold_fewer_than_the_pools_say() 
 
 def test_a_cap_below_the_design_is_shown_with_its_pair(tmp_path: Path) -> None:
     plan = plan_sweep(sweep_of(HELD, DESIGN), None)
-    document = summary(plan, Store(tmp_path))
+    document = summary(plan, Store(Storage(tmp_path)))
     assert document["lowered_caps"] == {
         "en_a / tr_a": {"cap": 50, "designed": 80},
         "en_b / tr_b": {"cap": 45, "designed": 60},
@@ -95,7 +96,7 @@ def test_data_that_hold_what_the_pools_say_keep_the_caps_and_identities_of_the_d
     sweep = sweep_of(SAID, DESIGN)
     plan = plan_sweep(sweep, None)
     assert [t.trial_id for t in plan.trials] == [t.trial_id for t in sweep.trials()]
-    assert plan.sweep == sweep and summary(plan, Store(tmp_path))["lowered_caps"] == {}
+    assert plan.sweep == sweep and summary(plan, Store(Storage(tmp_path)))["lowered_caps"] == {}
 
 
 def test_examples_that_are_left_out_lower_the_cap_of_both() -> None:
@@ -164,7 +165,7 @@ def test_a_matched_two_by_two_is_planned_from_registered_tasks_whose_files_are_h
         targets=(Target("mini_tatoeba"),),
         drop_overlap=False,  # has tests of its own, and reads all of the Finnish data
     )
-    plan = plan_sweep(sweep, DATA, tmp_path)
+    plan = plan_sweep(sweep, DATA, Storage(tmp_path))
     found = examples(dataclasses.replace(plan, trials=tuple(t for t in plan.trials if t.config.tasks)))
     assert {(size, arm) for size, _, arm in found} == {(size, arm) for size in sizes for arm in ("en", "non-en")}
     for size, draw, _ in found:

@@ -35,6 +35,7 @@ from xlray.plan.exposure import exposure
 from xlray.plan.forecast import Terms, naive_steps, over_budget, simulation, steps_of, summary
 from xlray.plan.memory import ModelShape
 from xlray.plan.trials import plan_sweep
+from xlray.storage.storage import Storage
 
 ENCODER = Pretraining(
     ("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=256, batch_size=32, max_length=64
@@ -202,7 +203,7 @@ def test_only_span_qa_data_depends_on_the_stride(plan):
 
 
 def test_the_summary_has_the_fields_that_programs_rely_on(plan, tmp_path):
-    found = summary(plan, Store(tmp_path))
+    found = summary(plan, Store(Storage(tmp_path)))
     assert found.keys() >= {
         "trials",
         "cells",
@@ -228,7 +229,7 @@ TRUNK, COOLDOWNS, FINE_TUNING, PRETRAINING = 8, 4, 8 + 9, 8
 
 
 def test_steps_are_those_of_distinct_phases(plan, tmp_path):
-    found = summary(plan, Store(tmp_path))
+    found = summary(plan, Store(Storage(tmp_path)))
     control = 2 + 4 + 3  # a probe is the same at the first two rungs, and one target has no probe
     assert found["steps"] == PRETRAINING + 4 * (TRUNK + COOLDOWNS + FINE_TUNING) + 2 * control
     assert found["phases"]["new"] == 2 + 4 * 15 + 2 * 3 + 1  # retrieval from the encoder has no seed: both share it
@@ -240,7 +241,7 @@ def test_naive_steps_train_every_size_from_scratch_with_full_targets(plan, tmp_p
     assert naive == PRETRAINING + 4 * (from_scratch + COOLDOWNS + full) + 2 * full
     assert trunk == 4 * (from_scratch - TRUNK)
     assert probes == 6 * (full - FINE_TUNING)
-    found = summary(plan, Store(tmp_path))
+    found = summary(plan, Store(Storage(tmp_path)))
     saved = found["saved"]
     assert (found["naive_steps"], saved["trunk"], saved["probes"]) == (naive, trunk, probes)
     assert naive - saved["trunk"] - saved["probes"] - saved["sharing"] - saved["stopping"] == found["expected_steps"]
@@ -259,7 +260,7 @@ def test_phases_that_several_trials_need_are_counted_as_shared(plan, tmp_path):
     shared = sum(map(len, within)) - len(set(uses))
     # The retrieval of the two controls, whose repeated probes are shared within a trial.
     assert shared == 1
-    assert summary(plan, Store(tmp_path))["phases"]["shared"] == shared
+    assert summary(plan, Store(Storage(tmp_path)))["phases"]["shared"] == shared
 
 
 def test_sweeps_over_the_same_recipe_share_phases(plan):
@@ -273,7 +274,7 @@ def test_sweeps_over_the_same_recipe_share_phases(plan):
 
 
 def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_path):
-    store = Store(tmp_path)
+    store = Store(Storage(tmp_path))
     specs = list(plan.all_specs().values())
     one_of_each = {spec.kind: spec for spec in specs}
     for spec in one_of_each.values():
@@ -293,7 +294,7 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
 
 
 def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tmp_path):
-    store, execution = Store(tmp_path), plan.sweep.execution
+    store, execution = Store(Storage(tmp_path)), plan.sweep.execution
     trunk = next(spec for spec in plan.all_specs().values() if spec.kind == "trunk")
     with store.staging(trunk) as staged:
         ran = {"execution": dataclasses.asdict(execution), "micro_batch_tokens": execution.micro_batch_tokens}
@@ -309,20 +310,22 @@ def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tm
 
 
 def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):
-    alone = summary(plan, Store(tmp_path), Terms(price_per_hour=2.5, device_tflops=0.001))
+    alone = summary(plan, Store(Storage(tmp_path)), Terms(price_per_hour=2.5, device_tflops=0.001))
     assert alone["cost"] == pytest.approx(2.5 * alone["device_hours"])
     assert alone["device_hours_source"] == "assumed: 0.001 TFLOP/s per device, as given"
-    faster = summary(plan, Store(tmp_path), Terms(device_tflops=1.0))
+    faster = summary(plan, Store(Storage(tmp_path)), Terms(device_tflops=1.0))
     assert faster["device_hours"] < alone["device_hours"] and faster["cost"] is None
-    several = summary(plan, Store(tmp_path), Terms(devices=4, device_tflops=0.001))
+    several = summary(plan, Store(Storage(tmp_path)), Terms(devices=4, device_tflops=0.001))
     assert several["wall_hours"] < alone["wall_hours"] == pytest.approx(alone["device_hours"])
     assert several["steps"] == alone["steps"]
 
 
 def test_a_budget_below_the_expected_hours_is_refused(plan, tmp_path):
-    hours = summary(plan, Store(tmp_path))["device_hours"]
-    assert over_budget(summary(plan, Store(tmp_path), Terms(budget_hours=1.01 * hours))) is None
-    assert "are expected (assumed" in str(over_budget(summary(plan, Store(tmp_path), Terms(budget_hours=0.99 * hours))))
+    hours = summary(plan, Store(Storage(tmp_path)))["device_hours"]
+    assert over_budget(summary(plan, Store(Storage(tmp_path)), Terms(budget_hours=1.01 * hours))) is None
+    assert "are expected (assumed" in str(
+        over_budget(summary(plan, Store(Storage(tmp_path)), Terms(budget_hours=0.99 * hours)))
+    )
     with pytest.raises(InputError, match="--budget-hours: a number above 0"):
         Terms(budget_hours=0)
 
@@ -343,26 +346,26 @@ def test_the_storage_of_a_large_encoder_is_its_states_and_weights():
 @pytest.mark.parametrize("name", ["finnish_9_vs_20", "phang2020", "sizes", "leave_one_out"])
 def test_the_real_questions_validate_and_plan_without_their_data(name, tmp_path):
     sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / f"{name}.py")
-    plan = plan_sweep(sweep, None, tmp_path, assume_sizes=True)
-    found = summary(plan, Store(tmp_path), Terms(devices=64, price_per_hour=2.0))
+    plan = plan_sweep(sweep, None, Storage(tmp_path), assume_sizes=True)
+    found = summary(plan, Store(Storage(tmp_path)), Terms(devices=64, price_per_hour=2.0))
     assert found["trials"] == len(sweep.trials()) and found["assumed_sizes"]
     assert 0 < found["wall_hours"] < found["device_hours"] and found["cost"] > 0
     assert found["saved"]["stopping"] == 0  # measure trials are never stopped
     base = with_fields(sweep, {"encoder": f"{XLM_R_BASE.path}@{XLM_R_BASE.revision}"})
-    pilot = summary(plan_sweep(base, None, tmp_path, assume_sizes=True), Store(tmp_path))
+    pilot = summary(plan_sweep(base, None, Storage(tmp_path), assume_sizes=True), Store(Storage(tmp_path)))
     assert pilot["device_hours"] < 0.5 * found["device_hours"]
 
 
 def test_the_tuned_question_plans_and_simulates_every_value_of_its_axes(tmp_path):
     sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / "tuned_9_vs_20.py")
-    plan = plan_sweep(sweep, None, tmp_path, assume_sizes=True)
-    found = summary(plan, Store(tmp_path), Terms(devices=16))
+    plan = plan_sweep(sweep, None, Storage(tmp_path), assume_sizes=True)
+    found = summary(plan, Store(Storage(tmp_path)), Terms(devices=16))
     assert found["trials"] == 3 + 2 * 4 * 3 * 6 and found["populations"] == {"0": 3, "9-en": 72, "20-en": 72}
     assert [axis["values"] for axis in found["axes"]] == [[[5e-6], [1e-5], [2e-5]], [[1.0], [3.0]]]
     assert found["detectable"]["comparisons"] and "axis    intermediate.learning_rate: 5e-6; 1e-5; 2e-5" in (
         tables.plan_lines(found)
     )
-    played, figure = simulation(plan, Store(tmp_path), Terms(devices=16))
+    played, figure = simulation(plan, Store(Storage(tmp_path)), Terms(devices=16))
     assert played["reached"] == {65_536: 147, 131_072: 147} and figure.startswith("<svg")
 
 
@@ -406,7 +409,7 @@ def test_sizes_are_assumed_only_where_the_files_are_not_here_and_only_when_asked
 
 def test_one_trunk_for_four_sizes_saves_fifteen_percent_at_least(tmp_path):
     plan = plan_sweep(load_sweep(Path(__file__).parents[2] / "sweeps" / "sizes.py"), None, assume_sizes=True)
-    found = summary(plan, Store(tmp_path))
+    found = summary(plan, Store(Storage(tmp_path)))
     assert 1 - found["saved"]["trunk"] / found["naive_steps"] <= 0.85
 
 
@@ -422,7 +425,7 @@ def test_exploring_24_trials_per_cell_takes_two_fifths_of_the_naive_steps(tmp_pa
         targets=(dataclasses.replace(TARGETS[0], probe_examples=None), *TARGETS[1:]),
         stopping=Stopping(promote=promote),
     )
-    found = summary(plan_sweep(sweep, None), Store(tmp_path))
+    found = summary(plan_sweep(sweep, None), Store(Storage(tmp_path)))
     assert found["saved"]["probes"] == 0
     assert found["steps_ratio"] <= 0.4
 
@@ -482,15 +485,15 @@ def test_what_would_mix_two_definitions_is_refused_with_the_fields(changed, line
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text(json.dumps(SWEEP.definition))
     with pytest.raises(InputError, match=r"exists with another definition .* use --new-version") as caught:
-        definition.check_definition(changed, tmp_path)
+        definition.check_definition(changed, Storage(tmp_path))
     assert line in str(caught.value) and "\n" not in str(caught.value)
-    renamed = definition.newest_version(changed, tmp_path)
-    assert renamed.name == "s.2" and definition.newest_version(SWEEP, tmp_path).name == "s"
+    renamed = definition.newest_version(changed, Storage(tmp_path))
+    assert renamed.name == "s.2" and definition.newest_version(SWEEP, Storage(tmp_path)).name == "s"
     (tmp_path / "sweeps" / "s.2").mkdir()
     (tmp_path / "sweeps" / "s.2" / "sweep.json").write_text(json.dumps(renamed.definition))
-    assert definition.newest_version(changed, tmp_path).name == "s.2"  # the same command resumes it
+    assert definition.newest_version(changed, Storage(tmp_path)).name == "s.2"  # the same command resumes it
     mixed = differences(renamed, SWEEP)  # a target that was taken away can be added again
-    assert definition.newest_version(SWEEP, tmp_path).name == ("s.3" if mixed else "s.2")
+    assert definition.newest_version(SWEEP, Storage(tmp_path)).name == ("s.3" if mixed else "s.2")
 
 
 # --- refused before a start ----------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import SOURCE, Search, Stopping, Sweep, check_search
 from xlray.errors import InputError
 from xlray.plan.search import next_trial, observations, proposed
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep
 
 POOL = tuple(f"task{i:02}" for i in range(12))
 SEARCH = Search(POOL, (3, 4), 40)
@@ -146,7 +148,7 @@ def test_a_plan_costs_the_trials_to_come(tmp_path):
     alone = Sweep("s", mini.ENCODER, (Subset(()),), intermediate=mini.INTERMEDIATE, targets=mini.TARGETS)
     searching = dataclasses.replace(alone, search=Search(pool, (1, 2), 4))
     plans = [plan_sweep(sweep, None) for sweep in (alone, searching)]
-    documents = [summary(plan, Store(tmp_path)) for plan in plans]
+    documents = [summary(plan, Store(Storage(tmp_path))) for plan in plans]
     assert [d["trials"] for d in documents] == [1, 5]
     assert documents[1]["steps"] > documents[0]["steps"]
     assert len(plans[1].trials) == 1  # the ones to come are not known
@@ -159,7 +161,6 @@ def test_a_plan_costs_the_trials_to_come(tmp_path):
 def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
     """Two proposals, then a third by a second run, which rebuilds the first two from the journal."""
     from xlray import Architecture, Execution, Intermediate, Pretraining, Target, load_results
-    from xlray.storage.journal import read_journal
     from xlray.sweep.run import run
 
     sweep = Sweep(
@@ -171,16 +172,16 @@ def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
         execution=Execution(micro_batch_tokens=1024),
         search=Search(("mini_topic_en", "mini_roles_de", "mini_similarity_en"), (1, 2), 2),
     )
-    run(sweep, tmp_path)
+    run(sweep, Storage(tmp_path))
     directory = tmp_path / "sweeps" / "s"
-    first = proposed(sweep, read_journal(directory / "journal"))
+    first = proposed(sweep, open_sweep(directory).journal.read())
     assert len(first) == 2
     longer = dataclasses.replace(sweep, search=dataclasses.replace(sweep.search, num_trials=3))
-    run(longer, tmp_path)
+    run(longer, Storage(tmp_path))
     trials = {t["trial_id"]: t for t in load_results("s", tmp_path).trials.to_pylist()}
     assert {t["status"] for t in trials.values()} == {"finished"} and len(trials) == 4
     assert [trials[t.trial_id]["role"] for t in first] == [SOURCE, SOURCE]
-    events = [e for e in read_journal(directory / "journal") if e["event"] == "running" and "trial_id" in e]
+    events = [e for e in open_sweep(directory).journal.read() if e["event"] == "running" and "trial_id" in e]
     assert len(events) == 4  # nothing ran twice
 
 
@@ -209,7 +210,7 @@ def test_the_driver_starts_proposals_once_its_own_trials_are_started(tmp_path, m
         driver.close()
         return driver, started
 
-    storage = driven_sweep.Storage(tmp_path)
+    storage = driven_sweep.Stored(tmp_path)
     _, one = drive(3)
     second, two = drive(99)
     assert len(one) == 3 and len(two) == 2 and len({*one, *two}) == 5

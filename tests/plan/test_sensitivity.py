@@ -11,6 +11,7 @@ from xlray.config.recipes import Encoder
 from xlray.config.subsets import chains, empty, random_subsets
 from xlray.config.sweep import Sweep
 from xlray.plan.power import detectable_effects
+from xlray.storage.sweep_folder import open_sweep
 
 POOL = [f"task{i}" for i in range(24)]
 
@@ -21,7 +22,7 @@ def plan(seeds=(0, 1, 2, 3, 4), **designs):
 
 
 def found_of(tmp_path, *args, **designs):
-    return detectable_effects(plan(*args, **designs), tmp_path)
+    return detectable_effects(plan(*args, **designs), open_sweep(tmp_path))
 
 
 def test_every_comparison_of_cells_has_its_subsets_and_the_hardest_of_those_with_tasks_counts(tmp_path):

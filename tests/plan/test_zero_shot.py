@@ -17,6 +17,7 @@ from xlray.errors import InputError
 from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.trials import plan_sweep
+from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import languages_of
 from xlray.tasks import Generated, Record, Task, load_records
 from xlray.tasks.languages import label_note
@@ -110,30 +111,32 @@ def test_labels_are_no_text_for_pre_training() -> None:
 
 def test_texts_of_the_targets_language_are_left_out_and_the_list_of_the_storage_grows(tmp_path: Path) -> None:
     finnish = build_exclusions([TARGET], lambda task, split: load_records(task, split))
-    store_exclusions(tmp_path, finnish)
-    plan = plan_sweep(sweep(SWEDISH), None, tmp_path)
+    store_exclusions(Storage(tmp_path), finnish)
+    plan = plan_sweep(sweep(SWEDISH), None, Storage(tmp_path))
     assert plan.sources.overlapping == {"swedish train/sv": 1}
-    grown = load_exclusions(tmp_path)
+    grown = load_exclusions(Storage(tmp_path))
     assert grown is not None and grown.languages == ("et", "fi")
     assert {*finnish.keys.tolist()} < {*grown.keys.tolist()} and {*finnish.sources} < {*grown.sources}
-    plan_sweep(sweep(SWEDISH), None, tmp_path)
-    plan_sweep(sweep(SWEDISH, language="fi"), None, tmp_path)
-    again = load_exclusions(tmp_path)
+    plan_sweep(sweep(SWEDISH), None, Storage(tmp_path))
+    plan_sweep(sweep(SWEDISH, language="fi"), None, Storage(tmp_path))
+    again = load_exclusions(Storage(tmp_path))
     assert again is not None and again.version == grown.version, "what covers a sweep is not recreated"
 
 
 def test_a_finnish_list_stays_valid_and_a_finnish_sweep_does_not_look_for_other_languages(tmp_path: Path) -> None:
     finnish = build_exclusions([TARGET], lambda task, split: load_records(task, split))
-    store_exclusions(tmp_path, finnish)
-    plan = plan_sweep(sweep(SWEDISH, language="fi"), None, tmp_path)
-    known = load_exclusions(tmp_path)
+    store_exclusions(Storage(tmp_path), finnish)
+    plan = plan_sweep(sweep(SWEDISH, language="fi"), None, Storage(tmp_path))
+    known = load_exclusions(Storage(tmp_path))
     assert known is not None and known.version == finnish.version and plan.sources.overlapping == {}
 
 
 def test_a_plan_says_that_finnish_means_another_language(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     for language, said in (("et", True), ("fi", False)):
-        lines = plan_lines(summary(plan_sweep(sweep(SWEDISH, language=language), None), Store(tmp_path / "runs")))
+        lines = plan_lines(
+            summary(plan_sweep(sweep(SWEDISH, language=language), None), Store(Storage(tmp_path / "runs")))
+        )
         assert any("evaluated in 'et', not in Finnish" in line for line in lines) is said
 
 

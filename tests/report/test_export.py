@@ -17,7 +17,9 @@ from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job, write_job
 from xlray.report import report
 from xlray.report.xtreme_export import export_predictions, xtreme_text
-from xlray.storage.journal import append, append_line, read_lines
+from xlray.storage.journal import append_line, read_lines
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep
 from xlray.training.export_model import choose
 
 # Readers of the three formats, written from the description of the script's.
@@ -64,7 +66,7 @@ def test_answers_must_be_as_many_as_questions():
 
 
 def test_the_sealed_predictions_lie_where_the_script_looks_in_the_order_of_the_records(tmp_path):
-    document = export_predictions(make_sweep(tmp_path, {"aaa": 2}), tmp_path / "out")
+    document = export_predictions(open_sweep(make_sweep(tmp_path, {"aaa": 2})), tmp_path / "out")
     folder = tmp_path / "out" / "aaa" / "predictions"
     assert list(contents(folder)) == ["tatoeba/test-fi.tsv", "tydiqa/test-fi.json", "udpos/test-fi.tsv"]
     assert read_tags(folder / "udpos" / "test-fi.tsv") == TAGS
@@ -74,7 +76,7 @@ def test_the_sealed_predictions_lie_where_the_script_looks_in_the_order_of_the_r
 
 
 def test_targets_of_the_embedded_world_are_written_under_the_names_they_stand_for_too(tmp_path):
-    export_predictions(make_sweep(tmp_path, {"aaa": 2}, prefix="mini_"), tmp_path / "out")
+    export_predictions(open_sweep(make_sweep(tmp_path, {"aaa": 2}, prefix="mini_")), tmp_path / "out")
     found = contents(tmp_path / "out" / "aaa" / "predictions")
     assert found["mini_udpos/test-fi.tsv"] == found["udpos/test-fi.tsv"]
     assert len(found) == 6
@@ -82,7 +84,7 @@ def test_targets_of_the_embedded_world_are_written_under_the_names_they_stand_fo
 
 def test_each_trial_is_written_at_its_last_finished_rung(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 2, "bbb": 1, "ccc": 0})
-    document = export_predictions(directory)
+    document = export_predictions(open_sweep(directory))
     assert [(t["trial_id"], t["rung"]) for t in document["trials"]] == [("aaa", 512), ("bbb", 256)]
     written = {trial: contents(directory / "unsealed" / trial / "predictions") for trial in ("aaa", "bbb")}
     assert written["aaa"]["udpos/test-fi.tsv"] == xtreme_text("tagging", TAGS)
@@ -91,7 +93,7 @@ def test_each_trial_is_written_at_its_last_finished_rung(tmp_path):
 
 def test_one_trial_and_one_rung_can_be_asked_for(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 2, "bbb": 1})
-    document = export_predictions(directory, trial_id="aaa", rung=256)
+    document = export_predictions(open_sweep(directory), trial_id="aaa", rung=256)
     assert [(t["trial_id"], t["rung"]) for t in document["trials"]] == [("aaa", 256)]
     assert not (directory / "unsealed" / "bbb").exists()
 
@@ -99,39 +101,41 @@ def test_one_trial_and_one_rung_can_be_asked_for(tmp_path):
 def test_a_rung_that_is_in_the_store_but_was_not_reached_by_the_trial_is_not_taken(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 1})
     for task, predictions in PREDICTIONS.items():  # another sweep did them
-        finish(Store(tmp_path), target_phase(task, "aaa-1", predictions), predictions)
-    assert export_predictions(directory)["trials"][0]["rung"] == 256
+        finish(Store(Storage(tmp_path)), target_phase(task, "aaa-1", predictions), predictions)
+    assert export_predictions(open_sweep(directory))["trials"][0]["rung"] == 256
 
 
 def test_a_job_of_other_phases_than_those_that_were_measured_exports_nothing(tmp_path):
     directory = make_sweep(tmp_path, {"a": 2})
     phases = [p for p in read_job(directory / "jobs" / "a.json").phases if p.rung_index == 0]
     entry = {"event": "rung", "trial_id": "a", "rung_index": 0, "rung": RUNGS[0]}
-    append(directory / "journal", entry | {"phases": [phase_hash(p.spec) for p in phases]})
-    assert export_predictions(directory)["trials"]
-    append(directory / "journal", entry | {"phases": ["of other inputs"]})
+    open_sweep(directory).journal.append(entry | {"phases": [phase_hash(p.spec) for p in phases]})
+    assert export_predictions(open_sweep(directory))["trials"]
+    open_sweep(directory).journal.append(entry | {"phases": ["of other inputs"]})
     out = tmp_path / "out"
     with pytest.raises(InputError, match=r"s: trial a: its stored job must describe .* describes others at rung 256"):
-        export_predictions(directory, out)
+        export_predictions(open_sweep(directory), out)
     with pytest.raises(InputError, match="describes others at rung 256"):
-        choose(directory, "a", None, None)
+        choose(open_sweep(directory), "a", None, None)
     assert not out.exists() and len(read_lines(directory / UNSEALED_FILE)) == 1
 
 
 def test_a_rung_whose_trunk_diverged_is_not_finished(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 1})
-    append(directory / "journal", {"event": "rung", "trial_id": "aaa", "rung_index": 1, "rung": 512, "diverged": True})
-    assert export_predictions(directory)["trials"][0]["rung"] == 256
+    open_sweep(directory).journal.append(
+        {"event": "rung", "trial_id": "aaa", "rung_index": 1, "rung": 512, "diverged": True}
+    )
+    assert export_predictions(open_sweep(directory))["trials"][0]["rung"] == 256
 
 
 def test_a_target_that_diverged_is_named_and_the_others_are_written(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 1}, targets=("udpos", "tatoeba"))
     spec = target_phase("udpos", "aaa-1", TAGS)
-    finish(Store(tmp_path), spec, None)
-    finish(Store(tmp_path), target_phase("tatoeba", "aaa-1", NEAREST), NEAREST)
-    append(directory / "journal", {"event": "rung", "trial_id": "aaa", "rung_index": 1, "rung": 512})
-    export_predictions(directory, rung=256)
-    (found,) = export_predictions(directory)["trials"]
+    finish(Store(Storage(tmp_path)), spec, None)
+    finish(Store(Storage(tmp_path)), target_phase("tatoeba", "aaa-1", NEAREST), NEAREST)
+    open_sweep(directory).journal.append({"event": "rung", "trial_id": "aaa", "rung_index": 1, "rung": 512})
+    export_predictions(open_sweep(directory), rung=256)
+    (found,) = export_predictions(open_sweep(directory))["trials"]
     assert found["missing"] == ["udpos/test-fi.tsv"]
     # The first export's tags were of another rung.
     assert list(contents(directory / "unsealed" / "aaa")) == ["predictions/tatoeba/test-fi.tsv"]
@@ -148,7 +152,7 @@ def test_a_target_that_diverged_is_named_and_the_others_are_written(tmp_path):
 def test_what_cannot_be_exported_is_refused_and_opens_nothing(tmp_path, options, words):
     directory = make_sweep(tmp_path, {"aaa": 2, "ccc": 0})
     with pytest.raises(InputError, match=words):
-        export_predictions(directory, **options)
+        export_predictions(open_sweep(directory), **options)
     assert not (directory / UNSEALED_FILE).exists()
 
 
@@ -156,32 +160,34 @@ def test_a_sweep_without_test_sets_is_refused(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 0}, targets=("udpos",))
     spec = target_phase("udpos", "aaa-0", TAGS)
     spec = dataclasses.replace(spec, evaluations=spec.evaluations[:1])
-    finish(Store(tmp_path), spec, TAGS)
-    job = Job("aaa", "s", tmp_path, Execution(), (PlannedPhase(spec, 0),), {}, {}, 9, 4, RUNGS, directory / "p" / "x")
+    finish(Store(Storage(tmp_path)), spec, TAGS)
+    job = Job(
+        "aaa", "s", Storage(tmp_path), Execution(), (PlannedPhase(spec, 0),), {}, {}, 9, 4, RUNGS, directory / "p" / "x"
+    )
     write_job(directory / "jobs" / "aaa.json", job)
-    append(directory / "journal", {"event": "rung", "trial_id": "aaa", "rung_index": 0, "rung": 256})
+    open_sweep(directory).journal.append({"event": "rung", "trial_id": "aaa", "rung_index": 0, "rung": 256})
     with pytest.raises(InputError, match="a test set must have been evaluated"):
-        export_predictions(directory)
+        export_predictions(open_sweep(directory))
     assert not (directory / UNSEALED_FILE).exists()
 
 
 def test_as_many_predictions_as_records_must_be_there(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 0}, targets=("udpos",))
-    finish(Store(tmp_path), target_phase("udpos", "aaa-0", TAGS), TAGS[:2])
-    append(directory / "journal", {"event": "rung", "trial_id": "aaa", "rung_index": 0, "rung": 256})
+    finish(Store(Storage(tmp_path)), target_phase("udpos", "aaa-0", TAGS), TAGS[:2])
+    open_sweep(directory).journal.append({"event": "rung", "trial_id": "aaa", "rung_index": 0, "rung": 256})
     with pytest.raises(InputError, match="one prediction for each of 3 records, but there are 2"):
-        export_predictions(directory)
+        export_predictions(open_sweep(directory))
 
 
 def test_a_damaged_file_is_found_and_deleted_ids_are_asked_for(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 2})
     (tmp_path / "data" / "tydiqa-x" / "references.json").unlink()
     with pytest.raises(InputError, match=r"references\.json.*run the sweep again"):
-        export_predictions(directory)
-    folder = Store(tmp_path).folder(target_phase("udpos", "aaa-1", TAGS))
+        export_predictions(open_sweep(directory))
+    folder = Store(Storage(tmp_path)).folder(target_phase("udpos", "aaa-1", TAGS))
     (folder / "sealed" / "predictions" / "udpos-test-fi.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match="damaged"):
-        export_predictions(directory)
+        export_predictions(open_sweep(directory))
 
 
 # --- the record ----------------------------------------------------------------------------------------------------
@@ -194,9 +200,9 @@ def digest(path):
 def test_every_unsealing_is_recorded_with_the_state_of_the_sweep(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 2, "bbb": 1})
     definition, journal = digest(directory / "sweep.json"), digest(directory / "journal" / "000000.jsonl")
-    assert export_predictions(directory)["unsealings"] == 1
-    append(directory / "journal", {"event": "finished", "trial_id": "aaa"})
-    assert export_predictions(directory, tmp_path / "out", "aaa")["unsealings"] == 2
+    assert export_predictions(open_sweep(directory))["unsealings"] == 1
+    open_sweep(directory).journal.append({"event": "finished", "trial_id": "aaa"})
+    assert export_predictions(open_sweep(directory), tmp_path / "out", "aaa")["unsealings"] == 2
     first, second = read_lines(directory / UNSEALED_FILE)
     assert (first["definition"], first["journal"]) == (definition, journal)
     assert second["definition"] == definition and second["journal"] != journal
@@ -209,16 +215,16 @@ def test_the_record_is_made_before_anything_is_written(tmp_path):
     directory = make_sweep(tmp_path, {"aaa": 2})
     (tmp_path / "out").write_text("no folder")
     with pytest.raises(OSError, match="out"):
-        export_predictions(directory, tmp_path / "out")
+        export_predictions(open_sweep(directory), tmp_path / "out")
     assert len(read_lines(directory / UNSEALED_FILE)) == 1
 
 
 def test_an_entry_that_a_crash_tore_is_dropped_and_the_next_is_whole(tmp_path):
     path = tmp_path / UNSEALED_FILE
-    append_line(path, {"n": 1})
+    append_line(Storage(path.parent), path, {"n": 1})
     with path.open("ab") as file:
         file.write(b'{"n": 2, "ti')
-    append_line(path, {"n": 3})
+    append_line(Storage(path.parent), path, {"n": 3})
     assert [entry["n"] for entry in read_lines(path)] == [1, 3]
 
 
@@ -229,11 +235,11 @@ def test_the_report_says_how_often_and_since_when_test_sets_are_open(tmp_path):
         return [w for w in report.write_report(directory)["warnings"] if "opened" in w]
 
     assert not warnings()
-    export_predictions(directory)
+    export_predictions(open_sweep(directory))
     (line,) = warnings()
     assert "opened 1 time, first on 20" in line and "no rung of a trial came after" in line
-    append(directory / "journal", {"event": "rung", "trial_id": "bbb", "rung_index": 0, "rung": 256})
-    export_predictions(directory)
+    open_sweep(directory).journal.append({"event": "rung", "trial_id": "bbb", "rung_index": 0, "rung": 256})
+    export_predictions(open_sweep(directory))
     (line,) = warnings()
     assert "opened 2 times" in line and "1 rung of trials came after" in line
 

@@ -18,7 +18,7 @@ from xlray.errors import InputError
 from xlray.report import cost_tables, evidence, report, task_figures, task_tables, warnings
 from xlray.report.evidence import Findings
 from xlray.storage import parquet
-from xlray.storage.journal import append
+from xlray.storage.sweep_folder import open_sweep
 
 finished = reported_sweep.finished  # a fixture
 
@@ -262,7 +262,7 @@ def test_early_stages_are_reported_without_a_wrong_number(tmp_path, stage):
             '{"name": "early", "seeds": [0, 1], "measure": [{"tasks": []}], "explore": []}'
         )
     if stage in ("journal", "first scores"):
-        append(folder / "journal", {"event": "created", "trial_id": "t", "role": "measure", "cell": "0"})
+        open_sweep(folder).journal.append({"event": "created", "trial_id": "t", "role": "measure", "cell": "0"})
     if stage == "first scores":
         row = {
             "trial_id": "t",
@@ -389,10 +389,10 @@ def test_points_take_the_rung_of_their_index_and_chains_as_clusters(tmp_path):
 def test_the_journal_tells_the_latest_status(tmp_path):
     folder = make_sweep(tmp_path / "s", seeds=(0,))
     trials = results.load_results(folder).trials["trial_id"].to_pylist()
-    append(folder / "journal", {"event": "failed", "trial_id": trials[0], "error": "x"})
-    append(folder / "journal", {"event": "failed", "trial_id": trials[1], "error": "x"})
-    append(folder / "journal", {"event": "created", "trial_id": trials[1]})
-    append(folder / "journal", {"event": "paused", "trial_id": trials[3]})
+    open_sweep(folder).journal.append({"event": "failed", "trial_id": trials[0], "error": "x"})
+    open_sweep(folder).journal.append({"event": "failed", "trial_id": trials[1], "error": "x"})
+    open_sweep(folder).journal.append({"event": "created", "trial_id": trials[1]})
+    open_sweep(folder).journal.append({"event": "paused", "trial_id": trials[3]})
     statuses = evidence.collect_evidence(folder).statuses
     assert [statuses[trial] for trial in trials[:4]] == ["failed", "created", "finished", "paused"]
 
@@ -515,7 +515,7 @@ def test_a_trunk_that_diverged_counts_as_the_majority_answer_from_there_on(tmp_p
         file.write_text("".join(json.dumps(e) + "\n" for e in kept))
     entry = {"event": "rung", "trial_id": lost, "cell": "8-all", "role": "measure", "rung": RUNGS[1], "rung_index": 1}
     entry |= {"score": None, "scores": {}, "decision": "stop", "reason": "diverged", "probability": 0.0}
-    append(folder / "journal", entry)
+    open_sweep(folder).journal.append(entry)
     found = evidence.collect_evidence(folder)
     for rung in (1, 2):
         inside = {p.seed: p for p in found.points if (p.cell, p.rung_index) == ("8-all", rung)}

@@ -15,6 +15,7 @@ from xlray.plan.jobs import read_job, write_job
 from xlray.report import report
 from xlray.storage import parquet
 from xlray.storage.journal import read_lines
+from xlray.storage.storage import Storage
 from xlray.training.score_files import Outcome, write_outcomes
 
 FEW = Sampling(num_draws=50)
@@ -73,14 +74,14 @@ def test_a_trial_without_one_target_is_left_out(sweep):
         for planned in read_job(sweep / "jobs" / "bbb.json").phases
         if planned.rung_index == 1 and isinstance(planned.spec, RetrievalSpec)
     ]
-    (Store(sweep.parents[1]).folder(spec) / "DONE").unlink()
+    (Store(Storage(sweep.parents[1])).folder(spec) / "DONE").unlink()
     report.write_report(sweep, FEW, unseal=True)
     assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "ccc", "ddd"]
 
 
 def rewritten(sweep, task, change):
     """Every job of the sweep with the phases of one target changed, and these phases stored again."""
-    store = Store(sweep.parents[1])
+    store = Store(Storage(sweep.parents[1]))
     for path in (sweep / "jobs").iterdir():
         job, phases = read_job(path), []
         for planned in job.phases:

@@ -5,16 +5,18 @@ from stored_phases import OTHER, RECORD, SPEC, finish, objects
 
 from xlray.errors import InputError, StoreError
 from xlray.phases.store import Store, check_writable
-from xlray.storage import journal, object_store, working_folder
+from xlray.storage import object_store
+from xlray.storage.storage import open_storage
+from xlray.storage.sweep_folder import sweep_folder
 
 
 @pytest.fixture
 def machines(tmp_path, monkeypatch, gcs_uri):
-    """Working folders of two machines on one storage."""
+    """One storage as two machines have it open."""
 
     def open_on(number):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / f"machine-{number}"))
-        return working_folder.working_folder(gcs_uri)
+        return open_storage(gcs_uri)
 
     return [open_on(number) for number in range(2)]
 
@@ -30,7 +32,7 @@ def test_a_phase_finished_on_one_machine_is_there_on_the_other(machines):
 
 def test_the_second_that_commits_keeps_what_the_first_made(machines):
     finish(machines[0], "first")
-    working_folder.remote_of(machines[1]).client  # noqa: B018  made before, as on a machine of its own
+    machines[1].remote.client  # noqa: B018  made before, as on a machine of its own
     finish(machines[1], "second")
     assert {Store(root).open(SPEC, "scores.parquet").read_text() for root in machines} == {"first"}
 
@@ -40,28 +42,28 @@ def test_a_damaged_object_is_quarantined(machines):
 
     finish(machines[0])
     damaged = next(name for name in objects(machines[0]) if name.endswith("scores.parquet"))
-    obstore.put(working_folder.remote_of(machines[0]).client, damaged, b"other bytes")
+    obstore.put(machines[0].remote.client, damaged, b"other bytes")
     with pytest.raises(StoreError, match=r"scores.parquet is damaged.*quarantine.*run again"):
         Store(machines[1]).open(SPEC, "scores.parquet")
     assert not Store(machines[1]).has(SPEC)
 
 
 def test_a_second_writer_of_a_journal_is_found_out(machines):
-    folders = [root / "sweeps" / "s" / "journal" for root in machines]
+    journals = [sweep_folder(storage, "s").journal for storage in machines]
     for number in range(3):
-        journal.append(folders[0], {"event": "e", "number": number})
-    assert [e["number"] for e in journal.read_journal(folders[1])] == [0, 1, 2]
-    journal.append(folders[1], {"event": "e", "number": 3})
+        journals[0].append({"event": "e", "number": number})
+    assert [e["number"] for e in journals[1].read()] == [0, 1, 2]
+    journals[1].append({"event": "e", "number": 3})
     with pytest.raises(InputError, match="another process writes this journal"):
-        journal.append(folders[0], {"event": "e", "number": 4})
-    assert [e["number"] for e in journal.read_journal(folders[0])] == [0, 1, 2, 3]
+        journals[0].append({"event": "e", "number": 4})
+    assert [e["number"] for e in journals[0].read()] == [0, 1, 2, 3]
 
 
 def test_a_large_file_goes_up_and_comes_down_in_parts(machines, tmp_path, monkeypatch, gcs_server):
     monkeypatch.setattr(object_store, "PART_BYTES", 5 * 2**20)
     content = bytes(range(256)) * 2**16  # 16 MiB
     (tmp_path / "large").write_bytes(content)
-    client = working_folder.remote_of(machines[0])
+    client = machines[0].remote
     client.upload({"large": tmp_path / "large"})
     assert sum("partNumber" in path for _, path in gcs_server.requests) > 1
     client.download("large", tmp_path / "copy")

@@ -11,54 +11,61 @@ import pytest
 from xlray.errors import InputError
 from xlray.storage import journal
 from xlray.storage.follower import Follower
+from xlray.storage.journal import Journal
+from xlray.storage.storage import Storage
 
 
 def test_journal_keeps_order_and_adds_time(tmp_path):
-    assert journal.read_journal(tmp_path / "journal") == []
-    first = journal.append(tmp_path / "journal", {"event": "created", "trial_id": "ä"})
-    journal.append(tmp_path / "journal", {"event": "rung", "score": float("nan"), "scores": {"udpos": float("inf")}})
-    entries = journal.read_journal(tmp_path / "journal")
+    written = Journal(Storage(tmp_path), tmp_path)
+    assert written.read() == []
+    first = written.append({"event": "created", "trial_id": "ä"})
+    written.append({"event": "rung", "score": float("nan"), "scores": {"udpos": float("inf")}})
+    entries = written.read()
     assert entries[0] == first and entries[0]["time"] <= entries[1]["time"]
     assert entries[1]["score"] is None and entries[1]["scores"] == {"udpos": None}
 
 
 @pytest.mark.parametrize("cut", [1, 7, 20, 10_000])
 def test_torn_last_line_is_left_out_and_the_next_entry_is_readable(tmp_path, cut):
+    written = Journal(Storage(tmp_path), tmp_path)
     for number in range(3):
-        journal.append(tmp_path, {"event": "created", "number": number, "padding": "ä" * 70_000})
+        written.append({"event": "created", "number": number, "padding": "ä" * 70_000})
     path = tmp_path / journal.JOURNAL_FILE
     path.write_bytes(path.read_bytes()[:-cut])
     kept = [0, 1, 2] if cut == 1 else [0, 1]  # only the line end is lost: the entry itself is whole
-    assert [entry["number"] for entry in journal.read_journal(tmp_path)] == kept
-    journal.append(tmp_path, {"event": "created", "number": 9})
-    assert [entry["number"] for entry in journal.read_journal(tmp_path)] == [*kept, 9]
+    assert [entry["number"] for entry in written.read()] == kept
+    written.append({"event": "created", "number": 9})
+    assert [entry["number"] for entry in written.read()] == [*kept, 9]
     assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
 def test_journal_torn_everywhere_stays_readable(tmp_path):
-    journal.append(tmp_path, {"event": "a"})
-    journal.append(tmp_path, {"event": "b"})
+    written = Journal(Storage(tmp_path), tmp_path)
+    written.append({"event": "a"})
+    written.append({"event": "b"})
     path = tmp_path / journal.JOURNAL_FILE
     whole = path.read_bytes()
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        before = [entry["event"] for entry in journal.read_journal(tmp_path)]
-        journal.append(tmp_path, {"event": "c"})
-        assert [entry["event"] for entry in journal.read_journal(tmp_path)] == [*before, "c"]
+        before = [entry["event"] for entry in written.read()]
+        written.append({"event": "c"})
+        assert [entry["event"] for entry in written.read()] == [*before, "c"]
 
 
 def test_damage_in_the_middle_of_the_journal_names_file_and_line(tmp_path):
+    written = Journal(Storage(tmp_path), tmp_path)
     path = tmp_path / journal.JOURNAL_FILE
     path.write_text('{"event": "a"}\n{"event": "b\n{"event": "c"}\n')
     with pytest.raises(InputError, match=r"000000\.jsonl:2: not a JSON object"):
-        journal.read_journal(tmp_path)
+        written.read()
     path.write_text('{"event": "a"}\n[1]\n')
     with pytest.raises(InputError, match=":2:"):
-        journal.read_journal(tmp_path)
+        written.read()
 
 
 def test_a_disk_with_room_for_half_a_line_says_so_in_its_own_words_and_leaves_a_readable_journal(tmp_path, monkeypatch):
-    journal.append(tmp_path, {"event": "a"})
+    written = Journal(Storage(tmp_path), tmp_path)
+    written.append({"event": "a"})
     write = os.write
     room = iter([5])
 
@@ -70,17 +77,18 @@ def test_a_disk_with_room_for_half_a_line_says_so_in_its_own_words_and_leaves_a_
 
     monkeypatch.setattr(os, "write", until_full)
     with pytest.raises(OSError, match=r"No space left on device: .*000000\.jsonl"):
-        journal.append(tmp_path, {"event": "b"})
+        written.append({"event": "b"})
     monkeypatch.undo()
-    journal.append(tmp_path, {"event": "c"})
-    assert [entry["event"] for entry in journal.read_journal(tmp_path)] == ["a", "c"]
+    written.append({"event": "c"})
+    assert [entry["event"] for entry in written.read()] == ["a", "c"]
 
 
 def test_second_driver_is_refused_while_the_first_lives(tmp_path):
     folder = tmp_path / "sweep" / "journal"
+    held = Journal(Storage(tmp_path), folder)
     code = (
-        "import sys; from xlray import errors; from xlray.storage import journal\n"
-        "try:\n    with journal.exclusive(sys.argv[1]): print('held')\n"
+        "import sys; from pathlib import Path; from xlray import errors; from xlray.storage import journal, storage\n"
+        "try:\n    with journal.Journal(storage.Storage(Path('/')), Path(sys.argv[1])).exclusive(): print('held')\n"
         "except errors.InputError as error: print(error)"
     )
 
@@ -89,22 +97,23 @@ def test_second_driver_is_refused_while_the_first_lives(tmp_path):
             [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
         ).stdout
 
-    with journal.exclusive(folder):
+    with held.exclusive():
         assert f"another process runs this sweep already (process {os.getpid()} on" in other()
-        with pytest.raises(InputError, match="another process"), journal.exclusive(folder):
+        with pytest.raises(InputError, match="another process"), held.exclusive():
             pass
     assert other() == "held\n"
 
 
 def test_a_follower_reads_each_entry_once_and_leaves_a_line_that_is_being_written(tmp_path):
-    follower = Follower(tmp_path)
+    written = Journal(Storage(tmp_path), tmp_path)
+    follower = Follower(written)
     assert follower.new() == []
     for number in range(3):
-        journal.append(tmp_path, {"event": "created", "number": number})
+        written.append({"event": "created", "number": number})
     assert [entry["number"] for entry in follower.new()] == [0, 1, 2]
     path = tmp_path / journal.JOURNAL_FILE
     whole = path.read_bytes()
-    journal.append(tmp_path, {"event": "created", "number": 3})
+    written.append({"event": "created", "number": 3})
     line = path.read_bytes()[len(whole) :]
     path.write_bytes(whole + line[:-5])
     assert follower.new() == []
@@ -133,7 +142,7 @@ def numbered(first, last, mark=""):
 def test_a_journal_that_was_cut_or_replaced_is_read_from_its_start_again(tmp_path, text, entries):
     path = tmp_path / journal.JOURNAL_FILE
     path.write_bytes(numbered(0, 10, "y"))
-    follower = Follower(tmp_path)
+    follower = Follower(Journal(Storage(tmp_path), tmp_path))
     assert len(follower.new()) == 10 and follower.new() == [] and follower.replays == 0
     path.unlink() if text is None else path.write_bytes(text)
     assert [entry["number"] for entry in follower.new()] == entries
@@ -143,10 +152,11 @@ def test_a_journal_that_was_cut_or_replaced_is_read_from_its_start_again(tmp_pat
 
 
 def test_a_line_that_a_crash_tore_is_left_out_when_the_next_one_is_written(tmp_path):
-    follower = Follower(tmp_path)
-    journal.append(tmp_path, {"event": "e", "number": 0})
+    written = Journal(Storage(tmp_path), tmp_path)
+    follower = Follower(written)
+    written.append({"event": "e", "number": 0})
     with (tmp_path / journal.JOURNAL_FILE).open("ab") as file:
         file.write(b'{"event": "e", "numb')
     assert [entry["number"] for entry in follower.new()] == [0]
-    journal.append(tmp_path, {"event": "e", "number": 1})
+    written.append({"event": "e", "number": 1})
     assert ([entry["number"] for entry in follower.new()], follower.replays) == ([1], 0)

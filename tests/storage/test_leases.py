@@ -8,7 +8,7 @@ import pytest
 
 from xlray.errors import InputError, RemoteError
 from xlray.storage.leases import FolderRegisters, Leases, turn
-from xlray.storage.working_folder import working_folder
+from xlray.storage.storage import Storage, open_storage
 
 
 class Clock:
@@ -24,9 +24,9 @@ class Clock:
 @pytest.fixture(params=["folder", "s3_uri", "gcs_uri"])
 def root(request, tmp_path, monkeypatch):
     if request.param == "folder":
-        return tmp_path
+        return Storage(tmp_path)
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "cache"))
-    return working_folder(request.getfixturevalue(request.param))
+    return open_storage(request.getfixturevalue(request.param))
 
 
 def test_one_holder_at_a_time(root):
@@ -146,7 +146,7 @@ def test_a_half_written_lease_is_held_until_it_expires(tmp_path):
     folder.mkdir(parents=True)
     (folder / "000000000001").write_bytes(b"")
     clock = Clock()
-    leases = Leases(tmp_path, "a", 10, clock)
+    leases = Leases(Storage(tmp_path), "a", 10, clock)
     assert not leases.take("phase") and leases.holder("phase") == "unknown"
     clock.now = 10
     assert leases.take("phase")
@@ -164,19 +164,19 @@ def test_a_repeated_request_finds_that_it_was_the_first_already(root, monkeypatc
 
 
 def test_wrong_use_is_refused(tmp_path):
-    leases = Leases(tmp_path, "a", 1)
+    leases = Leases(Storage(tmp_path), "a", 1)
     for name in ("", "a/b", "../a", ".hidden"):
         with pytest.raises(InputError):
             leases.take(name)
     with pytest.raises(InputError):
-        Leases(tmp_path, "a", 0)
+        Leases(Storage(tmp_path), "a", 0)
     with pytest.raises(InputError):
-        Leases(tmp_path, "", 1)
+        Leases(Storage(tmp_path), "", 1)
 
 
 def test_a_store_that_does_not_answer_is_an_os_error_that_names_it(tmp_path, monkeypatch, s3_uri):
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path))
-    root = working_folder(s3_uri.replace("bucket", "nobucket"))
+    root = open_storage(s3_uri.replace("bucket", "nobucket"))
     with pytest.raises(RemoteError, match="s3://nobucket"):
         Leases(root, "a", 1).take("phase")
 

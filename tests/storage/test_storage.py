@@ -15,18 +15,19 @@ from xlray.data.registry import ALL_TASKS
 from xlray.errors import InputError, RemoteError, StoreError
 from xlray.phases.spec import phase_name
 from xlray.phases.store import Store, check_writable
-from xlray.storage import journal, object_store, working_folder
+from xlray.storage import journal, object_store
 from xlray.storage.follower import Follower
-from xlray.storage.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.storage import Storage, arrive, named_storage, open_storage
+from xlray.storage.sweep_folder import find_sweep_folder, sweep_folder
 
 
 @pytest.fixture
 def machines(tmp_path, monkeypatch, s3_uri):
-    """Working folders of three machines on one storage."""
+    """One storage as three machines have it open."""
 
     def open_on(number):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / f"machine-{number}"))
-        return working_folder.working_folder(s3_uri)
+        return open_storage(s3_uri)
 
     return [open_on(number) for number in range(3)]
 
@@ -48,7 +49,7 @@ def test_of_many_that_commit_at_once_one_is_kept_whole(machines, tmp_path, monke
     roots = []
     for number in range(6):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / f"committer-{number}"))
-        roots.append(working_folder.working_folder(s3_uri))
+        roots.append(open_storage(s3_uri))
     barrier = threading.Barrier(len(roots))
 
     def work(number):
@@ -58,7 +59,7 @@ def test_of_many_that_commit_at_once_one_is_kept_whole(machines, tmp_path, monke
     with ThreadPoolExecutor(len(roots)) as pool:
         list(pool.map(work, range(len(roots))))
     read = {
-        (root / path.relative_to(root)).read_text()
+        path.read_text()
         for root in [*roots, *machines]
         for path in (Store(root).open(SPEC, name) for name in ("weights/model.safetensors", "scores.parquet"))
     }
@@ -66,15 +67,16 @@ def test_of_many_that_commit_at_once_one_is_kept_whole(machines, tmp_path, monke
 
 
 def test_processes_of_one_machine_that_commit_at_once_keep_one_whole(tmp_path):
+    storage = Storage(tmp_path)
     barrier = threading.Barrier(6)
 
     def work(number):
         barrier.wait()
-        finish(tmp_path, f"by {number}")
+        finish(storage, f"by {number}")
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
-    store = Store(tmp_path)
+    store = Store(storage)
     assert len({store.open(SPEC, name).read_text() for name in ("weights/model.safetensors", "scores.parquet")}) == 1
 
 
@@ -106,7 +108,7 @@ def test_a_throttled_request_is_sent_again(machines, s3_server):
 
 def test_a_damaged_object_is_quarantined_named_and_made_anew(machines):
     finish(machines[0])
-    client = working_folder.remote_of(machines[0]).client
+    client = machines[0].remote.client
     damaged = next(name for name in objects(machines[0]) if name.endswith("scores.parquet"))
     obstore.put(client, damaged, b"other bytes")
     with pytest.raises(StoreError, match=r"scores.parquet is damaged.*quarantine.*run again"):
@@ -119,7 +121,7 @@ def test_a_damaged_object_is_quarantined_named_and_made_anew(machines):
 
 def test_an_object_that_was_deleted_is_said_and_the_phase_is_made_anew(machines):
     finish(machines[0])
-    store = working_folder.remote_of(machines[0])
+    store = machines[0].remote
     store.delete([name for name in objects(machines[0]) if name.endswith("scores.parquet")])
     with pytest.raises(StoreError, match=r"scores\.parquet is missing"):
         Store(machines[1]).bring(SPEC)
@@ -142,7 +144,7 @@ def test_finished_phases_are_found_in_one_listing_and_deleted_ones_forgotten(mac
     s3_server.requests.clear()
     assert len(store.finished([SPEC, OTHER, *others])) == 2
     assert len(s3_server.requests) < 12  # not one for each that is not there
-    remote_store = working_folder.remote_of(machines[0])
+    remote_store = machines[0].remote
     remote_store.delete(objects(machines[0], f"phases/{phase_name(SPEC)}/"))
     assert len(store.finished([SPEC, OTHER])) == 1 and not store.has(SPEC)
 
@@ -175,9 +177,9 @@ def test_large_files_go_in_parts(machines, monkeypatch):
     content = bytes(range(256)) * 50_000
     source = machines[0] / "large"
     source.write_bytes(content)
-    working_folder.send(machines[0], [source])
-    working_folder.fetch_small(machines[1], machines[1] / "large")
-    working_folder.remote_of(machines[2]).download("large", machines[2] / "large")
+    machines[0].send(source)
+    machines[1].fetch_small(machines[1] / "large")
+    machines[2].remote.download("large", machines[2] / "large")
     assert (machines[1] / "large").read_bytes() == (machines[2] / "large").read_bytes() == content
 
 
@@ -186,67 +188,67 @@ def test_large_files_go_in_parts(machines, monkeypatch):
 
 def test_a_journal_is_segments_that_every_machine_reads(machines, monkeypatch):
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
-    folders = [root / "sweeps" / "s" / "journal" for root in machines]
-    with journal.exclusive(folders[0]):
-        follower, written, followed = Follower(folders[1]), [], []
+    journals = [sweep_folder(storage, "s").journal for storage in machines]
+    with journals[0].exclusive():
+        follower, written, followed = Follower(journals[1]), [], []
         for number in range(10):
-            written.append(journal.append(folders[0], {"event": "e", "number": number}))
+            written.append(journals[0].append({"event": "e", "number": number}))
             followed += follower.new() if number % 3 else []
         assert followed + follower.new() == written and follower.new() == []
-        assert journal.read_journal(folders[1]) == written and journal.is_held(folders[1])
-    assert not journal.is_held(folders[1])
-    with journal.exclusive(folders[2]):
-        written.append(journal.append(folders[2], {"event": "later"}))
-    assert journal.read_journal(folders[0]) == written
+        assert journals[1].read() == written and journals[1].is_held()
+    assert not journals[1].is_held()
+    with journals[2].exclusive():
+        written.append(journals[2].append({"event": "later"}))
+    assert journals[0].read() == written
     assert len(objects(machines[0], "sweeps/s/journal/")) > 3
 
 
 def test_following_a_journal_fetches_a_segment_only_when_it_has_changed(machines, monkeypatch):
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
-    folders = [root / "sweeps" / "s" / "journal" for root in machines]
-    with journal.exclusive(folders[0]):
+    journals = [sweep_folder(storage, "s").journal for storage in machines]
+    with journals[0].exclusive():
         for number in range(20):
-            journal.append(folders[0], {"event": "e", "number": number})
-        follower, fetched, read = Follower(folders[1]), [], object_store.Remote.read
+            journals[0].append({"event": "e", "number": number})
+        follower, fetched, read = Follower(journals[1]), [], object_store.Remote.read
         monkeypatch.setattr(object_store.Remote, "read", lambda self, name: fetched.append(name) or read(self, name))
         assert len(follower.new()) == 20 and len(set(fetched)) == len(fetched) > 3
         fetched.clear()
         assert follower.new() == [] and fetched == []
-        journal.append(folders[0], {"event": "e", "number": 20})
+        journals[0].append({"event": "e", "number": 20})
         assert [entry["number"] for entry in follower.new()] == [20] and 1 <= len(fetched) <= 2
-    remote = working_folder.remote_of(machines[0])
+    remote = machines[0].remote
     remote.delete(remote.list("sweeps/s/journal/"))
     assert follower.new() == [] and follower.replays == 1
-    with journal.exclusive(folders[2]):
-        journal.append(folders[2], {"event": "e", "number": 90})
+    with journals[2].exclusive():
+        journals[2].append({"event": "e", "number": 90})
     assert [entry["number"] for entry in follower.new()] == [90] and follower.replays == 1
 
 
 def test_a_second_driver_is_refused_and_a_dead_one_replaced(machines, monkeypatch):
     monkeypatch.setattr(journal, "LEASE_TTL_S", 2.0)
-    folders = [root / "sweeps" / "s" / "journal" for root in machines]
+    journals = [sweep_folder(storage, "s").journal for storage in machines]
     with (
-        journal.exclusive(folders[0]),
+        journals[0].exclusive(),
         pytest.raises(InputError, match=r"^s3://.*/sweeps/s: another process runs this sweep"),
-        journal.exclusive(folders[1]),
+        journals[1].exclusive(),
     ):
         pass
     leases = journal.Leases(machines[0], "dead", 1.0)
     assert leases.take("sweep-s")
     said: list[str] = []
-    with journal.exclusive(folders[1], lambda: said.append("waits")):
-        journal.append(folders[1], {"event": "replaced"})
+    with journals[1].exclusive(lambda: said.append("waits")):
+        journals[1].append({"event": "replaced"})
     assert said == ["waits"]
-    assert [e["event"] for e in journal.read_journal(folders[2])] == ["replaced"]
+    assert [e["event"] for e in journals[2].read()] == ["replaced"]
 
 
 def test_a_writer_that_was_replaced_without_knowing_it_cannot_write(machines):
-    folders = [root / "sweeps" / "s" / "journal" for root in machines]
-    journal.append(folders[0], {"event": "a"})
-    journal.append(folders[1], {"event": "b"})
+    journals = [sweep_folder(storage, "s").journal for storage in machines]
+    journals[0].append({"event": "a"})
+    journals[1].append({"event": "b"})
     with pytest.raises(InputError, match="another process writes this journal"):
-        journal.append(folders[0], {"event": "c"})
-    assert [e["event"] for e in journal.read_journal(folders[2])] == ["a", "b"]
+        journals[0].append({"event": "c"})
+    assert [e["event"] for e in journals[2].read()] == ["a", "b"]
 
 
 # --- what else a sweep keeps ---------------------------------------------------------------------------------------
@@ -266,25 +268,25 @@ def test_folders_made_the_same_by_everybody_are_published_once(machines):
     for root in machines[:2]:
         (root / "data" / "x").mkdir(parents=True)
         (root / "data" / "x" / "examples.arrow").write_text("rows")
-        working_folder.publish_folder(root, root / "data" / "x")
-    assert not working_folder.find(machines[2], machines[2] / "data" / "y")
-    assert working_folder.find(machines[2], machines[2] / "data" / "x")
-    working_folder.bring(machines[2], machines[2] / "data" / "x")
+        root.publish_folder(root / "data" / "x")
+    assert not machines[2].find(machines[2] / "data" / "y")
+    assert machines[2].find(machines[2] / "data" / "x")
+    machines[2].bring(machines[2] / "data" / "x")
     assert (machines[2] / "data" / "x" / "examples.arrow").read_text() == "rows"
     with pytest.raises(RemoteError, match="no such folder"):
-        working_folder.bring(machines[2], machines[2] / "data" / "y")
+        machines[2].bring(machines[2] / "data" / "y")
 
 
 def test_a_sweep_is_found_by_name_on_a_machine_that_has_not_seen_it(machines):
-    folder = machines[0] / "sweeps" / "finnish"
+    folder = machines[0] / "sweeps/finnish"
     (folder / "results").mkdir(parents=True)
     (folder / "sweep.json").write_text("{}")
     (folder / "results" / "scores.parquet").write_text("old")
-    working_folder.send_changed(folder)
+    machines[0].send_changed(folder)
     found = find_sweep_folder("finnish", machines[1])
-    assert found.is_relative_to(machines[1]) and (found / "results" / "scores.parquet").read_text() == "old"
+    assert found.storage == machines[1] and (found / "results" / "scores.parquet").read_text() == "old"
     (folder / "results" / "scores.parquet").write_text("newer")
-    working_folder.send_changed(folder)
+    machines[0].send_changed(folder)
     (found / "results" / "scores.parquet").touch()
     assert (find_sweep_folder("finnish", machines[2]) / "results" / "scores.parquet").read_text() == "newer"
     with pytest.raises(InputError, match=r"s3://bucket/\w+ holds finnish. Did you mean 'finnish'\?"):
@@ -295,9 +297,11 @@ def test_another_machine_arrives_at_an_address(machines, tmp_path):
     path = machines[0] / "sweeps" / "s" / "jobs" / "t.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"number": 1}))
-    working_folder.send(machines[0], [path])
-    assert json.loads(working_folder.arrive(working_folder.address(path)).read_text()) == {"number": 1}
-    assert working_folder.arrive(working_folder.address(tmp_path / "file")) == tmp_path / "file"
+    machines[0].send(path)
+    assert json.loads(arrive(machines[1].address(machines[1] / "sweeps" / "s" / "jobs" / "t.json")).read_text()) == {
+        "number": 1
+    }
+    assert arrive(Storage(tmp_path).address(tmp_path / "file")) == tmp_path / "file"
 
 
 # --- names and faults ----------------------------------------------------------------------------------------------
@@ -306,22 +310,22 @@ def test_another_machine_arrives_at_an_address(machines, tmp_path):
 @pytest.mark.parametrize("uri", ["s3://", "ftp://host/x", "s3:///prefix", "http://host/x"])
 def test_other_schemes_and_names_without_a_bucket_are_refused(uri):
     with pytest.raises(InputError, match=r"s3://BUCKET/PREFIX"):
-        storage_root(uri)
+        named_storage(uri)
 
 
 def test_a_name_with_and_without_a_last_slash_is_one_storage(tmp_path, monkeypatch):
     monkeypatch.setenv("XLRAY_CACHE", str(tmp_path))
-    root = working_folder.working_folder("gs://bucket/a/")
-    assert root == working_folder.working_folder("gs://bucket/a") != working_folder.working_folder("gs://bucket/b")
-    assert working_folder.uri_of(root) == "gs://bucket/a"
-    assert storage_root("file:///tmp/x") == Path("/tmp/x")
+    root = open_storage("gs://bucket/a/")
+    assert root == open_storage("gs://bucket/a") != open_storage("gs://bucket/b")
+    assert root.uri == "gs://bucket/a"
+    assert named_storage("file:///tmp/x") == Storage(Path("/tmp/x"))
 
 
 def test_a_bucket_that_is_not_there_or_closed_is_refused_in_one_line(machines, monkeypatch, s3_uri, s3_server):
     with pytest.raises(
         InputError, match=r"storage 's3://nowhere/x' must be a bucket that can be written, but: .*\."
     ) as caught:
-        check_writable(working_folder.working_folder("s3://nowhere/x"))
+        check_writable(open_storage("s3://nowhere/x"))
     assert "\n" not in str(caught.value)
     check_writable(machines[0])
     assert not objects(machines[0])
@@ -329,5 +333,5 @@ def test_a_bucket_that_is_not_there_or_closed_is_refused_in_one_line(machines, m
     with pytest.raises(InputError, match="403"):
         check_writable(machines[0])
     with pytest.raises(InputError, match=r"--storage s3://nowhere/x: must be a bucket that can be read, but: .*404"):
-        storage_root("s3://nowhere/x")
-    assert storage_root(s3_uri).parts[-1] == machines[2].parts[-1]
+        named_storage("s3://nowhere/x")
+    assert named_storage(s3_uri).root.name == machines[2].root.name

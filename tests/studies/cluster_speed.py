@@ -16,8 +16,8 @@ from cluster_checks import onprem_file, ray_up, xlray
 from hosts import SHARED, hosts
 from running_sweeps import SWEEP, TASKS
 
-from xlray.storage.journal import read_journal
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 
 WORKERS = (1, 2, 4)
 ADDRESSES = {"laptop": "10.77.0.10", "head": "10.77.0.11", **{f"w{n}": f"10.77.0.{11 + n}" for n in WORKERS[:2]}}
@@ -26,8 +26,8 @@ ADDRESSES |= {"w3": "10.77.0.14", "w4": "10.77.0.15"}
 
 def measure(storage: Path, num_workers: int) -> dict[str, float]:
     """Medians over the trials of a sweep, in seconds."""
-    folder = sweep_folder(storage, "small")
-    entries = read_journal(folder / "journal")
+    folder = sweep_folder(Storage(storage), "small")
+    entries = open_sweep(folder).journal.read()
     rows = pq.read_table(folder / "results" / "phases.parquet").to_pylist()
     hours: dict[str, float] = {}
     for row in rows:

@@ -15,8 +15,9 @@ from pathlib import Path
 from xlray.monitor.page import SweepPage
 from xlray.monitor.reader import Reader
 from xlray.monitor.table import MOST_ROWS
-from xlray.storage.journal import JOURNAL_FILE, append, exclusive, read_journal
+from xlray.storage.journal import JOURNAL_FILE
 from xlray.storage.standings import Standing, standings
+from xlray.storage.sweep_folder import open_sweep
 
 RUNGS = (4_096, 16_384, 65_536)
 TARGETS = ("udpos", "panx", "tydiqa", "tatoeba")
@@ -65,7 +66,7 @@ def make_sweep(folder, num_trials):
 
 def replayed(folder):
     """What a look cost before: the journal read and replayed, every trial's state made, those that fit chosen."""
-    journal = read_journal(folder / "journal")
+    journal = open_sweep(folder).journal.read()
     known = standings(journal).trials
     changed = {e["trial_id"]: e["time"] for e in journal if "trial_id" in e}
     rows = []
@@ -83,7 +84,7 @@ class Browser:
     """A page that is open: what it has seen, and what each of its answers took (ms of CPU time) and weighed (bytes)."""
 
     def __init__(self, folder):
-        self.page, self.since, self.replay, self.took_ms, self.sizes = SweepPage(folder), 0, "", [], []
+        self.page, self.since, self.replay, self.took_ms, self.sizes = SweepPage(open_sweep(folder)), 0, "", [], []
 
     def ask(self):
         start = time.process_time()
@@ -102,7 +103,7 @@ def timed_ms(call):
 
 
 def measure(folder, more, rounds):
-    reader, browser = Reader(folder), Browser(folder)
+    reader, browser = Reader(open_sweep(folder)), Browser(folder)
 
     def look():
         reader.refresh()
@@ -118,7 +119,7 @@ def measure(folder, more, rounds):
     largest = 0
     for _ in range(rounds):
         for entry in itertools.islice(more, NEW):
-            append(folder / "journal", entry)
+            open_sweep(folder).journal.append(entry)
         ways["replay"].append(timed_ms(lambda: replayed(folder)))
         ways["reader"].append(timed_ms(look))
         for way in ("page", "page_nothing_new"):
@@ -136,7 +137,7 @@ def main():
         folder = Path(root) / "sweeps" / "large"
         more = make_sweep(folder, num_trials)
         size = (folder / "journal" / JOURNAL_FILE).stat().st_size
-        with exclusive(folder / "journal"):
+        with open_sweep(folder).journal.exclusive():
             found = measure(folder, more, rounds)
     print(json.dumps({"trials": num_trials, "journal_bytes": size, **found}, indent=1))
 

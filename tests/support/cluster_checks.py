@@ -15,6 +15,7 @@ import yaml
 from hosts import TOP, Hosts
 from running_sweeps import finish
 
+from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 
 DASHBOARD = "http://127.0.0.1:8265"
@@ -116,7 +117,7 @@ def check_scores(results: Path, text: str, folder: Path) -> None:
     key = ("trial_id", "rung", "task", "language", "split", "metric")
     ours, others = (
         {tuple(row[k] for k in key): row["value"] for row in pq.read_table(f / "scores.parquet").to_pylist()}
-        for f in (results, sweep_folder(storage, "small") / "results")
+        for f in (results, sweep_folder(Storage(storage), "small") / "results")
     )
     assert ours.keys() == others.keys()
     differing = {k: (v, others[k]) for k, v in ours.items() if abs(v - others[k]) > 1.0}

@@ -13,8 +13,8 @@ from xlray.config.sweep import Sweep
 from xlray.phases.spec import PlannedPhase, phase_hash
 from xlray.plan.rung_report import up_to_rung
 from xlray.plan.trials import SweepPlan
-from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
+from xlray.storage.storage import Storage
 from xlray.sweep.driver import Driver
 
 
@@ -36,11 +36,11 @@ def rung_result(rung_index, score, **scores):
     return {**result, "degenerate": "", "diverged": False, "fi/udpos": score, **scores}
 
 
-class Storage:
+class Stored:
     """Knows by hash which phases are stored."""
 
-    def __init__(self, root):
-        self.root, self.hashes = root, set()
+    def __init__(self, folder):
+        self.storage, self.hashes = Storage(folder), set()
 
     def has(self, spec):
         return phase_hash(spec) in self.hashes
@@ -96,11 +96,11 @@ class Driven(Driver):
         return super().next(self.num_slots)
 
 
-def make_driver(tmp_path, plan, storage=None, num_slots=2, **changes):
-    storage = storage or Storage(tmp_path)
+def make_driver(tmp_path, plan, stored=None, num_slots=2, **changes):
+    stored = stored or Stored(tmp_path)
     holder = f"sweep {plan.sweep.name}"
-    driver = Driven(plan, storage, lambda _: None, Leases(tmp_path, holder, 60.0), num_slots=num_slots, **changes)
-    is_open = driver.open(read_journal(driver.directory / "journal"))
+    driver = Driven(plan, stored, lambda _: None, Leases(stored.storage, holder, 60.0), num_slots=num_slots, **changes)
+    is_open = driver.open(driver.directory.journal.read())
     assert is_open == any(s.status == "created" for s in driver.found.trials.values())
     return driver
 

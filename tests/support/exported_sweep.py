@@ -11,7 +11,8 @@ from xlray.config.execution import Execution
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, write_job
-from xlray.storage.journal import append
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep
 from xlray.training.score_files import Outcome, nothing, write_outcomes
 
 RUNGS = (256, 512)
@@ -69,7 +70,7 @@ def finish(store, spec, predictions):
 
 def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
     """A store with a sweep `s` of `trials`: id to number of rungs finished, of two."""
-    store, directory = Store(root), root / "sweeps" / "s"
+    store, directory = Store(Storage(root)), root / "sweeps" / "s"
     for trial, num_finished in trials.items():
         phases, folders = [], {}
         for index, task in itertools.product(range(len(RUNGS)), targets):
@@ -82,12 +83,22 @@ def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
             if index < num_finished:
                 finish(store, spec, PREDICTIONS[task][:: 1 if index else -1])
         job = Job(
-            trial, "s", root, Execution(), tuple(phases), folders, {}, 9, 4, RUNGS, directory / "progress" / trial
+            trial,
+            "s",
+            Storage(root),
+            Execution(),
+            tuple(phases),
+            folders,
+            {},
+            9,
+            4,
+            RUNGS,
+            directory / "progress" / trial,
         )
         write_job(directory / "jobs" / f"{trial}.json", job)
-        append(directory / "journal", {"event": "created", "trial_id": trial, "role": "measure"})
+        open_sweep(directory).journal.append({"event": "created", "trial_id": trial, "role": "measure"})
         for index in range(num_finished):
             place = {"trial_id": trial, "role": "measure", "rung_index": index, "rung": RUNGS[index]}
-            append(directory / "journal", {"event": "rung", **place})
+            open_sweep(directory).journal.append({"event": "rung", **place})
     (directory / "sweep.json").write_text(json.dumps({"name": "s"}))
     return directory

@@ -37,7 +37,7 @@ PACKAGES = {
     "canonical": Package("errors", door="fingerprint"),
     "signals": Package("errors", door="catch, kept"),
     "config": Package("canonical errors", door="Sweep, Execution, Intermediate, Target, subsets"),
-    "storage": Package("errors", "obstore", "Journal, leases, working folders, Parquet"),
+    "storage": Package("errors", "obstore", "Storage, SweepFolder, Journal, leases, Parquet"),
     "tasks": Package("canonical config errors", "datasets", "Task, TASKS, pools"),
     "mini": Package("config tasks", door="MINI_TASKS, ENCODER"),
     "phases": Package("canonical errors storage", door="TrainSpec, Store"),
@@ -50,7 +50,7 @@ PACKAGES = {
         "run_phases",
     ),
     "cluster": Package("errors phases plan storage", "ray", "submit"),
-    "sweep": Package("analysis cluster config data errors phases plan signals storage tasks training", "ray", "run"),
+    "sweep": Package("analysis cluster config data errors phases plan signals storage training", "ray", "run"),
     "templates": Package(frameworks="jinja2", door="render_template"),
     "monitor": Package("cluster errors phases plan storage templates", "rich", "LiveView, serve"),
     "report": Package(

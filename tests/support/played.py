@@ -18,8 +18,8 @@ from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_report, up_to_rung
 from xlray.plan.trials import SweepPlan, with_trials
-from xlray.storage.journal import read_journal
 from xlray.storage.leases import Leases
+from xlray.storage.storage import Storage
 from xlray.sweep.driver import Driver
 from xlray.sweep.result_tables import write_results
 from xlray.training.score_files import Outcome, write_outcomes
@@ -115,9 +115,10 @@ def play(root, plan, num_jobs=None):
     Args:
         num_jobs: after so many the run is interrupted, the last one at its first rung; None runs to the end.
     """
-    driver = Driver(plan, Store(root), lambda _: None, Leases(root, "played", 60.0))
-    driver.directory.mkdir(parents=True, exist_ok=True)
-    driver.open(read_journal(driver.directory / "journal"))
+    storage = Storage(root)
+    driver = Driver(plan, Store(storage), lambda _: None, Leases(storage, "played", 60.0))
+    driver.directory.path.mkdir(parents=True, exist_ok=True)
+    driver.open(driver.directory.journal.read())
     started = 0
     while started != num_jobs and (launch := driver.next(1)) is not None:
         started += 1
@@ -128,4 +129,4 @@ def play(root, plan, num_jobs=None):
     driver.close()
     (driver.directory / "sweep.json").write_text(json.dumps(plan.sweep.definition))
     write_results(driver.plan, driver.store)
-    return driver.directory, driver
+    return driver.directory.path, driver

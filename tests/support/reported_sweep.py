@@ -16,7 +16,7 @@ from xlray.analysis import results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.report import evidence, report
 from xlray.storage import parquet
-from xlray.storage.journal import append
+from xlray.storage.sweep_folder import open_sweep
 
 RUNGS = (1_024, 4_096, 16_384)
 
@@ -45,14 +45,14 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
     targets = targets or TARGETS
     generator = np.random.default_rng(7)
     scores, trials, phases = [], [], []
-    journal = folder / "journal"
-    append(journal, {"event": "sweep", "definition": {"name": folder.name}})
+    journal = open_sweep(folder).journal
+    journal.append({"event": "sweep", "definition": {"name": folder.name}})
     for seed, (position, (subset, role)) in itertools.product(seeds, enumerate(subsets)):
         tasks = sorted(subset)
         cell = f"{len(tasks)}-all" if tasks else "0"
         trial = hashlib.sha256(f"{seed} {tasks}".encode()).hexdigest()[:10]
-        append(journal, {"event": "created", "trial_id": trial, "role": role, "cell": cell})
-        append(journal, {"event": "running", "trial_id": trial})
+        journal.append({"event": "created", "trial_id": trial, "role": role, "cell": cell})
+        journal.append({"event": "running", "trial_id": trial})
         stopped = role == "explore" and "random" in tasks
         last = min(1 if stopped else 2, rungs - 1)
         means = []
@@ -94,8 +94,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
                 ]
             means.append(statistics.fmean(found.values()))
             stops = stopped and rung_index == 1
-            append(
-                journal,
+            journal.append(
                 {
                     "event": "rung",
                     "trial_id": trial,
@@ -114,7 +113,7 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
         done = "stopped" if stopped else "finished"
         status = (statuses or {}).get((seed, position), done if rungs == 3 else "running")
         if status in evidence.ENDED:
-            append(journal, {"event": status, "trial_id": trial, "error": None})
+            journal.append({"event": status, "trial_id": trial, "error": None})
         trials.append(
             {
                 "sweep": folder.name,

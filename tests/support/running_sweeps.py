@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.storage.journal import read_journal
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 
 TASKS = ("mini_topic_en", "mini_roles_de", "mini_similarity_en")
 
@@ -54,12 +54,12 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def table(folder: Path, name: str) -> pa.Table:
-    return pq.read_table(sweep_folder(folder / "runs", "small") / "results" / f"{name}.parquet")
+    return pq.read_table(sweep_folder(Storage(folder / "runs"), "small") / "results" / f"{name}.parquet")
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:
-    path = sweep_folder(folder / "runs", "small") / "journal"
-    return read_journal(path) if path.exists() else []
+    path = sweep_folder(Storage(folder / "runs"), "small") / "journal"
+    return open_sweep(path.parent).journal.read() if path.exists() else []
 
 
 def scores(folder: Path) -> dict[Any, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import helpers
 
 from xlray.phases.store import Store
-from xlray.storage import working_folder
 
 SPEC = helpers.train_spec("cooldown", "abc", [])
 
@@ -16,8 +15,8 @@ OTHER = helpers.train_spec("cooldown", "def", [])
 RECORD = {"num_steps": 4}
 
 
-def finish(root, text="weights", spec=SPEC):
-    store = Store(root)
+def finish(storage, text="weights", spec=SPEC):
+    store = Store(storage)
     with store.staging(spec) as staged:
         (staged / "weights").mkdir()
         (staged / "weights" / "model.safetensors").write_text(text)
@@ -25,5 +24,5 @@ def finish(root, text="weights", spec=SPEC):
         store.commit(spec, staged, RECORD)
 
 
-def objects(root, prefix=""):
-    return sorted(working_folder.remote_of(root).list(prefix))
+def objects(storage, prefix=""):
+    return sorted(storage.remote.list(prefix))

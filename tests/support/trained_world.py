@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from xlray.config.execution import Execution
 from xlray.phases.spec import EvaluationSpec
 from xlray.phases.store import Store
+from xlray.storage.storage import Storage
 from xlray.training.train import run_phase
 
 FILLER = [f"filler{i}" for i in range(20)]
@@ -137,7 +138,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path, encoder):
-    return World(tmp_path, encoder)
+    return World(Storage(tmp_path), encoder)
 
 
 def weights_of(world, spec):

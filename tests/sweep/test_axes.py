@@ -22,8 +22,8 @@ from xlray.report.answer import write_answer
 from xlray.report.axis_tables import values
 from xlray.report.evidence import collect_evidence, num_planned
 from xlray.report.warnings import find_warnings
-from xlray.storage.journal import read_journal
-from xlray.storage.sweep_folder import find_trial
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import find_trial, open_sweep
 from xlray.sweep.tracking import parameters
 
 RATE, UDPOS = "intermediate.learning_rate", "targets.mini_udpos.learning_rate"
@@ -53,7 +53,7 @@ def test_a_grid_over_the_recipes_of_targets_trains_each_trunk_once(tmp_path):
     }
     times = {name: found["grid"] / found["one"] for name, found in counts.items()}
     assert times == {"mini_udpos": 3, "mini_panx": 2, "mini_tatoeba": 1}
-    found, alone = (document(forecast(p, Store(tmp_path), Terms()), Terms()) for p in (plan, plain))
+    found, alone = (document(forecast(p, Store(Storage(tmp_path)), Terms()), Terms()) for p in (plan, plain))
     assert found["naive_steps"] > 6 * alone["naive_steps"]  # half of the panx phases have twice as many steps
     assert found["saved"]["sharing"] > 5 * sum(s.num_steps for k, s in plan.all_specs().items() if k in trunks(plan))
 
@@ -109,10 +109,10 @@ def test_promotion_works_across_values():
 def test_a_further_value_is_more_trials_and_what_is_finished_stays(tmp_path):
     few, more = planned({RATE: (1e-5, 2e-5)}), planned({RATE: (1e-5, 2e-5, 3e-5)})
     played.play(tmp_path, few)
-    check_definition(more.sweep, tmp_path)
-    before = Store(tmp_path).finished(more.all_specs().values())
+    check_definition(more.sweep, Storage(tmp_path))
+    before = Store(Storage(tmp_path)).finished(more.all_specs().values())
     directory, _ = played.play(tmp_path, more)
-    journal = read_journal(directory / "journal")
+    journal = open_sweep(directory).journal.read()
     again = [e for e in journal[[e["event"] for e in journal].index("closed") :] if e["event"] == "running"]
     values = {t.trial_id: dict(t.values).get(RATE) for t in more.trials}
     assert {values[e["trial_id"]] for e in again} >= {3e-5}
@@ -138,7 +138,7 @@ def test_tables_have_a_column_for_each_field_that_varies(tmp_path):
         (False, None, 1e-5), (False, None, 3e-5), *((True, a, b) for a in (1e-5, 2e-5) for b in (1e-5, 3e-5)),
     }  # fmt: skip
     assert {t["setting"] for t in trials if not t["num_tasks"]} == {"mini_udpos.lr=1e-5", "mini_udpos.lr=3e-5"}
-    created = [e for e in read_journal(directory / "journal") if e["event"] == "created"]
+    created = [e for e in open_sweep(directory).journal.read() if e["event"] == "created"]
     assert created[1]["values"] == {RATE: 1e-5, UDPOS: 1e-5} and created[1]["label"] == "lr=1e-5 mini_udpos.lr=1e-5"
 
 
@@ -147,7 +147,7 @@ def test_trackers_and_names_know_the_values(tmp_path):
     trial = driver.plan.trials[-1]
     assert parameters(trial)[RATE] == trial.config.intermediate.learning_rate == 2e-5
     assert trial_title(trial) == f"1tasks-lr=2e-5-s1-{trial.trial_id}"
-    assert find_trial(directory, trial_title(trial)) == trial.trial_id
+    assert find_trial(open_sweep(directory), trial_title(trial)) == trial.trial_id
 
 
 def test_the_answer_compares_cells_at_their_best_values_and_names_these(tmp_path):

@@ -9,6 +9,7 @@ from xlray.config.subsets import at_sizes, explicit
 from xlray.config.sweep import Sweep
 from xlray.phases.store import Store
 from xlray.plan.trials import plan_sweep
+from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 from xlray.sweep.result_tables import phase_rows, write_results
 
@@ -84,8 +85,8 @@ def test_what_another_sweep_computed_is_stored_and_costs_nothing(plan):
 
 
 def test_the_table_of_trials_says_what_each_is_trained_on(plan, tmp_path):
-    write_results(plan, Store(tmp_path))
-    rows = load_results(sweep_folder(tmp_path, "s")).trials.to_pylist()
+    write_results(plan, Store(Storage(tmp_path)))
+    rows = load_results(sweep_folder(Storage(tmp_path), "s").path).trials.to_pylist()
     names = ("num_distinct", "effective_tasks", "translated", "rung_tokens")
     found = {row["num_tasks"]: tuple(row[name] for name in names) for row in rows}
     assert found == {0: (None, None, None, []), 1: (2_000, 1.0, 0.0, [None])}  # its tokens are not known yet

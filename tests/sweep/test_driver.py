@@ -8,7 +8,7 @@ import math
 import driven_sweep
 import helpers
 import pytest
-from driven_sweep import Storage, data, finish, make_driver, make_plan, phases_of, report, rung_result
+from driven_sweep import Stored, data, finish, make_driver, make_plan, phases_of, report, rung_result
 from replayed import replay
 
 from xlray.config.execution import Execution
@@ -16,7 +16,6 @@ from xlray.config.recipes import Target
 from xlray.config.sweep import Stopping
 from xlray.errors import StoreError
 from xlray.phases.spec import PlannedPhase, phase_hash
-from xlray.storage.journal import read_journal
 from xlray.sweep.driver import SHARED, lease_keys
 
 stored_scores = driven_sweep.stored_scores  # a fixture that every test gets
@@ -42,7 +41,7 @@ def status(driver, trial_id):
 
 
 def events(driver, *names):
-    return [e for e in read_journal(driver.directory / "journal") if e["event"] in names]
+    return [e for e in driver.directory.journal.read() if e["event"] in names]
 
 
 # --- the queue -----------------------------------------------------------------------------------------------------
@@ -104,7 +103,7 @@ def test_one_lease_covers_all_that_hangs_on_a_segment_of_the_trunk():
 
 
 def test_a_phase_that_another_driver_computes_is_waited_for_and_then_taken_over(tmp_path):
-    storage = Storage(tmp_path)
+    storage = Stored(tmp_path)
     one = make_driver(tmp_path, make_plan("a", name="one", role="measure"), storage)
     two = make_driver(tmp_path, make_plan("ab", name="two", role="measure"), storage)
     same, other = ids(two.plan)
@@ -130,7 +129,7 @@ def test_a_driver_that_follows_a_killed_one_takes_its_leases_at_once(tmp_path):
 def test_what_is_stored_is_reported_without_workers(tmp_path, stored_scores):
     stored_scores.update({("a", 0): 60.0, ("a", 1): 65.0, ("b", 0): 50.0})
     plan = make_plan("abc", stopping=Stopping(reduction_factor=50.0, survival_probability=0.0))
-    storage = Storage(tmp_path)
+    storage = Stored(tmp_path)
     storage.finish(*(p.spec for p in phases_of("a")), *(p.spec for p in phases_of("b")[:3]))
     driver = make_driver(tmp_path, plan, storage)
     assert [status(driver, t) for t in ids(plan)] == ["finished", "stopped", "created"]
@@ -140,7 +139,7 @@ def test_what_is_stored_is_reported_without_workers(tmp_path, stored_scores):
 
 def test_a_trial_with_a_stored_rung_is_still_open(tmp_path, stored_scores):
     stored_scores["a", 0] = 60.0
-    storage = Storage(tmp_path)
+    storage = Stored(tmp_path)
     storage.finish(*(p.spec for p in phases_of("a")[:3]))
     plan = make_plan("a", role="measure")
     driver = make_driver(tmp_path, plan, storage)
@@ -150,7 +149,7 @@ def test_a_trial_with_a_stored_rung_is_still_open(tmp_path, stored_scores):
 
 
 def test_a_trial_that_another_driver_has_finished_meanwhile_needs_no_workers(tmp_path, stored_scores):
-    storage = Storage(tmp_path)
+    storage = Stored(tmp_path)
     one = make_driver(tmp_path, make_plan("a", name="one", role="measure"), storage)
     two = make_driver(tmp_path, make_plan("a", name="two", role="measure"), storage)
     (name,) = start_all(one)
@@ -164,7 +163,7 @@ def test_a_trial_that_another_driver_has_finished_meanwhile_needs_no_workers(tmp
 
 def test_a_damaged_score_is_said_and_computed_again(tmp_path, monkeypatch):
     plan = make_plan("a", role="measure")
-    storage = Storage(tmp_path)
+    storage = Stored(tmp_path)
     storage.finish(*(p.spec for p in phases_of("a")))
 
     def damaged(store, phases, *place):
@@ -222,7 +221,7 @@ def test_a_paused_trial_gives_its_slot_back_and_goes_on_when_it_rises(tmp_path):
     assert driver.next() is None and driver.done()
     driver.close()
     assert [status(driver, t) for t in ids(plan)] == ["finished", "stopped", "stopped"]
-    assert replay(read_journal(driver.directory / "journal"), PROMOTE, 1) == []
+    assert replay(driver.directory.journal.read(), PROMOTE, 1) == []
 
 
 def test_a_trial_that_rises_while_it_is_being_stopped_is_started_again(tmp_path):
@@ -248,7 +247,7 @@ def test_a_promotion_that_a_crash_kept_from_the_journal_is_made_at_the_next_star
     again = make_driver(tmp_path, plan, driver.store)
     assert [status(again, t) for t in ids(plan)] == ["created", "paused", "paused"]
     assert start_all(again) == ids(plan)[:1]
-    assert replay(read_journal(driver.directory / "journal"), PROMOTE, 1) == []
+    assert replay(driver.directory.journal.read(), PROMOTE, 1) == []
 
 
 # --- failures ------------------------------------------------------------------------------------------------------

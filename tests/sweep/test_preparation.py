@@ -22,6 +22,7 @@ from xlray.phases.store import Store
 from xlray.plan.forecast import summary
 from xlray.plan.jobs import read_job
 from xlray.plan.trials import plan_sweep
+from xlray.storage.storage import Storage
 from xlray.sweep import preparation
 from xlray.sweep.ray_session import ray_session
 from xlray.sweep.run import prepare, run
@@ -71,7 +72,7 @@ def modified(folder: Path) -> dict[str, int]:
 
 def test_everything_that_a_sweep_reads_comes_into_the_storage_once(encoder: Path, data: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    rows = prepare(plan_sweep(sweep(encoder), data, root), root)
+    rows = prepare(plan_sweep(sweep(encoder), data, Storage(root)), Storage(root))
     assert {(r["task"], r["split"], r["records"]) for r in rows} == {
         ("indonlu_smsa", "train/id", 30),
         ("korsts_ko", "train/ko", 20),
@@ -80,7 +81,7 @@ def test_everything_that_a_sweep_reads_comes_into_the_storage_once(encoder: Path
     (stored,) = (root / "encoders").iterdir()
     assert {p.name for p in stored.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
     before = modified(root)
-    assert prepare(plan_sweep(sweep(encoder), data, root), root) == rows
+    assert prepare(plan_sweep(sweep(encoder), data, Storage(root)), Storage(root)) == rows
     assert modified(root) == before
 
 
@@ -88,7 +89,7 @@ def test_files_that_have_not_changed_are_not_read_again(
     encoder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "runs"
-    first = plan_sweep(sweep(encoder), data, root)
+    first = plan_sweep(sweep(encoder), data, Storage(root))
     read: list[str] = []
     load = records.load_records
 
@@ -97,29 +98,29 @@ def test_files_that_have_not_changed_are_not_read_again(
         return load(task, split, *rest)
 
     monkeypatch.setattr(records, "load_records", counted)
-    again = plan_sweep(sweep(encoder), data, root)
+    again = plan_sweep(sweep(encoder), data, Storage(root))
     assert read == [] and again.all_specs() == first.all_specs()
     path = data / "korsts_ko" / "sts-train.tsv"
     path.write_text(path.read_text().replace("sky w3\t", "sky w4\t"))
-    changed = plan_sweep(sweep(encoder), data, root)
+    changed = plan_sweep(sweep(encoder), data, Storage(root))
     assert read == ["korsts_ko"] and changed.all_specs().keys() != first.all_specs().keys()
-    prepare(again, root)
+    prepare(again, Storage(root))
     assert sorted(set(read)) == ["indonlu_smsa", "korsts_ko", "tatoeba"], "preparing needs the records themselves"
 
 
 def test_a_file_that_breaks_after_it_was_remembered_is_still_refused(encoder: Path, data: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
-    plan_sweep(sweep(encoder), data, root)
+    plan_sweep(sweep(encoder), data, Storage(root))
     (data / "indonlu_smsa" / "train_preprocess.tsv").write_text("no label here\n")
     with pytest.raises(InputError, match=r"train_preprocess.tsv, line 1"):
-        plan_sweep(sweep(encoder), data, root)
+        plan_sweep(sweep(encoder), data, Storage(root))
 
 
 def test_a_stored_encoder_of_the_hub_is_used_without_the_hub(encoder: Path, tmp_path: Path) -> None:
     hub = Encoder("somebody/xlm-r", "1" * 40)
     spec = EncoderSpec(f"{hub.path}@{hub.revision}")
-    stored = encoders.bring_encoder(tmp_path, spec, encoder)
-    assert encoders.encoder_folder(hub, tmp_path) == stored
+    stored = encoders.bring_encoder(Storage(tmp_path), spec, encoder)
+    assert encoders.encoder_folder(hub, Storage(tmp_path)) == stored
     assert encoders.encoder_spec(hub, stored) == spec
 
 
@@ -134,8 +135,8 @@ def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
 
     monkeypatch.setattr(encoders.shutil, "copyfile", fail)
     with pytest.raises(FileNotFoundError):
-        encoders.bring_encoder(tmp_path, spec, encoder)
-    assert not encoders.stored_encoder(tmp_path, spec).exists()
+        encoders.bring_encoder(Storage(tmp_path), spec, encoder)
+    assert not encoders.stored_encoder(Storage(tmp_path), spec).exists()
     assert list((tmp_path / "encoders").iterdir()) == []
 
 
@@ -143,10 +144,10 @@ def test_bad_examples_are_refused_or_left_out_and_counted(encoder: Path, data: P
     path = data / "indonlu_smsa" / "train_preprocess.tsv"
     path.write_text(path.read_text() + "sky w1\tglad\nno label\n")
     with pytest.raises(InputError, match=r"must be one of|columns"):
-        plan_sweep(sweep(encoder), data, tmp_path)
+        plan_sweep(sweep(encoder), data, Storage(tmp_path))
     for _ in range(2):  # the second time what is remembered says so
-        plan = plan_sweep(sweep(encoder), data, tmp_path, skip_bad_examples=True)
-        found = summary(plan, Store(tmp_path))["skipped_examples"]
+        plan = plan_sweep(sweep(encoder), data, Storage(tmp_path), skip_bad_examples=True)
+        found = summary(plan, Store(Storage(tmp_path)))["skipped_examples"]
         assert (
             found["indonlu_smsa train/id"]["number"] == 2 and "'glad'" in found["indonlu_smsa train/id"]["reasons"][0]
         )
@@ -160,21 +161,22 @@ def test_large_splits_are_tokenised_in_parallel_to_the_same_files(
 ) -> None:
     monkeypatch.setattr(preparation, "PARALLEL_FROM", 1)
     parallel, serial = tmp_path / "parallel", tmp_path / "serial"
-    plan = plan_sweep(sweep(encoder), data, parallel)
+    plan = plan_sweep(sweep(encoder), data, Storage(parallel))
     with ray_session(Execution(), None):
         specs = {d for spec in plan.all_specs().values() for d in data_of(spec)}
         vocabulary = encoders.encoder_vocabulary(encoder)
         seen: list[str] = []
-        folders = preparation.prepare_splits(plan.sources, parallel, specs, vocabulary, lambda s: seen.append(s.task))
+        folders = preparation.prepare_splits(
+            plan.sources, Storage(parallel), specs, vocabulary, lambda s: seen.append(s.task)
+        )
     assert sorted(seen) == ["indonlu_smsa", "korsts_ko", "tatoeba"]
     monkeypatch.setattr(preparation, "PARALLEL_FROM", 10**9)
-    other = plan_sweep(dataclasses.replace(sweep(encoder), name="serial"), data, serial)
-    prepare(other, serial)
+    other = plan_sweep(dataclasses.replace(sweep(encoder), name="serial"), data, Storage(serial))
+    prepare(other, Storage(serial))
     for spec, folder in folders.items():
         twin = serial / "data" / folder.name
         for name in ("examples.arrow", "references.json"):
             assert (folder / name).read_bytes() == (twin / name).read_bytes(), spec.task
-    assert Store(parallel).root == parallel
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_a_folder_whose_files_do_not_fit_one_another_is_refused_when_the_sweep_i
     config = json.loads((broken / "config.json").read_text())
     (broken / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(InputError, match=message):
-        plan_sweep(sweep(broken), data, tmp_path / "runs")
+        plan_sweep(sweep(broken), data, Storage(tmp_path / "runs"))
 
 
 def test_a_tokenizer_with_more_pieces_than_embeddings_is_refused_when_the_sweep_is_planned(
@@ -202,13 +204,13 @@ def test_a_tokenizer_with_more_pieces_than_embeddings_is_refused_when_the_sweep_
     shutil.copytree(encoder, broken)
     helpers.word_tokenizer(broken / "tokenizer.json", [*WORDS, *(f"more{n}" for n in range(600))], 700)
     with pytest.raises(InputError, match=r"tokenizer pieces <= embedding rows"):
-        plan_sweep(sweep(broken), data, tmp_path / "runs")
+        plan_sweep(sweep(broken), data, Storage(tmp_path / "runs"))
 
 
 def test_a_run_that_finds_everything_stored_writes_the_jobs_of_its_trials(encoder: Path, tmp_path: Path) -> None:
     storage, again = tmp_path / "runs", dataclasses.replace(SWEEP, name="again")
     play(storage, plan_of(SWEEP, World()))
-    results = run(again, storage, plan=dataclasses.replace(plan_of(again, World()), folder=encoder))
+    results = run(again, Storage(storage), plan=dataclasses.replace(plan_of(again, World()), folder=encoder))
     assert set(results.phases["status"].to_pylist()) == {"stored"}
     for trial_id, status in zip(*(results.trials[name].to_pylist() for name in ("trial_id", "status")), strict=True):
         job = read_job(storage / "sweeps" / "again" / "jobs" / f"{trial_id}.json")

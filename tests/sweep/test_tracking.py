@@ -9,6 +9,7 @@ from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.storage.journal import read_lines
+from xlray.storage.sweep_folder import open_sweep
 from xlray.sweep.tracking import Progress, Trackers, check_tracking, parameters, tensorboard
 
 SWEEP = Sweep("demo", Encoder("encoder"), measure=(Subset(()), Subset(("b", "a"), "en")), seeds=(0, 1))
@@ -24,7 +25,7 @@ def test_event_files_hold_curves_and_a_session_of_hparams_for_each_rung(tmp_path
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
-    track = tensorboard(tmp_path)
+    track = tensorboard(open_sweep(tmp_path))
     for trial_id, trial in TRIALS.items():
         for entry in ({"event": "created"}, *(rung(trial_id, n, n / 10) for n in (64, 128))):
             track(entry, Progress(trial, "running", ()))
@@ -65,7 +66,7 @@ class Run:
         return {"event": status, "trial_id": trial_id}
 
     def run(self, *entries):
-        with Trackers(self.sweep, self.folder, self.said.append) as trackers:
+        with Trackers(self.sweep, open_sweep(open_sweep(self.folder)), self.said.append) as trackers:
             new = {entry["trial_id"] for entry in entries}
             trackers.catch_up(progress for trial_id, progress in self.progress.items() if trial_id not in new)
             for entry in entries:

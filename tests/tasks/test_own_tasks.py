@@ -20,6 +20,7 @@ from xlray.phases.store import Store
 from xlray.plan.definition import check_definition
 from xlray.plan.forecast import summary
 from xlray.plan.trials import plan_sweep
+from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 from xlray.tasks import Files, Generated, Task, load_records
 from xlray.tasks.readers import json_lines
@@ -64,11 +65,11 @@ def test_what_an_own_task_holds_is_part_of_the_identity() -> None:
 
 
 def test_the_definition_names_own_tasks_and_can_be_written(tmp_path: Path) -> None:
-    folder = sweep_folder(tmp_path, "own")
+    folder = sweep_folder(Storage(tmp_path), "own")
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text(json.dumps(SWEEP.definition))
     assert json.loads((folder / "sweep.json").read_text())["own_tasks"] == ["my_colours"]
-    check_definition(SWEEP, tmp_path)
+    check_definition(SWEEP, Storage(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_registered_task_is_read_from_other_files_under_its_own_name(tmp_path:
     spec = next(p.spec for phases in plan.phases.values() for p in phases if p.spec.kind == "trunk")
     data = next(data for data in spec.data if data.task == "mini_topic_en")
     assert (data.num_records, data.kind, data.labels) == (6, TOPIC.kind, TOPIC.labels)
-    document = summary(plan, Store(tmp_path / "runs"))
+    document = summary(plan, Store(Storage(tmp_path / "runs")))
     assert document["sources"] == {"mini_topic_en": "news"}
     assert "sources mini_topic_en from news" in plan_lines(document)
     assert json.loads(json.dumps(sweep.definition))["sources"] == {"mini_topic_en": "news"}

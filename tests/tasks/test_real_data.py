@@ -19,6 +19,7 @@ from xlray.phases.spec import PlannedPhase, data_of
 from xlray.phases.store import Store
 from xlray.plan.jobs import Prepared, make_job
 from xlray.plan.trials import SweepPlan, plan_sweep
+from xlray.storage.storage import Storage
 from xlray.sweep.preparation import prepare_splits
 from xlray.tasks import TASKS, Files, available
 from xlray.training.train import run_phase
@@ -63,14 +64,14 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> SweepPlan:
         ),
         execution=Execution(micro_batch_tokens=2048),
     )
-    return plan_sweep(sweep, DATA, tmp_path_factory.mktemp("runs"))
+    return plan_sweep(sweep, DATA, Storage(tmp_path_factory.mktemp("runs")))
 
 
 def run_phases_of(plan: SweepPlan, phases: list[PlannedPhase]) -> list[str | None]:
-    assert plan.sources.root is not None and plan.folder is not None
-    store, vocabulary = Store(plan.sources.root), encoder_vocabulary(plan.folder)
+    assert plan.sources.storage is not None and plan.folder is not None
+    store, vocabulary = Store(plan.sources.storage), encoder_vocabulary(plan.folder)
     wanted = {data for phase in phases for data in data_of(phase.spec)}
-    folders = prepare_splits(plan.sources, store.root, wanted, vocabulary)
+    folders = prepare_splits(plan.sources, store.storage, wanted, vocabulary)
     assert all(len(open_examples(folder, spec)) >= 1 for spec, folder in folders.items())
     job = make_job("real", tuple(phases), plan, store, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
     job.progress.parent.mkdir(parents=True, exist_ok=True)
@@ -96,11 +97,11 @@ def test_subsets_of_nine_twenty_and_all_sets_train_together(plan: SweepPlan) -> 
 def test_the_four_targets_train_in_english_and_are_scored_in_finnish(plan: SweepPlan) -> None:
     phases = list(plan.phases[plan.trials[0].trial_id])
     run_phases_of(plan, phases)
-    assert plan.sources.root is not None
+    assert plan.sources.storage is not None
     found: dict[str, Any] = {}
     for phase in phases:
         if phase.rung_index is not None:
-            rows = pq.read_table(Store(plan.sources.root).folder(phase.spec) / "scores.parquet").to_pylist()
+            rows = pq.read_table(Store(plan.sources.storage).folder(phase.spec) / "scores.parquet").to_pylist()
             found |= {r["task"]: r["value"] for r in rows if r["language"] == "fi" and r["metric"] == "headline"}
     assert found.keys() == {"udpos", "panx", "tydiqa", "tatoeba"}
     assert all(math.isfinite(value) for value in found.values())

@@ -11,6 +11,7 @@ import torch
 from xlray.config.recipes import Architecture
 from xlray.data.tokenization import open_examples, prepare
 from xlray.phases.spec import EvaluationSpec
+from xlray.storage.storage import Storage
 from xlray.training import batches, evaluate
 from xlray.training.model import Model, initialise_heads, random_encoder
 
@@ -58,7 +59,7 @@ def dataset(kind, folder, records=None):
         kind, kind, "all/fi" if kind == "retrieval" else "dev/fi", records, longest, 8, labels, (0.0, 5.0)
     )
     vocabulary = helpers.word_tokenizer(folder / f"tokenizer-{os.getpid()}.json", WORDS, SIZES.vocab_size)
-    return spec, open_examples(prepare(folder, spec, records, vocabulary), spec)
+    return spec, open_examples(prepare(Storage(folder), spec, records, vocabulary), spec)
 
 
 def evaluator(examples, budget):

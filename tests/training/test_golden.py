@@ -16,6 +16,7 @@ from xlray.config.execution import Execution
 from xlray.data.tokenizer import train_tokenizer
 from xlray.phases.spec import METHOD_VERSIONS, EvaluationSpec, RetrievalSpec, TokenizerSpec, phase_hash
 from xlray.phases.store import Store
+from xlray.storage.storage import Storage
 
 WORDS = [f"w{i}" for i in range(60)]
 TOLERANCE = 1e-4
@@ -119,8 +120,9 @@ def run_all(storage):
     halves = tuple(EvaluationSpec(pairs, "fi", split, split == "test", split == "dev") for split in ("dev", "test"))
     retrieval = RetrievalSpec(phase_hash(cooldown), halves, None, "fp32", 1, ("accuracy",))
     specs = (pretrain, trunk, cooldown, target, retrieval)
-    job = helpers.make_job(storage, specs, records, vocabulary, {tokenizer: storage}, Execution(zero_stage=1))
-    store, losses, found = Store(storage), [], {}
+    store = Store(Storage(storage))
+    job = helpers.make_job(store.storage, specs, records, vocabulary, {tokenizer: storage}, Execution(zero_stage=1))
+    losses, found = [], {}
     step = engine.train_step
 
     def recorded(running, micro_batches, learning_rate):

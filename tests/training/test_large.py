@@ -25,6 +25,7 @@ from xlray.phases.spec import EvaluationSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan import machine, memory
 from xlray.plan.jobs import read_job, write_job
+from xlray.storage.storage import Storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -73,7 +74,7 @@ def trained(tmp_path_factory):
     target = helpers.train_spec(
         "target", cooldown, [train], evaluations=evaluations, headline=("accuracy",), num_examples=4, **same
     )
-    storage, known = path / "storage", {train: records, dev: records}
+    storage, known = Storage(path / "storage"), {train: records, dev: records}
     for execution, specs in ((TWO, [trunk]), (ONE, [cooldown, target])):
         job = helpers.make_job(storage, specs, known, vocabulary, {root: folder}, execution)
         parents = {**job.parents, phase_hash(trunk): str(Store(storage).folder(trunk))}

@@ -24,7 +24,8 @@ from xlray.config.recipes import Encoder
 from xlray.errors import InputError
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
 from xlray.plan.jobs import write_job
-from xlray.storage.journal import append
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep
 from xlray.training.export_model import choose, export_model
 from xlray.training.rerun import compare, find_job, rerun
 from xlray.training.train import run_phase
@@ -43,7 +44,7 @@ def sweep_of(world, *targets, trunk=()):
     write_job(directory / "jobs" / f"{TRIAL}.json", job)
     definition = {"encoder": to_plain(Encoder("some/encoder")), "question": "Why?", "targets": [{"language": "fi"}]}
     (directory / "sweep.json").write_text(json.dumps(definition))
-    append(directory / "journal", {"event": "created", "trial_id": TRIAL, "tasks": [], "seed": 0})
+    open_sweep(directory).journal.append({"event": "created", "trial_id": TRIAL, "tasks": [], "seed": 0})
     for spec in (*trunk, *targets):
         run_phase(spec, job)
     return directory
@@ -102,10 +103,10 @@ MODELS = {
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_exported_folder_gives_xlrays_predictions(tmp_path, encoder, kind):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     spec = small_target(world, kind)
     directory = sweep_of(world, spec)
-    document = export_model(directory, TRIAL, f"toy_{kind}", None, tmp_path / "model")
+    document = export_model(open_sweep(directory), TRIAL, f"toy_{kind}", None, tmp_path / "model")
     assert all(one["stored"] == one["rerun"] for one in document["comparisons"]) and document["comparisons"]
     auto, predict = MODELS[kind]
     model, info = auto.from_pretrained(tmp_path / "model", output_loading_info=True)
@@ -122,11 +123,11 @@ def test_the_exported_folder_gives_xlrays_predictions(tmp_path, encoder, kind):
 
 
 def test_without_a_target_the_encoder_of_the_rung_is_exported(tmp_path, encoder):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     trunk = world.trunk(num_examples=64, schedule="warmup_linear", warmup_examples=16)
     spec = small_target(world, "tagging", parent=phase_hash(trunk))
     directory = sweep_of(world, spec, trunk=(trunk,))
-    document = export_model(directory, TRIAL, None, None, None)
+    document = export_model(open_sweep(directory), TRIAL, None, None, None)
     model, info = AutoModel.from_pretrained(document["out"], add_pooling_layer=False, output_loading_info=True)
     assert not any(info.values()), info
     weights = trained_world.weights_of(world, trunk)
@@ -137,12 +138,12 @@ def test_without_a_target_the_encoder_of_the_rung_is_exported(tmp_path, encoder)
 
 
 def test_the_card_says_scores_recipes_and_data(tmp_path, encoder):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     spec = small_target(world, "classification", num_examples=64)
     sealed = dataclasses.replace(spec.evaluations[0], split="test", sealed=True, selection=False)
     spec = dataclasses.replace(spec, evaluations=(*spec.evaluations, sealed))
     directory = sweep_of(world, spec)
-    out = export_model(directory, TRIAL, "toy_classification", None, None)["out"]
+    out = export_model(open_sweep(directory), TRIAL, "toy_classification", None, None)["out"]
     card = (directory / "models" / f"{TRIAL}-toy_classification-64" / "README.md").read_text()
     assert out.endswith("toy_classification-64")
     scores = world.scores(spec)
@@ -152,20 +153,20 @@ def test_the_card_says_scores_recipes_and_data(tmp_path, encoder):
 
 
 def test_retrieval_exports_the_encoder(tmp_path, encoder):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     records = [{"id": str(i), "text": f"red filler{i}", "text_pair": f"filler{i}"} for i in range(12)]
     data = world.data("retrieval", "all/fi", records=records)
     spec = RetrievalSpec(
         phase_hash(world.root), (EvaluationSpec(data, "fi", "dev", False, True),), 1, "fp32", 1, ("accuracy",)
     )
     directory = sweep_of(world, spec)
-    out = export_model(directory, TRIAL, "toy_retrieval", None, tmp_path / "model")
+    out = export_model(open_sweep(directory), TRIAL, "toy_retrieval", None, tmp_path / "model")
     assert out["architecture"] == "XLMRobertaModel" and "layer 1" in (tmp_path / "model" / "README.md").read_text()
     AutoModel.from_pretrained(tmp_path / "model", add_pooling_layer=False)
 
 
 def test_what_cannot_be_exported_is_said(tmp_path, encoder):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     spec = small_target(world, "tagging", num_examples=32)
     directory = sweep_of(world, spec)
     for arguments, message in (
@@ -174,32 +175,32 @@ def test_what_cannot_be_exported_is_said(tmp_path, encoder):
         (("9999", "toy_tagging", None), "has not been started"),
     ):
         with pytest.raises(InputError, match=message):
-            choose(directory, *arguments)
+            choose(open_sweep(directory), *arguments)
     with pytest.raises(InputError, match="must be a folder that is not there yet"):
-        export_model(directory, TRIAL, "toy_tagging", None, tmp_path)
+        export_model(open_sweep(directory), TRIAL, "toy_tagging", None, tmp_path)
 
 
 # --- rerun ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_rerun_gives_the_stored_numbers_and_changes_nothing(tmp_path, encoder):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     trunk = world.trunk(num_examples=64)
     target = small_target(world, "tagging", num_examples=64)
     sweep_of(world, target, trunk=(trunk,))
-    before = {p: p.stat().st_mtime_ns for p in world.storage.rglob("*")}
+    before = {p: p.stat().st_mtime_ns for p in world.storage.root.rglob("*")}
     for spec in (trunk, target):
         found, job = find_job(world.storage, phase_name(spec))
         with rerun(found, job) as folder:
             rows = compare(world.storage, found, folder)
         assert rows and all(row.difference == 0 for row in rows)
         assert not folder.exists()
-    assert {p: p.stat().st_mtime_ns for p in world.storage.rglob("*")} == before
+    assert {p: p.stat().st_mtime_ns for p in world.storage.root.rglob("*")} == before
 
 
 def test_a_rerun_finds_another_number(tmp_path, encoder):
     """A planted fault: the stored scores are of other code."""
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     target = small_target(world, "tagging", num_examples=64)
     sweep_of(world, target)
     other = dataclasses.replace(target, learning_rate=1e-4)
@@ -210,11 +211,11 @@ def test_a_rerun_finds_another_number(tmp_path, encoder):
 
 
 def test_the_rerun_command_compares_and_a_deleted_parent_is_said(tmp_path, encoder, capfd):
-    world = World(tmp_path / "runs", encoder)
+    world = World(Storage(tmp_path / "runs"), encoder)
     trunk = world.trunk(num_examples=64, schedule="warmup_linear", warmup_examples=16)
     target = small_target(world, "tagging", num_examples=32, parent=phase_hash(trunk))
     sweep_of(world, target, trunk=(trunk,))
-    options = ("--storage", str(world.storage))
+    options = ("--storage", str(world.storage.root))
     assert main.main(["rerun", phase_hash(target)[:12], "--local", *options, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["same"] and {n["name"] for n in document["numbers"]} >= {"dev/toy_tagging/fi/accuracy"}

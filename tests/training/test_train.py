@@ -13,7 +13,7 @@ from trained_world import COLOURS, World, records_of, weights_of
 from xlray.data.controls import Control, control_records
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.plan.rung_report import rung_metrics, rung_report
-from xlray.storage.working_folder import working_folder
+from xlray.storage.storage import Storage, open_storage
 from xlray.tasks import Generated, Task
 from xlray.training import engine
 from xlray.training.score_files import Outcome, write_outcomes
@@ -132,7 +132,7 @@ def test_a_cooldown_leaves_the_trunk_alone_and_yields_an_encoder_folder(world):
 
 
 def test_a_phase_gives_the_same_bits_twice(world, tmp_path, encoder):
-    other = World(tmp_path / "other", encoder)
+    other = World(Storage(tmp_path / "other"), encoder)
     states = []
     for one in (world, other):
         one.run(one.trunk())
@@ -161,7 +161,7 @@ def interrupt(monkeypatch, after):
 
 
 def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(world, tmp_path, encoder, monkeypatch):
-    undisturbed = World(tmp_path / "undisturbed", encoder)
+    undisturbed = World(Storage(tmp_path / "undisturbed"), encoder)
     spec = undisturbed.trunk()
     assert spec == world.trunk()
     undisturbed.run(spec)
@@ -209,7 +209,7 @@ def test_behind_an_object_store_another_machine_goes_on_with_a_phase_and_builds_
     machines = []
     for name in ("one", "two"):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / name))
-        machines.append(World(working_folder(s3_uri), encoder))
+        machines.append(World(Storage(open_storage(s3_uri)), encoder))
     one, two = machines
     trunk = one.trunk()
     step, calls = engine.train_step, itertools.count()

@@ -12,7 +12,7 @@ from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.phases.spec import phase_hash
 from xlray.phases.store import Store
-from xlray.storage.working_folder import working_folder
+from xlray.storage.storage import Storage, open_storage
 from xlray.training import autotune, engine
 from xlray.training.train import run_phase, run_phases
 
@@ -37,11 +37,13 @@ def world(tmp_path, encoder, process_group):
     data = helpers.data_spec("toy", "classification", "train/en", records, 32, 0, ("a", "b"))
     spec = helpers.train_spec("trunk", root, [data], schedule="warmup_constant", num_examples=192)
 
-    def job(storage=tmp_path, **execution):
+    here = Storage(tmp_path)
+
+    def job(storage=here, **execution):
         chosen = Execution(checkpoint_every_steps=4, **execution)
         return helpers.make_job(storage, [spec], {data: records}, vocabulary, {root: folder}, chosen)
 
-    return job, spec, Store(tmp_path)
+    return job, spec, Store(here)
 
 
 # --- the search ----------------------------------------------------------------------------------------------------
@@ -76,7 +78,7 @@ def test_auto_settles_on_numbers_and_remembers_the_budget(world, monkeypatch):
     execution = autotune.settle(auto, CPU)
     assert execution.micro_batch_tokens in autotune.CPU_BUDGETS
     assert (execution.zero_stage, execution.activation_checkpointing) == (0, False)
-    (note,) = (store.root / "tuning").iterdir()
+    (note,) = (store.storage / "tuning").iterdir()
     note.write_text(json.dumps({"micro_batch_tokens": 777}))
     monkeypatch.setattr(autotune, "_fastest", None)  # it is not asked again
     assert autotune.settle(auto, CPU).micro_batch_tokens == 777
@@ -84,11 +86,11 @@ def test_auto_settles_on_numbers_and_remembers_the_budget(world, monkeypatch):
 
 @pytest.fixture
 def machines(tmp_path, monkeypatch, s3_uri):
-    """Working folders of two machines on one object store."""
+    """What two machines have open on one object store."""
     folders = []
     for name in ("one", "two"):
         monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / name))
-        folders.append(working_folder(s3_uri))
+        folders.append(open_storage(s3_uri))
     return folders
 
 
@@ -117,7 +119,7 @@ def test_numbers_are_left_as_they_are(world):
         autotune.settle(job(micro_batch_tokens=300, zero_stage=2), CPU)
         == job(micro_batch_tokens=300, zero_stage=2).execution
     )
-    assert not (store.root / "tuning").exists()
+    assert not (store.storage / "tuning").exists()
 
 
 def test_a_phase_under_auto_is_the_same_phase_and_records_what_was_chosen(world):
@@ -210,9 +212,9 @@ def test_another_machine_knows_which_budget_ran_out_of_memory(world, machines, m
 
 
 def test_a_rank_whose_machine_lacks_the_attempt_folder_can_note_it(tmp_path, process_group):
-    autotune.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
-    autotune.note_out_of_memory(tmp_path / "phase" / "attempt", 1_024)
-    autotune.note_out_of_memory(tmp_path / "phase" / "attempt", 512)
+    autotune.note_out_of_memory(Storage(tmp_path), tmp_path / "phase" / "attempt", 512)
+    autotune.note_out_of_memory(Storage(tmp_path), tmp_path / "phase" / "attempt", 1_024)
+    autotune.note_out_of_memory(Storage(tmp_path), tmp_path / "phase" / "attempt", 512)
     assert autotune.failed_budgets(tmp_path / "phase" / "attempt") == [1_024, 512]
     assert autotune.failed_budgets(tmp_path / "elsewhere") == []
 

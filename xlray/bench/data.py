@@ -18,6 +18,7 @@ from xlray.data.tokenization import load_vocabulary, open_examples, prepare
 from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import require
 from xlray.phases.spec import DataSpec
+from xlray.storage.storage import Storage
 from xlray.tasks.load import load_records
 from xlray.tasks.task import Record
 
@@ -85,7 +86,7 @@ def _xlray(folder: Path, records: list[Record]) -> Round:
 
     def run(number: int) -> tuple[float, int]:
         started = time.perf_counter()
-        prepared = prepare(folder / f"xlray-{number}", spec, records, vocabulary)
+        prepared = prepare(Storage(folder / f"xlray-{number}"), spec, records, vocabulary)
         return time.perf_counter() - started, len(open_examples(prepared, spec).tokens)
 
     return run

@@ -22,6 +22,7 @@ from xlray.mini import ENCODER
 from xlray.phases.spec import DataSpec, PlannedPhase, TrainSpec, data_key
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job, write_job
+from xlray.storage.storage import Storage
 
 NUM_EXAMPLES, BATCH_SIZE, MAX_LENGTH, VOCAB_SIZE = 64, 16, 64, 1_000
 PACKAGES = ("xlray", "ray", "torch", "transformers", "deepspeed")
@@ -63,9 +64,9 @@ def _jobs(folder: Path, number: int) -> list[Path]:
     """Job documents that differ by their seed alone, so that no turn finds its phase stored."""
     records = make_records(NUM_EXAMPLES)
     train_tokenizer(records, VOCAB_SIZE).save(str(folder / "tokenizer.json"))
-    vocabulary = load_vocabulary(folder / "tokenizer.json")
+    vocabulary, storage = load_vocabulary(folder / "tokenizer.json"), Storage(folder)
     data = DataSpec("bench", "classification", "train/en", "bench", NUM_EXAMPLES, MAX_LENGTH, labels=LABELS)
-    prepared = {data_key(data): str(prepare(folder, data, records, vocabulary))}
+    prepared = {data_key(data): str(prepare(storage, data, records, vocabulary))}
     architecture = {**vars(ENCODER.architecture), "vocab_size": vocabulary.size}
     paths = []
     for seed in range(number):
@@ -87,7 +88,7 @@ def _jobs(folder: Path, number: int) -> list[Path]:
         name = f"job-{seed}"
         phases = (PlannedPhase(spec),)
         sizes = (vocabulary.size, vocabulary.mask)
-        job = Job(name, "bench", folder, Execution(), phases, prepared, {}, *sizes, (), folder / "progress" / name)
+        job = Job(name, "bench", storage, Execution(), phases, prepared, {}, *sizes, (), folder / "progress" / name)
         paths.append(folder / f"{name}.json")
         write_job(paths[-1], job)
     return paths

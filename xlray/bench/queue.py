@@ -21,6 +21,7 @@ from xlray.phases.store import Store
 from xlray.plan.jobs import Prepared, read_job
 from xlray.plan.trials import SweepPlan
 from xlray.storage.leases import Leases
+from xlray.storage.storage import Storage
 from xlray.sweep.driver import LEASE_TTL_S, Driver
 from xlray.sweep.ray_session import ray_session
 from xlray.sweep.train_run import ReportToTune, fit, worker_resources
@@ -37,8 +38,8 @@ def no_op(config: dict[str, Any]) -> None:
 
 def no_op_trial(config: dict[str, Any]) -> None:
     """What Ray Tune runs instead of `xlray.sweep.train_run.run_trial`: the same, with a worker that does nothing."""
-    path = Path(config["jobs"]) / f"{config['trial_id']}.json"
-    fit(path, read_job(path).execution, config["run"], config["stop"], [ReportToTune()], no_op)
+    path = f"{config['jobs']}/{config['trial_id']}.json"
+    fit(path, read_job(Path(path)).execution, config["run"], config["stop"], [ReportToTune()], no_op)
 
 
 def both_sides(num_trials: int, concurrency: int) -> dict[str, float]:
@@ -74,8 +75,9 @@ def queued_runs(num_trials: int, execution: Execution, root: Path) -> float:
         execution=execution,
     )
     plan = _plan(sweep, sweep.trials())
-    driver = Driver(plan, Store(root), lambda _: None, Leases(root, "bench", LEASE_TTL_S))
-    driver.directory.mkdir(parents=True)
+    storage = Storage(root)
+    driver = Driver(plan, Store(storage), lambda _: None, Leases(storage, "bench", LEASE_TTL_S))
+    driver.directory.path.mkdir(parents=True)
     started = time.perf_counter()
     driver.open([])
     tune(driver, execution.max_concurrent_trials or 1, Prepared(8, 0, {}), no_op_trial)

@@ -24,8 +24,9 @@ from xlray.plan.asha import Report, decide
 from xlray.plan.forecast import summary
 from xlray.plan.rung_report import measured_by
 from xlray.plan.trials import SweepPlan, plan_sweep
-from xlray.storage.journal import JOURNAL_FILE, append, read_journal
+from xlray.storage.journal import JOURNAL_FILE
 from xlray.storage.leases import Leases
+from xlray.storage.storage import Storage
 from xlray.sweep.driver import LEASE_TTL_S, Driver
 
 SEEDS = 10
@@ -75,34 +76,33 @@ def large_sweep(num_trials: int) -> list[dict[str, Any]]:
     )
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="xlray-bench-") as name:
-        root = Path(name)
+        storage = Storage(Path(name))
         with _measured(rows, "generating and reading the data alone, as for a plan of five trials"):
-            plan_sweep(replace(sweep, explore=sweep.explore[:5], seeds=(0,)), None, root)
+            plan_sweep(replace(sweep, explore=sweep.explore[:5], seeds=(0,)), None, storage)
         with _measured(rows, f"plan of {num_trials:,} trials"):
-            planned = plan_sweep(sweep, None, root)
+            planned = plan_sweep(sweep, None, storage)
         with _measured(rows, "its forecast, schedule included"):
-            summary(planned, Store(root))
+            summary(planned, Store(storage))
         open_trials = planned.trials[: min(REPETITIONS, num_trials // 2)]
-        driver = _driver_of_finished(planned, planned.trials[len(open_trials) :], root)
-        journal = driver.directory / "journal"
+        driver = _driver_of_finished(planned, planned.trials[len(open_trials) :], storage)
         text = f"{num_trials - len(open_trials):,} finished trials, {len(planned.all_specs()):,} phases"
         with _measured(rows, f"opening a sweep with {text}"):
-            driver.open(read_journal(journal))
+            driver.open(driver.directory.journal.read())
         trial = iter(open_trials)
         result = {"rung": 1, "rung_index": 0, "score": 50.0, "fi_accuracy": 50.0, "degenerate": "", "diverged": False}
         report = Report("another", planned.trials[0].cell, "explore", 0, 50.0)
         for text, call in (
             ("one rung report: decided, journalled", lambda: driver.on_rung(next(trial).trial_id, result)),
             ("one decision", lambda: decide(driver.found, report, Stopping(), 2)),
-            ("one journal append, flushed to disk", lambda: append(journal, driver.journal[0])),
+            ("one journal append, flushed to disk", lambda: driver.directory.journal.append(driver.journal[0])),
         ):
             rows.append(_repeated(text, call, len(open_trials)))
     return rows
 
 
-def _driver_of_finished(planned: SweepPlan, finished: Sequence[Trial], root: Path) -> Driver:
+def _driver_of_finished(planned: SweepPlan, finished: Sequence[Trial], storage: Storage) -> Driver:
     """A driver that has not been opened yet, of a sweep in whose storage and journal some trials are finished."""
-    driver = Driver(planned, Store(root), lambda _: None, Leases(root, "bench", LEASE_TTL_S))
+    driver = Driver(planned, Store(storage), lambda _: None, Leases(storage, "bench", LEASE_TTL_S))
     (driver.directory / "journal").mkdir(parents=True)
     lines = (json.dumps(entry) + "\n" for entry in _entries(finished, planned))
     (driver.directory / "journal" / JOURNAL_FILE).write_text("".join(lines))

@@ -14,7 +14,7 @@ from xlray.cli.options import BudgetHours, OnBadExample, Settings, SweepFile
 from xlray.cli.output import Shown
 from xlray.cli.sweep_file import apply_settings, load_sweep
 from xlray.errors import INTERRUPTED, InputError, fail
-from xlray.storage.working_folder import is_remote
+from xlray.storage.storage import is_remote
 
 if TYPE_CHECKING:
     from rich.console import Console

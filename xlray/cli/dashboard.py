@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from xlray.cli.options import Storage
+from xlray.cli.options import StorageName
 from xlray.errors import require
-from xlray.storage.sweep_folder import find_sweep_folder, storage_root
+from xlray.storage.storage import named_storage
+from xlray.storage.sweep_folder import find_sweep_folder
 
 Name = Annotated[
     str | None,
@@ -23,7 +24,7 @@ RayDashboard = Annotated[
 
 def dashboard(
     name: Name = None,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     address: RayDashboard = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on. Anyone who can reach it can read everything.")
@@ -41,10 +42,10 @@ def dashboard(
     require(0 <= port < 65536, "0 <= port < 65536", port, "--port")
     require_positive(price_per_hour, "--price-per-hour")
     url = None if address is None else dashboard_url(address)
-    root = storage_root(storage)
-    folder = find_sweep_folder(newest(root) if name is None else name, root)
+    opened = named_storage(storage)
+    folder = find_sweep_folder(newest(opened) if name is None else name, opened)
     with contextlib.suppress(KeyboardInterrupt):  # the way to end it
-        serve(folder.parent, folder.name, host, port, url, price_per_hour, _say)
+        serve(folder, host, port, url, price_per_hour, _say)
 
 
 def _say(url: str) -> None:

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlray.cli.options import Storage
+from xlray.cli.options import StorageName
 from xlray.cli.output import Shown, shows
 from xlray.cluster.local_ray import ray_environment, ray_folder, start_within_s, token_file
 from xlray.errors import InputError
 from xlray.phases.store import check_writable
 from xlray.plan.machine import load_per_core, num_cpus, total_memory_bytes
-from xlray.storage.sweep_folder import storage_root
+from xlray.storage.storage import Storage, named_storage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,9 +50,9 @@ class Check:
 
 
 @shows
-def doctor(storage: Storage = "runs") -> Shown:
+def doctor(storage: StorageName = "runs") -> Shown:
     """Check whether this machine can run a sweep."""
-    checks = run_checks(storage_root(storage))
+    checks = run_checks(named_storage(storage))
 
     def show(console: Console) -> None:
         from xlray.cli.tables import make_table
@@ -64,11 +64,11 @@ def doctor(storage: Storage = "runs") -> Shown:
     return Shown([dataclasses.asdict(check) for check in checks], show, error)
 
 
-def run_checks(root: Path) -> list[Check]:
+def run_checks(storage: Storage) -> list[Check]:
     """All checks.
 
     Args:
-        root: the storage's folder.
+        storage: the one to look at.
     """
     made: list[Callable[[], list[Check]]] = [
         _python,
@@ -82,7 +82,7 @@ def run_checks(root: Path) -> list[Check]:
         _shared_memory,
         _place_of_ray,
         _load,
-        lambda: _storage(root),
+        lambda: _storage(storage),
     ]
     return [check for make in made for check in make()]
 
@@ -192,14 +192,15 @@ def _load() -> list[Check]:
     return [Check("load", "warning" if note else "ok", f"{load:.1f} processes per core{note}")]
 
 
-def _storage(root: Path) -> list[Check]:
+def _storage(storage: Storage) -> list[Check]:
+    root = storage.root
     there = next(p for p in (root, *root.parents) if p.exists())
     free = shutil.disk_usage(there).free
     note = "" if free >= 10 * GIB else "; a trial of XLM-R Large needs more than 10"
     checks = [Check("storage disk", "warning" if note else "ok", f"{free / GIB:.1f} GiB free below {root}{note}")]
     try:
         if root.is_dir():
-            check_writable(root)
+            check_writable(storage)
         writable = os.access(there, os.W_OK)
     except InputError:
         writable = False

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlray.cli.options import Storage, SweepName, TrialName
+from xlray.cli.options import StorageName, SweepName, TrialName
 from xlray.cli.output import Shown, say, shows
 from xlray.errors import InputError
-from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
+from xlray.storage.storage import named_storage
+from xlray.storage.sweep_folder import find_sweep_folder, find_trial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,10 +29,10 @@ def export_predictions(
         int | None,
         typer.Option("--rung", metavar="N", help="Rung, as a number of examples; by default each trial's last."),
     ] = None,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
 ) -> Shown:
     """Write the test predictions of a sweep in the layout that XTREME's evaluate.py reads."""
-    directory = find_sweep_folder(name, storage_root(storage))
+    directory = find_sweep_folder(name, named_storage(storage))
     if not unseal:
         raise InputError(
             f"{directory.name}: test sets are sealed until the design is final; give --unseal to open them, which is "
@@ -73,10 +74,10 @@ def export_model(
         Path | None,
         typer.Option("--out", metavar="DIR", help="New output folder; by default one in the sweep's folder."),
     ] = None,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
 ) -> Shown:
     """Write a model folder for transformers' from_pretrained, with a model card; a target model is trained again."""
-    directory = find_sweep_folder(name, storage_root(storage))
+    directory = find_sweep_folder(name, named_storage(storage))
     trial_id = find_trial(directory, trial)
     from xlray.training.export_model import export_model as export  # loads torch: seconds
 

@@ -10,7 +10,7 @@ import typer
 SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
 
 
-Storage = Annotated[
+StorageName = Annotated[
     str,
     typer.Option(
         "--storage",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlray.cli.options import Storage
+from xlray.cli.options import StorageName
 from xlray.cli.output import Shown, say, shows
 from xlray.phases.lineage import explain, find_phase
-from xlray.storage.sweep_folder import storage_root
+from xlray.storage.storage import named_storage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,11 +21,11 @@ PhaseName = Annotated[
 
 
 @shows
-def why(first: PhaseName, second: PhaseName, storage: Storage = "runs") -> Shown:
+def why(first: PhaseName, second: PhaseName, storage: StorageName = "runs") -> Shown:
     """Show the fields in which two phases differ, back to the first ancestors that do."""
-    root = storage_root(storage)
-    one, other = find_phase(root, first), find_phase(root, second)
-    levels = explain(root, one, other)
+    opened = named_storage(storage)
+    one, other = find_phase(opened, first), find_phase(opened, second)
+    levels = explain(opened, one, other)
 
     def show(console: Console) -> None:
         from xlray.cli.tables import make_table
@@ -50,17 +50,17 @@ def why(first: PhaseName, second: PhaseName, storage: Storage = "runs") -> Shown
 def rerun(
     phase: PhaseName,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray (the only mode).")] = True,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
 ) -> Shown:
     """Run one phase again in this process, for example in a debugger, and compare its numbers; only reads the storage."""
-    root = storage_root(storage)
-    folder = find_phase(root, phase)
+    opened = named_storage(storage)
+    folder = find_phase(opened, phase)
     from xlray.training.rerun import compare, find_job
     from xlray.training.rerun import rerun as run_again  # loads torch: seconds
 
-    spec, job = find_job(root, folder.name)
+    spec, job = find_job(opened, folder.name)
     with run_again(spec, job) as made:
-        rows = compare(root, spec, made)
+        rows = compare(opened, spec, made)
     same = all(row.difference == 0 for row in rows)
 
     def show(console: Console) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xlray.cli.options import BudgetHours, DataDir, OnBadExample, Settings, Storage, SweepFile
+from xlray.cli.options import BudgetHours, DataDir, OnBadExample, Settings, StorageName, SweepFile
 from xlray.cli.output import Shown, say, shows
 from xlray.cli.sweep_file import load_plan
-from xlray.storage.sweep_folder import storage_root
+from xlray.storage.storage import named_storage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ Tflops = Annotated[
 @shows
 def plan(
     sweep_file: SweepFile,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     data_dir: DataDir = None,
     settings: Settings = None,
     on_bad_example: OnBadExample = "fail",
@@ -48,9 +48,9 @@ def plan(
     from xlray.plan.forecast import Terms, over_budget, summary
 
     terms = Terms(devices, price_per_hour, device_tflops, budget_hours)
-    root = storage_root(storage)
-    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip", assume_sizes)
-    document = summary(planned, Store(root), terms)
+    opened = named_storage(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, opened, on_bad_example == "skip", assume_sizes)
+    document = summary(planned, Store(opened), terms)
 
     def show(console: Console) -> None:
         from xlray.cli import tables
@@ -74,7 +74,7 @@ def plan(
 @shows
 def simulate(
     sweep_file: SweepFile,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     data_dir: DataDir = None,
     settings: Settings = None,
     on_bad_example: OnBadExample = "fail",
@@ -88,9 +88,9 @@ def simulate(
     from xlray.plan.forecast import Terms, simulation
     from xlray.storage.files import write_atomically
 
-    root = storage_root(storage)
-    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip", assume_sizes)
-    document, figure = simulation(planned, Store(root), Terms(devices, None, device_tflops))
+    opened = named_storage(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, opened, on_bad_example == "skip", assume_sizes)
+    document, figure = simulation(planned, Store(opened), Terms(devices, None, device_tflops))
     path = out if out is not None else Path(f"{sweep.name}-timeline.svg")
     write_atomically(path, figure)
     document["figure"] = str(path)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import Storage, SweepName
+from xlray.cli.options import StorageName, SweepName
 from xlray.cli.output import Shown, open_console, say, shows
-from xlray.storage.sweep_folder import find_sweep_folder, storage_root
-from xlray.storage.working_folder import send_changed
+from xlray.storage.storage import named_storage
+from xlray.storage.sweep_folder import find_sweep_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,15 +24,15 @@ def report(
     unseal: Annotated[
         bool, typer.Option("--unseal", help="Also open the sealed test scores; this is recorded.")
     ] = False,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
 ) -> Shown:
     """Write report.html, tables and figures of a sweep, finished or not."""
-    directory = find_sweep_folder(name, storage_root(storage))
+    directory = find_sweep_folder(name, named_storage(storage))
     from xlray.report.report import write_report
 
     with open_console(stderr=True).status("reading") as status:
         document = write_report(directory, unseal=unseal, progress=status.update)
-    send_changed(directory / "report")
+    directory.storage.send_changed(directory / "report")
 
     def show(console: Console) -> None:
         from xlray.cli.tables import print_estimates
@@ -45,10 +45,10 @@ def report(
 
 
 @shows
-def compare(first: SweepName, second: SweepName, storage: Storage = "runs") -> Shown:
+def compare(first: SweepName, second: SweepName, storage: StorageName = "runs") -> Shown:
     """Compare two sweeps, paired where they share a subset and a seed; differences are second minus first."""
-    root = storage_root(storage)
-    folders = find_sweep_folder(first, root), find_sweep_folder(second, root)
+    opened = named_storage(storage)
+    folders = find_sweep_folder(first, opened), find_sweep_folder(second, opened)
     from xlray.report.compare import compare_sweeps
 
     document = compare_sweeps(*folders)

@@ -19,7 +19,7 @@ from xlray.cli.options import (
     Json,
     OnBadExample,
     Settings,
-    Storage,
+    StorageName,
     SweepFile,
     SweepName,
     TrialName,
@@ -31,8 +31,8 @@ from xlray.cluster.ray_dashboard import SNAPSHOT_VARIABLE
 from xlray.config.sweep import Sweep
 from xlray.errors import DONE, INTERRUPTED, InputError, fail
 from xlray.monitor.lasting import lasting
-from xlray.storage.sweep_folder import find_sweep_folder, find_trial, storage_root
-from xlray.storage.working_folder import send_changed
+from xlray.storage.storage import named_storage
+from xlray.storage.sweep_folder import find_sweep_folder, find_trial, sweep_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from xlray.monitor.reader import Reader
     from xlray.monitor.view import View
     from xlray.plan.trials import SweepPlan
+    from xlray.storage.storage import Storage
+    from xlray.storage.sweep_folder import SweepFolder
 
 
 Address = Annotated[
@@ -56,7 +58,7 @@ NewVersion = Annotated[
 @shows
 def run(
     sweep_file: SweepFile,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     data_dir: DataDir = None,
     settings: Settings = None,
     on_bad_example: OnBadExample = "fail",
@@ -71,18 +73,18 @@ def run(
     from xlray.plan.forecast import Terms, over_budget, summary
 
     started = time.time()
-    root = storage_root(storage)
-    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
-    check_writable(root)
+    opened = named_storage(storage)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, opened, on_bad_example == "skip")
+    check_writable(opened)
     if new_version:
-        sweep = newest_version(sweep, root)
+        sweep = newest_version(sweep, opened)
         planned = dataclasses.replace(planned, sweep=sweep)
-    check_definition(sweep, root)
+    check_definition(sweep, opened)
     if budget_hours is not None:
-        error = over_budget(summary(planned, Store(root), Terms(budget_hours=budget_hours)))
+        error = over_budget(summary(planned, Store(opened), Terms(budget_hours=budget_hours)))
         if error is not None:
             raise error
-    results, reader, report = _run(sweep, planned, root, data_dir, address, budget_hours, as_json, started)
+    results, reader, report = _run(sweep, planned, opened, data_dir, address, budget_hours, as_json, started)
     from xlray.monitor.reader import status_document
     from xlray.sweep.run import how_it_ended
 
@@ -95,7 +97,7 @@ def run(
     return Shown(document, lambda console: _print_end(console, results, planned, reader, report), ended)
 
 
-def demo(storage: Storage = "runs", as_json: Json = False) -> None:
+def demo(storage: StorageName = "runs", as_json: Json = False) -> None:
     """Run a small sweep in a world of six invented languages: five minutes on two cores, no download, no GPU."""
     run(QUICKSTART, storage, as_json=as_json)
 
@@ -103,7 +105,7 @@ def demo(storage: Storage = "runs", as_json: Json = False) -> None:
 def _run(
     sweep: Sweep,
     planned: SweepPlan,
-    root: Path,
+    storage: Storage,
     data_dir: Path | None,
     address: str | None,
     budget_hours: float | None,
@@ -118,16 +120,15 @@ def _run(
     from xlray.monitor.reader import Reader
     from xlray.phases.store import Store
     from xlray.plan.forecast import summary
-    from xlray.storage.journal import read_journal
 
-    store, directory = Store(root), root / "sweeps" / sweep.name
+    store, directory = Store(storage), sweep_folder(storage, sweep.name)
     log = directory / "run.log"
     with diverted(log) as (stdout, stderr):
         console = Console(file=stderr if as_json else stdout)
         print_plan(console, sweep.name, sweep.question, summary(planned, store))
         reader = Reader(directory, started)
         reader.know(planned, store)
-        for entry in read_journal(directory / "journal"):
+        for entry in directory.journal.read():
             reader.take(entry)
         reader.held = True
         try:
@@ -135,11 +136,11 @@ def _run(
             with LiveView(console, reader, started, Path(shown) if shown else None) as live:
                 from xlray.sweep.run import run as run_sweep  # loads Ray: seconds
 
-                results = run_sweep(sweep, root, data_folder(data_dir), address, live, planned, budget_hours)
+                results = run_sweep(sweep, storage, data_folder(data_dir), address, live, planned, budget_hours)
             from xlray.report.report import write_report
 
             report = write_report(directory)
-            send_changed(directory / "report")
+            storage.send_changed(directory / "report")
         except InputError:
             raise
         except Exception as error:
@@ -162,7 +163,7 @@ def _print_end(console: Console, results: Results, planned: SweepPlan, reader: R
         console,
         "",
         f"report       {page}",
-        f"TensorBoard  {tensorboard_line(reader.directory)}",
+        f"TensorBoard  {tensorboard_line(reader.directory.path)}",
         f"log          {reader.directory / 'run.log'}",
     )
 
@@ -171,7 +172,7 @@ def _print_end(console: Console, results: Results, planned: SweepPlan, reader: R
 @shows
 def prepare(
     sweep_file: SweepFile,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     data_dir: DataDir = None,
     settings: Settings = None,
     on_bad_example: OnBadExample = "fail",
@@ -184,17 +185,17 @@ def prepare(
     if address is not None and address.startswith(("http://", "https://")):
         folder = None if data_dir is None else str(data_dir)
         raise typer.Exit(prepare_there(sweep_file, storage, folder, settings, on_bad_example, address))
-    root = storage_root(storage)
-    check_writable(root)
-    sweep, planned = load_plan(sweep_file, settings, data_dir, root, on_bad_example == "skip")
+    opened = named_storage(storage)
+    check_writable(opened)
+    sweep, planned = load_plan(sweep_file, settings, data_dir, opened, on_bad_example == "skip")
     from xlray.monitor.live import diverted
     from xlray.sweep.run import prepare as prepare_sweep
 
-    with diverted(root / "prepare.log") as (stdout, stderr):
+    with diverted(opened / "prepare.log") as (stdout, stderr):
         from rich.console import Console
 
         console = Console(file=stderr if as_json else stdout)
-        rows = prepare_sweep(planned, root, address, lambda entry: _print_stage(console, entry))
+        rows = prepare_sweep(planned, opened, address, lambda entry: _print_stage(console, entry))
 
     def show(console: Console) -> None:
         from xlray.cli.tables import make_table
@@ -220,7 +221,7 @@ def status(
         str | None, typer.Argument(metavar="[NAME|DIR]", help="Required unless --address is given.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow until the sweep ends.")] = False,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     address: Annotated[
         str | None, typer.Option(help="Address of a cluster's dashboard: ask there; without NAME, for all jobs.")
     ] = None,
@@ -250,7 +251,7 @@ def status(
     if watch and (as_json or where or sort):
         other = "--json" if as_json else "--where" if where else "--sort"
         raise InputError(f"--watch and {other}: one of them may be given, but got both.")
-    directory = find_sweep_folder(name, storage_root(storage))
+    directory = find_sweep_folder(name, named_storage(storage))
     if watch:
         try:
             _watch(directory)
@@ -280,7 +281,7 @@ def _print_status(console: Console, view: View, in_order: bool) -> None:
             console.print(f"{row.title} failed: {row.error}", style="red", markup=False)
 
 
-def _watch(directory: Path) -> None:
+def _watch(directory: SweepFolder) -> None:
     from xlray.monitor.live import LiveView
     from xlray.monitor.reader import Reader
     from xlray.monitor.view import summary_line
@@ -296,11 +297,11 @@ def _watch(directory: Path) -> None:
 
 
 @shows
-def retry(name: SweepName, trial: TrialName, storage: Storage = "runs") -> Shown:
+def retry(name: SweepName, trial: TrialName, storage: StorageName = "runs") -> Shown:
     """Reopen a failed or stopped trial; the next run of the sweep resumes it."""
     from xlray.sweep.retry import reopen
 
-    directory = find_sweep_folder(name, storage_root(storage))
+    directory = find_sweep_folder(name, named_storage(storage))
     entry = reopen(directory, find_trial(directory, trial))
     text = f"trial {entry['trial_id']} is reopened; `xlray run` on the sweep's file resumes it."
     return Shown({"sweep": directory.name, **entry}, lambda console: say(console, text))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import Storage
+from xlray.cli.options import StorageName
 from xlray.cli.output import Shown, say, shows
-from xlray.storage.sweep_folder import storage_root
+from xlray.storage.storage import named_storage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,14 +18,14 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would b
 
 
 @shows
-def gc(storage: Storage = "runs", dry_run: DryRun = False) -> Shown:
+def gc(storage: StorageName = "runs", dry_run: DryRun = False) -> Shown:
     """Remove unfinished and quarantined leftovers, and phases and data that no sweep in the storage refers to."""
     from xlray.phases.garbage import find_garbage, remove
 
-    root = storage_root(storage)
-    garbage, references = find_garbage(root)
+    opened = named_storage(storage)
+    garbage, references = find_garbage(opened)
     if not dry_run:
-        remove(root, garbage)
+        remove(opened, garbage)
     kinds = sorted({one.kind for one in garbage})
     totals = {
         kind: {

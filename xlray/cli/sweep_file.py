@@ -18,6 +18,7 @@ from xlray.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from xlray.plan.trials import SweepPlan
+    from xlray.storage.storage import Storage
 
 MODULE_NAME = "_xlray_sweep_file"
 
@@ -108,7 +109,7 @@ def load_plan(
     path: Path,
     settings: Sequence[str] | None,
     data_dir: Path | None,
-    root: Path,
+    storage: Storage,
     skip_bad_examples: bool,
     assume_sizes: bool = False,
 ) -> tuple[Sweep, SweepPlan]:
@@ -122,7 +123,7 @@ def load_plan(
     sweep = load_sweep(path)
     try:
         sweep = apply_settings(sweep, settings or [])
-        return sweep, plan_sweep(sweep, data_folder(data_dir), root, skip_bad_examples, assume_sizes)
+        return sweep, plan_sweep(sweep, data_folder(data_dir), storage, skip_bad_examples, assume_sizes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import DataDir, Json, Storage
+from xlray.cli.options import DataDir, Json, StorageName
 from xlray.cli.output import Shown, open_console, say, shows
 from xlray.cli.sweep_file import data_folder
 from xlray.errors import InputError
-from xlray.storage.sweep_folder import storage_root
+from xlray.storage.storage import Storage, named_storage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +84,7 @@ def check_tasks(
     overlap: Annotated[
         bool, typer.Option("--overlap", help="Count training examples that contain a text of the target data.")
     ] = False,
-    storage: Storage = "runs",
+    storage: StorageName = "runs",
     update: Annotated[
         bool,
         typer.Option("--update", help="With --overlap: recreate the list of target texts and use it from now on."),
@@ -98,7 +98,7 @@ def check_tasks(
     if online:
         return _check_online(names or [])
     if overlap:
-        return _check_overlap(names or [], data_folder(data_dir), storage_root(storage), update)
+        return _check_overlap(names or [], data_folder(data_dir), named_storage(storage), update)
     from xlray.cli.task_catalogue import checked
 
     with open_console(stderr=True).status("") as line:
@@ -166,20 +166,20 @@ def _check_online(names: list[str]) -> Shown:
     return Shown(dataclasses.asdict(found), show, error)
 
 
-def _check_overlap(names: list[str], data_dir: Path | None, root: Path, update: bool) -> Shown:
+def _check_overlap(names: list[str], data_dir: Path | None, storage: Storage, update: bool) -> Shown:
     """Count overlaps against the storage's list; where there is none, against one that is made and not stored."""
     from xlray.cli.task_catalogue import exclusions_document, made_exclusions, overlaps
     from xlray.data.contamination import load_exclusions, store_exclusions
     from xlray.phases.store import check_writable
 
     with open_console(stderr=True).status("") as line:
-        exclusions = None if update else load_exclusions(root)
+        exclusions = None if update else load_exclusions(storage)
         stored = update or exclusions is not None
         if exclusions is None:
             exclusions = made_exclusions(data_dir, line.update)
         if update:
-            check_writable(root)
-            store_exclusions(root, exclusions)
+            check_writable(storage)
+            store_exclusions(storage, exclusions)
         document = exclusions_document(exclusions, stored, data_dir)
         rows = list(overlaps(names, exclusions, data_dir, line.update))
     found = {"exclusions": document, "sets": rows}

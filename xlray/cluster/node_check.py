@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,49 +11,49 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlray.errors import InputError
 from xlray.phases.versions import differences, must_agree
-from xlray.storage.working_folder import is_remote, remote_of, uri_of, working_folder
+from xlray.storage.storage import Storage, open_storage
 
 WITHIN_S = 120.0  # a node that is up answers within a second; one that just came starts a process first
 
 
-def check_nodes(root: Path) -> None:
+def check_nodes(storage: Storage) -> None:
     """Write into the storage from every node that is up, and compare versions.
 
     Raises:
         InputError: a node cannot, or runs other versions; names the node and why.
     """
     probe = f".probe-{secrets.token_hex(4)}"
-    if remote_of(root) is None:
-        (root / probe).mkdir()
+    if storage.remote is None:
+        (storage / probe).mkdir()
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         look = ray.remote(num_cpus=0, max_retries=0)(look_around)
         asked = [
             look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-                uri_of(root), probe, node["NodeID"]
+                storage.uri, probe, node["NodeID"]
             )
             for node in nodes
         ]
         for node, answer in zip(nodes, asked, strict=True):
-            _judge(root, f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", answer)
+            _judge(storage, f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})", answer)
     finally:
-        if remote_of(root) is None:
-            shutil.rmtree(root / probe, ignore_errors=True)
+        if storage.remote is None:
+            shutil.rmtree(storage / probe, ignore_errors=True)
 
 
-def _judge(root: Path, where: str, answer: Any) -> None:
+def _judge(storage: Storage, where: str, answer: Any) -> None:
     try:
         trouble, found = ray.get(answer, timeout=WITHIN_S)
     except (ray.exceptions.RayError, ModuleNotFoundError) as error:
         line = next(line for line in reversed(str(error).splitlines()) if line.strip())
         raise InputError(f"{where} must be able to run xlray, but: {line.strip()}") from error
     if trouble:
-        raise InputError(f"--storage {uri_of(root)}: must be writable from every node, but {where} cannot: {trouble}")
+        raise InputError(f"--storage {storage.uri}: must be writable from every node, but {where} cannot: {trouble}")
     if unlike := differences(must_agree(), found, "on the head", f"on {where}"):
         raise InputError(f"all nodes must run the same versions, but {unlike}.")
 
 
-def look_around(storage: str, probe: str, node: str) -> tuple[str, dict[str, str]]:
+def look_around(uri: str, probe: str, node: str) -> tuple[str, dict[str, str]]:
     """On a node: what keeps it from writing the storage, or "", and its versions.
 
     Args:
@@ -62,12 +61,11 @@ def look_around(storage: str, probe: str, node: str) -> tuple[str, dict[str, str
         node: its id.
     """
     try:
-        root = working_folder(storage)
-        remote = remote_of(root)
-        if remote is not None:
-            remote.check(write=True)
-        elif not is_remote(storage):
-            (root / probe / node).write_bytes(b"")
+        storage = open_storage(uri)
+        if storage.remote is not None:
+            storage.remote.check(write=True)
+        else:
+            (storage / probe / node).write_bytes(b"")
     except FileNotFoundError:
         return "it does not see what the head wrote there; is the folder shared?", must_agree()
     except OSError as error:

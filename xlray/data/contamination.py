@@ -18,7 +18,7 @@ import numpy as np
 from xlray.canonical import fingerprint
 from xlray.errors import InputError
 from xlray.storage.files import atomic_file, write_atomically
-from xlray.storage.working_folder import fetch_small, send
+from xlray.storage.storage import Storage
 from xlray.tasks.languages import language_of
 from xlray.tasks.load import digest
 from xlray.tasks.task import Record, Task
@@ -248,30 +248,30 @@ def overlapping_text(record: Record, kind: str, exclusions: Exclusions) -> str:
     )
 
 
-def store_exclusions(root: Path, exclusions: Exclusions) -> None:
-    """Write a list below `<root>/exclusions/` and make it the one in use; earlier ones stay beside it."""
-    folder = _write_files(root, exclusions)
+def store_exclusions(storage: Storage, exclusions: Exclusions) -> None:
+    """Write a list below `<storage>/exclusions/` and make it the one in use; earlier ones stay beside it."""
+    folder = _write_files(storage, exclusions)
     write_atomically(folder / "current", exclusions.version + "\n")
-    send(root, [folder / f"{exclusions.version}.npy", folder / f"{exclusions.version}.json"])
-    send(root, [folder / "current"])
+    storage.send(folder / f"{exclusions.version}.npy", folder / f"{exclusions.version}.json")
+    storage.send(folder / "current")
 
 
-def _write_files(root: Path, exclusions: Exclusions) -> Path:
-    folder = root / "exclusions"
+def _write_files(storage: Storage, exclusions: Exclusions) -> Path:
+    folder = storage / "exclusions"
     with atomic_file(folder / f"{exclusions.version}.npy") as file:
         np.save(file, exclusions.keys, allow_pickle=False)
     write_atomically(folder / f"{exclusions.version}.json", json.dumps(exclusions.document(), indent=1, sort_keys=True))
     return folder
 
 
-def load_exclusions(root: Path) -> Exclusions | None:
+def load_exclusions(storage: Storage) -> Exclusions | None:
     """The list that a storage uses, or None where it has none.
 
     Raises:
         InputError: a file of it is missing or damaged, or it was made by another rule of comparison.
     """
-    folder = root / "exclusions"
-    fetch_small(root, folder / "current", again=True)
+    folder = storage / "exclusions"
+    storage.fetch_small(folder / "current", again=True)
     try:
         version = (folder / "current").read_text().strip()
     except FileNotFoundError:
@@ -279,7 +279,7 @@ def load_exclusions(root: Path) -> Exclusions | None:
     law = f"{folder}: the list {version!r} that `current` names must be whole"
     remedy = "`xlray tasks check --overlap --update` creates a new one."
     for kind in ("json", "npy"):
-        fetch_small(root, folder / f"{version}.{kind}")
+        storage.fetch_small(folder / f"{version}.{kind}")
     try:
         document = json.loads((folder / f"{version}.json").read_text())
         keys = np.load(io.BytesIO((folder / f"{version}.npy").read_bytes()), allow_pickle=False)

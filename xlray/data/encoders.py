@@ -16,7 +16,7 @@ from xlray.data.tokenization import Vocabulary, load_vocabulary
 from xlray.errors import InputError, require
 from xlray.phases.spec import EncoderSpec, phase_hash
 from xlray.storage.files import atomic_folder, file_digest
-from xlray.storage.working_folder import bring, find, publish_folder
+from xlray.storage.storage import Storage
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
@@ -182,34 +182,34 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise InputError(f"{path} must be a whole safetensors file, but: {error}.") from error
 
 
-def stored_encoder(root: Path, spec: EncoderSpec) -> Path:
+def stored_encoder(storage: Storage, spec: EncoderSpec) -> Path:
     """Where the storage keeps an encoder."""
-    return root / "encoders" / phase_hash(spec)[:20]
+    return storage / "encoders" / phase_hash(spec)[:20]
 
 
-def bring_encoder(root: Path, spec: EncoderSpec, folder: Path) -> Path:
+def bring_encoder(storage: Storage, spec: EncoderSpec, folder: Path) -> Path:
     """Copy an encoder's files into the storage, once, so that workers ask neither the Hub nor another machine's disk.
 
     Returns:
         The folder in the storage; it appears by one rename.
     """
-    there = stored_encoder(root, spec)
-    if find(root, there):
-        bring(root, there)
+    there = stored_encoder(storage, spec)
+    if storage.find(there):
+        storage.bring(there)
         return there
     if not there.is_dir():
         with atomic_folder(there) as staging:
             for name in encoder_files(folder):
                 shutil.copyfile(folder / name, staging / name)
-    publish_folder(root, there)
+    storage.publish_folder(there)
     return there
 
 
-def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
+def encoder_folder(encoder: Encoder, storage: Storage | None = None) -> Path:
     """The folder of a public encoder: a local one as it is, a Hub id from the storage or the Hub's cache, else fetched.
 
     Args:
-        root: the storage.
+        storage: may hold it.
 
     Raises:
         InputError: neither a folder nor a Hub id with a pinned revision, or files are missing or do not fit one another.
@@ -222,9 +222,9 @@ def encoder_folder(encoder: Encoder, root: Path | None = None) -> Path:
         raise InputError(f"encoder {encoder.path!r} must be a folder or a Hub id, but there is no such folder.")
     if encoder.revision is None:
         raise InputError(f"encoder {encoder.path!r}: a Hub id must be given with a pinned revision (ID@COMMIT).")
-    stored = None if root is None else stored_encoder(root, EncoderSpec(f"{encoder.path}@{encoder.revision}"))
-    if root is not None and stored is not None and find(root, stored):
-        bring(root, stored)
+    stored = None if storage is None else stored_encoder(storage, EncoderSpec(f"{encoder.path}@{encoder.revision}"))
+    if storage is not None and stored is not None and storage.find(stored):
+        storage.bring(stored)
         return stored
     from huggingface_hub import snapshot_download
 

@@ -26,7 +26,7 @@ from xlray.data.registry import find_task
 from xlray.errors import InputError
 from xlray.phases.spec import DataSpec
 from xlray.storage.files import write_atomically
-from xlray.storage.working_folder import fetch_small, send
+from xlray.storage.storage import Storage
 from xlray.tasks import TASKS
 from xlray.tasks.folders import has_folder
 from xlray.tasks.languages import language_of
@@ -59,7 +59,7 @@ class Sources:
     Attributes:
         data_dir: folder of original distribution files, or None.
         own_tasks: tasks of the sweep's own, by name, beside those of the registry or in the place of one.
-        root: the storage, which remembers fingerprints, so that files that have not changed are not read again.
+        storage: remembers fingerprints, so that files that have not changed are not read again.
         skip_bad: leave bad training examples out instead of refusing the file.
         missing: splits that are not there and may be absent (test sets), as "task split".
         remarks: what was left out and what is doubtful of each split that was read, by "task split".
@@ -73,7 +73,7 @@ class Sources:
 
     data_dir: Path | None
     own_tasks: Mapping[str, Task] = field(default_factory=dict)
-    root: Path | None = None
+    storage: Storage | None = None
     skip_bad: bool = False
     missing: set[str] = field(default_factory=set)
     remarks: dict[str, Remarks] = field(default_factory=dict)
@@ -169,8 +169,8 @@ class Sources:
     def _content(self, wanted: _Split) -> tuple[str, int]:
         """Digest and number of the records: remembered for files that were read before, else read."""
         note = self._note(wanted)
-        if note is not None and self.root is not None:
-            fetch_small(self.root, note)
+        if note is not None and self.storage is not None:
+            self.storage.fetch_small(note)
         if note is not None and note.exists():
             known = json.loads(note.read_text())
             self.remarks[wanted.name] = Remarks(**known["remarks"])
@@ -185,14 +185,14 @@ class Sources:
             with contextlib.suppress(OSError):  # a storage that cannot be written: `plan` still plans
                 note.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(note, json.dumps({"fingerprint": found[0], "num_records": found[1], **left_out}))
-                assert self.root is not None
-                send(self.root, [note])
+                assert self.storage is not None
+                self.storage.send(note)
             if len(records) > KEPT_RECORDS:  # read again when they are prepared, rather than all held until then
                 del self._records[wanted]
         return found
 
     def _note(self, wanted: _Split) -> Path | None:
-        if self.root is None or not self.root.is_dir() or wanted.task in self.own_tasks:
+        if self.storage is None or not self.storage.root.is_dir() or wanted.task in self.own_tasks:
             return None
         identity = source_identity(self.task(wanted.task), wanted.split, self.data_dir)
         if identity is None:
@@ -201,7 +201,7 @@ class Sources:
         control = control_named(wanted.task)
         made = [] if control is None else [wanted.task, CONTROLS_VERSION]
         key = fingerprint([identity, wanted.sample, self.skip_bad, version, *made])[:20]
-        return self.root / "data" / "fingerprints" / f"{key}.json"
+        return self.storage / f"data/fingerprints/{key}.json"
 
     def _is_filtered(self, wanted: _Split) -> bool:
         """Whether overlapping examples are left out: of what is trained on with labels, not of text for pre-training."""
@@ -293,7 +293,7 @@ def find_exclusions(sweep: Sweep, sources: Sources) -> Exclusions | None:
     here = [(t, split) for t, split in target_splits(targets, languages) if available(t, split, sources.data_dir)]
     if not here:
         return None
-    storage = sources.root if sources.root is not None and sources.root.is_dir() else None
+    storage = sources.storage if sources.storage is not None and sources.storage.root.is_dir() else None
     known = None if storage is None else load_exclusions(storage)
     found = {(task.name, split): sources.content(task.name, split)[0] for task, split in here}
     if known is not None and not uncovered(known, found):

@@ -23,7 +23,7 @@ from xlray.data.graphemes import widened
 from xlray.errors import InputError
 from xlray.phases.spec import DataSpec, data_name
 from xlray.storage.files import atomic_folder, file_digest, read_json, write_atomically
-from xlray.storage.working_folder import find, publish_folder
+from xlray.storage.storage import Storage
 from xlray.tasks.task import Record
 
 MAX_QUESTION_TOKENS = 64  # XTREME's run_squad.py
@@ -274,26 +274,26 @@ _ROWS: dict[str, Callable[[_Encoder, int, Record, Sequence[Encoding]], Iterator[
 # --- rows <-> Arrow ------------------------------------------------------------------------------------------------
 
 
-def data_folder(root: Path, spec: DataSpec, vocabulary: Vocabulary) -> Path:
+def data_folder(storage: Storage, spec: DataSpec, vocabulary: Vocabulary) -> Path:
     """`<storage>/data/<task>-<split>-<hash>`: by content of the records, tokenizer, lengths and version of the code."""
-    return root / "data" / data_name(spec, vocabulary.digest)
+    return storage / "data" / data_name(spec, vocabulary.digest)
 
 
-def prepare(root: Path, spec: DataSpec, records: Sequence[Record], vocabulary: Vocabulary) -> Path:
+def prepare(storage: Storage, spec: DataSpec, records: Sequence[Record], vocabulary: Vocabulary) -> Path:
     """Tokenise the records into the storage, once; the folder appears by one rename.
 
     Returns:
         The folder, with `examples.arrow`, `references.json` and `counts.json`, which says what was lost.
     """
-    folder = data_folder(root, spec, vocabulary)
-    if find(root, folder):
+    folder = data_folder(storage, spec, vocabulary)
+    if storage.find(folder):
         return folder
     if not folder.exists():
         with atomic_folder(folder) as staging:
             counts = _write(staging / "examples.arrow", spec, records, tokenise(spec, records, vocabulary))
             write_atomically(staging / "references.json", json.dumps(_references(spec, records), ensure_ascii=False))
             write_atomically(staging / "counts.json", json.dumps(counts))
-    publish_folder(root, folder)
+    storage.publish_folder(folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from xlray.errors import InputError
 from xlray.monitor.reader import SHARED, Reader
 from xlray.monitor.view import last_line
-from xlray.storage.working_folder import fetch_small, relative, remote_of, root_of
+from xlray.storage.sweep_folder import SweepFolder
 
 MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one right after the other
 
@@ -19,11 +19,10 @@ MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one
 class SweepPage:
     """A sweep's folder, followed for any number of open pages; one thread at a time may use it."""
 
-    def __init__(self, directory: Path, price_per_hour: float | None = None) -> None:
+    def __init__(self, directory: SweepFolder, price_per_hour: float | None = None) -> None:
         self.directory = directory
         self.price_per_hour = price_per_hour
         self.reader = Reader(directory)
-        self._root = root_of(directory)
         self._was_reported = False  # in an object store
 
     def document(self, since: int = 0, replay: str = "") -> dict[str, Any]:
@@ -87,18 +86,15 @@ class SweepPage:
         path = folder / inside
         if not path.resolve().is_relative_to(folder.resolve()):
             return None
-        if self._root is not None:
-            fetch_small(self._root, path, again=True)
+        self.directory.storage.fetch_small(path, again=True)
         return path if path.is_file() else None
 
     def _has_report(self) -> bool:
-        if self._root is None:
-            return (self.directory / "report" / "report.html").is_file()
+        storage, path = self.directory.storage, self.directory / "report/report.html"
+        if storage.remote is None:
+            return path.is_file()
         if not self._was_reported and self.reader.watch.is_due("report"):
-            remote = remote_of(self._root)
-            assert remote is not None
-            name = relative(self._root, self.directory / "report" / "report.html")
-            self._was_reported = remote.changed(name) is not None
+            self._was_reported = storage.remote.changed(storage.relative(path)) is not None
         return self._was_reported
 
     def _running(self, job: str) -> dict[str, Any]:
@@ -135,8 +131,8 @@ class SweepPage:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """A JSON document of the sweep's folder; None if there is none yet, or it is being written."""
-        if self._root is not None and self.reader.watch.is_due(name):
-            fetch_small(self._root, self.directory / name, again=True)
+        if self.reader.watch.is_due(name):
+            self.directory.storage.fetch_small(self.directory / name, again=True)
         try:
             found = json.loads((self.directory / name).read_text())
         except (OSError, ValueError):

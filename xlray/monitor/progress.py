@@ -15,7 +15,7 @@ from xlray.phases.store import Store
 from xlray.plan.forecast import steps_of
 from xlray.plan.jobs import read_job
 from xlray.storage.standings import OPEN_STATES
-from xlray.storage.working_folder import fetch_small, find, find_all, root_of
+from xlray.storage.sweep_folder import SweepFolder
 
 ASK_EVERY_S = 5.0  # an object store for what another machine may have done
 
@@ -59,8 +59,8 @@ def phases_of_job(path: Path) -> Phases:
 class Watch:
     """The phases of jobs as they become known, and what was found finished so far.
 
-    Only phases of jobs that run are looked for, each until it is finished. Behind an object store a phase that is not
-    finished on this machine is looked for there now and then. Steps count once, however many jobs need the phase.
+    Only phases of jobs that run are looked for, each until it is finished. In an object store a phase that is not
+    finished on this machine is looked for now and then. Steps count once, however many jobs need the phase.
 
     Attributes:
         directory: of the sweep.
@@ -71,7 +71,7 @@ class Watch:
         total: of all that are needed.
     """
 
-    directory: Path
+    directory: SweepFolder
     phases: dict[str, Phases] = field(default_factory=dict)
     finished: dict[Path, float] = field(default_factory=dict)
     stored: set[Path] = field(default_factory=set)
@@ -81,14 +81,12 @@ class Watch:
     _needed: dict[str, int] = field(default_factory=dict)  # how many of a job's phases are needed: the first ones
     _asked: dict[str, float] = field(default_factory=dict)  # what was looked for in an object store, and when
 
-    def __post_init__(self) -> None:
-        self._root = root_of(self.directory)
-
     def know(self, jobs: Mapping[str, Phases]) -> None:
         """Take the phases of jobs; `need` says afterwards which of them are needed."""
         new = {p.folder: p for phases in jobs.values() for p in phases if p.folder not in self._users}
-        if self._root is not None:
-            find_all(self._root, new, self._root / "phases")
+        storage = self.directory.storage
+        if storage.remote is not None:
+            storage.find_all(new, storage / "phases")
             self._asked |= dict.fromkeys(map(str, new), time.monotonic())
         for folder, phase in new.items():
             self._users[folder] = 0
@@ -120,8 +118,8 @@ class Watch:
     def look(self, phase: PhaseWork) -> bool:
         """Whether the phase is finished."""
         if phase.folder not in self.finished:
-            if self._root is not None and self.is_due(str(phase.folder)):
-                find(self._root, phase.folder)
+            if self.is_due(str(phase.folder)):
+                self.directory.storage.find(phase.folder)
             try:
                 self.finished[phase.folder] = (phase.folder / "DONE").stat().st_mtime
             except OSError:
@@ -140,9 +138,9 @@ class Watch:
 
     def _steps_done(self, phase: PhaseWork, job: str, before: float) -> int:
         # The file is of the phase before until this one has written it for the first time.
-        path = self.directory / "progress" / f"{job}.json"
-        if self._root is not None and self.is_due(f"progress/{job}.json"):
-            fetch_small(self._root, path, again=True)
+        path = self.directory / f"progress/{job}.json"
+        if self.is_due(f"progress/{job}.json"):
+            self.directory.storage.fetch_small(path, again=True)
         try:
             found = json.loads(path.read_text())
             mine = found["kind"] == phase.kind and found["steps"] == phase.num_steps and found["time"] >= before
@@ -159,9 +157,9 @@ class Watch:
         """
         if job in self.phases and names <= {phase.folder.name for phase in self.phases[job]}:
             return False
-        path = self.directory / "jobs" / f"{job}.json"
-        if self._root is not None and self.is_due(str(path)):
-            fetch_small(self._root, path, again=True)
+        path = self.directory / f"jobs/{job}.json"
+        if self.is_due(str(path)):
+            self.directory.storage.fetch_small(path, again=True)
         phases = phases_of_job(path)
         if phases in ((), self.phases.get(job)):
             return False
@@ -169,9 +167,9 @@ class Watch:
         return True
 
     def is_due(self, what: str) -> bool:
-        """Whether the object store is to be asked for something again; if so, it counts as asked."""
+        """Whether an object store is to be asked for something again; if so, it counts as asked."""
         now = time.monotonic()
-        if now - self._asked.get(what, -math.inf) < ASK_EVERY_S:
+        if self.directory.storage.remote is None or now - self._asked.get(what, -math.inf) < ASK_EVERY_S:
             return False
         self._asked[what] = now
         return True

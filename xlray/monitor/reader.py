@@ -6,7 +6,6 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from xlray.monitor.following import Following, sweep_state
@@ -15,10 +14,8 @@ from xlray.monitor.view import Row, View, time_left_s
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
 from xlray.storage.follower import Follower
-from xlray.storage.journal import is_held
 from xlray.storage.standings import OPEN_STATES, Entry
-from xlray.storage.sweep_folder import read_definition
-from xlray.storage.working_folder import fetch_small, root_of
+from xlray.storage.sweep_folder import SweepFolder, read_definition
 
 SHARED = "shared"  # the job of the phases before all trials
 REMOTE_EVERY_S = 5.0  # between two looks at a journal in an object store
@@ -48,12 +45,11 @@ class Reader:
         current: the phase that each running job was at, and its steps done, when it was viewed last.
     """
 
-    def __init__(self, directory: Path, started: float | None = None) -> None:
+    def __init__(self, directory: SweepFolder, started: float | None = None) -> None:
         self.directory = directory
         self.started = started
         self.held = False
-        self._root = root_of(directory)
-        self._follower = Follower(directory / "journal")
+        self._follower = Follower(directory.journal)
         self._looked = -math.inf
         self._begin()
 
@@ -88,10 +84,10 @@ class Reader:
             InputError: the journal or the definition cannot be read.
         """
         now = time.monotonic()
-        if self._root is not None and now - self._looked < REMOTE_EVERY_S:
+        if self.directory.storage.remote is not None and now - self._looked < REMOTE_EVERY_S:
             return []
         self._looked = now
-        self.held = is_held(self.directory / "journal")  # asked first: nothing follows what one that let go has written
+        self.held = self.directory.journal.is_held()  # asked first: nothing follows what one that let go has written
         entries = self._follower.new()
         is_whole = self._follower.replays != self._replays
         if is_whole:
@@ -99,9 +95,8 @@ class Reader:
         for entry in entries:
             self.take(entry)
         if not self.definition or any(entry["event"] == "opened" for entry in entries):
-            if self._root is not None:
-                fetch_small(self._root, self.directory / "sweep.json", again=True)
-            self.definition = read_definition(self.directory)
+            self.directory.storage.fetch_small(self.directory / "sweep.json", again=True)
+            self.definition = read_definition(self.directory.path)
         return [] if is_whole else entries
 
     def take(self, entry: Entry) -> None:

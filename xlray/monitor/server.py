@@ -8,6 +8,7 @@ import mimetypes
 import threading
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any
 from xlray.cluster.ray_dashboard import Looking, RayUnreachableError, log_page
 from xlray.errors import InputError, RemoteError
 from xlray.monitor.page import SweepPage
-from xlray.storage.sweep_folder import is_sweep_folder
-from xlray.storage.working_folder import remote_of
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import SweepFolder, is_sweep_folder
 from xlray.templates import render_template
 
 # Pages hold their own scripts and styles, and load nothing from elsewhere.
@@ -29,12 +30,12 @@ class Dashboard:
     """The sweeps of a storage, each followed from when its page is first opened.
 
     Args:
-        sweeps: the folder of the storage's sweeps.
+        first: one of the sweeps; those beside it are the others.
         ray_url: of Ray's dashboard; None takes what each sweep's driver recorded.
     """
 
-    def __init__(self, sweeps: Path, ray_url: str | None = None, price_per_hour: float | None = None) -> None:
-        self.sweeps = sweeps
+    def __init__(self, first: SweepFolder, ray_url: str | None = None, price_per_hour: float | None = None) -> None:
+        self.first, self.sweeps = first, first.path.parent
         self.ray_url = ray_url
         self.price_per_hour = price_per_hour
         self._pages: dict[str, SweepPage] = {}
@@ -72,7 +73,7 @@ class Dashboard:
         if name not in self._pages:
             if name not in self.names():
                 raise InputError(f"{name}: no such sweep.")
-            self._pages[name] = SweepPage(self.sweeps / name, self.price_per_hour)
+            self._pages[name] = SweepPage(replace(self.first, path=self.sweeps / name), self.price_per_hour)
         return self._pages[name]
 
     def report_file(self, name: str, inside: str) -> Path | None:
@@ -186,30 +187,29 @@ def make_server(dashboard: Dashboard, first: str, host: str, port: int) -> Threa
     return server
 
 
-def newest(root: Path) -> str:
+def newest(storage: Storage) -> str:
     """The sweep of a storage whose journal was written last; in an object store the only one.
 
     Raises:
         InputError: there is none, or an object store has several.
     """
-    if (remote := remote_of(root)) is not None:
-        known = sorted(remote.folders("sweeps/"))
+    if storage.remote is not None:
+        known = sorted(storage.remote.folders("sweeps/"))
         if len(known) != 1:
-            raise InputError(f"NAME must be given: {remote.uri} holds {', '.join(known[:8]) or 'no sweep'}.")
+            raise InputError(f"NAME must be given: {storage.uri} holds {', '.join(known[:8]) or 'no sweep'}.")
         return known[0]
 
     def written(folder: Path) -> float:
         return max((file.stat().st_mtime for file in (folder / "journal").glob("*.jsonl")), default=0.0)
 
-    found = sorted((f for f in (root / "sweeps").glob("*") if is_sweep_folder(f)), key=written)
+    found = sorted((f for f in (storage / "sweeps").glob("*") if is_sweep_folder(f)), key=written)
     if not found:
-        raise InputError(f"{root}: a sweep must have been run there, but it holds none.")
+        raise InputError(f"{storage.root}: a sweep must have been run there, but it holds none.")
     return found[-1].name
 
 
 def serve(
-    sweeps: Path,
-    first: str,
+    first: SweepFolder,
     host: str,
     port: int,
     ray_url: str | None,
@@ -221,10 +221,10 @@ def serve(
     Args:
         ready: gets the URL once the page can be opened.
     """
-    dashboard = Dashboard(sweeps, ray_url, price_per_hour)
-    server = make_server(dashboard, first, host, port)
-    dashboard.read(first)
+    dashboard = Dashboard(first, ray_url, price_per_hour)
+    server = make_server(dashboard, first.name, host, port)
+    dashboard.read(first.name)
     shown = f"[{host}]" if ":" in host else host
-    ready(f"http://{shown}:{server.server_address[1]}/{urllib.parse.quote(first)}/")
+    ready(f"http://{shown}:{server.server_address[1]}/{urllib.parse.quote(first.name)}/")
     with server:
         server.serve_forever()

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from xlray.errors import InputError
 from xlray.phases.spec import data_name, data_of, from_plain, phase_name
 from xlray.storage.files import file_digest, read_json
-from xlray.storage.journal import read_journal
-from xlray.storage.working_folder import MARKER, refresh, relative, remote_of
+from xlray.storage.storage import MARKER, Storage
+from xlray.storage.sweep_folder import sweep_folder
 
 LIVING_S = 600.0  # since a lease was renewed: its holder may live
 FORGOTTEN_S = 86_400.0  # since a lease was written: nobody waits for it any more
@@ -79,27 +79,26 @@ class References:
     unknown: set[str] = field(default_factory=set)
 
 
-def find_garbage(root: Path) -> tuple[list[Garbage], References]:
+def find_garbage(storage: Storage) -> tuple[list[Garbage], References]:
     """What can be removed from a storage, and what its sweeps refer to."""
-    files = list_files(root)  # before the references, so that what a sweep makes meanwhile is not in it
-    markers = _read_markers(root, files)
-    references = find_references(root, files, markers)
+    files = list_files(storage)  # before the references, so that what a sweep makes meanwhile is not in it
+    markers = _read_markers(storage, files)
+    references = find_references(storage, files, markers)
     places = {folder: str(marker["place"]) for folder, marker in markers.items() if "place" in marker}
     return classify(files, references, places, time.time()), references
 
 
-def list_files(root: Path) -> dict[str, tuple[int, float]]:
+def list_files(storage: Storage) -> dict[str, tuple[int, float]]:
     """Every file of a storage."""
-    remote = remote_of(root)
-    if remote is not None:
-        return remote.list("")
+    if storage.remote is not None:
+        return storage.remote.list("")
     found = {}
-    for folder, _, names in os.walk(root):
+    for folder, _, names in os.walk(storage.root):
         for name in names:
             path = Path(folder) / name
             with contextlib.suppress(FileNotFoundError):
                 status = path.lstat()
-                found[relative(root, path)] = (status.st_size, status.st_mtime)
+                found[storage.relative(path)] = (status.st_size, status.st_mtime)
     return found
 
 
@@ -107,7 +106,7 @@ def classify(files: Files, references: References, places: Mapping[str, str], no
     """Which files are garbage: a pure function of what is there and what is needed.
 
     Args:
-        places: published folder -> the place of its files, where an object store stands behind the storage.
+        places: published folder -> the place of its files, in an object store.
         now: seconds UTC.
     """
     finished = {name.removesuffix(f"/{MARKER}") for name in files if name.endswith(f"/{MARKER}")}
@@ -152,12 +151,12 @@ def _kind(
 # --- what sweeps refer to ------------------------------------------------------------------------------------------
 
 
-def find_references(root: Path, files: Files, markers: Mapping[str, Mapping[str, Any]]) -> References:
+def find_references(storage: Storage, files: Files, markers: Mapping[str, Mapping[str, Any]]) -> References:
     """What the sweeps of a storage need, and what these in turn started from and read."""
     found, specs = References(), {}
     for sweep in sorted({name.split("/")[1] for name in files if name.startswith("sweeps/") and name.count("/") > 1}):
-        specs.update(_references_of(root, sweep, found))
-    specs.update(_stored_specs(root, files, markers, specs))
+        specs.update(_references_of(storage, sweep, found))
+    specs.update(_stored_specs(storage, files, markers, specs))
     by_hash = {name.rsplit("-", 1)[-1]: name for name in specs}
     waiting = sorted(found.phases)
     while waiting:
@@ -167,16 +166,16 @@ def find_references(root: Path, files: Files, markers: Mapping[str, Mapping[str,
             waiting.append(by_hash[parent])
         elif parent is not None:
             found.encoders.add(parent)
-    digests = _tokenizers(root, found, markers)
+    digests = _tokenizers(storage, found, markers)
     needed = {data for name in found.phases if name in specs for data in data_of(specs[name])}
     found.data |= {data_name(data, digest) for data in needed for digest in digests}
     return found
 
 
-def _references_of(root: Path, sweep: str, found: References) -> dict[str, Any]:
+def _references_of(storage: Storage, sweep: str, found: References) -> dict[str, Any]:
     """Add what one sweep names; returns the specs of its jobs by name."""
-    directory = root / "sweeps" / sweep
-    refresh(root, directory, ("jobs", "results"))
+    directory = sweep_folder(storage, sweep)
+    directory.refresh("jobs", "results")
     specs, known = {}, set()
     for path in (directory / "jobs").glob("*.json"):
         document = read_json(path)
@@ -188,12 +187,12 @@ def _references_of(root: Path, sweep: str, found: References) -> dict[str, Any]:
             if folder.parent.name in _PUBLISHED:
                 getattr(found, folder.parent.name).add(folder.name)
     found.phases |= specs.keys()
-    table = directory / "results" / "phases.parquet"
+    table = directory / "results/phases.parquet"
     if table.exists():
         columns = pq.read_table(table, columns=["phase", "trial_id"]).to_pydict()
         found.phases |= set(columns["phase"])
         known |= set(columns["trial_id"])
-    for entry in read_journal(directory / "journal"):
+    for entry in directory.journal.read():
         found.phases |= {entry["phase"]} if "phase" in entry else set()
         found.phases |= set(entry.get("phases", ()))
         if "trial_id" in entry and entry["trial_id"] not in known:
@@ -202,13 +201,13 @@ def _references_of(root: Path, sweep: str, found: References) -> dict[str, Any]:
 
 
 def _stored_specs(
-    root: Path, files: Files, markers: Mapping[str, Mapping[str, Any]], known: Collection[str]
+    storage: Storage, files: Files, markers: Mapping[str, Mapping[str, Any]], known: Collection[str]
 ) -> dict[str, Any]:
     """Specs of the stored phases by name."""
     found = {}
     for name in sorted({name.split("/")[1] for name in files if name.startswith("phases/")} - set(known)):
         place = markers.get(f"phases/{name}", {}).get("place")
-        text = _read(root, f"phases/{name}/{place}/spec.json" if place else f"phases/{name}/spec.json")
+        text = _read(storage, f"phases/{name}/{place}/spec.json" if place else f"phases/{name}/spec.json")
         spec = None if text is None else _spec(json.loads(text))
         if spec is not None:
             found[name] = spec
@@ -223,7 +222,7 @@ def _spec(plain: Any) -> Any:
         return None
 
 
-def _tokenizers(root: Path, found: References, markers: Mapping[str, Mapping[str, Any]]) -> set[str]:
+def _tokenizers(storage: Storage, found: References, markers: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Digests of the tokenizers of the phases and encoders that are needed."""
     folders = [f"phases/{name}" for name in found.phases] + [f"encoders/{name}" for name in found.encoders]
     digests = {
@@ -232,32 +231,31 @@ def _tokenizers(root: Path, found: References, markers: Mapping[str, Mapping[str
         for file, checksum in markers.get(folder, {}).get("files", {}).items()
         if file.endswith("tokenizer.json")
     }
-    paths = (root / "encoders" / name / "tokenizer.json" for name in found.encoders)
+    paths = (storage / "encoders" / name / "tokenizer.json" for name in found.encoders)
     return digests | {file_digest(path) for path in paths if path.exists()}
 
 
-def _read_markers(root: Path, files: Files) -> dict[str, dict[str, Any]]:
+def _read_markers(storage: Storage, files: Files) -> dict[str, dict[str, Any]]:
     names = [name for name in files if name.startswith(tuple(_PUBLISHED)) and name.endswith(f"/{MARKER}")]
     with ThreadPoolExecutor(16) as pool:
-        texts = pool.map(lambda name: _read(root, name), names)
+        texts = pool.map(lambda name: _read(storage, name), names)
         return {n.removesuffix(f"/{MARKER}"): json.loads(t) for n, t in zip(names, texts, strict=True) if t is not None}
 
 
-def _read(root: Path, name: str) -> bytes | None:
-    remote = remote_of(root)
-    if remote is not None:
-        found = remote.read(name)
+def _read(storage: Storage, name: str) -> bytes | None:
+    if storage.remote is not None:
+        found = storage.remote.read(name)
         return None if found is None else found[0]
-    path = root / name
+    path = storage / name
     return path.read_bytes() if path.exists() else None
 
 
 # --- removing ------------------------------------------------------------------------------------------------------
 
 
-def remove(root: Path, garbage: Iterable[Garbage]) -> None:
+def remove(storage: Storage, garbage: Iterable[Garbage]) -> None:
     """Remove it; markers first, so that no reader finds a part of something."""
-    remote = remote_of(root)
+    remote = storage.remote
     for one in garbage:
         first = [name for name in one.files if name.endswith(f"/{MARKER}")]
         rest = [name for name in one.files if name not in first]
@@ -265,7 +263,7 @@ def remove(root: Path, garbage: Iterable[Garbage]) -> None:
             if remote is not None:
                 remote.delete(names)
             for name in names:
-                (root / name).unlink(missing_ok=True)
-        path = root / one.name
+                (storage / name).unlink(missing_ok=True)
+        path = storage / one.name
         if path.is_dir() and (remote is not None or not any(p.is_file() for p in path.rglob("*"))):
             shutil.rmtree(path)

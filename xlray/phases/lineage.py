@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError, nearest
-from xlray.storage.working_folder import bring, remote_of, root_of
+from xlray.storage.storage import Storage
 
 ABSENT = "absent"
 
@@ -37,21 +37,21 @@ class Level:
     differences: tuple[Difference, ...]
 
 
-def phase_folders(root: Path) -> dict[str, Path]:
+def phase_folders(storage: Storage) -> dict[str, Path]:
     """Every phase in the storage, finished or not, by name."""
-    remote = remote_of(root)
-    if remote is not None:
-        return {name: root / "phases" / name for name in sorted(remote.folders("phases/"))}
-    return {p.parent.name: p.parent for p in sorted((root / "phases").glob("*/spec.json"))}
+    phases = storage / "phases"
+    if storage.remote is not None:
+        return {name: phases / name for name in sorted(storage.remote.folders("phases/"))}
+    return {p.parent.name: p.parent for p in sorted(phases.glob("*/spec.json"))}
 
 
-def find_phase(root: Path, text: str) -> Path:
+def find_phase(storage: Storage, text: str) -> Path:
     """The folder of a phase, by its name, its hash, or the beginning of either.
 
     Raises:
         InputError: there is none, or more than one; names some.
     """
-    folders = phase_folders(root)
+    folders = phase_folders(storage)
     if text in folders:
         return folders[text]
     found = [name for name in folders if name.startswith(text) or name.rpartition("-")[2].startswith(text)]
@@ -59,22 +59,22 @@ def find_phase(root: Path, text: str) -> Path:
         return folders[found[0]]
     if found:
         some = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
-        raise InputError(f"{text}: must name one phase of {root}, but {len(found)} begin so: {some}.")
+        raise InputError(f"{text}: must name one phase of {storage.root}, but {len(found)} begin so: {some}.")
     raise InputError(
-        f"{text}: must be the name or hash of a phase, or begin one, but {root} holds none of its {len(folders)} "
+        f"{text}: must be the name or hash of a phase, or begin one, but {storage.root} holds none of its {len(folders)} "
         f"phases under it.{nearest(text, folders)}"
     )
 
 
-def explain(root: Path, first: Path, second: Path) -> list[Level]:
+def explain(storage: Storage, first: Path, second: Path) -> list[Level]:
     """Where two phases differ, from themselves back to the first ancestors that differ.
 
     The last level is where the difference begins: its two phases start from the same one, or one of them is the encoder.
     """
-    by_hash = {name.rpartition("-")[2]: folder for name, folder in phase_folders(root).items()}
+    by_hash = {name.rpartition("-")[2]: folder for name, folder in phase_folders(storage).items()}
     levels: list[Level] = []
     while len(levels) <= len(by_hash):
-        one, other = _read_spec(first), _read_spec(second)
+        one, other = _read_spec(storage, first), _read_spec(storage, second)
         before = one.pop("parent", None), other.pop("parent", None)
         levels.append(Level(first.name, second.name, tuple(_differences(one, other))))
         if before[0] == before[1]:
@@ -87,9 +87,8 @@ def explain(root: Path, first: Path, second: Path) -> list[Level]:
     raise InputError(f"{first.name}: a phase must not start from itself, but its spec.json says so.")
 
 
-def _read_spec(folder: Path) -> dict[str, Any]:
-    if (root := root_of(folder)) is not None:
-        bring(root, folder, ["spec.json"])
+def _read_spec(storage: Storage, folder: Path) -> dict[str, Any]:
+    storage.bring(folder, ["spec.json"])
     return dict(json.loads((folder / "spec.json").read_text()))
 
 

@@ -11,7 +11,8 @@ from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.phases.spec import differing_fields
 from xlray.storage.files import read_json
-from xlray.storage.working_folder import fetch_small
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import sweep_folder
 
 # They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
 FREE = (
@@ -57,9 +58,9 @@ def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return lines + differing_fields(theirs, ours)
 
 
-def check_definition(sweep: Sweep, root: Path) -> None:
+def check_definition(sweep: Sweep, storage: Storage) -> None:
     """Raise `InputError` for a definition that would mix with another one's results under this name."""
-    lines = _changes(sweep, root, sweep.name)
+    lines = _changes(sweep, storage, sweep.name)
     if lines:
         raise InputError(
             f"sweep {sweep.name!r} exists with another definition ({'; '.join(lines)}); use --new-version, or give the "
@@ -67,12 +68,12 @@ def check_definition(sweep: Sweep, root: Path) -> None:
         )
 
 
-def newest_version(sweep: Sweep, root: Path) -> Sweep:
+def newest_version(sweep: Sweep, storage: Storage) -> Sweep:
     """The sweep under the newest of its names (`name`, `name.2`, ...) if it fits what is there, else under the next."""
     number = 1
-    while _stored(root, _versioned(sweep.name, number + 1)).exists():
+    while _stored(storage, _versioned(sweep.name, number + 1)).exists():
         number += 1
-    number += bool(_changes(sweep, root, _versioned(sweep.name, number)))
+    number += bool(_changes(sweep, storage, _versioned(sweep.name, number)))
     return replace(sweep, name=_versioned(sweep.name, number))
 
 
@@ -80,8 +81,8 @@ def _versioned(name: str, number: int) -> str:
     return name if number == 1 else f"{name}.{number}"
 
 
-def _changes(sweep: Sweep, root: Path, name: str) -> list[str]:
-    path = _stored(root, name)
+def _changes(sweep: Sweep, storage: Storage, name: str) -> list[str]:
+    path = _stored(storage, name)
     if not path.exists():
         return []
     stored, wanted = read_json(path), sweep.definition
@@ -93,7 +94,7 @@ def _changes(sweep: Sweep, root: Path, name: str) -> list[str]:
     return changes(stored, wanted)
 
 
-def _stored(root: Path, name: str) -> Path:
-    path = root / "sweeps" / name / "sweep.json"
-    fetch_small(root, path, again=True)
+def _stored(storage: Storage, name: str) -> Path:
+    path = sweep_folder(storage, name) / "sweep.json"
+    storage.fetch_small(path, again=True)
     return path

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from xlray.data.shortfalls import shortfalls
@@ -19,9 +18,8 @@ from xlray.plan.power import detectable_effects
 from xlray.plan.search import with_proposed, with_stand_ins
 from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan
-from xlray.storage.journal import read_journal
 from xlray.storage.standings import standings
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.sweep_folder import SweepFolder, sweep_folder
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Forecast:
     """
 
     plan: SweepPlan
-    directory: Path
+    directory: SweepFolder
     records: Mapping[str, Mapping[str, Any]]
     costs: Mapping[str, Cost]
     rates: Rates
@@ -83,8 +81,8 @@ class Forecast:
 
 def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     """Cost every phase and play the schedule, with stand-ins for the trials that a search will propose."""
-    directory = sweep_folder(store.root, plan.sweep.name)
-    journal = read_journal(directory / "journal")
+    directory = sweep_folder(store.storage, plan.sweep.name)
+    journal = directory.journal.read()
     plan = with_stand_ins(with_proposed(plan, journal), journal)
     specs = plan.all_specs()
     finished = store.finished(specs.values())
@@ -186,7 +184,7 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
         what came of it, and the timeline as an SVG.
     """
     found = forecast(plan, store, terms)
-    entries = read_journal(found.directory / "journal")
+    entries = found.directory.journal.read()
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
     schedule = play(plan, found.costs, found.seconds, devices, (), recorded(entries))
     rest = document(replace(found, full=schedule, schedule=schedule), terms)

@@ -15,8 +15,8 @@ from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, f
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
+from xlray.storage.storage import Storage, open_storage
 from xlray.storage.sweep_folder import sweep_folder
-from xlray.storage.working_folder import bring, relative, root_of, send, uri_of, working_folder
 
 MOST_LABEL_BYTES = 120  # of a file's name
 
@@ -38,7 +38,7 @@ class Job:
 
     name: str
     sweep: str
-    storage: Path
+    storage: Storage
     execution: Execution
     phases: tuple[PlannedPhase, ...]
     folders: Mapping[str, str]
@@ -78,7 +78,7 @@ def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store
     return Job(
         name,
         plan.sweep.name,
-        store.root,
+        store.storage,
         plan.sweep.execution,
         phases,
         {data_key(spec): str(prepared.folders[spec]) for spec in wanted if spec in prepared.folders},
@@ -86,7 +86,7 @@ def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store
         prepared.vocab_size,
         prepared.mask_id,
         plan.sweep.intermediate.rungs,
-        sweep_folder(store.root, plan.sweep.name) / "progress" / f"{name}.json",
+        sweep_folder(store.storage, plan.sweep.name) / f"progress/{name}.json",
         plan.sweep.select_by,
     )
 
@@ -96,13 +96,13 @@ _PLAIN = ("name", "sweep", "vocab_size", "mask_id", "select_by")
 
 def write_job(path: Path, job: Job) -> None:
     """Write the job as one JSON document, in which the storage's own paths are relative to it."""
-    root = job.storage
+    storage = job.storage
     document = {
         **{key: getattr(job, key) for key in _PLAIN},
-        "storage": uri_of(root),
-        "folders": {key: relative(root, folder) for key, folder in job.folders.items()},
-        "parents": {key: relative(root, folder) for key, folder in job.parents.items()},
-        "progress": relative(root, job.progress),
+        "storage": storage.uri,
+        "folders": {key: storage.relative(folder) for key, folder in job.folders.items()},
+        "parents": {key: storage.relative(folder) for key, folder in job.parents.items()},
+        "progress": storage.relative(job.progress),
         "execution": asdict(job.execution),
         "rungs": list(job.rungs),
         "phases": [{"spec": to_plain(p.spec), "rung_index": p.rung_index} for p in job.phases],
@@ -110,26 +110,26 @@ def write_job(path: Path, job: Job) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     job.progress.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(document))
-    send(root, [path])
+    storage.send(path)
 
 
 def read_job(path: Path) -> Job:
     """The inverse of `write_job`, with the paths of this machine."""
     document = read_json(path)
-    root = working_folder(document["storage"])
+    storage = open_storage(document["storage"])
     phases = tuple(PlannedPhase(from_plain(p["spec"]), p["rung_index"]) for p in document["phases"])
     return Job(
         document["name"],
         document["sweep"],
-        root,
+        storage,
         Execution(**document["execution"]),
         phases,
-        {key: str(root / folder) for key, folder in document["folders"].items()},
-        {key: str(root / folder) for key, folder in document["parents"].items()},
+        {key: str(storage / folder) for key, folder in document["folders"].items()},
+        {key: str(storage / folder) for key, folder in document["parents"].items()},
         document["vocab_size"],
         document["mask_id"],
         tuple(document["rungs"]),
-        root / document["progress"],
+        storage / document["progress"],
         document["select_by"],
     )
 
@@ -162,5 +162,5 @@ def bring_inputs(spec: Spec, job: Job) -> None:
     """Have what the phase starts from and reads on this machine."""
     parent = job.parents.get(getattr(spec, "parent", ""))
     for folder in (*(job.folders.get(data_key(data)) for data in data_of(spec)), parent):
-        if folder is not None and (root := root_of(Path(folder))) is not None:
-            bring(root, Path(folder))
+        if folder is not None:
+            job.storage.bring(Path(folder))

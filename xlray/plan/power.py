@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from xlray.analysis import (
@@ -18,10 +17,10 @@ from xlray.analysis import (
 )
 from xlray.analysis.results import load_results
 from xlray.plan.trials import SweepPlan
-from xlray.storage.journal import read_journal
+from xlray.storage.sweep_folder import SweepFolder
 
 
-def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
+def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any]:
     """What each comparison of cells finds with probability 0.8 at the level 0.95, in points of Finnish accuracy.
 
     In a sweep with axes cells are compared at the same values of them. Trials that may be stopped are counted only where
@@ -60,10 +59,10 @@ def detectable_effects(plan: SweepPlan, directory: Path) -> dict[str, Any]:
     }
 
 
-def _variances(directory: Path) -> tuple[Variances, str]:
+def _variances(directory: SweepFolder) -> tuple[Variances, str]:
     """Of a score within a cell, and where that is from; measured at the last rung that suffices."""
-    if (directory / "results" / "scores.parquet").exists():
-        points = collect_points(load_results(directory), read_journal(directory / "journal"))
+    if (directory / "results/scores.parquet").exists():
+        points = collect_points(load_results(directory.path), directory.journal.read())
         for index in sorted({point.rung_index for point in points}, reverse=True):
             here: list[Point] = estimable(points, index)
             found = estimate_variances(here, FI_ACCURACY)

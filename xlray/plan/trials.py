@@ -27,6 +27,7 @@ from xlray.phases.spec import (
 )
 from xlray.plan.matching import with_matched_caps
 from xlray.plan.zero_shot import check_languages, check_roles, check_signal
+from xlray.storage.storage import Storage
 from xlray.tasks.task import Task
 
 
@@ -60,7 +61,7 @@ class SweepPlan:
 def plan_sweep(
     sweep: Sweep,
     data_dir: Path | None,
-    root: Path | None = None,
+    storage: Storage | None = None,
     skip_bad_examples: bool = False,
     assume_sizes: bool = False,
 ) -> SweepPlan:
@@ -68,7 +69,7 @@ def plan_sweep(
 
     Args:
         data_dir: folder of original distribution files.
-        root: the storage, which may hold the encoder and remembers fingerprints.
+        storage: may hold the encoder and remembers fingerprints.
         skip_bad_examples: leave them out, counted, instead of refusing the file; what is left decides every identity.
         assume_sizes: plan without the files: sizes of absent data and encoders are the registry's. Such a plan says what
             a sweep costs; it cannot be run.
@@ -77,7 +78,7 @@ def plan_sweep(
         InputError: for anything that could be known to fail before a start: unknown tasks, missing or malformed files,
             lengths that do not fit, roles that do not fit.
     """
-    sources = Sources(data_dir, own_tasks(sweep), root, skip_bad_examples, assume=assume_sizes)
+    sources = Sources(data_dir, own_tasks(sweep), storage, skip_bad_examples, assume=assume_sizes)
     check_search(sweep)
     check_roles(sweep, sources)
     check_languages(sweep, sources)
@@ -85,7 +86,7 @@ def plan_sweep(
     sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap and not assume_sizes else None
     folder = None
     if isinstance(sweep.encoder, Encoder) and not (assume_sizes and sweep.encoder.path in KNOWN_ARCHITECTURES):
-        folder = encoder_folder(sweep.encoder, root)
+        folder = encoder_folder(sweep.encoder, storage)
     architecture = architecture_of(sweep.encoder, folder)
     check_fit(sweep, architecture, sources)
     check_signal(sweep, sources)

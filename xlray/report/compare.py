@@ -36,7 +36,7 @@ from xlray.report.page import Page, Section
 from xlray.report.report import write_files
 from xlray.report.tables import Interval, Signed, Table, number
 from xlray.report.warnings import count, find_warnings
-from xlray.storage.sweep_folder import languages_of
+from xlray.storage.sweep_folder import SweepFolder, languages_of, open_sweep
 
 ALL = "all shared cells"
 LONG = 200  # characters of a field that differs
@@ -68,7 +68,9 @@ class Row:
     num_pairs: int
 
 
-def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | None = None) -> dict[str, Any]:
+def compare_sweeps(
+    first: SweepFolder | Path | str, second: SweepFolder | Path | str, sampling: Sampling | None = None
+) -> dict[str, Any]:
     """Compare two sweeps and write `<first>/report/compare-<second>.html` with its table and figure.
 
     Returns:
@@ -80,9 +82,10 @@ def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | N
             at any rung.
     """
     sampling = sampling or Sampling()
-    if Path(first).resolve() == Path(second).resolve():
+    sweeps = open_sweep(first), open_sweep(second)
+    if sweeps[0].path.resolve() == sweeps[1].path.resolve():
         raise InputError(f"compare: two different sweeps must be given, but got {first} twice.")
-    sides = tuple(collect_evidence(folder, sampling) for folder in (first, second))
+    sides = tuple(collect_evidence(sweep, sampling) for sweep in sweeps)
     names = tuple(side.results.name for side in sides)
     languages = [languages_of(side.definition) for side in sides]
     if all(languages) and languages[0] != languages[1]:
@@ -99,7 +102,7 @@ def compare_sweeps(first: Path | str, second: Path | str, sampling: Sampling | N
     answer = _answer(rows, names)
     table, drawing = _table(rows, names), _forest(rows, names)
     text = page.render(_page(names, answer, warnings, differing, table, drawing), [drawing], [table])
-    files = write_files(sides[0].results.directory / "report", f"compare-{names[1]}.html", text, [table], [drawing])
+    files = write_files(sweeps[0] / "report", f"compare-{names[1]}.html", text, [table], [drawing])
     return {
         "first": names[0],
         "second": names[1],

@@ -46,9 +46,9 @@ from xlray.analysis.results import UNSEALED_FILE, Results, load_results
 from xlray.data.registry import ALL_TASKS
 from xlray.data.shortfalls import SHORTFALLS_FILE
 from xlray.errors import InputError
-from xlray.storage.journal import read_journal, read_lines
+from xlray.storage.journal import read_lines
 from xlray.storage.standings import standings
-from xlray.storage.sweep_folder import read_definition
+from xlray.storage.sweep_folder import SweepFolder, open_sweep, read_definition
 
 ENDED = ("finished", "stopped", "failed")
 
@@ -88,15 +88,15 @@ class Evidence:
     data: Mapping[str, Any]
 
 
-def collect_evidence(directory: Path | str, sampling: Sampling | None = None) -> Evidence:
+def collect_evidence(directory: SweepFolder | Path | str, sampling: Sampling | None = None) -> Evidence:
     """Read a sweep's folder, finished or not, and estimate what it allows.
 
     Raises:
         InputError: the folder is no sweep's, or a file in it cannot be read.
     """
     sampling = sampling or Sampling()
-    results = load_results(directory)
-    journal = read_journal(results.directory / "journal")
+    sweep = open_sweep(directory)
+    results, journal = load_results(sweep.path), sweep.journal.read()
     statuses = _statuses(results, journal)
     results = _of_now(results, statuses)
     points = collect_points(results, journal)
@@ -318,7 +318,7 @@ def with_other_overlap(evidence: Evidence, sampling: Sampling) -> tuple[Estimate
     if folder is None or not (folder / "results" / "scores.parquet").exists():
         return ()
     results = load_results(folder)
-    points = collect_points(results, read_journal(folder / "journal"))
+    points = collect_points(results, open_sweep(folder).journal.read())
     index = next((point.rung_index for point in points if point.rung == evidence.rung), None)
     here = [] if index is None else estimable(points, index)
     if not here:

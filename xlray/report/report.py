@@ -35,6 +35,7 @@ from xlray.report.tables import Table
 from xlray.report.warnings import behind, count, find_warnings, moment
 from xlray.storage.files import atomic_file
 from xlray.storage.journal import read_lines
+from xlray.storage.sweep_folder import SweepFolder, open_sweep
 
 METHOD = (
     Paragraph(
@@ -67,7 +68,7 @@ METHOD = (
 
 
 def write_report(
-    directory: Path | str,
+    directory: SweepFolder | Path | str,
     sampling: Sampling | None = None,
     unseal: bool = False,
     progress: Callable[[str], None] = lambda _: None,
@@ -89,11 +90,12 @@ def write_report(
     sampling = sampling or Sampling()
     draws = f"{sampling.num_draws:,} bootstrap draws"
     progress(f"means, differences, contributions at every rung, orders of trials: {draws} of each")
-    evidence = collect_evidence(directory, sampling)
+    sweep = open_sweep(directory)
+    evidence = collect_evidence(sweep, sampling)
     opened: tuple[Point, ...] = ()
     if unseal:
-        opened = open_test_scores(evidence.results.directory, evidence.here)
-        evidence = dataclasses.replace(evidence, unsealings=read_lines(evidence.results.directory / UNSEALED_FILE))
+        opened = open_test_scores(sweep, evidence.here)
+        evidence = dataclasses.replace(evidence, unsealings=read_lines(sweep / UNSEALED_FILE))
     progress(f"single tasks for each target, pairs, curves: {draws} of each")
     findings = collect_findings(evidence, sampling)
     between = dev_test_correlations(evidence.here, {point.trial_id: point.scores for point in opened}, sampling)
@@ -108,7 +110,7 @@ def write_report(
     )
     answer, warnings = write_answer(evidence), find_warnings(evidence)
     text = page.render(_page(evidence, answer, warnings, sampling.level), drawn, made)
-    files = write_files(evidence.results.directory / "report", "report.html", text, made, drawn)
+    files = write_files(sweep / "report", "report.html", text, made, drawn)
     return {
         "answer": answer,
         "estimates": [dataclasses.asdict(estimate) for estimate in estimates],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -16,17 +15,18 @@ from xlray.phases.store import Store
 from xlray.plan.jobs import read_job
 from xlray.plan.rung_report import check_measured
 from xlray.storage.files import file_digest
-from xlray.storage.journal import append_line, journal_digest, read_journal
+from xlray.storage.journal import append_line
 from xlray.storage.standings import Entry, standings
+from xlray.storage.sweep_folder import SweepFolder
 
 SEALED_SCORES = "sealed/scores.parquet"
 
 
-def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, ...]:
+def open_test_scores(directory: SweepFolder, points: Sequence[Point]) -> tuple[Point, ...]:
     """The points with their scores on the test sets in place of those on dev; recorded in `unsealed.jsonl`.
 
     Args:
-        directory: `<storage>/sweeps/<name>`.
+        directory: of the sweep.
         points: of the rung that the answer is from. One without all its targets' test scores is left out.
 
     Raises:
@@ -34,7 +34,7 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
             were measured.
         StoreError: a stored file is damaged.
     """
-    measured = {name: found.current for name, found in standings(read_journal(directory / "journal")).trials.items()}
+    measured = {name: found.current for name, found in standings(directory.journal.read()).trials.items()}
     tried = [_opened(directory, point, measured.get(point.trial_id, {})) for point in points]
     found = [point for point in tried if isinstance(point, Point)]
     if not found:
@@ -44,11 +44,12 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
             f"{'; '.join(reasons) or 'no trial has finished a rung'}."
         )
     append_line(
+        directory.storage,
         directory / UNSEALED_FILE,
         {
             "event": "report",
             "definition": file_digest(directory / "sweep.json"),
-            "journal": journal_digest(directory / "journal"),
+            "journal": directory.journal.digest(),
             "trials": sorted(point.trial_id for point in found),
             "rung": found[0].rung,
         },
@@ -56,12 +57,12 @@ def open_test_scores(directory: Path, points: Sequence[Point]) -> tuple[Point, .
     return tuple(found)
 
 
-def _opened(directory: Path, point: Point, rungs: Mapping[int, Entry]) -> Point | str:
+def _opened(directory: SweepFolder, point: Point, rungs: Mapping[int, Entry]) -> Point | str:
     """The point with its scores on test, or what it lacks of them."""
-    path = directory / "jobs" / f"{point.trial_id}.json"
+    path = directory / f"jobs/{point.trial_id}.json"
     if not path.is_file():
         return f"{path.name} of its trial is not there"
-    store, scores, retrieval = Store(directory.parents[1]), {}, set()
+    store, scores, retrieval = Store(directory.storage), {}, set()
     job = read_job(path)
     check_measured(job.phases, rungs, f"{directory.name}: trial {point.trial_id}")
     for planned in job.phases:

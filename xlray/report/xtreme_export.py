@@ -17,9 +17,10 @@ from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job
 from xlray.plan.rung_report import check_measured
 from xlray.storage.files import atomic_file, file_digest
-from xlray.storage.journal import append_line, journal_digest, read_journal, read_lines
+from xlray.storage.journal import append_line, read_lines
 from xlray.storage.standings import standings
-from xlray.storage.working_folder import bring, find
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import SweepFolder
 
 PREFIX = "mini_"  # targets of the embedded world are written under the names of the tasks they stand for too
 
@@ -41,7 +42,7 @@ class Exported:
 
 
 def export_predictions(
-    directory: Path, out: Path | None = None, trial_id: str | None = None, rung: int | None = None
+    directory: SweepFolder, out: Path | None = None, trial_id: str | None = None, rung: int | None = None
 ) -> dict[str, Any]:
     """Open the test predictions of a sweep: record it in `unsealed.jsonl`, then write `<out>/<trial>/predictions/`.
 
@@ -49,7 +50,7 @@ def export_predictions(
     whether the sweep was changed or continued afterwards can be found out.
 
     Args:
-        directory: `<storage>/sweeps/<name>`.
+        directory: of the sweep.
         out: folder to write into; None takes `<directory>/unsealed`.
         trial_id: one trial; None takes all that have finished a rung.
         rung: examples of the rung; None takes each trial's last finished one.
@@ -62,7 +63,7 @@ def export_predictions(
             stored job describes other phases than those that were measured.
         StoreError: a stored file is damaged.
     """
-    exported = [collect_trial(directory, job, index) for job, index in _chosen(directory, trial_id, rung)]
+    exported = [collect_trial(directory.storage, job, index) for job, index in _chosen(directory, trial_id, rung)]
     if not any(one.files or one.missing for one in exported):
         raise InputError(f"{directory}: a test set must have been evaluated, but its files were missing when it ran.")
     out = (out or directory / "unsealed").absolute()
@@ -80,11 +81,12 @@ def export_predictions(
         ],
     }
     append_line(
+        directory.storage,
         directory / UNSEALED_FILE,
         {
             "event": "export-predictions",
             "definition": file_digest(directory / "sweep.json"),
-            "journal": journal_digest(directory / "journal"),
+            "journal": directory.journal.digest(),
             "out": str(out),
             "trials": document["trials"],
         },
@@ -107,12 +109,10 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             path.unlink()
 
 
-def _chosen(directory: Path, trial_id: str | None, rung: int | None) -> list[tuple[Job, int]]:
+def _chosen(directory: SweepFolder, trial_id: str | None, rung: int | None) -> list[tuple[Job, int]]:
     """The trials' jobs, each with the index of the rung to export."""
-    store = Store(directory.parents[1])
-    reported = {
-        name: standing.current for name, standing in standings(read_journal(directory / "journal")).trials.items()
-    }
+    store = Store(directory.storage)
+    reported = {name: standing.current for name, standing in standings(directory.journal.read()).trials.items()}
     if trial_id is not None and trial_id not in reported:
         raise InputError(f"--trial {trial_id}: {directory.name} has no such trial.{nearest(trial_id, list(reported))}")
     found = []
@@ -142,9 +142,8 @@ def _is_finished(job: Job, index: int, store: Store) -> bool:
     return bool(specs) and all(store.has(spec) for spec in specs)
 
 
-def collect_trial(directory: Path, job: Job, index: int) -> Exported:
+def collect_trial(storage: Storage, job: Job, index: int) -> Exported:
     """Read the sealed predictions of one trial at the rung of that index."""
-    root = directory.parents[1]
     files: dict[str, str] = {}
     missing = []
     for planned in job.phases:
@@ -153,11 +152,11 @@ def collect_trial(directory: Path, job: Job, index: int) -> Exported:
         for evaluation in (e for e in planned.spec.evaluations if e.sealed):
             task, kind = evaluation.data.task, evaluation.data.kind
             name = f"test-{evaluation.language}.{'json' if kind == 'span_qa' else 'tsv'}"
-            predictions = read_predictions(Store(root), planned.spec, evaluation)
+            predictions = read_predictions(Store(storage), planned.spec, evaluation)
             if predictions is None:
                 missing.append(f"{task}/{name}")
                 continue
-            ids = _ids(root, job, evaluation) if kind == "span_qa" else ()
+            ids = _ids(storage, job, evaluation) if kind == "span_qa" else ()
             text = xtreme_text(kind, predictions, ids)
             files[f"{task}/{name}"] = text
             files.setdefault(f"{task.removeprefix(PREFIX)}/{name}", text)
@@ -183,11 +182,11 @@ def read_predictions(store: Store, spec: Spec, evaluation: EvaluationSpec) -> li
     return list(table["prediction"].to_pylist())
 
 
-def _ids(root: Path, job: Job, evaluation: EvaluationSpec) -> list[str]:
+def _ids(storage: Storage, job: Job, evaluation: EvaluationSpec) -> list[str]:
     """Ids of the questions, which lie beside the tokenised examples."""
-    path = root / "data" / Path(job.folders[data_key(evaluation.data)]).name / "references.json"
-    if find(root, path.parent):
-        bring(root, path.parent, [path.name])
+    path = storage / "data" / Path(job.folders[data_key(evaluation.data)]).name / "references.json"
+    if storage.find(path.parent):
+        storage.bring(path.parent, [path.name])
     if not path.is_file():
         raise InputError(f"{path}: must be there for the ids of the questions, but was deleted; run the sweep again.")
     return [str(name) for name in json.loads(path.read_text())["ids"]]

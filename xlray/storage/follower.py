@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlray.storage.journal import JOURNAL_FILE, parse_lines
+from xlray.storage.journal import JOURNAL_FILE, Journal, parse_lines
 from xlray.storage.object_store import parallel
-from xlray.storage.working_folder import relative, remote_of, root_of
 
 
 @dataclass
@@ -24,7 +23,7 @@ class Follower:
         seen: size and time of that segment, so that it is not fetched before it changes.
     """
 
-    journal_dir: Path
+    journal: Journal
     replays: int = 0
     number: int = 0
     offset: int = 0
@@ -47,7 +46,7 @@ class Follower:
         for number, content in contents.items():
             read = len(self.last) if number == self.number else 0
             text = content[read : content.rfind(b"\n") + 1]
-            entries += parse_lines(text, self.journal_dir / f"{number:06d}.jsonl")
+            entries += parse_lines(text, self.journal.folder / f"{number:06d}.jsonl")
             if text:
                 before = self.offset if number == self.number else 0
                 place = number, before + len(text), text[text.rfind(b"\n", 0, -1) + 1 :]
@@ -58,15 +57,14 @@ class Follower:
     def _contents(self) -> tuple[dict[int, bytes], tuple[int, float] | None]:
         """Segment to what it holds from the last line on that was read; size and time of the last segment."""
         start = self.offset - len(self.last)
-        if (root := root_of(self.journal_dir)) is None:
+        remote, folder = self.journal.storage.remote, self.journal.name
+        if remote is None:
             try:
-                with (self.journal_dir / JOURNAL_FILE).open("rb") as file:
+                with (self.journal.folder / JOURNAL_FILE).open("rb") as file:
                     file.seek(start)
                     return {0: file.read()}, None
             except FileNotFoundError:
                 return {}, None
-        remote, folder = remote_of(root), relative(root, self.journal_dir)
-        assert remote is not None
         after = f"{folder}/{self.number - 1:06d}.jsonl" if self.number else None
         listed = {int(Path(n).stem): o for n, o in remote.list(f"{folder}/", after).items() if n.endswith(".jsonl")}
         if not listed or listed == {self.number: self.seen}:

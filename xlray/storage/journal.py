@@ -16,67 +16,22 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
 from xlray.storage.files import fsync
 from xlray.storage.leases import Leases, process_name, renewing
-from xlray.storage.object_store import Remote
-from xlray.storage.working_folder import relative, remote_of, root_of, send, uri_of
+from xlray.storage.object_store import Remote, parallel
+from xlray.storage.storage import Storage
 
 JOURNAL_FILE = "000000.jsonl"
 SEGMENT_BYTES = 2**16  # of a segment; what one more line costs to send
 LEASE_TTL_S = 60.0
 
 
-def append(journal_dir: Path | str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Add one entry to the journal, durably; see `append_line`. Call it inside `exclusive`.
-
-    Raises:
-        InputError: on an object store, another process has written to the journal meanwhile.
-    """
-    folder = Path(journal_dir)
-    root = root_of(folder)
-    if root is None:
-        return append_line(folder / JOURNAL_FILE, entry)
-    full, line = _line(entry)
-    remote, name = remote_of(root), relative(root, folder)
-    assert remote is not None
-    last = _last_segments.get(folder) or _last_segment(remote, name)
-    if len(last.content) + len(line) > SEGMENT_BYTES:
-        last = _Segment(last.number + 1, b"", None)
-    content = last.content + line
-    tag = remote.write(f"{name}/{last.number:06d}.jsonl", content, last.tag)
-    if tag is None:
-        raise InputError(f"{remote.uri}/{name}: another process writes this journal.")
-    _last_segments[folder] = _Segment(last.number, content, tag)
-    return full
-
-
-@dataclass(frozen=True)
-class _Segment:
-    number: int
-    content: bytes
-    tag: Mapping[str, str] | None
-
-
-_last_segments: dict[Path, _Segment] = {}  # of the journals that this process writes
-
-
-def _last_segment(remote: Remote, name: str) -> _Segment:
-    names = _segments(remote, name)
-    found = remote.read(names[-1]) if names else None
-    return _Segment(0, b"", None) if found is None else _Segment(len(names) - 1, *found)
-
-
-def _segments(remote: Remote, name: str) -> list[str]:
-    return sorted(path for path in remote.list(f"{name}/") if path.endswith(".jsonl"))
-
-
-def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+def append_line(storage: Storage, path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     """Add one entry to a file of JSON lines, with `time` in seconds UTC; returns it as a reader will see it.
 
     A crash tears at most the last line; what it left is dropped here, before the next entry.
@@ -99,38 +54,13 @@ def append_line(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         os.close(descriptor)
     if is_new:
         fsync(path.parent)
-    if (root := root_of(path)) is not None:
-        send(root, [path])
+    storage.send(path)
     return full
 
 
 def _line(entry: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     full = dict(finite({**entry, "time": time.time()}))
     return full, json.dumps(full, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def read_journal(journal_dir: Path | str) -> list[dict[str, Any]]:
-    """All entries of the journal in order; see `read_lines`."""
-    return parse_lines(journal_bytes(journal_dir), Path(journal_dir) / JOURNAL_FILE)
-
-
-def journal_bytes(journal_dir: Path | str) -> bytes:
-    """The text of the journal as it is now; without one, nothing."""
-    folder = Path(journal_dir)
-    root = root_of(folder)
-    if root is None:
-        path = folder / JOURNAL_FILE
-        return path.read_bytes() if path.exists() else b""
-    remote = remote_of(root)
-    assert remote is not None
-    with ThreadPoolExecutor(16) as pool:
-        read = pool.map(remote.read, _segments(remote, relative(root, folder)))
-        return b"".join(found[0] for found in read if found is not None)
-
-
-def journal_digest(journal_dir: Path | str) -> str:
-    """SHA-256 of the journal as it is now."""
-    return hashlib.sha256(journal_bytes(journal_dir)).hexdigest()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -156,81 +86,141 @@ def parse_lines(text: bytes, path: Path) -> list[dict[str, Any]]:
     return entries if last is None else [*entries, last]
 
 
-@contextlib.contextmanager
-def exclusive(journal_dir: Path | str, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the journal alone; the lock ends with the process, so nothing is left to clean up after a crash.
+@dataclass(frozen=True)
+class _Segment:
+    number: int
+    content: bytes
+    tag: Mapping[str, str] | None
 
-    On an object store it is a lease: after a crash the next one waits until it has expired.
 
-    Args:
-        waits: called where it must.
+@dataclass
+class Journal:
+    """The journal of a sweep, to read and, inside `exclusive`, to write.
 
-    Raises:
-        InputError: another process holds it; says which.
+    Attributes:
+        storage: what it lies in.
+        folder: `<storage>/sweeps/<name>/journal`.
     """
-    folder = Path(journal_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    root = root_of(folder)
-    if root is not None:
-        with _leased(root, folder, waits):
+
+    storage: Storage
+    folder: Path
+    _last: _Segment | None = field(default=None, init=False, repr=False)  # as this writer wrote it
+
+    def append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Add one entry, durably; see `append_line`.
+
+        Raises:
+            InputError: on an object store, another process has written to the journal meanwhile.
+        """
+        remote = self.storage.remote
+        if remote is None:
+            return append_line(self.storage, self.folder / JOURNAL_FILE, entry)
+        full, line = _line(entry)
+        last = self._last or self._last_segment(remote)
+        if len(last.content) + len(line) > SEGMENT_BYTES:
+            last = _Segment(last.number + 1, b"", None)
+        content = last.content + line
+        tag = remote.write(f"{self.name}/{last.number:06d}.jsonl", content, last.tag)
+        if tag is None:
+            raise InputError(f"{remote.uri}/{self.name}: another process writes this journal.")
+        self._last = _Segment(last.number, content, tag)
+        return full
+
+    def read(self) -> list[dict[str, Any]]:
+        """All entries in order; see `read_lines`."""
+        return parse_lines(self._bytes(), self.folder / JOURNAL_FILE)
+
+    def digest(self) -> str:
+        """SHA-256 of the journal as it is now."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    def _bytes(self) -> bytes:
+        remote = self.storage.remote
+        if remote is None:
+            path = self.folder / JOURNAL_FILE
+            return path.read_bytes() if path.exists() else b""
+        found = parallel(remote.read, self._segments(remote))
+        return b"".join(segment[0] for segment in found if segment is not None)
+
+    @property
+    def name(self) -> str:
+        """Of its folder in an object store."""
+        return self.storage.relative(self.folder)
+
+    @property
+    def _lease(self) -> str:
+        return f"sweep-{self.folder.parent.name}"
+
+    def _segments(self, remote: Remote) -> list[str]:
+        return sorted(path for path in remote.list(f"{self.name}/") if path.endswith(".jsonl"))
+
+    def _last_segment(self, remote: Remote) -> _Segment:
+        names = self._segments(remote)
+        found = remote.read(names[-1]) if names else None
+        return _Segment(0, b"", None) if found is None else _Segment(len(names) - 1, *found)
+
+    @contextlib.contextmanager
+    def exclusive(self, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the journal alone; the lock ends with the process, so nothing is left to clean up after a crash.
+
+        On an object store it is a lease: after a crash the next one waits until it has expired.
+
+        Args:
+            waits: called where it must.
+
+        Raises:
+            InputError: another process holds it; says which.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.storage.remote is not None:
+            with self._leased(waits):
+                yield
+            return
+        path = self.folder / "lock"
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                owner = file.read().strip() or "unknown"
+                raise InputError(f"{self.folder.parent}: another process runs this sweep already ({owner}).") from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
             yield
-        return
-    path = folder / "lock"
-    with path.open("a+", encoding="utf-8") as file:
+
+    @contextlib.contextmanager
+    def _leased(self, waits: Callable[[], None]) -> Iterator[None]:
+        leases, name = Leases(self.storage, process_name(), LEASE_TTL_S), self._lease
+        first = leases.version(name)
+        if not leases.take(name):
+            waits()
+            while not leases.take(name):
+                if leases.version(name) != first:  # renewed: its holder lives
+                    where = f"{self.storage.uri}/{self.storage.relative(self.folder.parent)}"
+                    raise InputError(f"{where}: another process runs this sweep already ({leases.holder(name)}).")
+                time.sleep(LEASE_TTL_S / 60)
+        self._last = None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise InputError(f"{folder.parent}: another process runs this sweep already ({owner}).") from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+            with renewing(leases):
+                yield
+        finally:
+            leases.release(name)
 
-
-@contextlib.contextmanager
-def _leased(root: Path, folder: Path, waits: Callable[[], None]) -> Iterator[None]:
-    leases = Leases(root, process_name(), LEASE_TTL_S)
-    name = lease_name(folder)
-    first = leases.version(name)
-    if not leases.take(name):
-        waits()
-        while not leases.take(name):
-            if leases.version(name) != first:  # renewed: its holder lives
-                where, holder = f"{uri_of(root)}/{relative(root, folder.parent)}", leases.holder(name)
-                raise InputError(f"{where}: another process runs this sweep already ({holder}).")
-            time.sleep(LEASE_TTL_S / 60)
-    _last_segments.pop(folder, None)
-    try:
-        with renewing(leases):
-            yield
-    finally:
-        leases.release(name)
-
-
-def lease_name(journal_dir: Path) -> str:
-    """The lease of a sweep's journal on an object store."""
-    return f"sweep-{journal_dir.parent.name}"
-
-
-def is_held(journal_dir: Path) -> bool:
-    """Whether a process holds the journal, as far as can be seen at once."""
-    root = root_of(journal_dir)
-    if root is not None:
-        remote = remote_of(root)
-        assert remote is not None
-        changed = remote.changed(f"leases/{lease_name(journal_dir)}")
-        is_fresh = changed is not None and time.time() - changed < 2 * LEASE_TTL_S
-        return is_fresh and Leases(root, "observer", LEASE_TTL_S).holder(lease_name(journal_dir)) is not None
-    try:
-        with (journal_dir / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+    def is_held(self) -> bool:
+        """Whether a process holds the journal, as far as can be seen at once."""
+        if self.storage.remote is not None:
+            changed = self.storage.remote.changed(f"leases/{self._lease}")
+            is_fresh = changed is not None and time.time() - changed < 2 * LEASE_TTL_S
+            return is_fresh and Leases(self.storage, "observer", LEASE_TTL_S).holder(self._lease) is not None
+        try:
+            with (self.folder / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
         return False
-    return False
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xlray.errors import require
-from xlray.storage.working_folder import remote_of
+from xlray.storage.storage import Storage
 
 
 class Registers(Protocol):
@@ -91,10 +91,12 @@ class FolderRegisters:
 class Leases:
     """The leases of one holder. Safe for several threads: one may renew while another takes and releases."""
 
-    def __init__(self, root: Path, holder: str, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, storage: Storage, holder: str, ttl_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """
         Args:
-            root: the storage's folder.
+            storage: where they lie.
             holder: a name that no other process has, such as host, process id and a random part.
             ttl_s: seconds after which a lease that was not renewed is free for others; `renew` several times within.
             clock: in seconds, never going back.
@@ -102,9 +104,8 @@ class Leases:
         require(ttl_s > 0, "ttl_s > 0", ttl_s, "leases")
         require(bool(holder), "holder is not empty", holder, "leases")
         self.holder_name, self.ttl_s = holder, ttl_s
-        remote = remote_of(root)
-        self._registers: Registers = FolderRegisters(root / "leases") if remote is None else remote
-        self._prefix = "" if remote is None else "leases/"
+        self._registers: Registers = storage.remote or FolderRegisters(storage / "leases")
+        self._prefix = "" if storage.remote is None else "leases/"
         self._clock = clock
         self._lock = threading.RLock()
         self._held: dict[str, Any] = {}  # name -> the version that this holder wrote

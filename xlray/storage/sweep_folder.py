@@ -2,24 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xlray.errors import InputError, RemoteError, nearest
+from xlray.errors import InputError, nearest
 from xlray.storage.files import read_json
-from xlray.storage.journal import read_journal
-from xlray.storage.working_folder import refresh, remote_of, send_changed, uri_of, working_folder
+from xlray.storage.journal import Journal
+from xlray.storage.storage import Storage, open_storage
 
 
-def sweep_folder(root: Path, name: str) -> Path:
-    """`<storage>/sweeps/<name>`."""
-    return root / "sweeps" / name
+@dataclass(frozen=True)
+class SweepFolder:
+    """The folder of a sweep, with the storage that it is in.
+
+    Attributes:
+        path: `<storage>/sweeps/<name>`.
+    """
+
+    storage: Storage
+    path: Path
+
+    def __truediv__(self, name: str) -> Path:
+        """A path in it."""
+        return self.path / name
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.path.name
+
+    @functools.cached_property
+    def journal(self) -> Journal:
+        """Its journal; one object is one writer."""
+        return Journal(self.storage, self.path / "journal")
+
+    def send(self) -> None:
+        """Write what has changed in it through to the object store: tables, curves, report and log."""
+        self.storage.send_changed(self.path, ("journal", "jobs", "progress", "models", "wandb"))
+
+    def refresh(self, *entries: str) -> None:
+        """Have files and folders in it as the object store has them now."""
+        self.storage.refresh(self.path, entries)
 
 
-def send_sweep(root: Path, name: str) -> None:
-    """Write what has changed in a sweep's folder through to the object store: tables, curves, report and log."""
-    send_changed(sweep_folder(root, name), ("journal", "jobs", "progress", "models", "wandb"))
+def sweep_folder(storage: Storage, name: str) -> SweepFolder:
+    """The folder of the sweep of that name, which need not be there yet."""
+    return SweepFolder(storage, storage / "sweeps" / name)
+
+
+def open_sweep(directory: SweepFolder | Path | str) -> SweepFolder:
+    """The folder of a sweep by its path alone, `<storage>/sweeps/<name>`; one that is open stays as it is."""
+    if isinstance(directory, SweepFolder):
+        return directory
+    return SweepFolder(open_storage(str(Path(directory).absolute().parent.parent)), Path(directory))
 
 
 def languages_of(definition: Mapping[str, Any]) -> list[str]:
@@ -41,63 +82,42 @@ def read_definition(directory: Path) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else document
 
 
-def storage_root(text: str) -> Path:
-    """The storage's folder on this machine, absolute.
-
-    Raises:
-        InputError: an object store that is not supported or does not answer, or a path below something that is no folder.
-    """
-    text = text.removeprefix("file://")
-    root = working_folder(text)
-    there = next(p for p in (root, *root.parents) if p.exists())
-    if not there.is_dir():
-        raise InputError(f"--storage {text}: must be a folder that can be written, but {there} is a file.")
-    if (remote := remote_of(root)) is not None:
-        try:
-            remote.check(write=False)
-        except RemoteError as error:
-            raise InputError(f"--storage {text}: must be a bucket that can be read, but: {error}") from error
-    return root
-
-
 def is_sweep_folder(folder: Path) -> bool:
     """Whether a sweep was run there."""
     return (folder / "sweep.json").is_file() or (folder / "journal").is_dir()
 
 
-def find_sweep_folder(name: str, root: Path) -> Path:
+def find_sweep_folder(name: str, storage: Storage) -> SweepFolder:
     """The folder of a sweep that was run, with what is known of it now, by its name in the storage or by its own path.
 
     Raises:
         InputError: there is none; the nearest name is suggested.
     """
-    own = Path(name).expanduser()
-    refresh(root, root / "sweeps" / name, ("sweep.json", "ray.json", "jobs", "progress", "results", "unsealed.jsonl"))
-    for folder in (root / "sweeps" / name, own):
-        if is_sweep_folder(folder):
-            return folder.absolute()
+    named, own = sweep_folder(storage, name), Path(name).expanduser()
+    named.refresh("sweep.json", "ray.json", "jobs", "progress", "results", "unsealed.jsonl")
+    for path in (named.path, own):
+        if is_sweep_folder(path):
+            return named if path.parent == storage / "sweeps" else open_sweep(path.absolute())
     if own.suffix == ".py":
         raise InputError(f"{name}: must be the name or folder of a sweep that was run, but is a sweep file.")
-    known = sorted(p.name for p in (root / "sweeps").glob("*") if is_sweep_folder(p))
-    if (remote := remote_of(root)) is not None:
-        known = sorted(remote.folders("sweeps/"))
-    where = uri_of(root)
-    has = f"{where} holds {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else f"{where} holds none"
+    known = sorted(p.name for p in (storage / "sweeps").glob("*") if is_sweep_folder(p))
+    if storage.remote is not None:
+        known = sorted(storage.remote.folders("sweeps/"))
+    some = f"{', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else "none"
+    has = f"{storage.uri} holds {some}"
     raise InputError(f"{name}: must be the name or folder of a sweep that was run, but {has}.{nearest(name, known)}")
 
 
-def find_trial(directory: Path, text: str) -> str:
+def find_trial(sweep: SweepFolder, text: str) -> str:
     """The id of a trial of a sweep, by its id, the beginning of it, or its readable name (`4tasks-s0-ID`).
 
     Raises:
         InputError: there is none, or more than one; the nearest id is suggested.
     """
-    known = list(dict.fromkeys(str(e["trial_id"]) for e in read_journal(directory / "journal") if e.get("trial_id")))
+    known = list(dict.fromkeys(str(entry["trial_id"]) for entry in sweep.journal.read() if entry.get("trial_id")))
     found = [trial for trial in known if trial.startswith(text.rpartition("-")[2] or text)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{text}: must name one trial of {directory.name}, but begins {', '.join(found[:6])}.")
-    raise InputError(
-        f"{text}: must be a trial of {directory.name}, but none of its {len(known)} is.{nearest(text, known)}"
-    )
+        raise InputError(f"{text}: must name one trial of {sweep.name}, but begins {', '.join(found[:6])}.")
+    raise InputError(f"{text}: must be a trial of {sweep.name}, but none of its {len(known)} is.{nearest(text, known)}")

@@ -11,7 +11,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from xlray.config.sweep import Trial
@@ -25,10 +24,9 @@ from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_r
 from xlray.plan.search import propose, with_proposed
 from xlray.plan.trials import SweepPlan, lease_keys
 from xlray.storage.files import temporary_trouble
-from xlray.storage.journal import append
 from xlray.storage.leases import Leases
 from xlray.storage.standings import Standing, Standings, is_cut, passed, standings
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.sweep_folder import SweepFolder, sweep_folder
 from xlray.sweep.tracking import Progress
 
 Listener = Callable[[dict[str, Any]], None]
@@ -93,9 +91,9 @@ class Driver:
     _busy: dict[str, float] = field(default_factory=dict)  # leases of other drivers, and when they were seen
     _alike: dict[str, str] = field(default_factory=dict)  # errors of the trials that failed since a rung was reported
 
-    @property
-    def directory(self) -> Path:
-        return sweep_folder(self.store.root, self.plan.sweep.name)
+    @functools.cached_property
+    def directory(self) -> SweepFolder:
+        return sweep_folder(self.store.storage, self.plan.sweep.name)
 
     @functools.cached_property
     def bases(self) -> list[str]:
@@ -112,7 +110,7 @@ class Driver:
 
     def write(self, entry: Mapping[str, Any]) -> None:
         """Append to the journal, then take it in and tell the listener and the trackers."""
-        full = append(self.directory / "journal", entry)
+        full = self.directory.journal.append(entry)
         self.journal.append(full)
         self.found.add(full)
         self.listener(dict(entry))

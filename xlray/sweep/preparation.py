@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import ray
@@ -11,8 +11,7 @@ from xlray.data.records import Sources
 from xlray.data.tokenization import Vocabulary, data_folder, open_examples, prepare
 from xlray.errors import InputError
 from xlray.phases.spec import DataSpec
-from xlray.storage.working_folder import bring, find, uri_of, working_folder
-from xlray.tasks.task import Record
+from xlray.storage.storage import Storage
 
 PARALLEL_FROM = 50_000  # records; below, starting processes costs more than it saves
 
@@ -20,7 +19,11 @@ Progress = Callable[[DataSpec], None]
 
 
 def prepare_splits(
-    sources: Sources, root: Path, specs: Iterable[DataSpec], vocabulary: Vocabulary, progress: Progress = lambda _: None
+    sources: Sources,
+    storage: Storage,
+    specs: Iterable[DataSpec],
+    vocabulary: Vocabulary,
+    progress: Progress = lambda _: None,
 ) -> dict[DataSpec, Path]:
     """Tokenise what is not in the storage yet. Safe to interrupt, and while another process does the same.
 
@@ -32,24 +35,24 @@ def prepare_splits(
     Returns:
         the folder of each split.
     """
-    folders = {spec: data_folder(root, spec, vocabulary) for spec in specs}
-    missing = missing_splits(root, folders, vocabulary)
+    folders = {spec: data_folder(storage, spec, vocabulary) for spec in specs}
+    missing = missing_splits(storage, folders, vocabulary)
     if ray.is_initialized() and worth_processes(missing):
-        _prepare_in_parallel(sources, root, missing, vocabulary, progress)
+        _prepare_in_parallel(sources, storage, missing, vocabulary, progress)
     else:
         for spec in missing:
             progress(spec)
-            prepare(root, spec, sources.records(spec), vocabulary)
+            prepare(storage, spec, sources.records(spec), vocabulary)
             sources.release(spec)
     for folder in folders.values():
-        bring(root, folder)
+        storage.bring(folder)
     return folders
 
 
-def missing_splits(root: Path, specs: Iterable[DataSpec], vocabulary: Vocabulary) -> list[DataSpec]:
+def missing_splits(storage: Storage, specs: Iterable[DataSpec], vocabulary: Vocabulary) -> list[DataSpec]:
     """The splits that are not in the storage yet, in a fixed order."""
     return sorted(
-        (spec for spec in specs if not find(root, data_folder(root, spec, vocabulary))),
+        (spec for spec in specs if not storage.find(data_folder(storage, spec, vocabulary))),
         key=lambda spec: (spec.task, spec.split, spec.max_length, spec.fingerprint),
     )
 
@@ -60,9 +63,9 @@ def worth_processes(specs: Iterable[DataSpec]) -> bool:
 
 
 def _prepare_in_parallel(
-    sources: Sources, root: Path, specs: list[DataSpec], vocabulary: Vocabulary, progress: Progress
+    sources: Sources, storage: Storage, specs: list[DataSpec], vocabulary: Vocabulary, progress: Progress
 ) -> None:
-    task = ray.remote(num_cpus=1)(_prepare_there)
+    task = ray.remote(num_cpus=1)(prepare)
     running: list[ray.ObjectRef] = []
     for spec in specs:
         at_once = max(1, int(ray.cluster_resources().get("CPU", 1)))  # nodes may come while this continues
@@ -70,14 +73,9 @@ def _prepare_in_parallel(
             done, running = ray.wait(running)
             ray.get(done)
         progress(spec)
-        running.append(task.remote(uri_of(root), spec, sources.records(spec), vocabulary))
+        running.append(task.remote(storage, spec, sources.records(spec), vocabulary))
         sources.release(spec)
     ray.get(running)
-
-
-def _prepare_there(storage: str, spec: DataSpec, records: Sequence[Record], vocabulary: Vocabulary) -> None:
-    """`prepare` on a machine that may have a working folder of its own."""
-    prepare(working_folder(storage), spec, records, vocabulary)
 
 
 def check_budget(folders: dict[DataSpec, Path], budget: int) -> None:

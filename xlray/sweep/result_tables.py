@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,26 +18,25 @@ from xlray.phases.store import Store
 from xlray.plan.exposure import exposure, rung_tokens
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import write_atomically
-from xlray.storage.journal import read_journal
 from xlray.storage.parquet import to_table, write_table
 from xlray.storage.standings import Standing, standings
-from xlray.storage.sweep_folder import send_sweep, sweep_folder
-from xlray.storage.working_folder import send
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import sweep_folder
 
 
-def write_shortfalls(plan: SweepPlan, root: Path) -> None:
+def write_shortfalls(plan: SweepPlan, storage: Storage) -> None:
     """Write `results/data.json`: what the sweep's data lack."""
-    path = sweep_folder(root, plan.sweep.name) / SHORTFALLS_FILE
+    path = sweep_folder(storage, plan.sweep.name) / SHORTFALLS_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(shortfalls(plan.sources), indent=1, ensure_ascii=False))
-    send(root, [path])
+    storage.send(path)
 
 
 def write_results(plan: SweepPlan, store: Store) -> None:
     """Write `results/{scores,trials,phases,items}.parquet` from what is finished now, and `results/data.json`."""
-    directory = sweep_folder(store.root, plan.sweep.name)
-    write_shortfalls(plan, store.root)
-    known = standings(read_journal(directory / "journal")).trials
+    directory = sweep_folder(store.storage, plan.sweep.name)
+    write_shortfalls(plan, store.storage)
+    known = standings(directory.journal.read()).trials
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
@@ -57,7 +55,7 @@ def write_results(plan: SweepPlan, store: Store) -> None:
     for name, table in tables.items():
         (directory / "results").mkdir(parents=True, exist_ok=True)
         write_table(directory / "results" / f"{name}.parquet", table)
-    send_sweep(store.root, plan.sweep.name)
+    directory.send()
 
 
 def _place(plan: SweepPlan, trial: Trial, index: int) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.storage.journal import append, exclusive, read_journal
 from xlray.storage.standings import standings
+from xlray.storage.sweep_folder import SweepFolder
 
 
-def reopen(directory: Path, trial_id: str) -> dict[str, Any]:
+def reopen(sweep: SweepFolder, trial_id: str) -> dict[str, Any]:
     """Reopen a trial: the next run of the sweep resumes it, a stopped one beyond the rung where it stopped.
 
     Args:
-        directory: `<storage>/sweeps/<name>`.
+        sweep: its folder.
 
     Returns:
         the entry of the journal.
@@ -22,9 +21,10 @@ def reopen(directory: Path, trial_id: str) -> dict[str, Any]:
     Raises:
         InputError: the sweep runs now, or the trial has not failed or stopped, or trying again would give the same.
     """
-    with exclusive(directory / "journal"):
-        standing = standings(read_journal(directory / "journal")).trials[trial_id]
-        where = f"{directory.name}: trial {trial_id}"
+    journal = sweep.journal
+    with journal.exclusive():
+        standing = standings(journal.read()).trials[trial_id]
+        where = f"{sweep.name}: trial {trial_id}"
         if standing.status not in ("failed", "stopped", "paused"):
             raise InputError(f"{where} must have failed or been stopped to be reopened, but is {standing.status}.")
         entry: dict[str, Any] = {"event": "retried", "trial_id": trial_id, "kind": "asked", "error": ""}
@@ -35,4 +35,4 @@ def reopen(directory: Path, trial_id: str) -> dict[str, Any]:
                     f"{where} must not have diverged to be reopened: its phases would give the same result."
                 )
             entry["rung_index"] = last
-        return append(directory / "journal", entry)
+        return journal.append(entry)

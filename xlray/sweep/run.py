@@ -28,11 +28,10 @@ from xlray.plan.jobs import Prepared
 from xlray.plan.search import next_trial, pool_specs
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.storage.files import write_atomically
-from xlray.storage.journal import exclusive, read_journal
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
-from xlray.storage.sweep_folder import sweep_folder
-from xlray.storage.working_folder import send, working_folder
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import open_sweep, sweep_folder
 from xlray.sweep.driver import LEASE_TTL_S, Driver, Listener
 from xlray.sweep.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.sweep.ray_session import await_machines, check_machine, num_slots, ray_session
@@ -44,7 +43,7 @@ from xlray.sweep.tune import tune
 
 def run(
     sweep: Sweep,
-    storage: Path | str = "runs",
+    storage: Storage,
     data_dir: Path | str | None = None,
     address: str | None = None,
     listener: Listener = lambda _: None,
@@ -54,7 +53,7 @@ def run(
     """Run a sweep, or continue it: what is in the storage is not computed again.
 
     Args:
-        storage: folder that all workers see, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX.
+        storage: which all workers see.
         data_dir: folder of original distribution files.
         address: of a running Ray cluster; None starts Ray on this machine.
         plan: of this sweep, if it was made before.
@@ -66,24 +65,22 @@ def run(
         InputError: wrong use, before anything is started.
     """
     check_tracking(sweep)
-    root = working_folder(str(storage))
-    check_writable(root)
+    check_writable(storage)
     if plan is None:
-        plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), root)
+        plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), storage)
     if plan.sources.assumed:
         raise InputError(f"sweep {sweep.name!r}: a plan with assumed sizes cannot be run; plan it from its data.")
     # One driver has a sweep's journal at a time, so its name is enough: one that follows a killed one need not wait.
-    leases = Leases(root, f"sweep {sweep.name}", LEASE_TTL_S)
-    directory = sweep_folder(root, sweep.name)
+    leases = Leases(storage, f"sweep {sweep.name}", LEASE_TTL_S)
+    directory = sweep_folder(storage, sweep.name)
     trackers = Trackers(sweep, directory, lambda text: listener({"event": "note", "text": text}))
-    driver = Driver(plan, Store(root), listener, leases, (tensorboard(directory), trackers), budget_hours)
-    directory.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory / "journal", lambda: listener({"event": "stage", "stage": "lease"})), trackers:
-        check_definition(sweep, root)
+    driver = Driver(plan, Store(storage), listener, leases, (tensorboard(directory), trackers), budget_hours)
+    with driver.directory.journal.exclusive(lambda: listener({"event": "stage", "stage": "lease"})), trackers:
+        check_definition(sweep, storage)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))
-        send(root, [directory / "sweep.json"])
-        write_shortfalls(plan, root)
-        is_open = driver.open(read_journal(directory / "journal"))
+        storage.send(directory / "sweep.json")
+        write_shortfalls(plan, storage)
+        is_open = driver.open(driver.directory.journal.read())
         trackers.catch_up(map(driver.progress, driver.trials))
         listener({"event": "stage", "stage": "planned", "trials": len(driver.plan.trials)})
         if is_open or next_trial(sweep, driver.journal) is not None:
@@ -91,11 +88,11 @@ def run(
         driver.close()
         write_jobs(driver, lambda: _prepared(driver))
         write_results(driver.plan, driver.store)
-    return load_results(directory)
+    return load_results(directory.path)
 
 
 def prepare(
-    plan: SweepPlan, root: Path, address: str | None = None, listener: Listener = lambda _: None
+    plan: SweepPlan, storage: Storage, address: str | None = None, listener: Listener = lambda _: None
 ) -> list[dict[str, Any]]:
     """Bring everything that a sweep reads into the storage: encoder, tokenizer, tokenised data.
 
@@ -103,10 +100,10 @@ def prepare(
         task, split, records, rows, tokens, longest (tokens of the longest row), truncated (records that were cut),
         unanswerable and lost_answers (of questions; else None) of every split.
     """
-    plan, store = with_encoder(plan, root), Store(root)
-    vocabulary = make_vocabulary(plan, store, listener, Leases(root, process_name(), LEASE_TTL_S))
+    plan, store = with_encoder(plan, storage), Store(storage)
+    vocabulary = make_vocabulary(plan, store, listener, Leases(storage, process_name(), LEASE_TTL_S))
     specs = [spec for spec in plan.all_specs().values() if not isinstance(spec, TokenizerSpec)]
-    missing = missing_splits(root, {data for spec in specs for data in data_of(spec)}, vocabulary)
+    missing = missing_splits(storage, {data for spec in specs for data in data_of(spec)}, vocabulary)
     with ray_session(plan.sweep.execution, address) if worth_processes(missing) else contextlib.nullcontext():
         folders = prepare_data(plan, store, specs, vocabulary, listener)
     rows = []
@@ -122,14 +119,15 @@ def prepare(
 def _compute(driver: Driver, address: str | None) -> None:
     if address is None:
         check_machine(driver.plan.sweep, driver.plan.architecture)
-    plan, store, directory = with_encoder(driver.plan, driver.store.root), driver.store, driver.directory
+    store, directory, storage = driver.store, driver.directory, driver.store.storage
+    plan = with_encoder(driver.plan, storage)
     vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
     with ray_session(plan.sweep.execution, address, plan.sweep.name) as place:
         write_atomically(directory / "ray.json", json.dumps(place))  # for the live page
-        send(store.root, [directory / "ray.json"])
+        storage.send(directory / "ray.json")
         if address is not None:
             await_machines(lambda: driver.listener({"event": "stage", "stage": "machines"}))
-            check_nodes(store.root)
+            check_nodes(storage)
         slots = num_slots(plan.sweep.execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
@@ -138,18 +136,18 @@ def _compute(driver: Driver, address: str | None) -> None:
 
 def _prepared(driver: Driver) -> Prepared:
     """What jobs read, where everything is stored."""
-    root, data = driver.store.root, {data for spec in driver.specs().values() for data in data_of(spec)}
-    plan = with_encoder(driver.plan, root)
+    storage, data = driver.store.storage, {data for spec in driver.specs().values() for data in data_of(spec)}
+    plan = with_encoder(driver.plan, storage)
     vocabulary = make_vocabulary(plan, driver.store, lambda _: None, driver.leases)
-    folders = {spec: data_folder(root, spec, vocabulary) for spec in data}
+    folders = {spec: data_folder(storage, spec, vocabulary) for spec in data}
     return Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder)
 
 
-def with_encoder(plan: SweepPlan, root: Path) -> SweepPlan:
+def with_encoder(plan: SweepPlan, storage: Storage) -> SweepPlan:
     """The plan with the encoder that it starts from in the storage; a sweep that pre-trains its own has none to bring."""
     if plan.root is None or plan.folder is None:
         return plan
-    return replace(plan, folder=bring_encoder(root, plan.root, plan.folder))
+    return replace(plan, folder=bring_encoder(storage, plan.root, plan.folder))
 
 
 def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener, leases: Leases) -> Vocabulary:
@@ -179,7 +177,7 @@ def prepare_data(
     number = itertools.count(1)
     folders = prepare_splits(
         plan.sources,
-        store.root,
+        store.storage,
         wanted,
         vocabulary,
         lambda spec: listener({**stage, "task": spec.task, "split": spec.split, "number": next(number)}),
@@ -199,7 +197,7 @@ HALTED: dict[str, type[XlrayError]] = {
 
 def how_it_ended(results: Results) -> XlrayError | None:
     """What the last run of a sweep left to be done, with the exit code for it; None where all trials ended well."""
-    for entry in reversed(read_journal(results.directory / "journal")):
+    for entry in reversed(open_sweep(results.directory).journal.read()):
         if entry["event"] == "halted":
             return HALTED[entry["reason"]](f"{entry['text']} Run the same command again to resume.")
         if entry["event"] == "opened":

@@ -22,7 +22,7 @@ from xlray.config.sweep import Sweep, Trial
 from xlray.errors import InputError
 from xlray.plan.jobs import trial_title
 from xlray.storage.journal import append_line, read_lines
-from xlray.storage.working_folder import refresh, root_of
+from xlray.storage.sweep_folder import SweepFolder
 
 PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # name in `Sweep.tracking` -> module
 SHOWN = ("running", "rung", "finished", "stopped", "failed", "paused", "interrupted")  # events that a tracker shows
@@ -76,7 +76,7 @@ class Progress:
         return {"status": self.status, "rungs": [[entry["rung"], entry["time"]] for entry in self.rungs]}
 
 
-def tensorboard(directory: Path) -> Callable[[Mapping[str, Any], Progress], None]:
+def tensorboard(directory: SweepFolder) -> Callable[[Mapping[str, Any], Progress], None]:
     """A tracker of the driver that writes each reported rung below `<directory>/tensorboard/<trial>/`.
 
     The trial's own folder has the curves over examples; each rung has a folder of its own in it, with its parameters and
@@ -111,14 +111,15 @@ class Trackers:
     in a thread of its own: a tracker that does not answer holds nothing up and ends nothing, but that is said.
     """
 
-    def __init__(self, sweep: Sweep, directory: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, sweep: Sweep, directory: SweepFolder, say: Callable[[str], None]) -> None:
         """
         Args:
             say: gets a line for people.
         """
         self._say = say
+        self._directory = directory
         self._file = directory / "tracked.jsonl"
-        self._open = {name: partial(_OPEN[name], sweep, directory) for name in sweep.tracking}
+        self._open = {name: partial(_OPEN[name], sweep, directory.path) for name in sweep.tracking}
         self._sent: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._waiting: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
         self._active_at = time.monotonic()
@@ -126,8 +127,7 @@ class Trackers:
 
     def __enter__(self) -> Trackers:
         if self._open:
-            if (root := root_of(self._file)) is not None:
-                refresh(root, self._file.parent, [self._file.name])
+            self._directory.refresh(self._file.name)
             for line in read_lines(self._file) if self._file.exists() else ():
                 self._sent[line["tracker"], line["to"], line["trial_id"]] = line
             self._thread.start()
@@ -178,7 +178,7 @@ class Trackers:
         new = [e for e in progress.rungs if [e["rung"], e["time"]] not in before.get("rungs", [])]
         run = tracker.send(progress, before.get("run"), new)
         line = {"tracker": name, "to": tracker.to, "trial_id": progress.trial.trial_id, "run": run, **now}
-        self._sent[key] = append_line(self._file, line)
+        self._sent[key] = append_line(self._directory.storage, self._file, line)
 
 
 class Tracker(Protocol):

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray.train
@@ -22,7 +21,7 @@ from xlray.plan.failures import MAX_RETRIES, classify
 from xlray.plan.jobs import Job, read_job
 from xlray.plan.rung_report import rung_line
 from xlray.storage.files import write_atomically
-from xlray.storage.working_folder import address, arrive, root_of, send_small
+from xlray.storage.storage import arrive
 from xlray.sweep.prometheus import worker_gauges
 from xlray.sweep.ray_patches import ProcessGroup, StartedWorkers, Trainer, is_asked_to_stop, preemption_context
 
@@ -168,12 +167,11 @@ def write_places(job: Job, run: str, workers: list[dict[str, Any]]) -> None:
     place = {"run": run, "job_id": here.get_job_id(), "actor_id": here.get_actor_id(), "workers": workers}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({**place, "node_id": here.get_node_id(), "pid": os.getpid()}))
-    if (root := root_of(path)) is not None:
-        send_small(root, path)
+    job.storage.send_small(path)
 
 
 def fit(
-    job: Path,
+    job: str,
     execution: Execution,
     name: str,
     stop: str,
@@ -183,6 +181,7 @@ def fit(
     """Run the job on a fresh worker group and wait.
 
     Args:
+        job: address of the job's document.
         name: of the Train run, and its id with the autoscaler; never reused, since Train would resume from its own
             snapshot under the same name.
         stop: key under which the driver asks the workers to stop.
@@ -197,7 +196,7 @@ def fit(
     with tempfile.TemporaryDirectory(prefix="xlray-train-") as scratch:  # Train's own files; ours lie in the store
         trainer = Trainer(
             loop,
-            train_loop_config={"job": address(job), "stop": stop},
+            train_loop_config={"job": job, "stop": stop},
             backend_config=ProcessGroup("nccl" if execution.gpus_per_worker else "gloo"),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=execution.num_workers,
@@ -222,10 +221,11 @@ def run_trial(config: dict[str, Any]) -> None:
     Args:
         config: `trial_id`, `run`, `stop`, and `jobs`, the address of the folder of the sweep's job documents.
     """
-    path = arrive(f"{config['jobs']}/{config['trial_id']}.json")
-    job, run, before = read_job(path), config["run"], nodes_up()
+    address = f"{config['jobs']}/{config['trial_id']}.json"
+    job, run, before = read_job(arrive(address)), config["run"], nodes_up()
+    callbacks = [ReportToTune(), StartedWorkers(partial(write_places, job, run))]
     try:
-        fit(path, job.execution, run, config["stop"], [ReportToTune(), StartedWorkers(partial(write_places, job, run))])
+        fit(address, job.execution, run, config["stop"], callbacks)
     except ray.train.TrainingFailedError as error:
         lost = nodes_lost(before) if classify(str(error)) == "process" else set()
         if lost:

@@ -21,8 +21,6 @@ from ray.util.state.exception import RayStateApiException
 from xlray.plan.jobs import Prepared, make_job, trial_title, write_job
 from xlray.signals import gently
 from xlray.storage.leases import renewing
-from xlray.storage.sweep_folder import send_sweep
-from xlray.storage.working_folder import address
 from xlray.sweep.driver import Driver
 from xlray.sweep.prometheus import SweepMetrics
 from xlray.sweep.ray_patches import ask_to_stop, withdraw_request
@@ -59,7 +57,7 @@ class Queue(Searcher):  # type: ignore[misc]
         write_job(jobs / f"{name}.json", make_job(name, driver.jobs[name], driver.plan, driver.store, self.prepared))
         trial = driver.trials.get(name)
         title = name if trial is None else trial_title(trial)
-        place = {"jobs": address(jobs), "stop": stop_key(driver)}
+        place = {"jobs": driver.store.storage.address(jobs), "stop": stop_key(driver)}
         return {"trial_id": name, "title": title, "run": launch.run, **place}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -154,7 +152,7 @@ class Events(ray.tune.Callback):  # type: ignore[misc]
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         with contextlib.suppress(OSError):  # the journal decides; curves and the like follow at the end
-            send_sweep(self.driver.store.root, self.driver.plan.sweep.name)
+            self.driver.directory.send()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ended(trial, None)

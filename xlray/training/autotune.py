@@ -31,7 +31,7 @@ from xlray.plan import machine, memory
 from xlray.plan.jobs import Job, bring_inputs
 from xlray.plan.memory import ModelShape
 from xlray.storage.files import write_atomically
-from xlray.storage.working_folder import fetch_small, root_of, send
+from xlray.storage.storage import Storage
 from xlray.training import batches
 from xlray.training.batches import Batch, Layout
 from xlray.training.model import Model, random_encoder
@@ -80,8 +80,8 @@ def settle(job: Job, device: torch.device) -> Execution:
     execution = memory.choose(shape, precision, job.execution, device_bytes, own_host, longest)
     if execution.micro_batch_tokens != "auto":
         return execution
-    note = job.storage / "tuning" / f"{_hardware_key(shape, precision, execution, device)}.json"
-    fetch_small(job.storage, note)
+    note = job.storage / f"tuning/{_hardware_key(shape, precision, execution, device)}.json"
+    job.storage.fetch_small(note)
     known = json.loads(note.read_text())["micro_batch_tokens"] if note.exists() else 0
     budget = int(least_of_all(known, device))  # ranks that look at different storages search together
     if not budget:
@@ -100,7 +100,7 @@ def settle(job: Job, device: torch.device) -> Execution:
         budget = int(least_of_all(found, device))
         if dist.get_rank() == 0:
             write_atomically(note, json.dumps({"micro_batch_tokens": budget, "time": time.time()}))
-            send(job.storage, [note])
+            job.storage.send(note)
     return replace(execution, micro_batch_tokens=budget)
 
 
@@ -240,15 +240,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-def note_out_of_memory(attempt: Path, budget: int) -> None:
+def note_out_of_memory(storage: Storage, attempt: Path, budget: int) -> None:
     """Record beside the unfinished phase that this budget did not fit; any rank may call it, without a collective.
 
     The file's name says it all, so that ranks on several machines need not wait for one another.
     """
     note = attempt / f"{OUT_OF_MEMORY}{budget}.json"
     write_atomically(note, json.dumps({"micro_batch_tokens": budget, "rank": dist.get_rank(), "time": time.time()}))
-    if (root := root_of(note)) is not None:
-        send(root, [note])
+    storage.send(note)
 
 
 def failed_budgets(attempt: Path) -> list[int]:

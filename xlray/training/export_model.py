@@ -22,8 +22,8 @@ from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job
 from xlray.plan.rung_report import check_measured
-from xlray.storage.journal import read_journal
 from xlray.storage.standings import Standing, standings
+from xlray.storage.sweep_folder import SweepFolder
 from xlray.training.model_card import model_card, read_facts
 from xlray.training.rerun import Comparison, check_inputs, compare, rerun
 from xlray.training.weights import HEADS_FILE, weights_folder
@@ -63,24 +63,24 @@ class Chosen:
         return self.job.rungs[self.rung_index]
 
 
-def choose(directory: Path, trial_id: str, target: str | None, rung: int | None) -> Chosen:
+def choose(directory: SweepFolder, trial_id: str, target: str | None, rung: int | None) -> Chosen:
     """The target phase of a trial at a rung that is finished.
 
     Args:
-        directory: `<storage>/sweeps/<name>`.
+        directory: of the sweep.
         target: None takes the encoder alone, which any target phase of the rung starts from.
         rung: examples; None takes the last finished one.
 
     Raises:
         InputError: no such target or rung, or none that is finished and not degenerate.
     """
-    path = directory / "jobs" / f"{trial_id}.json"
+    path = directory / f"jobs/{trial_id}.json"
     if not path.is_file():
         raise InputError(f"{directory.name}: trial {trial_id} has not been started, so there is nothing to export.")
     job = read_job(path)
-    standing = standings(read_journal(directory / "journal")).trials.get(trial_id, Standing())
+    standing = standings(directory.journal.read()).trials.get(trial_id, Standing())
     check_measured(job.phases, standing.current, f"{directory.name}: trial {trial_id}")
-    store = Store(directory.parents[1])
+    store = Store(directory.storage)
     found: dict[str, dict[int, TrainSpec | RetrievalSpec]] = {}
     for planned in job.phases:
         if planned.rung_index is not None and isinstance(planned.spec, TrainSpec | RetrievalSpec):
@@ -163,12 +163,12 @@ def head_tensors(heads: Mapping[str, Array], data: DataSpec) -> dict[str, Array]
 
 
 def export_model(
-    directory: Path, trial_id: str, target: str | None, rung: int | None, out: Path | None
+    directory: SweepFolder, trial_id: str, target: str | None, rung: int | None, out: Path | None
 ) -> dict[str, Any]:
     """Write a trial's model and its card; a target is trained again for it, in this process.
 
     Args:
-        directory: `<storage>/sweeps/<name>`.
+        directory: of the sweep.
         out: a folder that is not there yet; None writes below `<directory>/models/`, over an earlier export.
 
     Returns:
@@ -178,7 +178,7 @@ def export_model(
         InputError: nothing to export, or `out` is there.
     """
     chosen = choose(directory, trial_id, target, rung)
-    root, name = directory.parents[1], f"{trial_id}-{target or 'encoder'}-{chosen.rung}"
+    name = f"{trial_id}-{target or 'encoder'}-{chosen.rung}"
     if out is not None and out.exists():
         raise InputError(f"--out {out}: must be a folder that is not there yet, but it is.")
     place = (out or directory / "models" / name).absolute()
@@ -193,7 +193,7 @@ def export_model(
             write_model(staging, encoder, encoder / "tokenizer.json", data)
         else:
             with rerun(spec, chosen.job, keep_targets=True) as folder:
-                comparisons = compare(root, spec, folder)
+                comparisons = compare(directory.storage, spec, folder)
                 if not (folder / "weights" / HEADS_FILE).is_file():
                     raise InputError(f"{phase_name(spec)}: diverged in training, so there is no model to export.")
                 write_model(staging, folder / "weights", folder / "weights" / "tokenizer.json", spec.data[0])

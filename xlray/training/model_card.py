@@ -14,7 +14,7 @@ from xlray.phases.lineage import phase_folders
 from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, from_plain, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job
-from xlray.storage.sweep_folder import languages_of, read_definition
+from xlray.storage.sweep_folder import SweepFolder, languages_of, read_definition
 from xlray.tasks.task import Task
 
 PIPELINES = {
@@ -58,15 +58,16 @@ class Facts:
     gap: float | None = None
 
 
-def read_facts(directory: Path, job: Job, rung_index: int, spec: TrainSpec | RetrievalSpec, fine_tuned: bool) -> Facts:
+def read_facts(
+    directory: SweepFolder, job: Job, rung_index: int, spec: TrainSpec | RetrievalSpec, fine_tuned: bool
+) -> Facts:
     """Gather what the card of a trial's model says.
 
     Args:
         spec: a target phase of that rung.
         fine_tuned: the model is the target's; otherwise the encoder that the target starts from.
     """
-    root = directory.parents[1]
-    folders = {name.rpartition("-")[2]: folder for name, folder in phase_folders(root).items()}
+    folders = {name.rpartition("-")[2]: folder for name, folder in phase_folders(directory.storage).items()}
     phases: list[TrainSpec] = [spec] if isinstance(spec, TrainSpec) and fine_tuned else []
     parent = spec.parent
     while parent in folders:
@@ -75,8 +76,8 @@ def read_facts(directory: Path, job: Job, rung_index: int, spec: TrainSpec | Ret
             break
         phases.insert(0, before)
         parent = before.parent
-    scores = pq.read_table(Store(root).open(spec, "scores.parquet")).to_pylist() if fine_tuned else []
-    definition = read_definition(directory)
+    scores = pq.read_table(Store(directory.storage).open(spec, "scores.parquet")).to_pylist() if fine_tuned else []
+    definition = read_definition(directory.path)
     return Facts(definition, job, job.rungs[rung_index], tuple(phases), spec if fine_tuned else None, tuple(scores))
 
 

@@ -22,6 +22,7 @@ from xlray.errors import InputError
 from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, data_of, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, bring_inputs, read_job
+from xlray.storage.storage import Storage
 from xlray.training import autotune
 from xlray.training.train import run_phase
 
@@ -47,7 +48,7 @@ class Comparison:
         return 0.0 if all(missing) else abs(self.stored - self.rerun)
 
 
-def find_job(root: Path, phase: str) -> tuple[Spec, Job]:
+def find_job(storage: Storage, phase: str) -> tuple[Spec, Job]:
     """A phase with a job that it is part of, which says where its data and its parent lie.
 
     Args:
@@ -56,13 +57,14 @@ def find_job(root: Path, phase: str) -> tuple[Spec, Job]:
     Raises:
         InputError: no sweep in the storage has it in a job.
     """
-    for path in sorted((root / "sweeps").glob("*/jobs/*.json")):
+    for path in sorted((storage / "sweeps").glob("*/jobs/*.json")):
         job = read_job(path)
         for planned in job.phases:
             if phase_name(planned.spec) == phase:
                 return planned.spec, job
     raise InputError(
-        f"{phase}: must be a phase that workers ran for a sweep in {root}, but no sweep's jobs name it (a tokenizer has none)."
+        f"{phase}: must be a phase that workers ran for a sweep in {storage.root}, but no sweep's jobs name it "
+        "(a tokenizer has none)."
     )
 
 
@@ -114,22 +116,21 @@ def rerun(spec: Spec, job: Job, keep_targets: bool = False) -> Iterator[Path]:
     """
     check_inputs(spec, job)
     torch.set_num_threads(job.execution.cpus_per_worker)
-    scratch = Path(tempfile.mkdtemp(prefix="xlray-rerun-"))
+    scratch = Storage(Path(tempfile.mkdtemp(prefix="xlray-rerun-")))
     try:
         # On the device that is here, whatever the sweep had.
         execution = replace(job.execution, num_workers=1, gpus_per_worker=int(torch.cuda.is_available()))
-        here = replace(
-            job, storage=scratch, execution=execution, progress=scratch / "progress.json", keep_targets=keep_targets
-        )
+        here = replace(job, storage=scratch, progress=scratch / "progress.json")
+        here = replace(here, execution=execution, keep_targets=keep_targets)
         with single_process():
             alone = replace(here, phases=tuple(p for p in job.phases if p.spec == spec))
             run_phase(spec, replace(here, execution=autotune.settle(alone, autotune.device_of(execution))))
         yield Store(scratch).folder(spec)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch.root, ignore_errors=True)
 
 
-def compare(root: Path, spec: Spec, folder: Path) -> list[Comparison]:
+def compare(storage: Storage, spec: Spec, folder: Path) -> list[Comparison]:
     """The numbers of a rerun beside the stored ones; of a phase without scores how far the weights are apart.
 
     Test scores are sealed and stay so.
@@ -140,7 +141,7 @@ def compare(root: Path, spec: Spec, folder: Path) -> list[Comparison]:
     Raises:
         StoreError: the stored phase is damaged.
     """
-    store = Store(root)
+    store = Store(storage)
     if not store.has(spec):
         return []
     if not (isinstance(spec, TrainSpec) and not spec.evaluations):

@@ -26,7 +26,6 @@ from xlray.phases.store import Store
 from xlray.phases.versions import versions
 from xlray.plan.jobs import Job, bring_inputs
 from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite, rung_report
-from xlray.storage.working_folder import remote_of
 from xlray.training import autotune, batches, collapse, engine, evaluate
 from xlray.training.batches import Layout
 from xlray.training.checkpoint import StateWriter, latest_state
@@ -99,7 +98,7 @@ def _run_training(spec: TrainSpec, job: Job, store: Store, stop: StopSignal | No
     except (RuntimeError, MemoryError) as error:
         # Not retried here: the peers would wait for ever. The group restarts, from its last state.
         if autotune.is_out_of_memory(error):
-            autotune.note_out_of_memory(attempt, budget)
+            autotune.note_out_of_memory(job.storage, attempt, budget)
         raise
 
 
@@ -117,7 +116,7 @@ def _train_and_store(run: _Run) -> str | None:
         engine.restore_moments(running, state, batches.collate(run.examples, [], run.plan))
         first = int(state["next_step"]) if saved is not None else first
         del state  # as large as the model and its moments
-    ledger = Ledger(run.attempt, job.progress, spec, dist.get_world_size()) if dist.get_rank() == 0 else None
+    ledger = Ledger(run.attempt, job, spec, dist.get_world_size()) if dist.get_rank() == 0 else None
     with StateWriter() as writer:
         degenerate = _train(run, running, first, ledger, writer)
     lost = not_finite(degenerate)
@@ -174,7 +173,7 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
         if done != end and (due or asked != GO_ON):
             _save(writer, run.attempt / f"state-{done}.safetensors", running, done)
-            if dist.get_rank() == 0 and (asked != GO_ON or remote_of(job.storage) is not None):
+            if dist.get_rank() == 0 and (asked != GO_ON or job.storage.remote is not None):
                 writer.wait()  # only what is on disk can be carried to the object store
                 run.store.save_attempt(spec)
         if done != end and asked == STOP:

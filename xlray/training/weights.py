@@ -14,13 +14,13 @@ from torch import Tensor
 
 from xlray.data.encoders import CONFIG
 from xlray.phases.spec import TrainSpec
+from xlray.plan.jobs import Job
 from xlray.storage.files import write_atomically
-from xlray.storage.working_folder import root_of, send_small
 from xlray.training.batches import Layout
 from xlray.training.model import Model, empty_encoder, initialise_heads, load_encoder
 
 SHOW_EVERY_S = 0.5
-SEND_EVERY_S = 5.0  # where the live view may be on another machine, behind an object store
+SEND_EVERY_S = 5.0  # where the live view may be on another machine
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor], config: Any, tokenizer_from: str | None) -> None:
@@ -109,13 +109,12 @@ class Ledger:
     slots device-seconds". The cost of a phase and the steps repeated after crashes are read from it.
     """
 
-    def __init__(self, attempt: Path, progress: Path | None, spec: TrainSpec, num_workers: int) -> None:
+    def __init__(self, attempt: Path, job: Job, spec: TrainSpec, num_workers: int) -> None:
         self.path = attempt / "steps.log"
-        self.progress = progress
+        self.job = job
         self.spec = spec
         self.num_workers = num_workers
-        self.root = None if progress is None else root_of(progress)
-        self.show_every_s = SHOW_EVERY_S if self.root is None else SEND_EVERY_S
+        self.show_every_s = SHOW_EVERY_S if job.storage.remote is None else SEND_EVERY_S
         self.file = self.path.open("ab", buffering=0)
         self.before = self.since = time.monotonic()
         self.shown = 0.0
@@ -133,7 +132,7 @@ class Ledger:
 
     def show(self, done: int, loss: float) -> None:
         """Tell the live view how far the phase is, at most twice a second (see SEND_EVERY_S)."""
-        if self.progress is None or time.monotonic() - self.shown < self.show_every_s:
+        if time.monotonic() - self.shown < self.show_every_s:
             return
         self.shown = time.monotonic()
         document = {
@@ -147,9 +146,8 @@ class Ledger:
             document["tokens_per_second"] = self.num_tokens / max(1e-9, self.shown - self.since)
             document["padding_ratio"] = 1 - self.num_tokens / self.num_slots
         self.since, self.num_tokens, self.num_slots = self.shown, 0, 0
-        write_atomically(self.progress, json.dumps(document))
-        if self.root is not None:
-            send_small(self.root, self.progress)
+        write_atomically(self.job.progress, json.dumps(document))
+        self.job.storage.send_small(self.job.progress)
 
     def record(self) -> dict[str, Any]:
         """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""

@@ -20,7 +20,7 @@ def test_estimates_are_those_of_the_stored_study(name, design):
         if (row["scenario"], int(row["seeds"]), int(row["chains"])) == (name, *design)
     }
     assert stored
-    simulated = simulate(scenario, study.CHUNK, *design, study.generator(scenario, design))
+    simulated = next(study.simulated_chunks(scenario, design, study.NUM_SWEEPS))
     for sweep in range(study.NUM_KEPT):
         points = study.to_points(simulated, scenario, sweep)
         for estimate in analysis.cell_differences(points, FI_ACCURACY, Sampling()):

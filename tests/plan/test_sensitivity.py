@@ -1,5 +1,6 @@
 """What differences a plan is likely to find: which cells, which variances, and how they are said."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -30,7 +31,8 @@ def test_every_comparison_of_cells_has_its_subsets_and_the_hardest_of_those_with
     found = found_of(tmp_path, measure=measure)
     sizes = {tuple(c["cells"]): c["num_subsets"] for c in found["comparisons"]}
     assert sizes == {("4-all", "0"): (3, 1), ("9-all", "0"): (12, 1), ("9-all", "4-all"): (12, 3)}
-    assert found["points"] == analysis.minimum_detectable_effect((12, 3), 5)
+    points = {tuple(c["cells"]): c["points"] for c in found["comparisons"]}
+    assert found["points"] == points["9-all", "4-all"] < analysis.minimum_detectable_effect((12, 3), 5)
     assert found["source"].startswith("assumed")
     assert json.loads(json.dumps(found))["points"] == found["points"]
 
@@ -48,7 +50,19 @@ def test_trials_that_may_be_stopped_count_where_there_are_no_others(tmp_path):
 
 def test_with_only_controls_beside_a_cell_its_difference_from_them_counts(tmp_path):
     found = found_of(tmp_path, measure=(*empty(), *random_subsets(POOL, 9, 12, seed=1)))
-    assert found["points"] == analysis.minimum_detectable_effect((12, 1), 5)
+    assert found["points"] == found["comparisons"][0]["points"] < analysis.minimum_detectable_effect((12, 1), 5)
+
+
+def test_even_draws_find_less_than_independent_chains_and_more_where_tasks_do_not_add_up(tmp_path):
+    """Of nine of 24 tasks against four, twelve of each; chains count as independent whatever tasks add."""
+    even = found_of(tmp_path, measure=(*random_subsets(POOL, 9, 12, seed=1), *random_subsets(POOL, 4, 12, seed=1)))
+    assert even["points"] < 0.75 * analysis.minimum_detectable_effect(12, 5)
+    drawn = chains(POOL, (4, 9), 12, seed=1)
+    cells = {f"{k}-all": {f"chain {s.chain} of all": s.tasks for s in drawn if len(s.tasks) == k} for k in (4, 9)}
+    for additive in (0.0, 1.0):
+        variances = dataclasses.replace(analysis.ASSUMED, additive=additive)
+        overlap = analysis.find_overlap(cells, dict.fromkeys(cells, "all"), ("9-all", "4-all"), 5, variances)
+        assert overlap.true == pytest.approx(1) and overlap.counted == pytest.approx(1) and overlap.freedom == 11
 
 
 def test_one_seed_finds_nothing_and_one_cell_has_nothing_to_find(tmp_path):
@@ -69,7 +83,10 @@ def test_the_lines_name_the_easiest_and_the_hardest_comparison(tmp_path):
     assert first == (
         f"finds   differences of {low:.2f} points (9-all - 0) to {high:.2f} points (4-all - 0) with probability 0.8"
     )
-    assert second == "        at variances subset 1.00, seed 0.10, trial 0.50 (assumed, nothing was measured yet)"
+    assert (
+        second
+        == "        at variances subset 1.00, seed 0.10, trial 0.50, additive 1.00 (assumed, nothing was measured yet)"
+    )
 
 
 def test_variances_are_those_of_the_sweep_where_it_has_run(tmp_path, monkeypatch):
@@ -92,5 +109,5 @@ def test_variances_are_those_of_the_sweep_where_it_has_run(tmp_path, monkeypatch
     monkeypatch.setattr("xlray.plan.power.collect_points", lambda results, journal: points)
     found = found_of(tmp_path, measure=(*empty(), *random_subsets(POOL, 9, 12, seed=1)))
     wanted = analysis.estimate_variances([p for p in points if p.rung_index == 1], "fi_accuracy")
-    assert found["variances"] == pytest.approx({"subset": wanted.subset, "seed": wanted.seed, "trial": wanted.trial})
+    assert found["variances"] == pytest.approx(dataclasses.asdict(wanted))
     assert found["source"] == "measured in 9 trials of this sweep at 200 examples"

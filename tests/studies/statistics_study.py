@@ -5,6 +5,9 @@ scenarios behind it, or "tasks" or "power", it makes only their rows again.
 """
 
 import csv
+import dataclasses
+import functools
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -15,7 +18,10 @@ from simulator import TARGETS, Scenario, simulate
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, Variances, effects, items
-from xlray.analysis.crossed import Grid, ItemPart
+from xlray.analysis.crossed import ItemPart
+from xlray.analysis.grid import Grid
+from xlray.analysis.membership import additivity, make_membership
+from xlray.config import subsets
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "statistics"
@@ -25,6 +31,7 @@ RANKED = ((5, 24), (3, 18))  # the same where there are as many subsets as tasks
 NUM_SWEEPS = 1_000
 NUM_WITH_FAILURES = 1_250  # some of these have too few trials left for an interval
 CHUNK = 250
+NUM_DRAWN, PER_DRAW = 400, 20  # sweeps where a design of the package draws the subsets, and those with the same ones
 NUM_KEPT = 2  # sweeps of each scenario and design whose estimates are stored one by one
 NOISY = {"seed_cell_spread": 0.7, "noise": 1.0, "heavy_tails": True, "control_noise": 1.5}
 SCENARIOS = (
@@ -43,6 +50,12 @@ SCENARIOS = (
     Scenario("failed trials", failure_rate=0.1),
     Scenario("stopping", stopping=True),
     Scenario("items", num_items=200, item_spread=6.0, flip_spread=8.0),
+    Scenario("matched", design="matched"),
+    Scenario("matched, interactions", design="matched", interaction_spread=0.1),
+    Scenario("matched, by share", design="matched", by_share=True),
+    Scenario("matched, not additive", design="matched", task_spread=0.05, interaction_spread=0.15),
+    Scenario("random subsets", design="random_subsets"),
+    Scenario("random subsets, interactions", design="random_subsets", interaction_spread=0.1),
     Scenario(
         "all at once",
         mean_effect=0.08,
@@ -55,13 +68,46 @@ SCENARIOS = (
         stopping=True,
     ),
 )
-SHOWN = ("null", "noisy seeds")  # scenarios of which single sweeps are stored
+SHOWN = ("null", "noisy seeds", "matched")  # scenarios of which single sweeps are stored
 # Nothing differs between cells here, so every finding is a false one.
-WITHOUT_EFFECT = {s.name for s in SCENARIOS if not (s.mean_effect or s.second_effect or s.interaction_spread)}
+WITHOUT_EFFECT = {
+    s.name for s in SCENARIOS if not (s.mean_effect or s.second_effect or s.interaction_spread or s.by_share)
+}
 
 
 def generator(scenario, design, chunk=0):
     return np.random.default_rng([*design, chunk, *scenario.name.encode()])
+
+
+@functools.cache
+def drawn_by(name, sizes, count, num_chains, number):
+    """{(pool, size): [chains, pool] members} of a design of the package, from two pools of `count` tasks of three kinds."""
+    pools = []
+    for source in ("first", "second"):
+        tasks = [f"{source}-{task:02d}" for task in range(count)]
+        kinds = {task: "abc"[(n > 18) + (n > 24)] for n, task in enumerate(tasks)}
+        pools.append(subsets.Pool(tuple(tasks), source, kinds, {}, {task: 1_000 - n for n, task in enumerate(tasks)}))
+    if name == "matched":
+        design = subsets.matched(*pools, sizes=sizes, num=num_chains, seed=number)
+    else:
+        design = tuple(
+            subset
+            for place, (pool, size) in enumerate((p, s) for p in pools for s in sizes)
+            for subset in subsets.random_subsets(pool, size, num_chains, seed=4 * number + place)
+        )
+    found = {}
+    for subset in design:
+        held = np.isin([f"{subset.source}-{task:02d}" for task in range(count)], subset.tasks)
+        found.setdefault((subset.source, len(subset.tasks)), []).append(held)
+    return {key: np.array(rows, dtype=float) for key, rows in found.items()}
+
+
+def own_name(scenario, cell, row):
+    """The cluster of one subset of a cell."""
+    if not cell.size:
+        return ""
+    separate = scenario.stopping or scenario.design == "random_subsets"
+    return f"{cell.size}-{cell.pool}-{row:02d}" if separate else f"chain {row:02d} of {cell.pool}"
 
 
 def grid_of(cell, scenario, sweeps=slice(None)):
@@ -71,9 +117,19 @@ def grid_of(cell, scenario, sweeps=slice(None)):
     weights = weights[0] if weights.ndim == 3 else weights
     rows, seeds = np.flatnonzero(weights.any(axis=1)), np.flatnonzero(weights.any(axis=0))
     values, weights = values[..., rows, :][..., seeds], weights[rows][:, seeds]
-    prefix = f"{cell.size}-" if scenario.stopping else ""
-    names = tuple(f"{prefix}{cell.pool}-{row}" for row in rows) if cell.size else ("",)
-    return Grid(names, tuple(seeds.tolist()), values, weights, len(names))
+    names = tuple(own_name(scenario, cell, row) for row in rows)
+    held = None  # chains are drawn independently, so nothing is taken off for them
+    if cell.size and scenario.design != "chains":
+        members = cell.members[0][rows]
+        pool = [f"{cell.pool}-{task:02d}" for task in range(scenario.pool_size)]
+        held = make_membership([[pool[n] for n in np.flatnonzero(row)] for row in members], pool)
+    return Grid(names, tuple(seeds.tolist()), values, weights, len(names), held)
+
+
+def additivity_of(grids):
+    """As the report has it, of [sweeps, outcomes, ...] or [outcomes, ...] whose first outcome is the mean."""
+    found = additivity([(g.held, g.filled[..., 1:, :, :]) for g in grids.values() if g.held and not g.weighted])
+    return found and dataclasses.replace(found, weights=found.weights[..., None, :])
 
 
 def item_variance_of(cells, more, fewer):
@@ -98,7 +154,8 @@ def estimate(simulated, scenario):
     parts = {pair: [] for pair in pairs}
     for some in [slice(None)] if alike else range(len(simulated.cells[0].scores)):
         grids = {name: grid_of(cell, scenario, some) for name, cell in cells.items()}
-        made = effects.differences(grids, pairs, extra)
+        chosen = {pair: part if alike else part[some] for pair, part in extra.items()}
+        made = effects.differences(grids, pairs, chosen, additivity_of(grids))
         for pair, rows in parts.items():
             if pair in made and made[pair].standard_error is not None:
                 columns = (
@@ -147,10 +204,8 @@ def coverage(scenario, design):
     """(rows of the table, rows of false findings, rows of single sweeps) of one scenario and design."""
     table, false, single = [], [], []
     num_sweeps = NUM_WITH_FAILURES if scenario.failure_rate else NUM_SWEEPS
-    chunks = [
-        estimate(simulate(scenario, min(CHUNK, num_sweeps), *design, generator(scenario, design, number)), scenario)
-        for number in range(-(-num_sweeps // CHUNK))
-    ]
+    num_sweeps = num_sweeps if scenario.design == "chains" else NUM_DRAWN
+    chunks = [estimate(made, scenario) for made in simulated_chunks(scenario, design, num_sweeps)]
     for pair in chunks[0]:
         rows = np.concatenate([chunk[pair] for chunk in chunks])
         rows = rows[np.isfinite(rows).all(axis=(1, 2))]  # where there is no interval there is nothing to count
@@ -163,6 +218,15 @@ def coverage(scenario, design):
             place |= {"difference": f"{pair[0]} - {pair[1]}", "sweeps": len(rows)}
             false.append({**place, "false_findings": round(float(found.mean()), 4)})
     return table, false, single
+
+
+def simulated_chunks(scenario, design, num_sweeps):
+    """The sweeps of a study, some at a time; those of one chunk have the same subsets if the package draws them."""
+    size = CHUNK if scenario.design == "chains" else PER_DRAW
+    for number in range(-(-num_sweeps // size)):
+        place = (scenario.design, scenario.sizes, scenario.pool_size, design[1], number)
+        drawn = None if scenario.design == "chains" else drawn_by(*place)
+        yield simulate(scenario, min(size, num_sweeps), *design, generator(scenario, design, number), drawn)
 
 
 def kept_row(name, design, pair, sweep, row):
@@ -181,7 +245,7 @@ def to_points(simulated, scenario, sweep):
         for chain, seed in np.argwhere(cell.weights[sweep] > 0).tolist():
             members = np.flatnonzero(cell.members[sweep, chain]).tolist()
             tasks = tuple(f"{cell.pool}-{task:02d}" for task in members)
-            own = " ".join(tasks) if scenario.stopping or not tasks else f"chain {chain} of {cell.pool}"
+            own = own_name(scenario, cell, chain)
             scores = dict(zip(TARGETS, cell.scores[sweep, chain, seed].tolist(), strict=True))
             scores[FI_ACCURACY] = float(np.mean(list(scores.values())))
             place = (cell.name, cell.size, cell.pool, tasks, own, seed, 65_536, 1)
@@ -218,18 +282,40 @@ def recovered_in(found, known):
 
 
 def power(num_sweeps=NUM_SWEEPS):
-    """How often the difference that `minimum_detectable_effect` names is found; its nominal power is 0.8."""
+    """How often the difference that `minimum_detectable_effect` names is found; its nominal power is 0.8.
+
+    Between 9 tasks of the two pools; for subsets that the package draws, the difference that `xlray plan` names for them.
+    """
     rows = []
-    spread, size, pool = 0.4, 9, 32
-    variances = Variances(subset=spread**2 * size * (pool - size) / (pool - 1), seed=0.2**2, trial=0.7**2)
-    for design in DESIGNS:
-        effect = analysis.minimum_detectable_effect(design[1], design[0], variances)
-        scenario = Scenario("power", sizes=(size,), second_effect=effect / size, target_scales=(1.0, 1.0, 1.0, 1.0))
-        found = estimate(simulate(scenario, num_sweeps, *design, generator(scenario, design)), scenario)
-        share = float((found[f"{size}-second", f"{size}-first"][:, 1:, 3] < 0.05).mean())
-        place = {"seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
+    for kind, design in itertools.product(("chains", "matched"), DESIGNS):
+        effects_found = [one_power(kind, design, number) for number in range(num_sweeps // PER_DRAW)]
+        effect, share = np.mean(effects_found, axis=0)
+        place = {"design": kind, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
         rows.append({**place, "minimum_detectable_effect": round(effect, 3), "found": round(share, 3)})
     return rows
+
+
+def one_power(kind, design, number):
+    """(difference, share of single targets in which it is found) of sweeps with the same subsets, or of as many others."""
+    spread, size = 0.4, 9
+    scenario = Scenario("power", design=kind, target_scales=(1.0, 1.0, 1.0, 1.0))
+    pool = scenario.pool_size
+    variances = Variances(spread**2 * size * (pool - size) / (pool - 1), seed=0.2**2, trial=0.7**2, additive=1.0)
+    drawn, overlap, pair = None, None, (f"{size}-second", f"{size}-first")
+    if kind != "chains":
+        drawn = drawn_by(kind, scenario.sizes, pool, design[1], number)
+        cells = {f"{k}-{p}": planned(p, rows) for (p, k), rows in drawn.items()}
+        sources = {cell: cell.partition("-")[2] for cell in cells}
+        overlap = analysis.find_overlap(cells, sources, pair, design[0], variances)
+    effect = analysis.minimum_detectable_effect(design[1], design[0], variances, overlap=overlap)
+    scenario = dataclasses.replace(scenario, second_effect=effect / size)
+    simulated = simulate(scenario, PER_DRAW, *design, generator(scenario, design, number), drawn)
+    return effect, float((estimate(simulated, scenario)[pair][:, 1:, 3] < 0.05).mean())
+
+
+def planned(pool, rows):
+    """Cluster to tasks, as a plan has them."""
+    return {f"chain {n} of {pool}": tuple(f"{pool}-{k:02d}" for k in np.flatnonzero(row)) for n, row in enumerate(rows)}
 
 
 def write(name, rows):

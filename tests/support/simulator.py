@@ -39,6 +39,8 @@ class Scenario:
         failure_rate: share of trials that are not there.
         stopping: trials with tasks may be stopped after a first rung.
         survival: chance of a trial below the cut to continue.
+        design: how subsets are drawn: "chains" here and independently, else by the names of the package's designs, elsewhere.
+        by_share: a task's effect is in proportion to its share of the mixture; the largest is 400 times the smallest.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Scenario:
     failure_rate: float = 0.0
     stopping: bool = False
     survival: float = 0.2
+    design: str = "chains"
+    by_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,13 @@ class Simulated:
     effects: dict[str, np.ndarray]
 
 
-def simulate(scenario, num_sweeps, num_seeds, num_chains, random):
-    """Sweeps of nested chains (with stopping a new random subset for each chain and size) x seeds, for both pools."""
+def simulate(scenario, num_sweeps, num_seeds, num_chains, random, drawn=None):
+    """Sweeps of subsets x seeds, for both pools.
+
+    Args:
+        drawn: (pool, size) to [chains, pool] members, the same in all sweeps; without it nested chains are drawn (with
+            stopping a new random subset for each chain and size).
+    """
     scales = np.array(scenario.target_scales)
     by_seed = random.normal(size=(num_sweeps, 1, num_seeds, len(TARGETS))) * scenario.seed_spread * scales
     cells, known = [], {}
@@ -115,7 +124,9 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random):
                 orders = random.random(size=shape).argsort(axis=2)
             members = np.zeros((num_sweeps, 1 if alone else num_chains, scenario.pool_size))
             np.put_along_axis(members, orders[:, : members.shape[1], :size], 1, axis=2)
-            mean = 60 + gain * _shape(scenario, size) + members @ effects
+            if drawn and size:
+                members[:] = drawn[pool, size]
+            mean = 60 + gain * _shape(scenario, size) + _shares(scenario, members) @ effects
             if scenario.interaction_spread:
                 mean = mean + np.einsum("nci,nijk,ncj->nck", members, pairs, members, optimize=True)
             apart = random.normal(size=by_seed.shape) * scenario.seed_cell_spread * scales
@@ -152,6 +163,14 @@ def _shape(scenario, size):
     return size if scenario.knee is None else min(size, scenario.knee)
 
 
+def _shares(scenario, members):
+    """[..., pool] what a subset has of each task's effect; their sum is the number of its tasks."""
+    if not scenario.by_share or not members.any():
+        return members
+    weights = members * np.geomspace(1, 400, scenario.pool_size)
+    return weights / weights.sum(axis=-1, keepdims=True) * members.sum(axis=-1, keepdims=True)
+
+
 def _louder(scenario, pool, size):
     """The multiple of the noise in this cell."""
     if not size:
@@ -164,7 +183,16 @@ def _expected(scenario, gain, effects, pairs, size):
     count = scenario.pool_size
     together = size * (size - 1) / (count * (count - 1)) * pairs.sum(axis=(1, 2))
     collapse = scenario.collapse_rate * scenario.collapse_loss
-    return 60 + gain * _shape(scenario, size) + size * effects.mean(axis=1) + together - collapse
+    return 60 + gain * _shape(scenario, size) + _mean_share(scenario, size) @ effects + together - collapse
+
+
+def _mean_share(scenario, size):
+    """[pool] of each task's effect, over all subsets of that size."""
+    count = scenario.pool_size
+    if not scenario.by_share or not size:
+        return np.full(count, size / count)
+    orders = np.random.default_rng(size).random(size=(20_000, count)).argsort(axis=1)
+    return _shares(scenario, (orders < size).astype(float)).mean(axis=0)
 
 
 def _draw_trials(scenario, size, expected, louder, random):

@@ -65,7 +65,7 @@ def test_what_an_own_task_holds_is_part_of_the_identity() -> None:
 
 
 def test_the_definition_names_own_tasks_and_can_be_written(tmp_path: Path) -> None:
-    folder = sweep_folder(Storage(tmp_path), "own")
+    folder = sweep_folder(Storage(tmp_path), "own").path
     folder.mkdir(parents=True)
     (folder / "sweep.json").write_text(json.dumps(SWEEP.definition))
     assert json.loads((folder / "sweep.json").read_text())["own_tasks"] == ["my_colours"]

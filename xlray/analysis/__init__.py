@@ -1,6 +1,8 @@
 """Estimates from scores, each with an interval. Reads tables and the journal only: numpy, scipy and pyarrow.
 
 points      trials at their rungs, and the weights that stopping gives them
+grid        the trials of one cell by subset and seed
+membership  what tasks that subsets share take off the variance between them
 crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form
 items       the evaluated items as a sample
 effects     cells and their differences, Holm, robustness
@@ -60,7 +62,14 @@ from xlray.analysis.points import (
     estimable,
     too_few,
 )
-from xlray.analysis.power import ASSUMED, Variances, estimate_variances, minimum_detectable_effect
+from xlray.analysis.power import (
+    ASSUMED,
+    Overlap,
+    Variances,
+    estimate_variances,
+    find_overlap,
+    minimum_detectable_effect,
+)
 from xlray.analysis.regression import Contributions, contributions
 from xlray.analysis.selection import dev_test_correlations, rank_correlations, selection_correlations, selection_gaps
 from xlray.analysis.tuned import Choice, at_best_values, edges
@@ -80,6 +89,7 @@ __all__ = [
     "Estimate",
     "Interactions",
     "ItemVariance",
+    "Overlap",
     "Point",
     "Resample",
     "Sampling",
@@ -104,6 +114,7 @@ __all__ = [
     "estimable",
     "estimate_variances",
     "example_curves",
+    "find_overlap",
     "grouped_contributions",
     "holm",
     "interactions",

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from xlray.analysis.crossed import NO_ITEMS, Grid, contrast
+from xlray.analysis.crossed import NO_ITEMS, contrast
 from xlray.analysis.effects import as_estimate
+from xlray.analysis.grid import Grid
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import Estimate, Point, Sampling, chain_name, scored
 

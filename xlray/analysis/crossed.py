@@ -9,150 +9,19 @@ what a chain adds to two of its prefixes.
 
 from __future__ import annotations
 
-import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from xlray.analysis.points import Array, Point, values_of, weights_of
-from xlray.errors import InputError
+from xlray.analysis.grid import Grid, shares
+from xlray.analysis.membership import Additivity, Place, reduced, spread
+from xlray.analysis.points import Array
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
 Part = tuple[Array, float | Array]  # a variance, and its degrees of freedom
 SINGLE_SHARE = 0.75  # chosen by simulation: 1 is wider than need be where noise is alike, 0 too narrow where it is not
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The trials of one cell at one rung.
-
-    Attributes:
-        clusters: names of its subsets or chains.
-        seeds: in ascending order.
-        values: [..., clusters, seeds] percent; NaN where there is no trial. Leading axes are other scores of the same
-            trials, so the same places are NaN in all.
-        weights: [clusters, seeds] inverse probabilities of having got there; 0 where there is no trial.
-        num_subsets: different subsets of tasks.
-    """
-
-    clusters: tuple[str, ...]
-    seeds: tuple[int, ...]
-    values: Array
-    weights: Array
-    num_subsets: int
-
-    def only(self, seeds: Sequence[int]) -> Grid:
-        """The same with some of its seeds; clusters that have none of them are left out."""
-        if tuple(seeds) == self.seeds:
-            return self
-        columns = [self.seeds.index(seed) for seed in seeds]
-        rows = np.flatnonzero(self.present[:, columns].any(axis=1)).tolist()
-        kept = tuple(self.clusters[row] for row in rows)
-        num_subsets = min(self.num_subsets, len(kept))
-        values, weights = self.values[..., rows, :][..., columns], self.weights[rows][:, columns]
-        return Grid(kept, tuple(seeds), values, weights, num_subsets)
-
-    @property
-    def is_control(self) -> bool:
-        """Whether its trials have no tasks."""
-        return self.clusters == ("",)
-
-    @functools.cached_property
-    def is_constant(self) -> NDArray[np.bool_]:
-        """[...] whether it is the control and no seed changes the score, as that of a target that is never trained."""
-        return np.asarray(self.is_control & (np.ptp(self.values, axis=(-2, -1)) == 0), dtype=np.bool_)
-
-    @functools.cached_property
-    def present(self) -> NDArray[np.bool_]:
-        """[clusters, seeds] whether there is a trial."""
-        return np.asarray(np.isfinite(self.values.reshape(-1, *self.values.shape[-2:])[0]), dtype=np.bool_)
-
-    @functools.cached_property
-    def filled(self) -> Array:
-        """[..., clusters, seeds] values with missing trials filled in; see `fill`."""
-        return fill(self.values)
-
-    @property
-    def num_trials(self) -> int:
-        return int(self.present.sum())
-
-    @property
-    def num_missing(self) -> int:
-        return self.present.size - self.num_trials
-
-    @property
-    def weighted(self) -> bool:
-        """Whether trials were stopped, so that those that are left stand for others."""
-        return bool(np.any(self.weights[self.present] != 1))
-
-
-def make_grid(points: Sequence[Point], outcome: str) -> Grid:
-    """The grid of one cell; every point has a finite outcome.
-
-    Raises:
-        InputError: two trials have the same subset or chain and the same seed.
-    """
-    clusters = tuple(sorted({point.cluster for point in points}))
-    seeds = tuple(sorted({point.seed for point in points}))
-    rows = {cluster: row for row, cluster in enumerate(clusters)}
-    columns = {seed: column for column, seed in enumerate(seeds)}
-    place = ([rows[p.cluster] for p in points], [columns[p.seed] for p in points])
-    values = np.full((len(clusters), len(seeds)), np.nan)
-    weights = np.zeros(values.shape)
-    if len(set(zip(*place, strict=True))) < len(points):
-        raise InputError(_taken_twice(points))
-    values[place], weights[place] = values_of(points, outcome), weights_of(points)
-    return Grid(clusters, seeds, values, weights, len({point.tasks for point in points}))
-
-
-def _taken_twice(points: Sequence[Point]) -> str:
-    counts = Counter((point.cluster, point.seed) for point in points)
-    (cluster, seed), number = counts.most_common(1)[0]
-    return (
-        f"cell {points[0].cell}: `one trial per subset or chain and seed` must hold, but got {number} of "
-        f"{cluster or 'no task'!r} with seed {seed}; run the sweep again to name its chains anew."
-    )
-
-
-def fill(values: Array) -> Array:
-    """Missing trials as the additive fit of subset and seed has them (Yates 1933); rows and columns have a trial each.
-
-    The least-squares fit with the subsets taken out, which leaves one equation per seed. Where seeds share no subset,
-    the ones that do are taken to be alike on average.
-
-    Args:
-        values: [..., clusters, seeds], the same places NaN in all.
-    """
-    present = np.isfinite(values.reshape(-1, *values.shape[-2:])[0])
-    if present.all():
-        return values
-    there = present.astype(np.float64)
-    known = np.where(present, values, 0.0)
-    per_cluster = there.sum(axis=1)
-    apart = np.diag(there.sum(axis=0)) - there.T @ (there / per_cluster[:, None])
-    rows = known.sum(axis=-1)
-    seeds = (known.sum(axis=-2) - (rows / per_cluster) @ there) @ np.linalg.pinv(apart, hermitian=True)
-    clusters = (rows - seeds @ there.T) / per_cluster
-    return np.where(present, values, clusters[..., :, None] + seeds[..., None, :])
-
-
-def shares(grid: Grid) -> tuple[Array, Array]:
-    """(means of a cell, [..., clusters, seeds] shares in it): means over seeds of the sum over clusters of the shares.
-
-    Without weights missing trials are filled. With weights (trials were stopped with known probabilities) the mean is
-    Hajek's, and the shares are its linear expansion, in which a trial that was stopped has none of its own.
-    """
-    num_clusters, num_seeds = grid.values.shape[-2:]
-    if not grid.weighted:
-        return grid.filled.mean(axis=(-2, -1)), grid.filled / num_clusters
-    total = grid.weights.sum()
-    values = np.where(grid.present, grid.values, 0.0)
-    mean = (grid.weights * values).sum(axis=(-2, -1), keepdims=True) / total
-    return mean[..., 0, 0], num_seeds * grid.weights * (values - mean) / total + mean / num_clusters
 
 
 @dataclass(frozen=True)
@@ -213,6 +82,7 @@ def contrast(
     parts: Sequence[tuple[float | Array, Grid]],
     items: ItemPart = NO_ITEMS,
     seed_prior: SeedPrior | None = None,
+    shared: Additivity | None = None,
 ) -> Contrasts | None:
     """The sum of coefficient x cell mean over the seeds that all cells have; None if there is no such seed.
 
@@ -222,6 +92,7 @@ def contrast(
         parts: coefficient and cell; coefficients [...] give as many sums at once.
         items: what the sample of evaluated items adds, and the least that it allows.
         seed_prior: what all cells of the rung say of a seed in one cell; for differences, where only that part counts.
+        shared: what they say of the additive share of the variance of subsets; coefficients are numbers then.
     """
     common = sorted(set.intersection(*(set(grid.seeds) for _, grid in parts)))
     if not common:
@@ -229,7 +100,7 @@ def contrast(
     cells = [(coefficient, grid.only(common)) for coefficient, grid in parts]
     weighted = any(grid.weighted for _, grid in cells)
     value: Array = np.zeros(np.broadcast_shapes(np.shape(parts[0][0]), cells[0][1].values.shape[:-2]))
-    lines, holders = dict[Key, Array](), dict[Key, list[int]]()
+    lines, places = dict[Key, Array](), dict[Key, list[Place]]()
     for number, (coefficient, grid) in enumerate(cells):
         mean, share = shares(grid)
         value = value + coefficient * mean
@@ -238,18 +109,20 @@ def contrast(
             key = (cluster, -1 if len(grid.clusters) > 1 else number)
             line = signed[..., row, :]
             lines[key] = lines[key] + line if key in lines else line
-            holders.setdefault(key, []).append(number)
+            places.setdefault(key, []).append((number, row))
     error, freedom = None, np.zeros(value.shape)
     if len(common) > 1:
-        groups: dict[tuple[int, ...], list[Array]] = {}
-        for key, line in lines.items():
-            groups.setdefault(tuple(holders[key]), []).append(line)
+        groups: dict[tuple[int, ...], list[Key]] = {}
+        for key, found_at in places.items():
+            groups.setdefault(tuple(number for number, _ in found_at), []).append(key)
         num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
         single: Part = (np.zeros(()), 1) if weighted else _noise_of_single(cells, len(common))
         floor: Part = (np.zeros(value.shape) + single[0], single[1])
-        found = _parts([np.array(group) for group in groups.values()], num_missing)
+        found = _parts([np.array([lines[key] for key in group]) for group in groups.values()], num_missing)
         if seed_prior is not None:
             found = _shrink(found, cells, floor, seed_prior)
+        if shared is not None and not weighted:
+            found = _reduce(found, cells, [[places[key] for key in group] for group in groups.values()], shared)
         variance, freedom = _combine(found, floor, weighted)
         whole = np.maximum(variance + items.added, items.least)
         error = np.sqrt(whole)
@@ -335,6 +208,18 @@ def _shrink(parts: _Parts, cells: Sequence[tuple[float | Array, Grid]], floor: P
     return replace(parts, seeds=(np.where(apart, own, joined), np.where(apart, freedom, freedom + prior.freedom)))
 
 
+def _reduce(
+    parts: _Parts,
+    cells: Sequence[tuple[float | Array, Grid]],
+    groups: Sequence[Sequence[Sequence[Place]]],
+    shared: Additivity,
+) -> _Parts:
+    """The same with what tasks that subsets share take off the variance between them."""
+    drawn = [(coefficient, grid.held if len(grid.clusters) > 1 else None) for coefficient, grid in cells]
+    reduction, doubt = reduced(spread(drawn, groups, shared.size), shared)
+    return replace(parts, reduction=reduction, doubt=doubt)
+
+
 def _noise_of_single(cells: Sequence[tuple[float | Array, Grid]], num_seeds: int) -> Part:
     """Variance that the noise of trials gives the sum through cells with one subset, as that of the other cells is."""
     noise, freedom = trial_variance([grid for _, grid in cells])
@@ -344,11 +229,16 @@ def _noise_of_single(cells: Sequence[tuple[float | Array, Grid]], num_seeds: int
 
 @dataclass(frozen=True)
 class _Parts:
-    """Mean squares as variances of the estimate, and degrees of freedom: seeds; clusters by group; noise by group."""
+    """Mean squares as variances of the estimate, and degrees of freedom: seeds; clusters by group; noise by group.
+
+    `reduction` says what part of the variance between clusters counts, and `doubt` its relative variance.
+    """
 
     seeds: Part
     clusters: tuple[Part, ...]
     noise: tuple[Part, ...]
+    reduction: float | Array = 1.0
+    doubt: float | Array = 0.0
 
 
 def _parts(groups: Sequence[Array], num_missing: int) -> _Parts:
@@ -380,13 +270,15 @@ def _combine(parts: _Parts, floor: Part, weighted: bool) -> tuple[Array, Array]:
     none: Array = np.zeros(seeds.shape)
     clusters, noise = (sum((part for part, _ in found), none) for found in (parts.clusters, parts.noise))
     held = noise + floor[0]
-    variance = np.maximum(clusters + seeds - noise, held)
+    between = parts.reduction * (clusters - noise)
+    variance = np.maximum(between + seeds, held)
     counted = np.where(weighted | (seeds > held), seeds, 0.0)
     counted = np.where(floor[0] > 0, np.maximum(seeds, SINGLE_SHARE * held), counted)
-    terms = [*parts.clusters, (counted, parts.seeds[1]), *(parts.noise if weighted else ())]
+    lowered = [(parts.reduction * part, freedom) for part, freedom in parts.clusters]
+    terms = [*lowered, (counted, parts.seeds[1]), *(parts.noise if weighted else ())]
     empty = np.all([part <= 0 for part, _ in terms], axis=0)
     terms += [(np.where(empty, part, 0.0), freedom) for part, freedom in parts.noise]
-    lost = sum((part**2 / freedom for part, freedom in terms), none)
+    lost = sum((part**2 / freedom for part, freedom in terms), parts.doubt * np.maximum(between, 0.0) ** 2 / 2)
     fewest = np.min([np.where(part > 0, freedom, np.inf) for part, freedom in terms], axis=0)
     satterthwaite = np.divide(variance**2, lost, out=np.full(seeds.shape, np.inf), where=lost > 0)
     return variance, np.where(variance > 0, np.maximum(satterthwaite, fewest), np.inf)

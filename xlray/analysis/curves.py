@@ -16,8 +16,9 @@ import numpy as np
 from scipy import stats
 
 from xlray.analysis.bootstrap import resample
-from xlray.analysis.crossed import Grid, contrast
+from xlray.analysis.crossed import contrast
 from xlray.analysis.effects import as_estimate, cell_grids
+from xlray.analysis.grid import Grid
 from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, too_few, values_of, weights_of
 
 MIN_SIZES = 5  # sizes below which a shape is not told from another

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xlray.analysis.crossed import NO_ITEMS, Contrasts, Grid, ItemPart, SeedPrior, contrast, make_grid, seed_prior
+from xlray.analysis.crossed import NO_ITEMS, Contrasts, ItemPart, SeedPrior, contrast, seed_prior
+from xlray.analysis.grid import Grid, make_grid
 from xlray.analysis.items import ItemVariance
+from xlray.analysis.membership import Additivity, additivity
 from xlray.analysis.points import (
     ENGLISH,
     FI_ACCURACY,
@@ -29,10 +31,23 @@ CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is 
 
 def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
     """The grid of every cell of one rung, in the order of the points."""
-    cells: dict[str, list[Point]] = {}
+    cells, pools = dict[str, list[Point]](), dict[str, set[str]]()
     for point in scored(points, outcome):
         cells.setdefault(point.cell, []).append(point)
-    return {cell: make_grid(inside, outcome) for cell, inside in cells.items()}
+        pools.setdefault(point.source, set()).update(point.tasks)
+    return {cell: make_grid(inside, outcome, sorted(pools[inside[0].source])) for cell, inside in cells.items()}
+
+
+def additivity_of(points: Sequence[Point]) -> Additivity | None:
+    """What the targets of one rung say of the additive share of the variance of subsets; where trials are weighted, nothing."""
+    by_target = [cell_grids(points, target) for target in target_names(points)]
+    found = []
+    for cell, first in by_target[0].items() if by_target else ():
+        grids = [grids[cell] for grids in by_target if cell in grids]
+        alike = all(grid.clusters == first.clusters and grid.seeds == first.seeds for grid in grids)
+        if first.held is not None and alike and not first.weighted:
+            found.append((first.held, np.array([grid.filled for grid in grids])))
+    return additivity(found)
 
 
 def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: float | None = None) -> Estimate:
@@ -69,10 +84,10 @@ def cell_means(
     points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
 ) -> list[Estimate]:
     """Mean outcome of each cell of one rung, over its trials."""
-    estimates, rung = [], _rung(points)
+    estimates, rung, shared = [], _rung(points), additivity_of(points)
     for cell, grid in cell_grids(points, outcome).items():
         extra = item_variance(outcome, {cell: 1.0}) if item_variance else NO_ITEMS
-        found = contrast([(1.0, grid)], extra)
+        found = contrast([(1.0, grid)], extra, shared=shared)
         assert found is not None
         estimates.append(as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, rung))
     return estimates
@@ -136,7 +151,7 @@ def cell_differences(
     pairs = cell_pairs(scored(points, outcome))
     extra = {(m, f): item_variance(outcome, {m: 1.0, f: -1.0}) for m, f in pairs} if item_variance else {}
     estimates, rung = [], _rung(points)
-    for (more, fewer), found in differences(grids, pairs, extra).items():
+    for (more, fewer), found in differences(grids, pairs, extra, additivity_of(points)).items():
         spread = trial_spread([grids[more], grids[fewer]])
         name = f"difference/{outcome}/{more} - {fewer}"
         estimates.append(as_estimate(name, found, sampling.level, rung, spread))
@@ -147,6 +162,7 @@ def differences(
     grids: Mapping[str, Grid],
     pairs: Sequence[tuple[str, str]],
     item_parts: Mapping[tuple[str, str], ItemPart] | None = None,
+    shared: Additivity | None = None,
 ) -> dict[tuple[str, str], Contrasts]:
     """Of each pair (more, fewer) with a common seed: one cell less the other.
 
@@ -161,7 +177,7 @@ def differences(
         if (common, control) not in priors:
             priors[common, control] = _prior(grids, common, control)
         extra = (item_parts or {}).get((more, fewer), NO_ITEMS)
-        made = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra, priors[common, control])
+        made = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra, priors[common, control], shared)
         if made is not None:
             found[more, fewer] = made
     return found

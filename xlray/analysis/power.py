@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
 
-from xlray.analysis.effects import cell_grids
-from xlray.analysis.points import Point
+from xlray.analysis.effects import CONTROL_FREEDOM, PRIOR_FREEDOM, additivity_of, cell_grids
+from xlray.analysis.membership import SHARES, Place, make_membership, reduced, simulated_additivity, spread
+from xlray.analysis.points import Array, Point
 from xlray.errors import require
 
 
@@ -23,18 +24,43 @@ class Variances:
         seed: of a seed within a cell, over many subsets; what a seed adds to all cells alike cancels in a difference
             and does not belong here.
         trial: all other noise of a single trial.
+        additive: share of `subset` that is the sum of what single tasks add, 0 to 1.
     """
 
     subset: float
     seed: float
     trial: float
+    additive: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("subset", "seed", "trial"):
             require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name), "Variances")
+        require(0 <= self.additive <= 1, "0 <= additive <= 1", self.additive, "Variances")
 
 
-ASSUMED = Variances(subset=1.0, seed=0.1, trial=0.5)  # what `xlray plan` states where nothing was measured yet
+# What `xlray plan` states where nothing was measured yet.
+ASSUMED = Variances(subset=1.0, seed=0.1, trial=0.5, additive=1.0)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How the subsets of two cells hang together, for the power of their difference.
+
+    Attributes:
+        between: variance of the difference through its subsets where these count as independent, in that of one subset.
+        true: the part of it that is in the error.
+        counted: [draws] the part that intervals count, in sweeps drawn from the model.
+        doubt: [draws] relative variance of that.
+        freedom: degrees of freedom of the mean squares of subsets.
+        seed_freedom: of a seed's variance that the other cells of the rung add.
+    """
+
+    between: float
+    true: float
+    counted: Array
+    doubt: Array
+    freedom: int
+    seed_freedom: float
 
 
 def minimum_detectable_effect(
@@ -43,6 +69,7 @@ def minimum_detectable_effect(
     variances: Variances = ASSUMED,
     level: float = 0.95,
     power: float = 0.8,
+    overlap: Overlap | None = None,
 ) -> float | None:
     """The difference between two cells, in points, that a two-sided test finds with the probability `power`.
 
@@ -56,6 +83,7 @@ def minimum_detectable_effect(
         variances: of a score within a cell.
         level: of the interval that must leave out 0.
         power: probability of finding the difference.
+        overlap: what is known of the subsets themselves; without it they are independent, and so are the cells' seeds.
 
     Returns:
         points; None with one seed, which gives no interval.
@@ -75,6 +103,8 @@ def minimum_detectable_effect(
     seeds = 2 * variances.seed / num_seeds + sum(noises)
     terms = [(seeds, num_seeds - 1)]
     total = seeds
+    if overlap is not None:
+        return _with_overlap(overlap, variances, seeds, sum(noises), num_seeds, (level, power))
     for size, noise in zip(sizes, noises, strict=True):
         if size > 1:
             clusters = variances.subset / size + noise
@@ -86,15 +116,82 @@ def minimum_detectable_effect(
     return math.sqrt(total) * _noncentrality(freedom_of_all, level, power)
 
 
-def _noncentrality(freedom: float, level: float, power: float) -> float:
-    """Standard errors by which a true difference must exceed 0."""
-    critical = float(stats.t.ppf((1 + level) / 2, freedom))
+def _with_overlap(
+    overlap: Overlap, variances: Variances, seeds: float, noise: float, num_seeds: int, aims: tuple[float, float]
+) -> float:
+    """The test judges by what intervals count; the error is what it truly is."""
+    between = variances.subset * overlap.between
+    true, counted = seeds + overlap.true * between, seeds + overlap.counted * between
+    if true == 0:
+        return 0.0
+    seed_freedom = num_seeds - 1 + overlap.seed_freedom
+    lost = seeds**2 / seed_freedom + overlap.doubt * (overlap.counted * between) ** 2 / 2
+    lost = lost + (overlap.counted * (between + noise)) ** 2 / overlap.freedom
+    freedom = np.maximum(counted**2 / lost, min(overlap.freedom, seed_freedom))
+    return math.sqrt(true) * _noncentrality(freedom, *aims, np.sqrt(counted / true))
+
+
+def _noncentrality(freedom: float | Array, level: float, power: float, wider: float | Array = 1.0) -> float:
+    """Standard errors by which a true difference must exceed 0 where intervals are so many times as wide."""
+    critical = wider * stats.t.ppf((1 + level) / 2, freedom)
 
     def lack(shift: float) -> float:
-        return float(stats.nct.sf(critical, freedom, shift)) - power  # the other tail is nothing at such shifts
+        return (
+            float(np.mean(stats.nct.sf(critical, freedom, shift))) - power
+        )  # the other tail is nothing at such shifts
 
-    beyond = critical + 2 * float(stats.t.ppf((1 + power) / 2, freedom))
+    beyond = float(np.max(critical)) + 2 * float(np.max(stats.t.ppf((1 + power) / 2, freedom)))
     return float(optimize.brentq(lack, 1e-6, beyond))
+
+
+Drawn = Mapping[str, Mapping[str, Sequence[str]]]  # cell to cluster to its tasks
+
+
+def find_overlap(
+    cells: Drawn,
+    sources: Mapping[str, str],
+    pair: tuple[str, str],
+    num_seeds: int,
+    variances: Variances,
+    num_targets: int = 4,
+) -> Overlap | None:
+    """Of two cells of a plan; None where neither has subsets that are drawn, or they tell nothing of what tasks add.
+
+    Args:
+        cells: all cells of a rung.
+        sources: of the cells; those of one source are drawn from one pool.
+        pair: more, fewer.
+    """
+    pools: dict[str, set[str]] = {}
+    for cell, clusters in cells.items():
+        pools.setdefault(sources[cell], set()).update(task for tasks in clusters.values() for task in tasks)
+    held = {
+        cell: make_membership(list(clusters.values()), sorted(pools[sources[cell]]))
+        for cell, clusters in cells.items()
+        if len(clusters) > 1
+    }
+    part = variances.subset / (variances.subset + variances.trial / num_seeds) if variances.subset else 0.0
+    shared = simulated_additivity(list(held.values()), variances.additive, part, num_targets)
+    drawn = [held.get(cell) for cell in pair]
+    if shared is None or not any(drawn):
+        return None
+    places: dict[str, list[Place]] = {}
+    for number, cell in enumerate(pair):
+        for row, cluster in enumerate(cells[cell]) if cell in held else ():
+            places.setdefault(cluster, []).append((number, row))
+    groups: dict[tuple[int, ...], list[list[Place]]] = {}
+    for at in places.values():
+        groups.setdefault(tuple(number for number, _ in at), []).append(at)
+    found = spread(list(zip((1.0, -1.0), drawn, strict=True)), list(groups.values()), shared.size)
+    counted, doubt = reduced(found, shared)
+    independent, dependent = (
+        float(np.interp(variances.additive, SHARES, part)) for part in (found.independent, found.dependent)
+    )
+    joining = len(held) if all(drawn) else len(cells)
+    most = PRIOR_FREEDOM if all(drawn) else CONTROL_FREEDOM
+    seed_freedom = max(min(most, (joining - 2) * (num_seeds - 1)), 0)
+    freedom = sum(len(group) - 1 for group in groups.values())
+    return Overlap(independent, dependent / independent, counted, doubt, freedom, seed_freedom)
 
 
 def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | None:
@@ -120,7 +217,8 @@ def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | Non
     num_seeds = float(np.mean([grid.values.shape[1] for grid in grids]))
     subset = max((clusters / cluster_freedom - trial) / num_seeds, 0.0)
     seeds = _seed_variance(points, outcome, trial)
-    return Variances(subset, seeds, trial)
+    shared = additivity_of(points)
+    return Variances(subset, seeds, trial, float(shared.weights @ SHARES) if shared else 0.0)
 
 
 def _seed_variance(points: Sequence[Point], outcome: str, trial: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.analysis.crossed import fill
+from xlray.analysis.grid import fill
 from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, values_of, weights_of
 
 MIN_SUBSETS = 4  # different subsets below which single tasks are not told apart

@@ -13,6 +13,7 @@ from xlray.analysis import (
     compared_cells,
     estimable,
     estimate_variances,
+    find_overlap,
     minimum_detectable_effect,
 )
 from xlray.analysis.results import load_results
@@ -30,31 +31,38 @@ def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any
         directory: the sweep's folder; variances are estimated from the scores in it, if these suffice.
 
     Returns:
-        `{points, comparisons: [{cells, num_subsets, num_seeds, points}], variances: {subset, seed, trial}, source}`;
+        `{points, comparisons: [{cells, num_subsets, num_seeds, points}], variances: {subset, seed, trial, additive}, source}`;
         `points` is that of the hardest comparison of two cells with tasks, or of any where there is none. None where
         one seed gives no interval, or nothing is compared.
     """
     trials = [trial for trial in plan.trials if trial.role in ("measure", "explore")]
     trials = [trial for trial in trials if trial.role == "measure"] or trials
-    cells: dict[str, set[str | tuple[str, ...]]] = {}
+    cells: dict[str, dict[str, tuple[str, ...]]] = {}
     for trial in trials:
-        chain, tasks, design = trial.subset.chain, trial.config.tasks, trial.subset.design
-        key = tasks if chain is None or not tasks else f"{chain} {design}"
-        cells.setdefault(trial.population, set()).add(key)
+        chain, tasks, subset = trial.subset.chain, trial.config.tasks, trial.subset
+        cluster = " ".join(tasks) if chain is None or not tasks else f"{chain} {subset.design} of {subset.source}"
+        cells.setdefault(trial.population, {})[cluster] = tasks
     places = {trial.population: (len(trial.config.tasks), trial.subset.source) for trial in trials}
+    sources = {cell: source for cell, (_, source) in places.items()}
     num_seeds = len(plan.sweep.seeds)
     variances, source = _variances(directory)
     comparisons: list[dict[str, Any]] = []
     for more, fewer in compared_cells(places):
         sizes = (len(cells[more]), len(cells[fewer]))
-        points = minimum_detectable_effect(sizes, num_seeds, variances)
+        overlap = find_overlap(cells, sources, (more, fewer), num_seeds, variances)
+        points = minimum_detectable_effect(sizes, num_seeds, variances, overlap=overlap)
         comparisons.append({"cells": [more, fewer], "num_subsets": sizes, "num_seeds": num_seeds, "points": points})
     found = [c for c in comparisons if all(places[cell][0] for cell in c["cells"])] or comparisons
     known = [c["points"] for c in found if c["points"] is not None]
     return {
         "points": max(known, default=None),
         "comparisons": comparisons,
-        "variances": {"subset": variances.subset, "seed": variances.seed, "trial": variances.trial},
+        "variances": {
+            "subset": variances.subset,
+            "seed": variances.seed,
+            "trial": variances.trial,
+            "additive": variances.additive,
+        },
         "source": source,
     }
 

@@ -83,7 +83,9 @@ def test_few_sweeps_without_an_effect_have_a_finding_after_correction(design):
 def test_the_page_says_what_is_stored():
     page = (study.DOCS / "statistics.md").read_text()
     assert study.markdown(study.read("coverage"), study.read("false-findings")) in page
-    assert all(study.plain_table(study.read(name)) in page for name in ("power", "tasks", "estimates", "families"))
+    assert all(
+        study.plain_table(study.read(name)) in page for name in ("power", "factorial", "tasks", "estimates", "families")
+    )
 
 
 def test_the_simulator_draws_around_the_truth_it_states():

@@ -12,7 +12,7 @@ from reported_sweep import EFFECTS, RUNGS, SUBSETS, TARGETS, make_sweep
 from synthetic import make_study
 
 from xlray import analysis, load_results
-from xlray.analysis import results
+from xlray.analysis import FI_ACCURACY, results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.errors import InputError
 from xlray.report import cost_tables, evidence, report, task_figures, task_tables, warnings
@@ -526,3 +526,35 @@ def test_a_trunk_that_diverged_counts_as_the_majority_answer_from_there_on(tmp_p
     assert means["mean/fi_accuracy/8-all", RUNGS[2]] == pytest.approx(expected)
     said = " ".join(warnings.find_warnings(found))
     assert "diverged ones count as the majority answer" in said
+
+
+def test_a_two_by_two_is_answered_first_and_what_compares_single_cells_is_called_exploratory(tmp_path):
+    pools = {"en": ("mnli", "squad", "paws"), "non-en": ("copa", "random", "swag")}
+    lists = [tasks for pool in pools.values() for size in (1, 2) for tasks in itertools.combinations(pool, size)]
+    design = [((), "measure"), (("qqp",), "measure"), *((tasks, "measure") for tasks in lists)]
+    folder = make_sweep(tmp_path / "s", seeds=(0, 1, 2), subsets=design, rungs=1)
+    loaded = results.load_results(folder)
+    for name, schema in (("scores", SCORES), ("trials", TRIALS)):
+        rows = getattr(loaded, name).to_pylist()
+        for row in (row for row in rows if row["tasks"]):
+            row["source"] = next((s for s, pool in pools.items() if row["tasks"][0] in pool), "control")
+            row["cell"] = f"{row['num_tasks']}-{row['source']}"
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
+    document = report.write_report(folder)
+    found = {e["name"]: e for e in document["estimates"]}
+    mean = {c: found[f"mean/fi_accuracy/{c}"]["value"] for c in ("1-en", "2-en", "1-non-en", "2-non-en")}
+    expected = {
+        "number 2 - 1": (mean["2-en"] - mean["1-en"] + mean["2-non-en"] - mean["1-non-en"]) / 2,
+        "source non-en - en": (mean["2-non-en"] - mean["2-en"] + mean["1-non-en"] - mean["1-en"]) / 2,
+        "interaction 2 - 1 x non-en - en": mean["2-non-en"] - mean["1-non-en"] - mean["2-en"] + mean["1-en"],
+    }
+    rows = list(csv.DictReader((folder / "report/tables/two_by_two.csv").open()))
+    assert {r["effect"]: float(r["difference"]) for r in rows if r["outcome"] == FI_ACCURACY} == pytest.approx(expected)
+    assert {row["outcome"] for row in rows} == {FI_ACCURACY, "without_tatoeba", *TARGETS} and len(rows) == 18
+    gain, answer = found["factor/fi_accuracy/number 2 - 1"], document["answer"]
+    planned = f"2 tasks instead of 1, mean of both sources: {gain['value']:+.1f} points of Finnish dev accuracy"
+    assert answer.startswith(f"Planned, as a two by two: {planned}, rough 95 % CI [")
+    assert answer.index("interaction") < answer.index("exploratory") < answer.index("2 tasks from en instead of 1")
+    assert "The same 2 tasks instead of qqp alone: " in answer
+    assert page(folder).index("Number of tasks by source") < page(folder).index("Differences between cells")
+    assert "planned was the two by two" in (folder / "report/tables/differences.md").read_text()

@@ -1,7 +1,7 @@
 """How often the intervals hold the truth, in simulated sweeps. `python tests/studies/statistics_study.py` makes it all again:
 
 docs/statistics/*.csv, the figures beside them, and the tables in docs/statistics.md. About ten minutes of one core. With names of
-scenarios behind it, or "tasks" or "power", it makes only their rows again.
+scenarios behind it, or "tasks", "power" or "factorial", it makes only their rows again.
 """
 
 import csv
@@ -281,6 +281,54 @@ def recovered_in(found, known):
     return (np.mean(np.greater(ratios, 0)), ends / 6, np.mean(ratios))
 
 
+# Kinds of truth for the two by two: subsets' effects that cancel, that do not, and that both arms of a draw have in common.
+FACTORIAL = (
+    Scenario("matched", mean_effect=0.08, second_effect=0.05, design="matched"),
+    Scenario("not additive", mean_effect=0.08, task_spread=0.05, interaction_spread=0.15, design="matched"),
+    Scenario("not additive, arms alike", task_spread=0.05, interaction_spread=0.15, likeness=0.9, design="matched"),
+)
+
+
+def factorial(num_sweeps=NUM_DRAWN):
+    """How often the intervals of the two by two hold the truth in Finnish accuracy, and their width as in the other tables."""
+    rows = []
+    for scenario, design in itertools.product(FACTORIAL, DESIGNS):
+        found = {}
+        for simulated in simulated_chunks(scenario, design, num_sweeps):
+            for effect, made in effects_in(simulated, scenario).items():
+                found.setdefault(effect, []).append(made)
+        for effect, parts in found.items():
+            value, low, high, truth = np.concatenate(parts).T
+            row = {
+                "scenario": scenario.name,
+                "seeds": design[0],
+                "draws": design[1],
+                "sweeps": num_sweeps,
+                "effect": effect,
+            }
+            row["coverage"] = round(float(((low <= truth) & (truth <= high)).mean()), 4)
+            oracle = np.quantile(np.abs(value - truth), 0.95)
+            rows.append({**row, "width_/_oracle": round(float(np.median(high - low) / 2 / oracle), 2)})
+    return rows
+
+
+def effects_in(simulated, scenario):
+    """{"number", "source", "interaction"} to [sweeps, (value, low, high, truth)] in Finnish accuracy, by the report's points."""
+    truths = {cell.name: cell.truth.mean(axis=1) for cell in simulated.cells}
+    found = {}
+    for sweep in range(len(simulated.cells[0].scores)):
+        points = [
+            dataclasses.replace(p, cluster=p.cluster.replace(" of ", " (matched) of "))
+            for p in to_points(simulated, scenario, sweep)
+        ]
+        made = {e.name.split("/")[2]: e for e in analysis.two_by_two(points, FI_ACCURACY, Sampling())}
+        for name, coefficients in analysis.find_two_by_two(points).contrasts().items():
+            truth = sum(c * truths[cell][sweep] for cell, c in coefficients.items())
+            row = (made[name].value, made[name].low, made[name].high, truth)
+            found.setdefault(name.split()[0], []).append(row)
+    return {effect: np.array(rows) for effect, rows in found.items()}
+
+
 def power(num_sweeps=NUM_SWEEPS):
     """How often the difference that `minimum_detectable_effect` names is found; its nominal power is 0.8.
 
@@ -424,6 +472,8 @@ def main(names):
         write("tasks", recovered())
     if "power" in names:
         write("power", power())
+    if "factorial" in names:
+        write("factorial", factorial())
     show()
 
 
@@ -434,10 +484,11 @@ def show():
         coverage=markdown(table, read("false-findings")),
         tasks=plain_table(read("tasks")),
         power=plain_table(read("power")),
+        factorial=plain_table(read("factorial")),
     )
     draw(table, "coverage", "Share of 95 % intervals that hold the truth (%)", ((95, "-"), (93, "--")), "coverage")
     draw(table, "ratio", "Median width / narrowest fixed width that covers 95 %", ((1, "-"), (1.3, "--")), "width")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*(scenario.name for scenario in SCENARIOS), "tasks", "power"])
+    main(sys.argv[1:] or [*(scenario.name for scenario in SCENARIOS), "tasks", "power", "factorial"])

@@ -41,6 +41,7 @@ class Scenario:
         survival: chance of a trial below the cut to continue.
         design: how subsets are drawn: "chains" here and independently, else by the names of the package's designs, elsewhere.
         by_share: a task's effect is in proportion to its share of the mixture; the largest is 400 times the smallest.
+        likeness: correlation of the effects of a task, or of a pair of tasks, with those in its place in the other pool.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Scenario:
     survival: float = 0.2
     design: str = "chains"
     by_share: bool = False
+    likeness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,14 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random, drawn=None):
     """
     scales = np.array(scenario.target_scales)
     by_seed = random.normal(size=(num_sweeps, 1, num_seeds, len(TARGETS))) * scenario.seed_spread * scales
-    cells, known = [], {}
+    cells, known, shared = [], {}, ()
     for pool, gain in (("first", scenario.mean_effect), ("second", scenario.second_effect)):
         effects, pairs = _draw_effects(scenario, num_sweeps, random, scales)
+        if scenario.likeness and cells:
+            own = np.sqrt(1 - scenario.likeness**2)
+            effects = scenario.likeness * shared[0] + own * effects
+            pairs = scenario.likeness * shared[1] + own * pairs
+        shared = (effects, pairs)
         known[pool] = effects + gain
         shape = (num_sweeps, num_chains, scenario.pool_size)
         orders = random.random(size=shape).argsort(axis=2)

@@ -6,6 +6,7 @@ membership  what tasks that subsets share take off the variance between them
 crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form
 items       the evaluated items as a sample
 effects     cells and their differences, Holm, robustness
+factorial   the two by two: number of tasks, their source, interaction
 bootstrap   the crossed bootstrap
 curves      scaling curves over tasks and over examples
 regression  a ranking of tasks by regression on membership
@@ -28,6 +29,7 @@ from xlray.analysis.chains import (
 )
 from xlray.analysis.curves import Curve, CurveFit, example_curves, task_curves
 from xlray.analysis.effects import (
+    CONTROL,
     cell_differences,
     cell_means,
     cell_pairs,
@@ -37,6 +39,7 @@ from xlray.analysis.effects import (
     target_names,
 )
 from xlray.analysis.estimates import all_estimates, sweep_estimates
+from xlray.analysis.factorial import TwoByTwo, find_two_by_two, two_by_two
 from xlray.analysis.groups import TaskFacts, grouped_contributions
 from xlray.analysis.items import (
     CellItems,
@@ -76,6 +79,7 @@ from xlray.analysis.tuned import Choice, at_best_values, edges
 
 __all__ = [
     "ASSUMED",
+    "CONTROL",
     "ENGLISH",
     "FI_ACCURACY",
     "MIN_SAMPLES",
@@ -96,6 +100,7 @@ __all__ = [
     "SideBySide",
     "TaskFacts",
     "TrialCounts",
+    "TwoByTwo",
     "Variances",
     "all_estimates",
     "at_best_values",
@@ -115,6 +120,7 @@ __all__ = [
     "estimate_variances",
     "example_curves",
     "find_overlap",
+    "find_two_by_two",
     "grouped_contributions",
     "holm",
     "interactions",
@@ -132,5 +138,6 @@ __all__ = [
     "target_names",
     "task_curves",
     "too_few",
+    "two_by_two",
     "variance_of",
 ]

@@ -25,6 +25,7 @@ from xlray.analysis.points import (
     too_few,
 )
 
+CONTROL = "control"  # source of subsets, such as a strong single task, that every cell is compared with
 PRIOR_FREEDOM = 4  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
 CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is one subset, and may well vary more
 
@@ -94,7 +95,7 @@ def cell_means(
 
 
 def cell_pairs(points: Sequence[Point]) -> list[tuple[str, str]]:
-    """The comparisons of a rung as (more, fewer): all sizes within a source, and all sources within a size.
+    """The comparisons of a rung as (more, fewer): all sizes within a source, all sources within a size, controls with all.
 
     In a sweep with axes these are compared at the same values, and each cell with those that differ in one value.
     """
@@ -130,12 +131,19 @@ def _along_axes(points: Sequence[Point]) -> list[tuple[str, str]]:
 
 
 def compared_cells(cells: Mapping[str, tuple[int, str]]) -> list[tuple[str, str]]:
-    """All sizes within a source and all sources within a size, from each cell's (number of tasks, source)."""
+    """All sizes within a source, all sources within a size, and with all cells what has no task or the source `CONTROL`.
+
+    Args:
+        cells: to (number of tasks, source).
+    """
     order = sorted(cells, key=lambda cell: (cells[cell][0], cell))
     pairs: list[tuple[str, str]] = []
     for cell in order[1:]:
         size, source = cells[cell]
-        pairs += [(cell, c) for c in order if cells[c][0] < size and (cells[c][1] == source or cells[c][0] == 0)]
+        smaller = [c for c in order if cells[c][0] < size]
+        pairs += [
+            (cell, c) for c in smaller if cells[c][0] == 0 or cells[c][1] == source or CONTROL in (cells[c][1], source)
+        ]
         pairs += [(cell, c) for c in order if cells[c][0] == size and c < cell]
     return pairs
 
@@ -175,7 +183,7 @@ def differences(
         common = tuple(sorted(set(grids[more].seeds) & set(grids[fewer].seeds)))
         control = grids[more].is_control or grids[fewer].is_control
         if (common, control) not in priors:
-            priors[common, control] = _prior(grids, common, control)
+            priors[common, control] = prior_of(grids, common, control)
         extra = (item_parts or {}).get((more, fewer), NO_ITEMS)
         made = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra, priors[common, control], shared)
         if made is not None:
@@ -183,7 +191,8 @@ def differences(
     return found
 
 
-def _prior(grids: Mapping[str, Grid], common: Sequence[int], control: bool) -> SeedPrior | None:
+def prior_of(grids: Mapping[str, Grid], common: Sequence[int], control: bool) -> SeedPrior | None:
+    """What all cells with these seeds say of a seed in one cell, with less weight where a control is compared; None of two."""
     joining = [grid for grid in grids.values() if set(common) <= set(grid.seeds) and (control or not grid.is_control)]
     if len(joining) < 3 or len(common) < 2:
         return None
@@ -215,13 +224,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def correct_over_comparisons(estimates: Sequence[Estimate], targets: Sequence[str]) -> list[Estimate]:
     """The same estimates, where differences carry Holm's p-values over all comparisons of a rung.
 
-    There are two families: Finnish accuracy over the pairs of cells, and the targets over targets and pairs.
+    There are two families: Finnish accuracy over the pairs of cells, and the targets over targets and pairs; and the same two
+    over the effects of a two by two.
     """
-    families: dict[tuple[int, bool], list[int]] = {}
+    families: dict[tuple[int, str, bool], list[int]] = {}
     for number, estimate in enumerate(estimates):
         kind, outcome, *_ = estimate.name.split("/", 2)
-        if kind == "difference" and outcome in (FI_ACCURACY, *targets) and estimate.p_value is not None:
-            families.setdefault((estimate.rung, outcome == FI_ACCURACY), []).append(number)
+        known = kind in ("difference", "factor") and outcome in (FI_ACCURACY, *targets)
+        if known and estimate.p_value is not None:
+            families.setdefault((estimate.rung, kind, outcome == FI_ACCURACY), []).append(number)
     out = list(estimates)
     for family in families.values():
         p_values = [p for number in family if (p := out[number].p_value) is not None]

@@ -11,6 +11,7 @@ from xlray.analysis.effects import (
     robustness,
     target_names,
 )
+from xlray.analysis.factorial import two_by_two
 from xlray.analysis.items import ItemVariance, item_variances
 from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, estimable
 from xlray.analysis.regression import contributions
@@ -44,7 +45,7 @@ def sweep_estimates(
 def all_estimates(
     points: Sequence[Point], sampling: Sampling | None = None, item_variances: Mapping[int, ItemVariance] | None = None
 ) -> tuple[Estimate, ...]:
-    """Everything that the data allow: means, differences and contributions at every rung, order between rungs.
+    """Everything that the data allow: the two by two, means, differences, contributions at every rung, order between rungs.
 
     Single targets, English dev, the mean without Tatoeba, robustness and the gap of selection are estimated at the last
     rung that has estimates.
@@ -66,6 +67,7 @@ def all_estimates(
             outcomes += [WITHOUT_TATOEBA, *others]
         found: list[Estimate] = []
         for outcome in outcomes:
+            found += two_by_two(here, outcome, sampling, items)
             found += cell_means(here, outcome, sampling, items) + cell_differences(here, outcome, sampling, items)
         estimates += correct_over_comparisons(found, target_names(here))
         estimates += contributions(here, FI_ACCURACY, sampling).estimates

@@ -234,6 +234,12 @@ def chain_name(chain: int, design: str | None, source: str) -> str:
     return f"chain {chain}{f' ({design})' if design else ''} of {source}"
 
 
+def draw_of(point: Point) -> str:
+    """The cluster without its source if it says what it was drawn by: two pools share it only if they are drawn together."""
+    shared = point.cluster.removesuffix(f" of {point.source}")
+    return shared if shared.startswith("chain ") and shared.endswith(")") else point.cluster
+
+
 def _check_headlines(headline: pa.Table) -> None:
     values = headline["value"]
     wrong = headline.filter(pc.or_(pc.less(values, 0), pc.greater(values, 100))).slice(0, 1).to_pylist()

@@ -6,14 +6,24 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from xlray.analysis import FI_ACCURACY, MIN_SAMPLES, WITHOUT_TATOEBA, Choice, Estimate, Point
+from xlray.analysis import (
+    CONTROL,
+    FI_ACCURACY,
+    MIN_SAMPLES,
+    WITHOUT_TATOEBA,
+    Choice,
+    Estimate,
+    Point,
+    find_two_by_two,
+)
 from xlray.report.evidence import Evidence, num_rungs
 from xlray.report.tables import number
 from xlray.report.warnings import FEW, count
 
 
 def write_answer(evidence: Evidence) -> str:
-    """One paragraph: the most tasks of each pool against fewer and none, the pools against one another, the best trial."""
+    """One paragraph: the two by two if it is one, the most tasks of each pool against fewer and none and against controls, the
+    pools against one another, the best trial."""
     here = evidence.tuned_here
     if not here:
         return "No trial has finished a rung from which anything can be estimated, so there is no answer yet."
@@ -26,6 +36,7 @@ def write_answer(evidence: Evidence) -> str:
         own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
         others = [(size, other) for size, other in own.items() if f"difference/{FI_ACCURACY}/{cell} - {other}" in found]
         sentences += _compared(evidence, found, cell, _half_and_none(others, largest), not sentences, not small)
+        sentences += _against_controls(evidence, found, cell, not small)
     for first, second in itertools.permutations(sorted(sources), 2):
         gap = found.get(f"difference/{FI_ACCURACY}/{sources[first]} - {sources[second]}")
         if gap is not None:
@@ -40,7 +51,7 @@ def write_answer(evidence: Evidence) -> str:
         )
     sentences += taken_values(evidence)
     sentences += _how_many(evidence, found)
-    sentences[:0] = [small] if small else []
+    sentences[:0] = [*([small] if small else []), *_planned(evidence, found, not small)]
     best = evidence.results.best()
     sentences.append(
         f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best['fi_accuracy'])} % "
@@ -91,6 +102,50 @@ def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
     )
 
 
+def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool) -> list[str]:
+    """Of a two by two: both main effects and the interaction, and what is called exploratory."""
+    design = find_two_by_two(evidence.tuned_here)
+    effects = [found.get(f"factor/{FI_ACCURACY}/{name}") for name in design.contrasts()] if design else []
+    if design is None or any(e is None for e in effects):
+        return []
+    (fewer, more), (first, second) = design.sizes, design.sources
+    what = (
+        f"{count(more, 'task')} instead of {fewer}, mean of both sources",
+        f"{second} instead of {first}, mean of both numbers",
+        f"interaction (what {more} instead of {fewer} gain from {second}, less what they gain from {first})",
+    )
+    texts: list[str] = []
+    for words, e in zip(what, effects, strict=True):
+        assert e is not None
+        value = f"{number(e.value, signed=True)}{'' if texts else ' points of Finnish dev accuracy'}"
+        ends = f"{' ' if texts else ', '}{interval(e, short=bool(texts))}" if intervals else ""
+        texts.append(f"{words}: {value}{ends}")
+    return [
+        f"Planned, as a two by two: {'; '.join(texts)}.",
+        "What follows compares single cells and is exploratory.",
+    ]
+
+
+def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: str, intervals: bool) -> list[str]:
+    """One sentence for each cell of the source `CONTROL`, such as a strong single task."""
+    sentences = []
+    size = next(p.num_tasks for p in evidence.tuned_here if p.cell == cell)
+    for control in _controls(evidence):
+        gain = found.get(f"difference/{FI_ACCURACY}/{cell} - {control}")
+        if gain is not None:
+            first, *others = {p.tasks for p in evidence.tuned_here if p.cell == control}
+            alone = control if others or len(first) > 1 else f"{first[0]} alone"
+            ends = f", {interval(gain)}" if intervals else ""
+            value = number(gain.value, signed=True)
+            sentences.append(f"The same {count(size, 'task')} instead of {alone}: {value} points{ends}.")
+    return sentences
+
+
+def _controls(evidence: Evidence) -> list[str]:
+    """Cells of the source `CONTROL`."""
+    return list(dict.fromkeys(p.cell for p in evidence.tuned_here if p.source == CONTROL))
+
+
 def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
     """(cell, instead of) of the differences that the answer names."""
     here = evidence.tuned_here
@@ -101,6 +156,7 @@ def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
     for source, cell in sorted(sources.items()):
         own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
         pairs += [(cell, other) for _, other in _half_and_none(list(own.items()), largest)]
+        pairs += [(cell, control) for control in _controls(evidence)]
     pairs += [(sources[a], sources[b]) for a, b in itertools.permutations(sorted(sources), 2)]
     return [(more, fewer) for more, fewer in pairs if f"difference/{FI_ACCURACY}/{more} - {fewer}" in found]
 

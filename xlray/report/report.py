@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations
+from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations, find_two_by_two
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.report import (
     axis_tables,
@@ -153,6 +153,7 @@ def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
         score_tables.by_target(e.tuned_here, e.estimates, e.majority),
         score_tables.rungs(e.points, e.estimates, e.journal),
         score_tables.decisions(e.journal),
+        curve_tables.two_by_two(e.tuned_here, e.estimates),
         curve_tables.differences(e.tuned_here, e.estimates),
         curve_tables.fits([*f.task_curves, *f.example_curves]),
         task_tables.contributions(f, e.rung),
@@ -204,10 +205,11 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
     seconds = max((float(entry.get("time") or 0) for entry in evidence.journal), default=0.0)
     tags += [f"last journal entry {moment(seconds)}"] if seconds else []
     method = tuple(Paragraph(p.lead, p.text.format(level=f"{100 * level:.0f}")) for p in METHOD)
+    planned = ("two_by_two",) if find_two_by_two(evidence.tuned_here) else ()
     sections = (
         Section(
             "number", "Number of tasks", "Finnish accuracy by number of tasks", ("by_num_tasks", "by_target"),
-            ("by_num_tasks", "differences", "by_target"),
+            (*planned, "by_num_tasks", "differences", "by_target"),
         ),
         *([Section("values", "Values", "Values of the axes", tables=("values",))] if evidence.choices else []),
         Section("curves", "Curves", "Scaling curves", ("task_curves", "example_curves"), ("curves",)),

@@ -1,0 +1,100 @@
+"""The two by two as one: both main effects and the interaction."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import statistics_study as study
+
+from xlray import analysis
+from xlray.analysis import FI_ACCURACY, Point, Sampling, find_two_by_two, two_by_two
+from xlray.config import subsets
+
+
+def make_points(value, places, draws=4, seeds=(0, 1, 2), together=True):
+    """One point for each of the cells (size, source), draw and seed; `value` of size, source, draw and seed."""
+    points = []
+    for (size, source), draw, seed in itertools.product(places, range(draws), seeds):
+        tasks = tuple(f"{source}-{draw}-{number}" for number in range(size))
+        cluster = f"chain {draw} ({'abc123' if together else source}) of {source}" if size > 1 else " ".join(tasks)
+        cell, scores = f"{size}-{source}", {FI_ACCURACY: value(size, source, draw, seed)}
+        points.append(Point(f"{cell}/{draw}/{seed}", "measure", cell, size, source, tasks, cluster, seed, 8, 0, scores))
+    return points
+
+
+FOUR = tuple(itertools.product((2, 4), ("en", "non-en")))
+
+
+def additive(size, source, draw, seed):
+    """4 tasks gain 3 from en and 5 from non-en; non-en gains 1 more with 2 tasks; a draw and a seed are the same in all."""
+    return 50 + {2: 0, 4: 3}[size] + (source == "non-en") * (1 + 2 * (size == 4)) + 7 * draw + 0.5 * seed
+
+
+def test_the_three_effects_are_those_of_the_four_means_and_pairing_takes_off_what_a_draw_has():
+    points = make_points(additive, FOUR)
+    found = {e.name: e for e in two_by_two(points, FI_ACCURACY, Sampling())}
+    expected = {"number 4 - 2": 4, "source non-en - en": 2, "interaction 4 - 2 x non-en - en": 2}
+    assert {name.removeprefix("factor/fi_accuracy/"): e.value for name, e in found.items()} == pytest.approx(expected)
+    assert all((e.low, e.high) == pytest.approx((e.value, e.value)) for e in found.values())
+    assert {(e.num_seeds, e.num_subsets, e.num_trials, e.rung) for e in found.values()} == {(3, 4, 48, 8)}
+    apart = two_by_two(make_points(additive, FOUR, together=False), FI_ACCURACY, Sampling())
+    source = next(e for e in apart if "/source" in e.name)
+    assert source.value == pytest.approx(2) and source.high - source.low > 10
+
+
+def test_effects_of_all_rungs_scores_and_their_families_are_among_the_estimates():
+    noise = np.random.default_rng(0)
+    points = make_points(lambda *place: additive(*place) + noise.normal(), FOUR)
+    points = [dataclasses.replace(p, scores={**p.scores, "panx": p.scores[FI_ACCURACY]}) for p in points]
+    found = [e for e in analysis.all_estimates(points) if e.name.startswith("factor/")]
+    assert [e.name.split("/")[1] for e in found] == [FI_ACCURACY] * 3 + ["panx"] * 3
+    for outcome in (FI_ACCURACY, "panx"):
+        family = [e for e in found if e.name.split("/")[1] == outcome]
+        assert [e.p_holm for e in family] == pytest.approx(analysis.holm([e.p_value for e in family]))
+
+
+@pytest.mark.parametrize(
+    "places",
+    [FOUR[:3], FOUR[:2], (*FOUR, (8, "en")), (*FOUR, (2, "other")), (*FOUR, (1, "en")), ((2, "en"), (4, "non-en"))],
+)
+def test_what_is_no_full_two_by_two_has_no_such_effects(places):
+    points = make_points(lambda *_: 50.0, places)
+    assert find_two_by_two(points) is None and two_by_two(points, FI_ACCURACY, Sampling()) == []
+
+
+def test_two_cells_at_one_number_and_source_make_no_two_by_two():
+    points = make_points(additive, FOUR)
+    others = [dataclasses.replace(p, cell="2-en 100") for p in points if p.cell == "2-en"]
+    assert find_two_by_two([*points, *others]) is None
+
+
+def test_controls_are_no_pools_of_the_two_by_two():
+    """Their sources are those that the designs give them."""
+    drawn = subsets.random_subsets(["rte", "mnli", "copa"], 2, 2, source="en")
+    made = (*subsets.shuffled(drawn), *subsets.masked_lm(drawn))
+    sources = sorted({subset.source for subset in made})
+    assert sources == ["en-masked", "en-shuffled"]
+    controls = [(4, source) for source in sources] + [(1, "control")]
+    points = make_points(additive, FOUR)
+    with_controls = [*points, *make_points(lambda *_: 50.0, controls)]
+    assert find_two_by_two(with_controls) == find_two_by_two(points) is not None
+
+
+def test_a_control_of_one_task_is_compared_with_every_cell():
+    points = make_points(lambda *_: 50.0, [*FOUR, (4, "en-masked"), (1, "control")])
+    pairs = {pair for pair in analysis.cell_pairs(points) if "1-control" in pair}
+    assert pairs == {(cell, "1-control") for cell in ("2-en", "2-non-en", "4-en", "4-non-en", "4-en-masked")}
+    assert ("4-en", "2-control") in analysis.compared_cells({"4-en": (4, "en"), "2-control": (2, "control")})
+    assert ("8-control", "4-en") in analysis.compared_cells({"4-en": (4, "en"), "8-control": (8, "control")})
+
+
+@pytest.mark.parametrize("scenario", study.FACTORIAL, ids=lambda scenario: scenario.name)
+def test_intervals_of_the_effects_of_a_small_matched_design_hold_the_truth(scenario):
+    scenario = dataclasses.replace(scenario, pool_size=24)
+    parts = [study.effects_in(made, scenario) for made in study.simulated_chunks(scenario, (3, 6), 100)]
+    for effect in ("number", "source", "interaction"):
+        value, low, high, truth = np.concatenate([part[effect] for part in parts]).T
+        assert ((low <= truth) & (truth <= high)).mean() >= 0.93, effect
+        narrowest = np.quantile(np.abs(value - truth), 0.95)
+        assert np.median(high - low) / 2 / narrowest < 2.2, effect  # where arms are alike 2.5 without pairing

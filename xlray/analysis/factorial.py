@@ -1,0 +1,94 @@
+"""The two by two as one: the effect of the number of tasks, of their source, and how far the one depends on the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xlray.analysis.crossed import NO_ITEMS, contrast
+from xlray.analysis.effects import CONTROL, additivity_of, as_estimate, cell_grids, prior_of, trial_spread
+from xlray.analysis.items import ItemVariance
+from xlray.analysis.points import Estimate, Point, Sampling, draw_of, scored
+
+CONTROLS = ("-shuffled", "-masked")  # what the sources of controls made of a design end in: they are no pools
+
+
+@dataclass(frozen=True)
+class TwoByTwo:
+    """Four cells: two numbers of tasks, each from two sources.
+
+    Attributes:
+        sizes: fewer, more.
+        sources: in alphabetical order.
+        cells: (size, source) to cell.
+    """
+
+    sizes: tuple[int, int]
+    sources: tuple[str, str]
+    cells: dict[tuple[int, str], str]
+
+    def contrasts(self) -> dict[str, dict[str, float]]:
+        """Name to cell to coefficient: both main effects, each a mean over the other factor, and the interaction.
+
+        The interaction is what more tasks gain from the second source, less what they gain from the first.
+        """
+        (fewer, more), (first, second) = self.sizes, self.sources
+        number, source = {more: 1.0, fewer: -1.0}, {second: 1.0, first: -1.0}
+        return {
+            f"number {more} - {fewer}": {cell: number[n] / 2 for (n, _), cell in self.cells.items()},
+            f"source {second} - {first}": {cell: source[s] / 2 for (_, s), cell in self.cells.items()},
+            f"interaction {more} - {fewer} x {second} - {first}": {
+                cell: number[n] * source[s] for (n, s), cell in self.cells.items()
+            },
+        }
+
+
+def find_two_by_two(points: Sequence[Point]) -> TwoByTwo | None:
+    """That of all cells with tasks which are no controls; None where these are no full two by two."""
+    places: dict[tuple[int, str], set[str]] = {}
+    for point in points:
+        if point.num_tasks and point.source != CONTROL and not point.source.endswith(CONTROLS):
+            places.setdefault((point.num_tasks, point.source), set()).add(point.cell)
+    sizes, sources = (sorted(set(values)) for values in zip(*places, strict=True)) if places else ([], [])
+    if (len(sizes), len(sources), len(places)) != (2, 2, 4) or any(len(cells) > 1 for cells in places.values()):
+        return None
+    cells = {place: cell for place, (cell,) in sorted(places.items())}
+    return TwoByTwo((sizes[0], sizes[1]), (sources[0], sources[1]), cells)
+
+
+def two_by_two(
+    points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
+) -> list[Estimate]:
+    """Both main effects and the interaction at one rung, in points, named `factor/<outcome>/<contrast>`.
+
+    Over the seeds that all four cells have; [] where there is none, or the sweep is no two by two. Where subsets of all
+    four cells are drawn together, a draw is one cluster, so what its arms have in common is neither noise nor counted twice.
+    """
+    points = scored(points, outcome)
+    design = find_two_by_two(points)
+    if design is None:
+        return []
+    grids = cell_grids(_paired(points, design), outcome)
+    four = {cell: grids[cell] for cell in design.cells.values()}
+    common = sorted(set.intersection(*(set(grid.seeds) for grid in four.values())))
+    prior, shared, spread = prior_of(grids, common, False), additivity_of(points), trial_spread([*four.values()])
+    rung, found = max(point.rung for point in points), []
+    for name, coefficients in design.contrasts().items():
+        items = item_variance(outcome, coefficients) if item_variance else NO_ITEMS
+        made = contrast([(coefficients[cell], grid) for cell, grid in four.items()], items, prior, shared)
+        if made is not None:
+            found.append(as_estimate(f"factor/{outcome}/{name}", made, sampling.level, rung, spread))
+    return found
+
+
+def _paired(points: Sequence[Point], design: TwoByTwo) -> list[Point]:
+    """The points with the draw as cluster of the four cells, where all four have the same draws."""
+    cells = set(design.cells.values())
+    draws: dict[str, set[str]] = {cell: set() for cell in cells}
+    for point in points:
+        if point.cell in cells:
+            draws[point.cell].add(draw_of(point))
+    if len({frozenset(found) for found in draws.values()}) > 1:
+        return list(points)
+    return [dataclasses.replace(p, cluster=draw_of(p)) if p.cell in cells else p for p in points]

@@ -5,9 +5,11 @@ similar size are paired between the pools, each pair is capped at the smaller of
 and the nine lie within the twenty; so the arms differ in language and the numbers in tasks. Neither pool holds a
 translation, and no subset two tasks made of the same examples. Five seeds.
 
-Controls: no intermediate task; SQuAD alone, from which XTREME-R's own Tatoeba number starts; and the twenty English tasks
-of four draws with the labels of each task shuffled, and as masked-LM training on their texts, in equal numbers of examples.
-A second recipe for the targets, on the same trunks, is `finnish_9_vs_20_second_recipe.py`.
+The report gives the effect of the number, that of the source and their interaction first.
+
+Controls: no intermediate task; SQuAD alone, from which XTREME-R's own Tatoeba number starts, compared with every cell; and
+the twenty English tasks of four draws with the labels of each task shuffled, and as masked-LM training on their texts, in
+equal numbers of examples. A second recipe for the targets, on the same trunks, is `finnish_9_vs_20_second_recipe.py`.
 
     xlray plan sweeps/finnish_9_vs_20.py --assume-sizes       # what it costs, without the data
     xlray run sweeps/finnish_9_vs_20.py --data-dir DATA       # on a cluster: --address ADDRESS

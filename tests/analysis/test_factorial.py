@@ -9,7 +9,9 @@ import statistics_study as study
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, find_two_by_two, two_by_two
+from xlray.analysis.points import chain_name
 from xlray.config import subsets
+from xlray.tasks import pools
 
 
 def make_points(value, places, draws=4, seeds=(0, 1, 2), together=True):
@@ -69,16 +71,22 @@ def test_two_cells_at_one_number_and_source_make_no_two_by_two():
     assert find_two_by_two([*points, *others]) is None
 
 
-def test_controls_are_no_pools_of_the_two_by_two():
-    """Their sources are those that the designs give them."""
-    drawn = subsets.random_subsets(["rte", "mnli", "copa"], 2, 2, source="en")
-    made = (*subsets.shuffled(drawn), *subsets.masked_lm(drawn))
-    sources = sorted({subset.source for subset in made})
-    assert sources == ["en-masked", "en-shuffled"]
-    controls = [(4, source) for source in sources] + [(1, "control")]
-    points = make_points(additive, FOUR)
-    with_controls = [*points, *make_points(lambda *_: 50.0, controls)]
-    assert find_two_by_two(with_controls) == find_two_by_two(points) is not None
+def test_arms_of_a_matched_design_are_paired_and_its_controls_are_no_pools():
+    """With the sources, chains and names of a sweep file: what a draw adds to all its arms is no error of any effect."""
+    drawn = subsets.matched(pools.english28, pools.nonenglish_original, sizes=(9, 20), num=3, seed=1)
+    some = [subset for subset in drawn if (subset.source, len(subset.tasks)) == ("en", 20)][:2]
+    controls = (*subsets.shuffled(some), *subsets.masked_lm(some), *subsets.explicit(["squad"], source="control"))
+    points = []
+    for subset, seed in itertools.product((*drawn, *controls), (0, 1, 2)):
+        size, source = len(subset.tasks), subset.source
+        cluster = "squad" if subset.chain is None else chain_name(subset.chain, subset.design, source)
+        value = 50 + 7 * (subset.chain or 0) + 3 * (size == 20) - 2 * (source == "en") + seed
+        place = (f"{size}-{source}", size, source, subset.tasks, cluster, seed, 8, 0)
+        points.append(Point(f"{cluster}/{size}/{seed}", "measure", *place, {FI_ACCURACY: value}))
+    found = two_by_two(points, FI_ACCURACY, Sampling())
+    expected = {"number 20 - 9": 3, "source non-en - en": 2, "interaction 20 - 9 x non-en - en": 0}
+    assert {e.name.split("/")[2]: e.value for e in found} == pytest.approx(expected)
+    assert [(e.low, e.high) for e in found] == [pytest.approx((e.value, e.value)) for e in found]
 
 
 def test_a_control_of_one_task_is_compared_with_every_cell():

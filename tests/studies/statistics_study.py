@@ -422,8 +422,8 @@ def fill_page(**tables):
     path = DOCS / "statistics.md"
     text = path.read_text()
     for name, table in tables.items():
-        mark = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        text = re.sub(mark, lambda found, table=table: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
+        mark = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(mark, lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text, flags=re.DOTALL)
     path.write_text(text)
 
 

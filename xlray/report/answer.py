@@ -103,10 +103,10 @@ def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
 
 
 def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool) -> list[str]:
-    """Of a two by two: both main effects and the interaction, and what is called exploratory."""
+    """Of a two by two: both main effects and the interaction, the same without Tatoeba, and what is called exploratory."""
     design = find_two_by_two(evidence.tuned_here)
-    effects = [found.get(f"factor/{FI_ACCURACY}/{name}") for name in design.contrasts()] if design else []
-    if design is None or any(e is None for e in effects):
+    names = list(design.contrasts()) if design else []
+    if design is None or any(f"factor/{FI_ACCURACY}/{name}" not in found for name in names):
         return []
     (fewer, more), (first, second) = design.sizes, design.sources
     what = (
@@ -115,13 +115,16 @@ def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool)
         f"interaction (what {more} instead of {fewer} gain from {second}, less what they gain from {first})",
     )
     texts: list[str] = []
-    for words, e in zip(what, effects, strict=True):
-        assert e is not None
+    for words, name in zip(what, names, strict=True):
+        e = found[f"factor/{FI_ACCURACY}/{name}"]
         value = f"{number(e.value, signed=True)}{'' if texts else ' points of Finnish dev accuracy'}"
         ends = f"{' ' if texts else ', '}{interval(e, short=bool(texts))}" if intervals else ""
         texts.append(f"{words}: {value}{ends}")
+    beside = [found[name] for name in (f"factor/{WITHOUT_TATOEBA}/{n}" for n in names) if name in found]
+    apart = [number(e.value, signed=True) + (f" {interval(e, short=True)}" if intervals else "") for e in beside]
     return [
         f"Planned, as a two by two: {'; '.join(texts)}.",
+        *([f"Without Tatoeba: {'; '.join(apart)}."] if apart else []),
         "What follows compares single cells and is exploratory.",
     ]
 

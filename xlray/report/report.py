@@ -51,7 +51,9 @@ METHOD = (
     ),
     Paragraph(
         "Differences",
-        "between cells are made within each seed and averaged over the seeds that both cells have.",
+        "between cells are made within each seed and averaged over the seeds that both cells have. Where two numbers of tasks "
+        "are crossed with two sources, the effects of both and their interaction are planned, and single differences are "
+        "exploratory; subsets that were drawn together for all four cells are one cluster there.",
     ),
     Paragraph(
         "Early stopping",

@@ -7,6 +7,7 @@ rate of those that are there; and where nothing is stored, at a stated assumptio
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -145,7 +146,7 @@ def rates_of(
     if tflops is not None:
         return Rates(by_kind, 1 / (tflops * 1e12), per_step, _said(by_kind, f"{tflops:g} TFLOP/s per device, as given"))
     if by_kind:
-        overall = sum(seconds.values()) / sum(flops.values())
+        overall = math.fsum(seconds.values()) / math.fsum(flops.values())
         return Rates(by_kind, overall, 0.0, _said(by_kind, "the overall rate of these"))
     return Rates({}, 1 / flops_assumed, per_step, f"assumed: {text}; nothing was measured here")
 

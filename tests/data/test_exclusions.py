@@ -52,7 +52,7 @@ def sweep(encoder: Path, *targets: str) -> Sweep:
 
 
 def trained_on(sweep: Sweep, data: Path, root: Path | None) -> DataSpec:
-    plan = plan_sweep(sweep, data, Storage(root))
+    plan = plan_sweep(sweep, data, None if root is None else Storage(root))
     return next(p.spec for ps in plan.phases.values() for p in ps if p.spec.kind == "trunk").data[0]  # type: ignore[union-attr]
 
 

@@ -237,6 +237,19 @@ def test_one_seed_is_too_small_to_answer_and_has_no_interval(tmp_path):
     assert any(warning.startswith("One seed:") for warning in document["warnings"])
 
 
+def test_a_sweep_that_is_too_small_has_the_seeds_of_its_largest_comparison(tmp_path):
+    folder = make_sweep(tmp_path / "s")
+    loaded = results.load_results(folder)
+    for name, schema in (
+        ("scores", SCORES),
+        ("trials", TRIALS),
+    ):  # 8 tasks and 4 have one seed in common, 8 and none two
+        rows = [r for r in getattr(loaded, name).to_pylist() if (r["cell"], r["seed"]) != ("4-all", 1)]
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
+    answer = report.write_report(folder)["answer"]
+    assert answer.startswith("This sweep is too small to answer: two seeds are too few, at least 3 are needed.")
+
+
 def test_unfinished_sweep_says_so_first_and_counts_failures(tmp_path):
     statuses = {(1, 4): "running", (1, 5): "created", (0, 7): "failed"}
     folder = make_sweep(tmp_path / "s", statuses=statuses)

@@ -96,8 +96,9 @@ def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
     gaps = [found[f"difference/{FI_ACCURACY}/{more} - {fewer}"] for more, fewer in main_pairs(evidence)]
     if not gaps or any(gap.low is not None for gap in gaps):
         return ""
+    largest = max(gaps, key=lambda gap: (gap.num_seeds, gap.num_subsets))  # others may have fewer seeds in common
     return (
-        f"This sweep is too small to answer: {gaps[0].missing}, at least {MIN_SAMPLES} are needed. What follows was "
+        f"This sweep is too small to answer: {largest.missing}, at least {MIN_SAMPLES} are needed. What follows was "
         "measured in its trials and says nothing about others."
     )
 

@@ -38,7 +38,7 @@ def test_trials_are_sorted_by_an_axis_and_those_without_it_come_last():
 
 
 def test_a_field_that_no_trial_has_is_refused():
-    with pytest.raises(InputError, match="--where rate: must be a field of the sweep's trials"):
+    with pytest.raises(InputError, match="--where rate: must be one of cell, role, seed"):
         names(["rate=1"], None)
     with pytest.raises(InputError, match=r"Did you mean 'intermediate.temperature'\?"):
         names([], "intermediate.temperatur")

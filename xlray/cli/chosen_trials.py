@@ -47,7 +47,7 @@ def fields_of(row: Row) -> dict[str, Any]:
 
 def _known(name: str, known: Sequence[str] | dict[str, None], option: str) -> str:
     if known and name not in known:
-        raise InputError(f"{option} {name}: must be a field of the sweep's trials.{nearest(name, known)}")
+        raise InputError(f"{option} {name}: must be one of {', '.join(known)}.{nearest(name, known)}")
     return name
 
 

@@ -147,7 +147,7 @@ class Looking:
 
     def __init__(self) -> None:
         self.url: str | None = None
-        self._found: dict[str, Any] = {"reachable": False, "reason": "not asked yet"}
+        self._found: dict[str, Any] = {"reachable": False, "reason": "it has been asked, and has not answered yet"}
         self._wake = threading.Event()
         self._wanted = 0.0
         threading.Thread(target=self._run, name="xlray-ray-state", daemon=True).start()
@@ -155,7 +155,7 @@ class Looking:
     def at(self, url: str | None) -> dict[str, Any]:
         """What is known of the cluster behind a URL; the first answer comes with the next poll."""
         if url != self.url:
-            self.url, self._found = url, {"reachable": False, "reason": "not asked yet"}
+            self.url, self._found = url, {"reachable": False, "reason": "it has been asked, and has not answered yet"}
         self._wanted = time.monotonic()
         self._wake.set()
         if url is None:

@@ -29,7 +29,7 @@ class SweepPage:
         """What a page needs that has seen everything up to a version of a reading of the journal; else everything.
 
         Where more trials have changed than an answer holds, `more` is set, `version` is that of the last one that it
-        holds, and the page asks again at once. `cells` is None where the page has them already, or is to ask again.
+        holds, and the page asks again at once. `cells` is None where they have not changed since the page's version.
 
         Raises:
             InputError: the journal or the definition cannot be read.
@@ -58,7 +58,7 @@ class SweepPage:
             "device_hours": hours,
             "cost": None if self.price_per_hour is None else hours * self.price_per_hour,
             "num_phases": followed.num_phases,
-            "cells": None if more or followed.cells_version <= since else followed.cells(),
+            "cells": None if followed.cells_version <= since else followed.cells(),
             "running": [self._running(job) for job in followed.open_runs] if self.reader.held else [],
             "notes": [self._note(entry) for entry in reversed(followed.notes)],
             "report": self._has_report(),

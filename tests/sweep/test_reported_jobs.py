@@ -32,7 +32,7 @@ def check_jobs(folder, driver):
 
 def test_a_sweep_whose_phases_are_all_those_of_another_has_the_jobs_of_its_trials(tmp_path):
     _, first = play(tmp_path, plan_of(SWEEP, World()))
-    assert reported_from_storage(first.journal) == []
+    assert reported_from_storage(first.journal) == ([], [])
     folder, driver = play(tmp_path, plan_of(dataclasses.replace(SWEEP, name="again"), World()))
     assert not any(entry["event"] == "running" for entry in driver.journal) and not (folder / "jobs").exists()
     write_jobs(driver, lambda: PREPARED)
@@ -57,3 +57,17 @@ def test_what_jobs_read_is_asked_for_only_where_a_job_is_to_be_written(tmp_path)
     folder, driver = play(tmp_path, plan_of(SWEEP, World()))
     write_jobs(driver, lambda: pytest.fail("nothing reported from the storage"))
     assert not (folder / "jobs").exists()
+
+
+def test_a_later_run_writes_no_job_again_but_those_that_a_killed_one_did_not_write(tmp_path):
+    play(tmp_path, plan_of(SWEEP, World()))
+    again = plan_of(dataclasses.replace(SWEEP, name="again"), World())
+    folder, driver = play(tmp_path, again)
+    write_jobs(driver, lambda: PREPARED)
+    folder, driver = play(tmp_path, again)
+    write_jobs(driver, lambda: pytest.fail("all jobs are there"))
+    first = sorted((folder / "jobs").glob("*.json"))[0]
+    first.unlink()
+    times = {path: path.stat().st_mtime_ns for path in (folder / "jobs").glob("*.json")}
+    write_jobs(driver, lambda: PREPARED)
+    assert first.exists() and times == {path: path.stat().st_mtime_ns for path in times}

@@ -12,6 +12,7 @@ from xlray.monitor.following import Following, sweep_state
 from xlray.monitor.progress import PhaseWork, Watch, phases_of_jobs
 from xlray.monitor.view import Row, View, time_left_s
 from xlray.phases.store import Store
+from xlray.plan.jobs import created_entry
 from xlray.plan.trials import SweepPlan
 from xlray.storage.follower import Follower
 from xlray.storage.standings import OPEN_STATES, Entry
@@ -68,8 +69,7 @@ class Reader:
         """Take a plan: what trials there are and which phases they have, before the journal says so."""
         self.definition = plan.sweep.definition
         for trial in plan.trials:
-            place = {"trial_id": trial.trial_id, "cell": trial.cell, "role": trial.role}
-            self.following.place(trial.trial_id, {**place, "tasks": trial.config.tasks, "seed": trial.config.seed})
+            self.following.place(trial.trial_id, created_entry(trial))
         jobs = {trial.trial_id: [p.spec for p in plan.phases[trial.trial_id]] for trial in plan.trials}
         self.watch.know(phases_of_jobs({SHARED: plan.shared, **jobs}, store))
         self.watch.need(SHARED, "running")

@@ -59,9 +59,9 @@ def find_phase(storage: Storage, text: str) -> Path:
         return folders[found[0]]
     if found:
         some = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
-        raise InputError(f"{text}: must name one phase of {storage.root}, but {len(found)} begin so: {some}.")
+        raise InputError(f"{text}: must name one phase of {storage}, but {len(found)} begin so: {some}.")
     raise InputError(
-        f"{text}: must be the name or hash of a phase, or begin one, but {storage.root} holds none of its {len(folders)} "
+        f"{text}: must be the name or hash of a phase, or begin one, but {storage} holds none of its {len(folders)} "
         f"phases under it.{nearest(text, folders)}"
     )
 

@@ -60,7 +60,8 @@ def open_sweep(directory: SweepFolder | Path | str) -> SweepFolder:
     """The folder of a sweep by its path alone, `<storage>/sweeps/<name>`; one that is open stays as it is."""
     if isinstance(directory, SweepFolder):
         return directory
-    return SweepFolder(open_storage(str(Path(directory).absolute().parent.parent)), Path(directory))
+    path = Path(directory).absolute()
+    return SweepFolder(open_storage(str(path.parent.parent)), path)
 
 
 def languages_of(definition: Mapping[str, Any]) -> list[str]:

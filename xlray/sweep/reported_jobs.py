@@ -15,7 +15,11 @@ def write_jobs(driver: Driver, prepared: Callable[[], Prepared]) -> None:
     Args:
         prepared: what their jobs read; asked for where there is such a trial.
     """
-    names = [name for name in reported_from_storage(driver.journal) if name in driver.trials]
+    now, before = reported_from_storage(driver.journal)
+    if before:
+        driver.directory.refresh("jobs")
+    missing = [name for name in before if not (driver.directory / "jobs" / f"{name}.json").exists()]
+    names = [name for name in (*now, *missing) if name in driver.trials]
     made = prepared() if names else None
     for name in names:
         assert made is not None
@@ -23,10 +27,13 @@ def write_jobs(driver: Driver, prepared: Callable[[], Prepared]) -> None:
         write_job(driver.directory / "jobs" / f"{name}.json", job)
 
 
-def reported_from_storage(journal: Iterable[Mapping[str, Any]]) -> list[str]:
+def reported_from_storage(journal: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """Trials that have reported a rung to a later driver than the one that started them last, if one ever did.
 
     A job is written at each start, so these have none, or one that may be of other phases.
+
+    Returns:
+        Those that reported to the last driver, and to one before it, which has written their jobs unless it was killed.
     """
     number = 0
     started: dict[str, int] = {}
@@ -36,4 +43,5 @@ def reported_from_storage(journal: Iterable[Mapping[str, Any]]) -> list[str]:
             number += 1
         elif "trial_id" in entry and entry["event"] in ("running", "rung"):
             (started if entry["event"] == "running" else reported)[entry["trial_id"]] = number
-    return [trial_id for trial_id, last in reported.items() if last > started.get(trial_id, -1)]
+    found = {trial_id: last for trial_id, last in reported.items() if last > started.get(trial_id, -1)}
+    return [t for t, last in found.items() if last == number], [t for t, last in found.items() if last < number]

@@ -86,8 +86,8 @@ def run(
         if is_open or next_trial(sweep, driver.journal) is not None:
             _compute(driver, address)
         driver.close()
-        write_jobs(driver, lambda: _prepared(driver))
         write_results(driver.plan, driver.store)
+        write_jobs(driver, lambda: _prepared(driver))
     return load_results(directory.path)
 
 

@@ -63,7 +63,7 @@ def find_job(storage: Storage, phase: str) -> tuple[Spec, Job]:
             if phase_name(planned.spec) == phase:
                 return planned.spec, job
     raise InputError(
-        f"{phase}: must be a phase that workers ran for a sweep in {storage.root}, but no sweep's jobs name it "
+        f"{phase}: must be a phase that workers ran for a sweep in {storage}, but no sweep's jobs name it "
         "(a tokenizer has none)."
     )
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from xlray.cli.chosen_trials import chosen
@@ -21,7 +23,11 @@ ROWS = (
 
 
 def names(*given):
-    return [row.trial_id for row in chosen(ROWS, *given)]
+    return [row.trial_id for row in chosen(view("running"), *given)]
+
+
+def view(state):
+    return SimpleNamespace(rows=ROWS, state=state)
 
 
 def test_trials_are_chosen_by_the_values_of_axes_and_by_their_place():
@@ -29,7 +35,14 @@ def test_trials_are_chosen_by_the_values_of_axes_and_by_their_place():
     assert names(["intermediate.learning_rate=1e-5"], None) == names(["lr=0.00001"], None) == ["d"]
     assert names(["seed=0", "T=1"], None) == ["b", "d"]
     assert names(["status=failed"], None) == ["c"] and names(["cell=0"], None) == ["a"]
-    assert names(["lr=7"], None) == []
+    assert names(["lr=7"], None) == names(["seed=true"], None) == []
+
+
+def test_a_status_is_asked_for_as_the_table_tells_it():
+    rows = (row("e", "0", 2, "created"), row("f", "0", 3, "running"))
+    for state, word in (("running", "running"), ("interrupted", "interrupted")):
+        found = [chosen(SimpleNamespace(rows=rows, state=state), [f"status={s}"], None) for s in ("waiting", word)]
+        assert found == [rows[:1], rows[1:]]
 
 
 def test_trials_are_sorted_by_an_axis_and_those_without_it_come_last():

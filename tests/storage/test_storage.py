@@ -1,6 +1,7 @@
 """Storages behind which an object store stands: a real S3 server, and machines that are working folders of their own."""
 
 import json
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from xlray.phases.store import Store, check_writable
 from xlray.storage import journal, object_store
 from xlray.storage.follower import Follower
 from xlray.storage.storage import Storage, arrive, named_storage, open_storage
-from xlray.storage.sweep_folder import find_sweep_folder, sweep_folder
+from xlray.storage.sweep_folder import find_sweep_folder, open_sweep, sweep_folder
 
 
 @pytest.fixture
@@ -30,6 +31,20 @@ def machines(tmp_path, monkeypatch, s3_uri):
         return open_storage(s3_uri)
 
     return [open_on(number) for number in range(3)]
+
+
+def test_a_storage_that_is_handed_to_another_machine_is_opened_there_by_its_name(machines, tmp_path, monkeypatch):
+    sent = pickle.dumps(machines[0])
+    monkeypatch.setenv("XLRAY_CACHE", str(tmp_path / "machine-9"))
+    found = pickle.loads(sent)
+    assert found.uri == machines[0].uri and found.root.is_relative_to(tmp_path / "machine-9")
+    assert pickle.loads(pickle.dumps(Storage(tmp_path))) == Storage(tmp_path)
+
+
+def test_a_sweep_is_the_same_by_a_relative_path(tmp_path, monkeypatch):
+    (tmp_path / "runs/sweeps/s").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert open_sweep("runs/sweeps/s") == open_sweep(tmp_path / "runs/sweeps/s")
 
 
 def test_a_phase_finished_on_one_machine_is_there_on_all(machines):

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from xlray.config.axes import short_name
 from xlray.errors import InputError, nearest
+from xlray.monitor.view import shown_status
 
 if TYPE_CHECKING:
-    from xlray.monitor.view import Row
+    from xlray.monitor.view import Row, View
 
 
-def chosen(rows: Sequence[Row], where: Sequence[str], sort: str | None) -> tuple[Row, ...]:
+def chosen(view: View, where: Sequence[str], sort: str | None) -> tuple[Row, ...]:
     """The trials that have all the values, sorted by a field if one is given.
 
     Fields are those that the sweep varies, by their names or as cells spell them (`intermediate.learning_rate` or `lr`), and
-    cell, role, seed, status, num_tasks, rung and fi_accuracy. A trial without the field comes last.
+    cell, role, seed, status (as the table tells it), num_tasks, rung and fi_accuracy. A trial without the field comes last.
 
     Raises:
         InputError: no `=`, or a field that no trial has; the nearest is suggested.
     """
-    fields = [fields_of(row) for row in rows]
+    fields = [fields_of(row, view.state) for row in view.rows]
     known = dict.fromkeys(name for found in fields for name in found)
     wanted = []
     for text in where:
@@ -34,14 +35,13 @@ def chosen(rows: Sequence[Row], where: Sequence[str], sort: str | None) -> tuple
     if sort is not None:
         name = _known(sort, known, "--sort")
         kept.sort(key=lambda n: _order(fields[n].get(name)))
-    return tuple(rows[n] for n in kept)
+    return tuple(view.rows[n] for n in kept)
 
 
-def fields_of(row: Row) -> dict[str, Any]:
+def fields_of(row: Row, state: str) -> dict[str, Any]:
     """What trials are chosen by."""
-    place = {
-        name: getattr(row, name) for name in ("cell", "role", "seed", "num_tasks", "status", "rung", "fi_accuracy")
-    }
+    place = {name: getattr(row, name) for name in ("cell", "role", "seed", "num_tasks", "rung", "fi_accuracy")}
+    place["status"] = shown_status(row.status, state)
     return {**place, **{short_name(name): value for name, value in row.values.items()}, **row.values}
 
 
@@ -53,9 +53,10 @@ def _known(name: str, known: Sequence[str] | dict[str, None], option: str) -> st
 
 def _is(found: Any, text: str) -> bool:
     try:
-        return bool(found == json.loads(text)) or str(found) == text
+        value = json.loads(text)
     except ValueError:
         return str(found) == text
+    return str(found) == text or (isinstance(found, bool) == isinstance(value, bool) and bool(found == value))
 
 
 def _order(value: Any) -> tuple[int, float, str]:

@@ -256,12 +256,12 @@ def status(
         try:
             _watch(directory)
         except KeyboardInterrupt:
-            raise typer.Exit(fail(f"{directory.name} is not watched any more; it goes on.", INTERRUPTED)) from None
+            raise typer.Exit(fail(f"{directory.name} is not watched any more; it continues.", INTERRUPTED)) from None
         return None
     reader = Reader(directory)
     reader.refresh()
     view = reader.view(Following.members)
-    view = dataclasses.replace(view, rows=chosen(view.rows, where or (), sort))
+    view = dataclasses.replace(view, rows=chosen(view, where or (), sort))
     document = status_document(reader, view)
     return Shown(document, lambda console: _print_status(console, view, sort is not None))
 
@@ -274,6 +274,8 @@ def _print_status(console: Console, view: View, in_order: bool) -> None:
     if view.question:
         console.print(view.question, style="italic", highlight=False, markup=False)
     console.print(tables.final_table(view, {}, in_order))
+    if view.num_trials and not view.rows:
+        console.print(f"None of the {view.num_trials:,} trials has these values.", highlight=False)
     for row in view.rows:
         if row.status == "running" and row.phase:
             console.print(f"{row.title}: {row.phase} {row.done}/{row.steps}", highlight=False)

@@ -14,7 +14,7 @@ from xlray.analysis.results import Results
 from xlray.config.axes import short_value
 from xlray.data.shortfalls import sentences
 from xlray.monitor.table import percent, short_names
-from xlray.monitor.view import Row, View
+from xlray.monitor.view import Row, View, shown_status
 from xlray.phases.spec import TrainSpec, phase_name
 from xlray.plan.forecast import steps_of
 from xlray.plan.memory import GIB
@@ -208,19 +208,16 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
 def final_table(view: View, baseline: Mapping[str, float], in_order: bool = False) -> Table:
     """All trials, best first, and below them what always giving the most frequent answer scores.
 
-    A trial that was running when nobody runs the sweep any more is interrupted.
-
     Args:
         in_order: trials as the view has them, instead of best first.
     """
-    words = {"created": "waiting"} if view.state == "running" else {"created": "waiting", "running": "interrupted"}
     names = short_names(view.targets)
     heads = [names[task] for task in view.targets]
     columns = ["", "trial", "role", "tasks", "seed", "last rung", "Finnish", *heads, "status"]
     table = make_table(columns, [], "Finnish dev, headline scores in percent", right=columns[3:-1])
     table.columns[1].no_wrap = True
     for number, row in enumerate(view.rows if in_order else ranked(view.rows), start=1):
-        status = words.get(row.status, row.status) + (", degenerate" if row.degenerate else "")
+        status = shown_status(row.status, view.state) + (", degenerate" if row.degenerate else "")
         rung = f"{row.rung:,} ({row.rungs}/{view.num_rungs})" if row.rung is not None else ""
         table.add_row(
             str(number),

@@ -108,6 +108,11 @@ def summary_line(counts: Mapping[str, int]) -> str:
     return ", ".join(said) or "no trials yet"
 
 
+def shown_status(status: str, state: str) -> str:
+    """How a trial's status is told: one that was running when nobody runs the sweep any more is interrupted."""
+    return "interrupted" if status == "running" and state != "running" else WORDS.get(status, status)
+
+
 def last_line(text: str) -> str:
     """What says why, of an error."""
     return (text.strip().splitlines() or [""])[-1][:300]

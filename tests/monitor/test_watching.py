@@ -10,14 +10,15 @@ from collections import Counter
 import pytest
 
 from xlray.cluster import ray_dashboard
-from xlray.errors import InputError
+from xlray.errors import InputError, RemoteError
 from xlray.monitor import server as dashboard
 from xlray.monitor.following import Following, sweep_state
 from xlray.monitor.page import SweepPage
+from xlray.monitor.progress import PhaseWork, Watch
 from xlray.monitor.reader import Reader
 from xlray.storage import follower, journal
 from xlray.storage.storage import Storage, open_storage
-from xlray.storage.sweep_folder import open_sweep, sweep_folder
+from xlray.storage.sweep_folder import SweepFolder, open_sweep, sweep_folder
 
 TARGETS = ("udpos", "tatoeba")
 
@@ -222,8 +223,21 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
         page.trial("t9")
 
 
+class SilentStore:
+    uri = "s3://silent"
+
+    def read(self, *_):
+        raise RemoteError("s3://silent does not answer")
+
+
+def test_where_a_store_does_not_answer_progress_is_shown_as_it_was_known(tmp_path):
+    watch = Watch(SweepFolder(Storage(tmp_path, SilentStore()), tmp_path / "sweeps/demo"))
+    phase = PhaseWork(tmp_path / "phases/trunk-1", "trunk", "trunk 0", 10)
+    watch.know({"t0": (phase,)})
+    assert watch.current("t0") == (phase, 0) and not watch.read_job("t1", frozenset({"trunk-2"}))
+
+
 def test_a_page_shows_a_sweep_that_another_machine_runs_on_an_object_store(tmp_path, monkeypatch, s3_uri):
-    monkeypatch.setattr("xlray.monitor.reader.REMOTE_EVERY_S", 0.0)
     monkeypatch.setattr("xlray.monitor.progress.ASK_EVERY_S", 0.0)
     sweeps = []
     for machine in ("head", "laptop"):

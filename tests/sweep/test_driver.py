@@ -16,7 +16,8 @@ from xlray.config.recipes import Target
 from xlray.config.sweep import Stopping
 from xlray.errors import StoreError
 from xlray.phases.spec import PlannedPhase, phase_hash
-from xlray.sweep.driver import SHARED, lease_keys
+from xlray.plan.jobs import SHARED
+from xlray.sweep.driver import lease_keys
 
 stored_scores = driven_sweep.stored_scores  # a fixture that every test gets
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
-from xlray.monitor.reader import SHARED, Reader
+from xlray.monitor.reader import Reader
 from xlray.monitor.view import last_line
+from xlray.plan.jobs import SHARED
 from xlray.storage.sweep_folder import SweepFolder
 
 MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one right after the other

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xlray.errors import RemoteError
 from xlray.phases.spec import Spec, TrainSpec, label
 from xlray.phases.store import Store
 from xlray.plan.forecast import steps_of
@@ -118,8 +120,7 @@ class Watch:
     def look(self, phase: PhaseWork) -> bool:
         """Whether the phase is finished."""
         if phase.folder not in self.finished:
-            if self.is_due(str(phase.folder)):
-                self.directory.storage.find(phase.folder)
+            self._ask(phase.folder, self.directory.storage.find)
             try:
                 self.finished[phase.folder] = (phase.folder / "DONE").stat().st_mtime
             except OSError:
@@ -139,8 +140,7 @@ class Watch:
     def _steps_done(self, phase: PhaseWork, job: str, before: float) -> int:
         # The file is of the phase before until this one has written it for the first time.
         path = self.directory / f"progress/{job}.json"
-        if self.is_due(f"progress/{job}.json"):
-            self.directory.storage.fetch_small(path, again=True)
+        self._ask(path, lambda path: self.directory.storage.fetch_small(path, again=True))
         try:
             found = json.loads(path.read_text())
             mine = found["kind"] == phase.kind and found["steps"] == phase.num_steps and found["time"] >= before
@@ -158,13 +158,18 @@ class Watch:
         if job in self.phases and names <= {phase.folder.name for phase in self.phases[job]}:
             return False
         path = self.directory / f"jobs/{job}.json"
-        if self.is_due(str(path)):
-            self.directory.storage.fetch_small(path, again=True)
+        self._ask(path, lambda path: self.directory.storage.fetch_small(path, again=True))
         phases = phases_of_job(path)
         if phases in ((), self.phases.get(job)):
             return False
         self.know({job: phases})
         return True
+
+    def _ask(self, path: Path, question: Callable[[Path], object]) -> None:
+        """Ask an object store for a file or folder, now and then; what it does not answer now is asked again soon."""
+        if self.is_due(str(path)):
+            with contextlib.suppress(RemoteError):
+                question(path)
 
     def is_due(self, what: str) -> bool:
         """Whether an object store is to be asked for something again; if so, it counts as asked."""

@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from xlray.monitor import progress
 from xlray.monitor.following import Following, sweep_state
 from xlray.monitor.progress import PhaseWork, Watch, phases_of_jobs
 from xlray.monitor.view import Row, View, time_left_s
 from xlray.phases.store import Store
-from xlray.plan.jobs import created_entry
+from xlray.plan.jobs import SHARED, created_entry
 from xlray.plan.trials import SweepPlan
 from xlray.storage.follower import Follower
 from xlray.storage.standings import OPEN_STATES, Entry
 from xlray.storage.sweep_folder import SweepFolder, read_definition
 
-SHARED = "shared"  # the job of the phases before all trials
-REMOTE_EVERY_S = 5.0  # between two looks at a journal in an object store
 STAGES = {
     "lease": "waiting up to a minute: another driver had this sweep, and may still be running",
     "planned": "starting",
@@ -84,7 +83,7 @@ class Reader:
             InputError: the journal or the definition cannot be read.
         """
         now = time.monotonic()
-        if self.directory.storage.remote is not None and now - self._looked < REMOTE_EVERY_S:
+        if self.directory.storage.remote is not None and now - self._looked < progress.ASK_EVERY_S:
             return []
         self._looked = now
         self.held = self.directory.journal.is_held()  # asked first: nothing follows what one that let go has written

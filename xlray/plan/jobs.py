@@ -18,6 +18,7 @@ from xlray.storage.files import read_json, write_atomically
 from xlray.storage.storage import Storage, open_storage
 from xlray.storage.sweep_folder import sweep_folder
 
+SHARED = "shared"  # the job that makes the phases before all trials
 MOST_LABEL_BYTES = 120  # of a file's name
 
 

@@ -19,7 +19,7 @@ from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, pha
 from xlray.phases.store import Store
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
-from xlray.plan.jobs import created_entry, place_of
+from xlray.plan.jobs import SHARED, created_entry, place_of
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung
 from xlray.plan.search import propose, with_proposed
 from xlray.plan.trials import SweepPlan, lease_keys
@@ -31,7 +31,6 @@ from xlray.sweep.tracking import Progress
 
 Listener = Callable[[dict[str, Any]], None]
 
-SHARED = "shared"  # the job that makes the phases before all trials
 LEASE_TTL_S = 60.0
 LOOK_EVERY_S = 1.0  # between two looks at a phase that somebody is working on
 

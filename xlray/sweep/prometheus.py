@@ -10,8 +10,8 @@ from typing import Any
 
 from ray.util.metrics import Gauge, Histogram
 
-from xlray.plan.jobs import Job, trial_title
-from xlray.sweep.driver import SHARED, Driver
+from xlray.plan.jobs import SHARED, Job, trial_title
+from xlray.sweep.driver import Driver
 
 MOST_TRIALS = 200  # whose accuracy is exported: a series each per target and for the mean, those that reported last
 PHASE_SECONDS = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0]

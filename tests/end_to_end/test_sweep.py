@@ -69,7 +69,18 @@ def test_a_second_run_computes_nothing(undisturbed: Path) -> None:
     assert sum(e["event"] == "running" and "trial_id" in e for e in journal(undisturbed)) == 4
 
 
+def stored_but(folder: Path, undisturbed: Path, tasks: tuple[str, ...]) -> None:
+    """Give a storage what an undisturbed run has stored, all but what the trials on these tasks computed."""
+    without = [t["trial_id"] for t in table(undisturbed, "trials").to_pylist() if set(t["tasks"]) & set(tasks)]
+    assert len(without) == len(tasks)
+    shutil.copytree(undisturbed / "runs" / "data", folder / "runs" / "data")
+    for done in (undisturbed / "runs" / "phases").glob("*/DONE"):
+        if json.loads(done.read_text())["record"]["trial_id"] not in without:
+            shutil.copytree(done.parent, folder / "runs" / "phases" / done.parent.name)
+
+
 def test_a_worker_killed_in_a_phase_costs_at_most_one_interval_and_no_score(undisturbed: Path, tmp_path: Path) -> None:
+    stored_but(tmp_path, undisturbed, TASKS[:1])
     process = start(tmp_path, tasks=TASKS[:1])
     try:
         killed = kill_a_worker_in(tmp_path, process, "trunk-*", after_steps=2)
@@ -127,7 +138,7 @@ def test_a_failing_trial_does_not_end_the_sweep(undisturbed: Path, tmp_path: Pat
         for done in (undisturbed / "runs" / "phases").glob("trunk-1tasks-256-*/DONE")
         if json.loads(Path(done).read_text())["record"]["trial_id"] == first_explored(undisturbed)
     )
-    (tmp_path / "runs" / "phases").mkdir(parents=True)
+    stored_but(tmp_path, undisturbed, TASKS[:2])
     (tmp_path / "runs" / "phases" / trunk.name).write_text("not a folder")
     code, output = finish(start(tmp_path, "--set", "execution.max_failures=0", tasks=TASKS[:2]))
     statuses = [t["status"] for t in table(tmp_path, "trials").to_pylist()]

@@ -226,6 +226,9 @@ def test_a_trial_that_runs_has_its_progress_and_the_processes_of_this_run_alone(
 class SilentStore:
     uri = "s3://silent"
 
+    def folders(self, _):
+        return set()
+
     def read(self, *_):
         raise RemoteError("s3://silent does not answer")
 

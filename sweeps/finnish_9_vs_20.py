@@ -2,7 +2,7 @@
 
 The matched two by two: number of tasks (9, 20) crossed with source (English, not English). Tasks of one kind and
 similar size are paired between the pools, each pair is capped at the smaller of the two, pairs are drawn twelve times,
-and the nine lie within the twenty; so the arms differ in language and the numbers in tasks. Neither pool holds a
+and the nine are contained in the twenty; so the arms differ in language and the numbers in tasks. Neither pool holds a
 translation, and no subset two tasks made of the same examples. Five seeds.
 
 The report gives the effect of the number, that of the source and their interaction first.
@@ -17,7 +17,7 @@ equal numbers of examples. A second recipe for the targets, on the same trunks, 
 A pilot with XLM-R Base: `--set encoder=FacebookAI/xlm-roberta-base@e73636d4f797dec63c3081bb6ed5c7b0bb3f2089 --set
 'seeds=[0]' --set name=pilot`.
 
-What nine and twenty tasks differ in beside their number: with the sizes of the registry the mixture is as even as one of
+Other differences between nine and twenty tasks: with the sizes of the registry the mixture is as even as one of
 5.9 and 11.2 equal tasks, and the last rung passes 3.9 and 1.4 times over the data. Variants that hold one of them:
 
     --set name=finnish-uniform --set intermediate.mixing=uniform              # nine tasks are nine

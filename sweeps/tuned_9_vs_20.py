@@ -3,7 +3,7 @@
 One recipe for both numbers may suit one of them better: more tasks want another learning rate, or another temperature
 of the mixture. So both are axes: three learning rates crossed with two temperatures, on random draws of 9 and of 20
 English tasks. The report compares each number at its own best values, which are chosen on other seeds than those that
-are scored, and says how flat the optimum is and whether it lies at the edge of what was tried.
+are scored, and says how flat the optimum is and whether it is at the edge of the values tried.
 
     xlray plan sweeps/tuned_9_vs_20.py --assume-sizes          # what it costs, without the data
     xlray simulate sweeps/tuned_9_vs_20.py --assume-sizes --devices 16

@@ -63,9 +63,10 @@ def control_task(name: str, control: Control, task: Task) -> Task:
 def control_records(control: Control, task: Task, records: Sequence[Record]) -> list[Record]:
     """The examples of a control, as many as the task's and of the same ids and texts.
 
-    Shuffled, each example gets the label of the next one in an order by hash of (seed, id), so that none keeps its own and
-    the labels stay as frequent as they are. A span of another passage lies at the same share of the way through this one,
-    a tag sequence is cut or repeated to the length of the sentence, and a choice counts on from the first past the last.
+    Shuffled, each example gets the label of the next one in an order by hash of (seed, id), so no example is given its own
+    label back (another's may be equal) and the labels stay as frequent as they are. A span of another passage lies at the
+    same share of the way through this one, a tag sequence is cut or repeated to the length of the sentence, and the index of
+    a choice wraps around.
 
     Args:
         task: that the records are of.

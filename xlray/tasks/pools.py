@@ -68,9 +68,9 @@ NON_ENGLISH_32 = (
     *("cmrc2018_zh", "germanquad_de", "squad_it"),
     *("conll2002_es", "conll2002_nl", "germeval2014_de", "masakhaner_swa", "mtl_nlu_es"),
 )
-# The two pools of 28 differ in language alone: 15 of classification, 5 of multiple choice, 3 of span QA, 5 of tagging. The
-# English one is ENGLISH_32 without what is made of another task in it (ANLI+, QNLI) and its two smallest sets; the other
-# has no translation: what is translated in NON_ENGLISH_32 gives way to sets written in the language.
+# The two pools of 28 are matched in kind and number of tasks: 15 of classification, 5 of multiple choice, 3 of span QA, 5 of
+# tagging. The English one is ENGLISH_32 without what is made of another task in it (ANLI+, QNLI) and its two smallest sets; the
+# other has no translation: what is translated in NON_ENGLISH_32 gives way to sets written in the language.
 ENGLISH_28 = tuple(name for name in ENGLISH_32 if name not in ("anli_plus", "qnli", "cb", "rte"))
 NON_ENGLISH_ORIGINAL = (
     *(name for name in NON_ENGLISH_32 if not TASKS[name].translated),

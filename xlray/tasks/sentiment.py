@@ -133,7 +133,7 @@ SENTIMENT = (
         licence="CC BY-SA 4.0",
         citation="Ligeti-Nagy et al. 2024, HuLU (HuSST)",
         notes=(
-            "Full sentences of sst2's source, translated by hand and labelled anew. "
+            "Full sentences of sst2's source, translated by hand and relabelled. "
             "The parts used here differ much between training and dev in the share of each label. The number is that of "
             "the file; its README says 9,347. On the Hub, files of JSON; their labels not verified offline. "
             f"{UNPINNED}"

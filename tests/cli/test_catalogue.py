@@ -14,6 +14,7 @@ from rich.console import Console
 
 from xlray.cli import main
 from xlray.cli.task_catalogue import listed, shown
+from xlray.config.recipes import XLM_R_BASE
 from xlray.cli.task_previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
 from xlray.cli.task_tables import bar, print_comparison, print_tasks, sequence_text
 from xlray.data import registry
@@ -272,6 +273,9 @@ def test_an_encoder_without_a_tokenizer_or_a_revision_is_refused(tmp_path):
         shown("mini_udpos", None, str(tmp_path))
     with pytest.raises(InputError, match="pinned revision"):
         shown("mini_udpos", None, "some/encoder")
+    for name in ("xlm-roberta-base", "FacebookAI/xlm-roberta-base"):
+        with pytest.raises(InputError, match=rf"Did you mean FacebookAI/xlm-roberta-base@{XLM_R_BASE.revision}\?"):
+            shown("mini_udpos", None, name)
 
 
 @pytest.mark.parametrize("name", ["copa_en", "tydiqa", "panx", "glue_stsb", "tatoeba", "trec_qc"])

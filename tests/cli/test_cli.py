@@ -395,8 +395,68 @@ def test_status_prints_one_document_with_the_agreed_fields(capfd, runs, monkeypa
 def test_status_shows_the_best_trial_first_and_why_one_failed(capfd, runs):
     out = xlray(capfd, "status", "demo", "--storage", runs)[1]
     assert out.index("0tasks-s0-aaaa") < out.index("1tasks-s0-bbbb") < out.index("1tasks-s0-cccc")
-    assert "ValueError: x" in out and "64 (2/2)" in out
+    assert "ValueError: x" in out and "2/2" in out
     assert out.count("stopped, degenerate") == out.count("degenerate") == 1
+
+
+def test_status_without_a_name_takes_the_sweep_that_changed_last(capfd, runs):
+    older = open_sweep(runs / "sweeps" / "older")
+    older.path.mkdir()
+    (older / "sweep.json").write_text("{}")
+    with older.journal.exclusive():
+        older.journal.append({"event": "opened", "time": 1.0})
+    assert json.loads(xlray(capfd, "status", "--storage", runs, "--json")[1])["name"] == "older"
+    with open_sweep(runs / "sweeps" / "demo").journal.exclusive():
+        open_sweep(runs / "sweeps" / "demo").journal.append({"event": "closed"})
+    assert json.loads(xlray(capfd, "status", "--storage", runs, "--json")[1])["name"] == "demo"
+    assert "holds none" in refused(capfd, "status", "--storage", runs / "empty")
+
+
+def test_ls_lists_the_sweeps_of_a_storage_with_their_state_and_best(capfd, runs):
+    (found,) = json.loads(xlray(capfd, "ls", "--storage", runs, "--json")[1])
+    assert found["name"] == "demo" and found["state"] == "interrupted"
+    assert found["trials"] == {"running": 1, "finished": 1, "stopped": 1, "failed": 1}
+    shown = json.loads(xlray(capfd, "status", "demo", "--storage", runs, "--json")[1])["trials"]
+    furthest = [trial["fi_accuracy"] for trial in shown if trial["rung"] == 64]
+    assert found["best_fi_accuracy"] == max(furthest)
+    assert "demo" in xlray(capfd, "ls", "--storage", runs)[1]
+    assert "holds no sweep" in xlray(capfd, "ls", "--storage", runs / "empty")[1]
+
+
+def test_every_command_stands_under_one_heading_of_the_help(capfd):
+    out = xlray(capfd, "-h")[1]
+    assert out == xlray(capfd, "--help")[1]
+    commands = main.typer.main.get_command(main.app).commands
+    listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line.split()[0] in commands]
+    assert sorted(listed) == sorted(commands)
+
+
+def test_a_table_leaves_out_columns_where_it_is_too_narrow_and_says_which():
+    from xlray.cli.tables import Fitted
+
+    def shown(width):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(Fitted(("trial", "role", "score"), [("a" * 20, "measure", 50.0)], dispensable=("role",)))
+        return console.export_text()
+
+    assert "measure" in shown(80) and "not shown" not in shown(80)
+    narrow = shown(34)
+    assert "measure" not in narrow and "50.0" in narrow and "not shown at 34 columns: role" in narrow
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("difference/fi_accuracy/8-all - 0", "8 tasks against none"),
+        ("difference/udpos/20-en lr=1e-5 - 1-control", "udpos: 20 tasks from en lr=1e-5 against 1 task from control"),
+        ("mean/fi_accuracy/9-other", "mean of 9 tasks from other"),
+        ("factor/fi_accuracy/number", "factor/fi_accuracy/number"),
+    ],
+)
+def test_estimates_are_named_as_they_are_said(name, words):
+    from xlray.cli.tables import estimate_in_words
+
+    assert estimate_in_words(name) == words
 
 
 def test_watching_a_sweep_that_has_ended_ends_at_once(capfd, runs):

@@ -33,9 +33,12 @@ from xlray.plan import definition
 from xlray.plan.costs import phase_cost
 from xlray.plan.exposure import exposure
 from xlray.plan.forecast import Terms, naive_steps, over_budget, simulation, steps_of, summary
+from xlray.plan.jobs import created_entry
 from xlray.plan.memory import ModelShape
+from xlray.plan.rung_report import measured_by
 from xlray.plan.trials import plan_sweep
 from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import sweep_folder
 
 ENCODER = Pretraining(
     ("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=256, batch_size=32, max_length=64
@@ -291,6 +294,40 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     assert found["device_hours_at_most"] == pytest.approx(expected)
     assert found["device_hours_source"].startswith("measured here for cooldown, pretrain, retrieval, target, trunk")
     assert 0 < found["device_hours"] <= found["device_hours_at_most"] * (1 + 1e-9)  # sums in another order
+
+
+def test_a_trial_that_was_stopped_has_nothing_left_to_do(plan, tmp_path):
+    storage = Storage(tmp_path)
+    store, stopped = Store(storage), plan.trials[-1]
+    phases = plan.phases[stopped.trial_id]
+    last = max(place for place, planned in enumerate(phases) if planned.rung_index == 0)
+    for spec in (*plan.shared, *(planned.spec for planned in phases[: last + 1])):
+        if not store.has(spec):
+            with store.staging(spec) as staged:
+                store.commit(spec, staged, {"device_seconds": 1.0})
+    before, journal = summary(plan, store), sweep_folder(storage, plan.sweep.name).journal
+    rung = {
+        "event": "rung",
+        "trial_id": stopped.trial_id,
+        "rung_index": 0,
+        "rung": 64,
+        "decision": "stop",
+        "score": 1.0,
+    }
+    with journal.exclusive():
+        journal.append(created_entry(stopped))
+        journal.append({**rung, "reason": "below the cut", "phases": measured_by(phases, 0)})
+        journal.append({"event": "stopped", "trial_id": stopped.trial_id})
+    after = summary(plan, store)
+    others = {p.spec.key for trial in plan.trials[:-1] for p in plan.phases[trial.trial_id]}
+    saved = [p.spec for p in phases[last + 1 :] if p.spec.key not in others]
+    assert saved and after["ended"] == {"stopped": 1} and before["ended"] == {}
+    assert before["remaining_steps"] - after["remaining_steps"] == sum(map(steps_of, saved))
+    assert before["phases"]["new"] - after["phases"]["new"] == len(saved)
+    with journal.exclusive():  # read from other phases than those of now: it is computed again
+        journal.append({**rung, "reason": "below the cut", "phases": ["other"]})
+        journal.append({"event": "stopped", "trial_id": stopped.trial_id})
+    assert summary(plan, store)["ended"] == {}
 
 
 def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tmp_path):

@@ -216,7 +216,7 @@ def test_the_rerun_command_compares_and_a_deleted_parent_is_said(tmp_path, encod
     target = small_target(world, "tagging", num_examples=32, parent=phase_hash(trunk))
     sweep_of(world, target, trunk=(trunk,))
     options = ("--storage", str(world.storage.root))
-    assert main.main(["rerun", phase_hash(target)[:12], "--local", *options, "--json"]) == 0
+    assert main.main(["rerun", phase_hash(target)[:12], *options, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["same"] and {n["name"] for n in document["numbers"]} >= {"dev/toy_tagging/fi/accuracy"}
     assert main.main(["export-model", "demo", TRIAL[:4], "--target", "toy_tagging", *options]) == 0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from xlray import signals
 from xlray.cli.bench import bench_app
@@ -20,46 +22,52 @@ from xlray.cli.output import speak_any_encoding
 from xlray.cli.phase import rerun, why
 from xlray.cli.plan import plan, simulate
 from xlray.cli.report import compare, report
-from xlray.cli.run import demo, prepare, retry, run, status
+from xlray.cli.run import demo, prepare, retry, run
 from xlray.cli.start import init
+from xlray.cli.status import ls, status
 from xlray.cli.storage import gc
 from xlray.cli.tasks import tasks_app
 from xlray.errors import CRASHED, DONE, EXIT_CODES, INTERRUPTED, WRONG_USE, RemoteError, XlrayError, fail
 from xlray.storage.object_store import storage_trouble
 
+SECTIONS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start": (demo, init, doctor),
+    "Plan and run": (plan, simulate, prepare, run, retry),
+    "Follow": (ls, status, dashboard),
+    "Read": (report, compare, why, rerun, export_predictions, export_model),
+    "Cluster": (submit, logs, stop),
+    "Storage": (gc,),
+}
+GROUPS = {"tasks": tasks_app, "bench": bench_app}
+
+
+def command_name(function: Callable[..., None]) -> str:
+    """The name of a command on the command line."""
+    return function.__name__.replace("_", "-")
+
+
+class Sectioned(TyperGroup):
+    """The commands in the order of their use, under headings."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        sections = {title: [command_name(function) for function in found] for title, found in SECTIONS.items()}
+        for title, names in {**sections, "Tasks and benchmarks": list(GROUPS)}.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=200)) for name in names])
+
+
 app = typer.Typer(
+    cls=Sectioned,
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
     epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-app.add_typer(tasks_app, name="tasks")
-app.add_typer(bench_app, name="bench")
-for command in (
-    plan,
-    simulate,
-    init,
-    dashboard,
-    report,
-    compare,
-    export_predictions,
-    export_model,
-    retry,
-    why,
-    rerun,
-    submit,
-    logs,
-    stop,
-    gc,
-    run,
-    demo,
-    prepare,
-    status,
-    doctor,
-):
-    app.command(command.__name__.replace("_", "-"))(command)
+for title, group in GROUPS.items():
+    app.add_typer(group, name=title)
+for command in itertools.chain.from_iterable(SECTIONS.values()):
+    app.command(command_name(command))(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-
-SweepName = Annotated[str, typer.Argument(metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.")]
-
 
 StorageName = Annotated[
     str,
@@ -16,6 +14,21 @@ StorageName = Annotated[
         "--storage",
         envvar="XLRAY_STORAGE",
         help="A folder that all workers share, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+    ),
+]
+
+
+def complete_sweep(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For the shell: the sweeps of the storage whose names begin so; none where the storage is not on this machine."""
+    storage = Path(ctx.params.get("storage") or os.environ.get("XLRAY_STORAGE") or "runs")
+    found = sorted(path.name for path in (storage / "sweeps").glob("*") if path.is_dir())
+    return [name for name in found if name.startswith(incomplete)]
+
+
+SweepName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder.", autocompletion=complete_sweep
     ),
 ]
 

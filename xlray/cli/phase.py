@@ -47,11 +47,7 @@ def why(first: PhaseName, second: PhaseName, storage: StorageName = "runs") -> S
 
 
 @shows
-def rerun(
-    phase: PhaseName,
-    local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray (the only mode).")] = True,
-    storage: StorageName = "runs",
-) -> Shown:
+def rerun(phase: PhaseName, storage: StorageName = "runs") -> Shown:
     """Run one phase again in this process, for example in a debugger, and compare its numbers; only reads the storage."""
     opened = named_storage(storage)
     folder = find_phase(opened, phase)

@@ -1,4 +1,4 @@
-"""`xlray run`, `demo`, `prepare`, `status` and `retry`."""
+"""`xlray run`, `demo`, `prepare` and `retry`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.chosen_trials import chosen
-from xlray.cli.cluster import jobs_there, prepare_there, status_there
+from xlray.cli.cluster import prepare_there
 from xlray.cli.options import (
     BudgetHours,
     DataDir,
@@ -24,12 +23,12 @@ from xlray.cli.options import (
     SweepName,
     TrialName,
 )
-from xlray.cli.output import Shown, open_console, say, shows, tensorboard_line
+from xlray.cli.output import Shown, say, shows, tensorboard_line
 from xlray.cli.start import QUICKSTART
 from xlray.cli.sweep_file import data_folder, load_plan
 from xlray.cluster.ray_dashboard import SNAPSHOT_VARIABLE
 from xlray.config.sweep import Sweep
-from xlray.errors import DONE, INTERRUPTED, InputError, fail
+from xlray.errors import DONE, InputError
 from xlray.monitor.lasting import lasting
 from xlray.storage.storage import named_storage
 from xlray.storage.sweep_folder import find_sweep_folder, find_trial, sweep_folder
@@ -39,10 +38,8 @@ if TYPE_CHECKING:
 
     from xlray.analysis.results import Results
     from xlray.monitor.reader import Reader
-    from xlray.monitor.view import View
     from xlray.plan.trials import SweepPlan
     from xlray.storage.storage import Storage
-    from xlray.storage.sweep_folder import SweepFolder
 
 
 Address = Annotated[
@@ -213,89 +210,6 @@ def _print_stage(console: Console, entry: dict[str, Any]) -> None:
     if entry["stage"] == "tokenise":
         text = f"tokenising {entry['task']} {entry['split']} ({entry['number']} of {entry['splits']})"
         console.print(text, highlight=False, markup=False)
-
-
-@shows
-def status(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|DIR]", help="Required unless --address is given.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow until the sweep ends.")] = False,
-    storage: StorageName = "runs",
-    address: Annotated[
-        str | None, typer.Option(help="Address of a cluster's dashboard: ask there; without NAME, for all jobs.")
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUE", help="Only trials with this value of an axis, cell, role, ...; repeatable."
-        ),
-    ] = None,
-    sort: Annotated[str | None, typer.Option(metavar="FIELD", help="Sort trials by an axis, cell, seed, ...")] = None,
-    as_json: Json = False,
-) -> Shown | None:
-    """Show the progress of a sweep, read from its journal alone."""
-    from xlray.monitor.following import Following
-    from xlray.monitor.reader import Reader, status_document
-
-    if address is not None:
-        if where or sort:
-            raise InputError(
-                f"--address and {'--where' if where else '--sort'}: one of them may be given, but got both."
-            )
-        if name is None:
-            return jobs_there(address)
-        raise typer.Exit(status_there(name, address, as_json))
-    if name is None:
-        raise InputError("status: NAME must be given, the name or folder of a sweep, unless --address is.")
-    if watch and (as_json or where or sort):
-        other = "--json" if as_json else "--where" if where else "--sort"
-        raise InputError(f"--watch and {other}: one of them may be given, but got both.")
-    directory = find_sweep_folder(name, named_storage(storage))
-    if watch:
-        try:
-            _watch(directory)
-        except KeyboardInterrupt:
-            raise typer.Exit(fail(f"{directory.name} is not watched any more; it continues.", INTERRUPTED)) from None
-        return None
-    reader = Reader(directory)
-    reader.refresh()
-    view = reader.view(Following.members)
-    view = dataclasses.replace(view, rows=chosen(view, where or (), sort))
-    document = status_document(reader, view)
-    return Shown(document, lambda console: _print_status(console, view, sort is not None))
-
-
-def _print_status(console: Console, view: View, in_order: bool) -> None:
-    from xlray.cli import tables
-    from xlray.monitor.view import summary_line
-
-    console.print(f"{view.name}: {view.state}; {summary_line(view.counts)}", style="bold", highlight=False)
-    if view.question:
-        console.print(view.question, style="italic", highlight=False, markup=False)
-    console.print(tables.final_table(view, {}, in_order))
-    if view.num_trials and not view.rows:
-        console.print(f"None of the {view.num_trials:,} trials has these values.", highlight=False)
-    for row in view.rows:
-        if row.status == "running" and row.phase:
-            console.print(f"{row.title}: {row.phase} {row.done}/{row.steps}", highlight=False)
-        if row.status == "failed":
-            console.print(f"{row.title} failed: {row.error}", style="red", markup=False)
-
-
-def _watch(directory: SweepFolder) -> None:
-    from xlray.monitor.live import LiveView
-    from xlray.monitor.reader import Reader
-    from xlray.monitor.view import summary_line
-
-    reader = Reader(directory)
-    reader.refresh()
-    with LiveView(open_console(), reader, reader.following.opened or time.time()) as live:
-        while reader.held:
-            time.sleep(1.0)
-            live.follow()
-    view = live.view()
-    print(f"{view.name}: {view.state}; {summary_line(view.counts)}")
 
 
 @shows

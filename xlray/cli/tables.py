@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from xlray.analysis.points import FI_ACCURACY
 from xlray.analysis.results import Results
 from xlray.config.axes import short_value
 from xlray.data.shortfalls import sentences
@@ -24,21 +27,59 @@ from xlray.tasks.languages import label_note
 LONG_TEXT = 60
 
 
-def make_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", right: Sequence[str] = ()
-) -> Table:
-    """A plain table.
+@dataclass(frozen=True)
+class Fitted:
+    """A plain table that leaves out columns where the terminal is too narrow, and says which.
 
-    Args:
+    Attributes:
         right: names of the columns that are set to the right.
+        dispensable: names of the columns that may be left out, the first one first.
+        unbroken: names of the columns whose words are never broken over lines.
+        foot: a last row, set off by a rule.
     """
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        # As text: brackets and colons of data are no markup.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    return table
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+    right: Sequence[str] = ()
+    dispensable: Sequence[str] = ()
+    unbroken: Sequence[str] = ()
+    foot: Sequence[object] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for number in range(len(self.dispensable) + 1):
+            table = self._without(self.dispensable[:number])
+            if console.measure(table, options=options.update(max_width=sys.maxsize)).maximum <= options.max_width:
+                break
+        yield table
+        if number:
+            left_out = ", ".join(filter(None, self.dispensable[:number]))
+            yield Text(f"  not shown at {options.max_width} columns: {left_out}", style="dim")
+
+    def _without(self, left_out: Sequence[str]) -> Table:
+        title = self.title or None
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        places = [place for place, name in enumerate(self.columns) if name not in left_out]
+        for name in (self.columns[place] for place in places):
+            justify: JustifyMethod = "right" if name in self.right else "left"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=name in self.unbroken)
+        for row in (*self.rows, *([self.foot] if self.foot else [])):
+            if row is self.foot:
+                table.add_section()
+            # As text: brackets and colons of data are no markup.
+            table.add_row(*(Text("" if row[place] is None else str(row[place])) for place in places))
+        return table
+
+
+def make_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    right: Sequence[str] = (),
+    dispensable: Sequence[str] = (),
+) -> Fitted:
+    """A plain table; see `Fitted`."""
+    return Fitted(columns, tuple(rows), title, right, dispensable)
 
 
 def plan_lines(document: Mapping[str, Any]) -> list[str]:
@@ -55,8 +96,9 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     hours, most = document["device_hours"], document["device_hours_at_most"]
     at_most = f", at most {most:,.2f} without stopping" if most > 1.005 * hours else ""
     money = "" if document["cost"] is None else f", cost {document['cost']:,.2f}"
+    ended = " and ".join(f"{number:,} {status}" for status, number in document["ended"].items())
     lines = [
-        f"trials  {document['trials']} in cells (tasks-source: trials) {cells}",
+        f"trials  {document['trials']} in cells (tasks-source: trials) {cells}{f'; {ended} already' if ended else ''}",
         f"phases  {phases['new']} new, {phases['stored']} stored, {phases['shared']} shared with another trial",
         f"steps   {document['remaining_steps']:,} to do of {document['steps']:,}; {document['naive_steps']:,} if each "
         f"size of each trial were trained by itself with full targets{why}",
@@ -108,7 +150,7 @@ def print_plan(console: Console, name: str, question: str, document: Mapping[str
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Table:
+def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Fitted:
     """Predicted memory under each ZeRO stage, beside what was measured; what the sweep's execution allows is marked.
 
     Args:
@@ -135,7 +177,7 @@ def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Table:
     return make_table(columns, cells, title, right=columns[3:])
 
 
-def trial_table(trials: Sequence[Mapping[str, Any]]) -> Table:
+def trial_table(trials: Sequence[Mapping[str, Any]]) -> Fitted:
     """Every trial of a plan with its tasks."""
     columns = ("trial", "role", "cell", "chain", "seed", "tasks")
     cells = [(t["trial_id"], t["role"], t["cell"], t["chain"], t["seed"], ", ".join(t["tasks"])) for t in trials]
@@ -176,7 +218,7 @@ def spread(values: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def phase_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def phase_table(rows: Sequence[Mapping[str, Any]]) -> Fitted:
     """The rows of `phase_rows` for people."""
     cells = [
         (
@@ -186,14 +228,13 @@ def phase_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             spread(r["examples"]),
             f"{r['executed_steps']:,}",
             f"{r['device_hours']:.3f}",
-            f"{r['computed']} / {r['shared']} / {r['stored']}",
+            *(r[how] for how in ("computed", "shared", "stored")),
         )
         for r in rows
     ]
-    columns = ("phase", "number", "steps", "examples", "executed steps", "device-hours", "computed / shared / stored")
-    return make_table(
-        columns, cells, "Phases (steps and examples of one; executed steps and device-hours of all)", right=columns[1:]
-    )
+    columns = ("phase", "number", "steps", "examples", "executed", "device-hours", "computed", "shared", "stored")
+    title = "Phases (steps and examples of one; steps executed and device-hours of all)"
+    return make_table(columns, cells, title, columns[1:], ("examples", "number"))
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
@@ -205,61 +246,77 @@ def ranked(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=key)
 
 
-def final_table(view: View, baseline: Mapping[str, float], in_order: bool = False) -> Table:
+def final_table(view: View, baseline: Mapping[str, float], in_order: bool = False) -> Fitted:
     """All trials, best first, and below them what always giving the most frequent answer scores.
 
     Args:
         in_order: trials as the view has them, instead of best first.
     """
     names = short_names(view.targets)
-    heads = [names[task] for task in view.targets]
-    columns = ["", "trial", "role", "tasks", "seed", "last rung", "Finnish", *heads, "status"]
-    table = make_table(columns, [], "Finnish dev, headline scores in percent", right=columns[3:-1])
-    table.columns[1].no_wrap = True
-    for number, row in enumerate(view.rows if in_order else ranked(view.rows), start=1):
-        status = shown_status(row.status, view.state) + (", degenerate" if row.degenerate else "")
-        rung = f"{row.rung:,} ({row.rungs}/{view.num_rungs})" if row.rung is not None else ""
-        table.add_row(
-            str(number),
+    columns = ("", "trial", "role", "tasks", "seed", "examples", "rung", "Finnish", *names.values(), "status")
+    rows = [
+        (
+            number,
             row.title,
             row.role,
-            str(row.num_tasks),
-            str(row.seed),
-            rung,
+            row.num_tasks,
+            row.seed,
+            "" if row.rung is None else f"{row.rung:,}",
+            f"{row.rungs}/{view.num_rungs}",
             percent(row.fi_accuracy),
             *(percent(row.scores.get(t)) for t in view.targets),
-            status,
+            shown_status(row.status, view.state) + (", degenerate" if row.degenerate else ""),
         )
-    if baseline:
-        whole = [baseline[t] for t in view.targets if t in baseline]
-        mean = sum(whole) / len(whole) if len(whole) == len(view.targets) else None
-        table.add_section()
-        table.add_row(
-            "", "majority answer", "", "", "", "", percent(mean), *(percent(baseline.get(t)) for t in view.targets), ""
-        )
-    return table
+        for number, row in enumerate(view.rows if in_order else ranked(view.rows), start=1)
+    ]
+    whole = [baseline[t] for t in view.targets if t in baseline]
+    mean = sum(whole) / len(whole) if whole and len(whole) == len(view.targets) else None
+    majority = ("", "majority answer", *[""] * 5, percent(mean), *(percent(baseline.get(t)) for t in view.targets), "")
+    title, dispensable = "Finnish dev, headline scores in percent", ("", "role", "examples", "tasks", "seed")
+    return Fitted(columns, rows, title, columns[3:-1], dispensable, foot=majority if baseline else ())
+
+
+def cell_in_words(cell: str) -> str:
+    """`none` for `0`, `8 tasks` for `8-all`, `9 tasks from en lr=1e-5` for `9-en lr=1e-5`."""
+    population, _, values = cell.partition(" ")
+    number, _, source = population.partition("-")
+    tasks = "none" if number == "0" else "1 task" if number == "1" else f"{number} tasks"
+    return f"{tasks}{f' from {source}' if source not in ('', 'all') else ''}{f' {values}' if values else ''}"
+
+
+def estimate_in_words(name: str) -> str:
+    """An estimate's name as a reader says it: `8 tasks against none` for `difference/fi_accuracy/8-all - 0`."""
+    kind, _, rest = name.partition("/")
+    outcome, _, about = rest.partition("/")
+    of = "" if outcome == FI_ACCURACY else f"{outcome}: "
+    if kind == "difference":
+        return of + " against ".join(map(cell_in_words, about.split(" - ")))
+    return f"{of}mean of {cell_in_words(about)}" if kind == "mean" else name
 
 
 def print_estimates(console: Console, document: Mapping[str, Any], most: int = 12) -> None:
-    """A report's answer, warnings and first estimates."""
+    """A report's answer, warnings and first estimates: the last rung's first, and there differences before means."""
     console.print(document["answer"], highlight=False, markup=False)
     for warning in document["warnings"]:
         console.print(f"- {warning}", style="yellow", highlight=False, markup=False)
+    kinds = ("factor", "difference", "mean")
+
+    def place(estimate: Mapping[str, Any]) -> tuple[float, int]:
+        kind = estimate["name"].partition("/")[0]
+        return -estimate["rung"], kinds.index(kind) if kind in kinds else len(kinds)
+
     rows = []
-    for e in document["estimates"][:most]:
+    for e in sorted(document["estimates"], key=place)[:most]:
         interval = "" if e["low"] is None else f"[{e['low']:.1f}, {e['high']:.1f}]"
-        rows.append((e["name"], f"{e['value']:.1f}", interval, e["num_seeds"], e["num_subsets"], f"{e['rung']:,}"))
+        rung = f"{e['rung']:,}"
+        rows.append(
+            (estimate_in_words(e["name"]), f"{e['value']:.1f}", interval, e["num_seeds"], e["num_subsets"], rung)
+        )
     if rows:
         left = len(document["estimates"]) - len(rows)
         title = f"Estimates{f' ({left} more in the report)' if left > 0 else ''}"
-        console.print(
-            make_table(
-                ("estimate", "value", "interval", "seeds", "subsets", "rung"),
-                rows,
-                title,
-                right=("value", "interval", "seeds", "subsets", "rung"),
-            )
-        )
+        columns = ("estimate", "value", "interval", "seeds", "subsets", "examples")
+        console.print(make_table(columns, rows, title, columns[1:], ("subsets", "seeds")))
 
 
 def shortened(value: Any, most: int = LONG_TEXT) -> str:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from xlray.cli.tables import make_table, shortened
+from xlray.cli.tables import Fitted, make_table, shortened
 from xlray.tasks.online import Comparison
 
 WIDE = 120  # characters of a terminal
@@ -57,10 +57,8 @@ def print_tasks(console: Console, tasks: Sequence[Mapping[str, Any]]) -> None:
         for task in tasks
     ]
     rows = [[cell[name] for name in columns] for cell in cells]
-    table = make_table(columns, rows, f"{len(rows)} tasks", right=("examples",))
-    for column in table.columns:
-        column.no_wrap = column.header in ("task", "kind", "role", "examples")
-    console.print(table)
+    unbroken = ("task", "kind", "role", "examples")
+    console.print(Fitted(columns, rows, f"{len(rows)} tasks", ("examples",), unbroken=unbroken))
 
 
 def print_task(console: Console, task: Mapping[str, Any]) -> None:
@@ -117,7 +115,7 @@ def _facts(task: Mapping[str, Any]) -> Table:
     return grid
 
 
-def _splits(task: Mapping[str, Any]) -> Table:
+def _splits(task: Mapping[str, Any]) -> Fitted:
     rows = []
     for split in task["splits"]:
         place = task["hub_splits"].get(split)

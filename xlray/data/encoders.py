@@ -205,6 +205,14 @@ def bring_encoder(storage: Storage, spec: EncoderSpec, folder: Path) -> Path:
     return there
 
 
+def _pinned(encoder: Encoder) -> str:
+    """The public encoder that was probably meant, with the revision that xlray pins."""
+    for known in (XLM_R_BASE, XLM_R_LARGE):
+        if known.path.rpartition("/")[2] == encoder.path.rpartition("/")[2].lower():
+            return f" Did you mean {known.path}@{known.revision}?"
+    return ""
+
+
 def encoder_folder(encoder: Encoder, storage: Storage | None = None) -> Path:
     """The folder of a public encoder: a local one as it is, a Hub id from the storage or the Hub's cache, else fetched.
 
@@ -219,9 +227,13 @@ def encoder_folder(encoder: Encoder, storage: Storage | None = None) -> Path:
         return _fitting(local)
     hub_id = encoder.path.count("/") == 1 and not encoder.path.startswith((".", "/", "~"))
     if not hub_id:
-        raise InputError(f"encoder {encoder.path!r} must be a folder or a Hub id, but there is no such folder.")
+        raise InputError(
+            f"encoder {encoder.path!r} must be a folder or a Hub id, but there is no such folder.{_pinned(encoder)}"
+        )
     if encoder.revision is None:
-        raise InputError(f"encoder {encoder.path!r}: a Hub id must be given with a pinned revision (ID@COMMIT).")
+        raise InputError(
+            f"encoder {encoder.path!r}: a Hub id must be given with a pinned revision (ID@COMMIT).{_pinned(encoder)}"
+        )
     stored = None if storage is None else stored_encoder(storage, EncoderSpec(f"{encoder.path}@{encoder.revision}"))
     if storage is not None and stored is not None and storage.find(stored):
         storage.bring(stored)

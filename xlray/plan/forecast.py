@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from xlray.phases.store import Store
 from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
 from xlray.plan.memory import ModelShape, table
 from xlray.plan.power import detectable_effects
+from xlray.plan.rung_report import measured_by
 from xlray.plan.search import with_proposed, with_stand_ins
 from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan
@@ -62,6 +63,8 @@ class Forecast:
 
     Attributes:
         directory: the sweep's folder in the storage.
+        over: status of each trial that has ended, which has nothing left to do.
+        left: phases that are to be computed, by hash, unless trials are stopped before them.
         records: what the store says of the phases that are finished, by hash.
         costs: by hash.
         seconds: device-seconds, by hash.
@@ -71,6 +74,8 @@ class Forecast:
 
     plan: SweepPlan
     directory: SweepFolder
+    over: Mapping[str, str]
+    left: frozenset[str]
     records: Mapping[str, Mapping[str, Any]]
     costs: Mapping[str, Cost]
     rates: Rates
@@ -92,9 +97,30 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
-    schedule = play(plan, costs, seconds, devices, records)
+    over = ended_trials(plan, journal, finished)
+    rest = replace(plan, trials=tuple(trial for trial in plan.trials if trial.trial_id not in over))
+    open_specs = {p.spec.key for trial in rest.trials for p in plan.phases[trial.trial_id]}
+    left = open_specs.union(spec.key for spec in plan.shared if rest.trials) - records.keys()
+    schedule = play(rest, costs, seconds, devices, records)
     full = play(plan, costs, seconds, devices, (), synthetic) if records else schedule
-    return Forecast(plan, directory, records, costs, rates, seconds, schedule, full)
+    return Forecast(plan, directory, over, frozenset(left), records, costs, rates, seconds, schedule, full)
+
+
+def ended_trials(plan: SweepPlan, journal: Sequence[Mapping[str, Any]], finished: Collection[str]) -> dict[str, str]:
+    """Status of the trials that have finished or were stopped, all of whose phases up to their last rung are stored.
+
+    A trial whose phases are others than those that its scores were read from is computed again, and is not among them.
+    """
+    found = {}
+    for trial_id, standing in standings(journal).trials.items():
+        phases = plan.phases.get(trial_id, ())
+        if standing.status not in ("finished", "stopped") or not phases or not standing.current:
+            continue
+        read_from = {index: entry.get("phases") for index, entry in standing.current.items()}
+        needed = {index: measured_by(phases, index) for index in read_from}
+        if needed == read_from and all(set(keys) <= set(finished) for keys in needed.values()):
+            found[trial_id] = standing.status
+    return found
 
 
 def summary(plan: SweepPlan, store: Store, terms: Terms | None = None) -> dict[str, Any]:
@@ -112,7 +138,6 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
     schedule with invented scores. Hours, tokens and cost are of what is not stored yet, under that play.
     """
     plan = found.plan
-    specs = plan.all_specs()
     uses = Counter(key for phases in plan.phases.values() for key in {p.spec.key for p in phases})
     steps = sum(cost.steps for cost in found.costs.values())
     naive, probes, trunk = naive_steps(plan)
@@ -122,12 +147,13 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         - sum(found.costs[key].steps for key in uses),
         "stopping": steps - found.full.steps,
     }
-    new = specs.keys() - found.records.keys()
+    new = found.left
     hours = found.schedule.busy_s / 3600
     detectable = detectable_effects(plan, found.directory)
     return {
         "name": plan.sweep.name,
         "trials": len(plan.trials),
+        "ended": dict(Counter(found.over.values())),
         "cells": dict(Counter(trial.cell for trial in plan.trials)),
         "phases": {"new": len(new), "shared": sum(n - 1 for n in uses.values()), "stored": len(found.records)},
         "steps": steps,

@@ -88,6 +88,13 @@ def is_sweep_folder(folder: Path) -> bool:
     return (folder / "sweep.json").is_file() or (folder / "journal").is_dir()
 
 
+def sweep_names(storage: Storage) -> list[str]:
+    """The names of the sweeps that were run in a storage."""
+    if storage.remote is not None:
+        return sorted(storage.remote.folders("sweeps/"))
+    return sorted(path.name for path in (storage / "sweeps").glob("*") if is_sweep_folder(path))
+
+
 def find_sweep_folder(name: str, storage: Storage) -> SweepFolder:
     """The folder of a sweep that was run, with what is known of it now, by its name in the storage or by its own path.
 
@@ -101,9 +108,7 @@ def find_sweep_folder(name: str, storage: Storage) -> SweepFolder:
             return named if path.parent == storage / "sweeps" else open_sweep(path.absolute())
     if own.suffix == ".py":
         raise InputError(f"{name}: must be the name or folder of a sweep that was run, but is a sweep file.")
-    known = sorted(p.name for p in (storage / "sweeps").glob("*") if is_sweep_folder(p))
-    if storage.remote is not None:
-        known = sorted(storage.remote.folders("sweeps/"))
+    known = sweep_names(storage)
     some = f"{', '.join(known[:8])}{', ...' if len(known) > 8 else ''}" if known else "none"
     has = f"{storage.uri} holds {some}"
     raise InputError(f"{name}: must be the name or folder of a sweep that was run, but {has}.{nearest(name, known)}")

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xlray.api import SweepResults, load_results, run
+    from xlray.api import SweepResults, forecast, list_sweeps, load_results, run
     from xlray.config import subsets
     from xlray.config.execution import Execution
     from xlray.config.recipes import (
@@ -43,6 +43,8 @@ __all__ = [
     "Task",
     "Trial",
     "TrialConfig",
+    "forecast",
+    "list_sweeps",
     "load_results",
     "pools",
     "run",
@@ -51,7 +53,7 @@ __all__ = [
 
 _MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.config.subsets"}
 _HOMES = {
-    "api": ("SweepResults", "load_results", "run"),
+    "api": ("SweepResults", "forecast", "list_sweeps", "load_results", "run"),
     "config.execution": ("Execution",),
     "config.sweep": ("Search", "Stopping", "Sweep", "Trial", "TrialConfig"),
     "errors": ("InputError",),

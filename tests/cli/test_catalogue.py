@@ -14,9 +14,9 @@ from rich.console import Console
 
 from xlray.cli import main
 from xlray.cli.task_catalogue import listed, shown
-from xlray.config.recipes import XLM_R_BASE
 from xlray.cli.task_previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
 from xlray.cli.task_tables import bar, print_comparison, print_tasks, sequence_text
+from xlray.config.recipes import XLM_R_BASE
 from xlray.data import registry
 from xlray.errors import InputError
 from xlray.tasks import Generated, Hub, Task, online

@@ -66,7 +66,9 @@ PACKAGES = {
         "rich typer",
         "main",
     ),
-    "api": Package("analysis cli config report storage sweep", door="run, load_results"),
+    "api": Package(
+        "analysis cli config phases plan report storage sweep", door="run, forecast, load_results, list_sweeps"
+    ),
     "__main__": Package("cli errors signals"),
     "__init__": Package("api config errors tasks", door="everything that users import"),
 }

@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 def ls(storage: StorageName = "runs") -> Shown:
     """List the sweeps of a storage, the one that changed last first."""
     opened = named_storage(storage)
-    document = sorted(map(sweep_line, _sweeps(opened)), key=lambda line: -line["changed"])
+    document = sweep_lines(opened)
     return Shown(document, lambda console: _print_sweeps(console, document, opened.uri))
+
+
+def sweep_lines(storage: Storage) -> list[dict[str, Any]]:
+    """`sweep_line` of every sweep of a storage, the one that changed last first."""
+    return sorted(map(sweep_line, _sweeps(storage)), key=lambda line: -line["changed"])
 
 
 def _sweeps(storage: Storage) -> list[SweepFolder]:

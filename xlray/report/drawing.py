@@ -68,6 +68,13 @@ class Drawing:
     pdf: bytes = b""
     missing: str = ""
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the figure with its caption, or what is missing for it."""
+        title = f"<b>{html.escape(self.title)}</b>"
+        if self.missing:
+            return f"<p>{title} is not drawn. Missing: {html.escape(self.missing)}.</p>"
+        return f"<figure>{inline_svg(self)}<figcaption>{title}. {html.escape(self.caption)}</figcaption></figure>"
+
 
 def draw(paint: Callable[[Figure], None], width: float, height: float) -> tuple[bytes, bytes]:
     """The painted figure as SVG and PDF; sizes in inches."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ from xlray.errors import InputError
 from xlray.mini import MINI_TASKS
 from xlray.phases.spec import TrainSpec
 from xlray.plan.trials import SweepPlan, plan_sweep
-from xlray.tasks import TASKS, Generated, Record, Task, check_record
+from xlray.storage.storage import Storage
+from xlray.tasks import TASKS, Files, Generated, Record, Task, check_record
 
 TASK_OF = {task.kind: task for task in MINI_TASKS.values() if task.role == "intermediate"}
 KINDS = ("classification", "regression", "multiple_choice", "span_qa", "tagging")
@@ -166,6 +169,27 @@ def test_matched_controls_are_capped_as_what_they_are_made_of() -> None:
     plan = plan_of(paired, *subsets.masked_lm([paired]))
     plain, masked = (trunk_of(plan, source) for source in ("en", "en-masked"))
     assert [data.num_records for data in masked.data] == [data.num_records for data in plain.data]
+
+
+def test_a_control_of_an_own_task_holds_what_its_reader_gives_now(tmp_path: Path) -> None:
+    """No code of the project's tells of an own reader that it is another one, so that nothing of it is remembered."""
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    (tmp_path / "data" / "mine" / "t.txt").write_text("".join(f"text {number}\n" for number in range(30)))
+    (tmp_path / "runs").mkdir()
+
+    def contents(before: str) -> list[str]:
+        def read(paths: Sequence[Path]) -> Iterator[Record]:
+            for number, line in enumerate(paths[0].read_text().splitlines()):
+                label = ("no", "yes")[number % 2]
+                yield {"id": str(number), "text": before + line, "text_pair": None, "label": label}
+
+        source = Files("mine", {"train/en": ("t.txt",)}, read)
+        task = Task("mine", "classification", "intermediate", ("en",), source, labels=("no", "yes"))
+        sources = Sources(tmp_path / "data", {"mine": task}, Storage(tmp_path / "runs"))
+        return [sources.content(name, "train/en")[0] for name in ("mine", "mine.masked", "mine.shuffled0")]
+
+    changed = [old != new for old, new in zip(contents(""), contents("changed "), strict=True)]
+    assert changed == [True, True, True]
 
 
 def test_an_own_task_has_no_control_for_a_name() -> None:

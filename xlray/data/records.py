@@ -192,13 +192,14 @@ class Sources:
         return found
 
     def _note(self, wanted: _Split) -> Path | None:
-        if self.storage is None or not self.storage.root.is_dir() or wanted.task in self.own_tasks:
+        control = control_named(wanted.task)
+        base = wanted.task if control is None else control.task
+        if self.storage is None or not self.storage.root.is_dir() or base in self.own_tasks:
             return None
         identity = source_identity(self.task(wanted.task), wanted.split, self.data_dir)
         if identity is None:
             return None
         version = self.exclusions.version if self.exclusions is not None and self._is_filtered(wanted) else None
-        control = control_named(wanted.task)
         made = [] if control is None else [wanted.task, CONTROLS_VERSION]
         key = fingerprint([identity, wanted.sample, self.skip_bad, version, *made])[:20]
         return self.storage / f"data/fingerprints/{key}.json"

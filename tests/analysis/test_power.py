@@ -13,10 +13,14 @@ def test_with_seeds_alone_it_is_the_paired_t_test_of_statsmodels(num_seeds):
     assert found == pytest.approx(TTestPower().solve_power(nobs=num_seeds, power=0.8, alpha=0.05), rel=1e-3)
 
 
-def test_more_seeds_and_subsets_find_less_and_one_seed_nothing():
+@pytest.mark.parametrize(("sizes", "seeds"), [(12, 1), (12, 2), (2, 5), ((2, 12), 5), ((2, 1), 5)])
+def test_too_few_for_an_interval_find_nothing(sizes, seeds):
+    assert analysis.minimum_detectable_effect(sizes, seeds) is None
+
+
+def test_more_seeds_and_subsets_find_less():
     few, many = analysis.minimum_detectable_effect(6, 3), analysis.minimum_detectable_effect(12, 5)
     assert 0 < many < few
-    assert analysis.minimum_detectable_effect(12, 1) is None
     with pytest.raises(InputError, match="num_subsets >= 1"):
         analysis.minimum_detectable_effect(0, 3)
 

@@ -69,9 +69,24 @@ def test_one_seed_finds_nothing_and_one_cell_has_nothing_to_find(tmp_path):
     design = (*empty(), *random_subsets(POOL, 9, 12, seed=1))
     single = found_of(tmp_path, (0,), measure=design)
     assert single["points"] is None and single["comparisons"][0]["points"] is None
-    assert detectable_lines(single) == ["finds   no difference between cells: one seed gives no interval"]
+    assert detectable_lines(single) == ["finds   no difference between cells, for there is no interval: one seed"]
     alone = found_of(tmp_path, measure=empty())
     assert alone["points"] is None and detectable_lines(alone) == []
+
+
+def test_nothing_is_promised_of_what_the_analysis_gives_no_interval_for(tmp_path):
+    """Two seeds are too few for any comparison; two subsets for those that need them as a sample."""
+    design = (*empty(), *random_subsets(POOL, 9, 12, seed=1), *random_subsets(POOL, 4, 2, seed=1))
+    two_seeds = found_of(tmp_path, (0, 1), measure=design)
+    assert two_seeds["points"] is None and all(c["points"] is None for c in two_seeds["comparisons"])
+    (line,) = detectable_lines(two_seeds)
+    assert line.endswith("no interval: two seeds and two subsets are too few; two seeds are too few")
+    three = found_of(tmp_path, (0, 1, 2), measure=design)
+    missing = {tuple(c["cells"]): c["missing"] for c in three["comparisons"]}
+    few = "two subsets are too few"
+    assert missing == {("4-all", "0"): few, ("9-all", "0"): "", ("9-all", "4-all"): few}
+    lines = detectable_lines(three)
+    assert "(9-all - 0) with" in lines[0] and lines[2] == f"        no interval for 2 of 3 differences: {few}"
 
 
 def test_the_lines_name_the_easiest_and_the_hardest_comparison(tmp_path):

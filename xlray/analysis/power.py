@@ -11,7 +11,7 @@ from scipy import optimize, stats
 
 from xlray.analysis.effects import CONTROL_FREEDOM, PRIOR_FREEDOM, additivity_of, cell_grids
 from xlray.analysis.membership import SHARES, Place, make_membership, reduced, simulated_additivity, spread
-from xlray.analysis.points import Array, Point
+from xlray.analysis.points import Array, Point, too_few
 from xlray.errors import require
 
 
@@ -86,7 +86,7 @@ def minimum_detectable_effect(
         overlap: what is known of the subsets themselves; without it they are independent, and so are the cells' seeds.
 
     Returns:
-        points; None with one seed, which gives no interval.
+        points; None with too few seeds or subsets for an interval, as `too_few` has it.
 
     Raises:
         InputError: for a count below 1, or a level or power outside 0 to 1.
@@ -97,7 +97,7 @@ def minimum_detectable_effect(
     require(num_seeds >= 1, "num_seeds >= 1", num_seeds, where)
     require(0 < level < 1, "0 < level < 1", level, where)
     require(1 - level < power < 1, "1 - level < power < 1", power, where)
-    if num_seeds == 1:
+    if too_few(num_seeds, min((size for size in sizes if size > 1), default=1)):
         return None
     noises = [variances.trial / (size * num_seeds) for size in sizes]
     seeds = 2 * variances.seed / num_seeds + sum(noises)

@@ -132,14 +132,21 @@ def detectable_lines(found: Mapping[str, Any]) -> list[str]:
     """What differences of cells a plan is likely to find; nothing where it has only one cell."""
     if not found["comparisons"]:
         return []
-    if found["points"] is None:
-        return ["finds   no difference between cells: one seed gives no interval"]
     told = sorted((c for c in found["comparisons"] if c["points"] is not None), key=lambda c: c["points"])
+    without = [c for c in found["comparisons"] if c["points"] is None]
+    reasons = "; ".join(dict.fromkeys(c["missing"] for c in without))
+    if not told:
+        return [f"finds   no difference between cells, for there is no interval: {reasons}"]
     low, high = (f"{c['points']:.2f} points ({' - '.join(c['cells'])})" for c in (told[0], told[-1]))
     spread = ", ".join(f"{name} {value:.2f}" for name, value in found["variances"].items())
     return [
         f"finds   differences of {low if len(told) == 1 else f'{low} to {high}'} with probability 0.8",
         f"        at variances {spread} ({found['source']})",
+        *(
+            [f"        no interval for {len(without)} of {len(found['comparisons'])} differences: {reasons}"]
+            if without
+            else ()
+        ),
     ]
 
 

@@ -15,6 +15,7 @@ from xlray.analysis import (
     estimate_variances,
     find_overlap,
     minimum_detectable_effect,
+    too_few,
 )
 from xlray.analysis.results import load_results
 from xlray.plan.trials import SweepPlan
@@ -31,9 +32,10 @@ def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any
         directory: the sweep's folder; variances are estimated from the scores in it, if these suffice.
 
     Returns:
-        `{points, comparisons: [{cells, num_subsets, num_seeds, points}], variances: {subset, seed, trial, additive}, source}`;
+        `{points, comparisons: [{cells, num_subsets, num_seeds, points, missing}], variances: {subset, seed, trial, additive},
+        source}`; `missing` says why a comparison has no interval and therefore no `points`, else "";
         `points` is that of the hardest comparison of two cells with tasks, or of any where there is none. None where
-        one seed gives no interval, or nothing is compared.
+        none of these has an interval, or nothing is compared.
     """
     trials = [trial for trial in plan.trials if trial.role in ("measure", "explore")]
     trials = [trial for trial in trials if trial.role == "measure"] or trials
@@ -49,9 +51,13 @@ def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any
     comparisons: list[dict[str, Any]] = []
     for more, fewer in compared_cells(places):
         sizes = (len(cells[more]), len(cells[fewer]))
-        overlap = find_overlap(cells, sources, (more, fewer), num_seeds, variances)
-        points = minimum_detectable_effect(sizes, num_seeds, variances, overlap=overlap)
-        comparisons.append({"cells": [more, fewer], "num_subsets": sizes, "num_seeds": num_seeds, "points": points})
+        missing = too_few(num_seeds, min((size for size in sizes if size > 1), default=1))
+        points = None
+        if not missing:
+            overlap = find_overlap(cells, sources, (more, fewer), num_seeds, variances)
+            points = minimum_detectable_effect(sizes, num_seeds, variances, overlap=overlap)
+        numbers = {"num_subsets": sizes, "num_seeds": num_seeds, "points": points, "missing": missing}
+        comparisons.append({"cells": [more, fewer], **numbers})
     found = [c for c in comparisons if all(places[cell][0] for cell in c["cells"])] or comparisons
     known = [c["points"] for c in found if c["points"] is not None]
     return {

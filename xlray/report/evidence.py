@@ -195,7 +195,8 @@ class Power:
         variances: estimated; None where no cell has two subsets and two seeds.
         num_subsets: subsets or chains of the smallest cell with tasks.
         num_seeds: seeds of the cells.
-        effect: the difference in points that is found with probability 0.8; None without variances, or with one seed.
+        effect: the difference in points that is found with probability 0.8; None without variances, or with too few
+            seeds or subsets for an interval.
         more_seeds: the same with twice as many seeds.
         more_subsets: the same with twice as many subsets.
     """

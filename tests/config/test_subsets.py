@@ -241,10 +241,41 @@ def test_controls_are_their_design_under_names_of_their_own():
     )  # fmt: skip
     (masked,) = subsets.masked_lm(design)
     assert (masked.tasks, masked.source, masked.chain) == (("a.masked", "b.masked"), "en-masked", 3)
-    with pytest.raises(InputError, match="the design has a subset with tasks"):
-        subsets.masked_lm(subsets.empty())
-    with pytest.raises(InputError, match="0 <= seed < 10"):
-        subsets.shuffled(design, seed=-1)
+
+
+RTE = (Subset(("rte",)),)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: subsets.masked_lm(subsets.empty()), "`the design has a subset with tasks` must hold"),
+        (lambda: subsets.masked_lm("rte"), "`the design is a list of subsets, .* must hold, but got 'rte'"),
+        (
+            lambda: subsets.shuffled(["rte"]),
+            r"subsets\.shuffled: `the design is a list of subsets, .* but got \['rte'\]",
+        ),
+        (lambda: subsets.shuffled(RTE[0]), r"list of subsets, .* but got Subset\(tasks=\('rte',\)"),
+        (lambda: subsets.at_sizes(["rte"], (100,)), r"subsets\.at_sizes: `the design is a list of subsets"),
+        (lambda: subsets.at_sizes(RTE, 100), "`sizes are a list of numbers` must hold, but got 100"),
+        (lambda: subsets.shuffled(RTE, seed=-1), "`0 <= seed < 10.9, a whole number` must hold, but got -1"),
+        (lambda: subsets.shuffled(RTE, seed=10**9), "`0 <= seed < 10.9"),
+        (lambda: subsets.shuffled(RTE, seed="1"), "a whole number` must hold, but got '1'"),
+        (lambda: subsets.shuffled(RTE, seed=1.0), "a whole number` must hold, but got 1.0"),
+        (lambda: subsets.shuffled(RTE, seed=True), "a whole number` must hold, but got True"),
+        (lambda: subsets.shuffled(RTE, seed=None), "a whole number` must hold, but got None"),
+        (lambda: subsets.shuffled(RTE, seed=(0, 1)), r"a whole number` must hold, but got \(0, 1\)"),
+        (
+            lambda: subsets.masked_lm(subsets.shuffled(RTE)),
+            r"made of tasks, not of controls` .* got \['rte\.shuffled0'\]",
+        ),
+        (lambda: subsets.shuffled(subsets.masked_lm(RTE)), r"made of tasks, not of controls` .* got \['rte\.masked'\]"),
+    ],
+)
+def test_controls_of_what_is_no_design_are_refused_in_one_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
 
 
 def make_pools():

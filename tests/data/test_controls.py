@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from xlray import mini, subsets
+from xlray.config.controls import control_named
 from xlray.config.recipes import Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
-from xlray.data.controls import control_named, control_records, control_task
+from xlray.data.controls import control_records, control_task
 from xlray.data.records import Sources
 from xlray.errors import InputError
 from xlray.mini import MINI_TASKS
@@ -104,6 +105,10 @@ def test_masked_examples_are_text_alone(kind: str) -> None:
         ("mini_text.shuffled0", "but 'mini_text' is of role 'text' and kind 'mlm'"),
         ("rtee.masked", "task 'rtee' must be one of .* Did you mean 'rte'"),
         ("rte.shuffled", r"task 'rte\.shuffled' must be one of"),
+        ("rte.shuffled00", r"task 'rte\.shuffled00' must be one of"),
+        ("rte.shuffled07", r"task 'rte\.shuffled07' must be one of"),
+        ("rte.shuffled0.masked", r"a control is made of a task, but 'rte\.shuffled0' is a control"),
+        ("rte.masked.masked", r"a control is made of a task, but 'rte\.masked' is a control"),
     ],
 )
 def test_a_control_of_nothing_is_refused(name: str, message: str) -> None:

@@ -10,7 +10,8 @@ import trained_world
 from safetensors.torch import load_file
 from trained_world import COLOURS, World, records_of, weights_of
 
-from xlray.data.controls import Control, control_records
+from xlray.config.controls import Control
+from xlray.data.controls import control_records
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
 from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.storage import Storage, open_storage

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xlray.canonical import fingerprint
+from xlray.config.controls import control_design, subsets_of
 from xlray.config.draws import Contains, draw_greedy, draw_listed, draw_within, find_clashes, kinds_of, permutation
 from xlray.config.recipes import Subset
 from xlray.errors import InputError, nearest, require
@@ -61,7 +62,6 @@ class Pool:
 Names = Pool | Iterable[str]
 
 DIGITS = 6  # of the hash that tells one design's chains from another's
-SHUFFLED, MASKED = "shuffled", "masked"  # what the names of controls end in, after the task's and a dot
 ENUMERATED = 10_000  # up to this many possible subsets are listed, so that a design can be filled to the last one
 
 
@@ -302,13 +302,20 @@ def at_sizes(design: Iterable[Subset], examples_per_task: Iterable[int | None]) 
         examples_per_task: the sizes; None takes all examples.
 
     Raises:
-        InputError: no sizes, or one twice.
+        InputError: not a design; no sizes, or one twice.
     """
     where = "subsets.at_sizes"
+    subsets, law = subsets_of(design, where), "sizes are a list of numbers"
+    require(
+        isinstance(examples_per_task, Iterable) and not isinstance(examples_per_task, str),
+        law,
+        examples_per_task,
+        where,
+    )
     sizes = list(examples_per_task)
     require(bool(sizes) and len(set(sizes)) == len(sizes), "sizes are distinct", sizes, where)
     crossed = [
-        subset if not subset.tasks else replace(subset, examples_per_task=size) for subset in design for size in sizes
+        subset if not subset.tasks else replace(subset, examples_per_task=size) for subset in subsets for size in sizes
     ]
     return tuple(replace(subset, position=i) for i, subset in enumerate(dict.fromkeys(crossed)))
 
@@ -321,9 +328,12 @@ def shuffled(design: Iterable[Subset], seed: int = 0) -> tuple[Subset, ...]:
     Args:
         design: subsets of any design; those without tasks are left out.
         seed: of the permutations, which are the same in all trials.
+
+    Raises:
+        InputError: not a design, or one of controls or without tasks.
     """
-    require(0 <= seed < 10**9, "0 <= seed < 10^9", seed, "subsets.shuffled")
-    return _controls(design, f"{SHUFFLED}{seed}", SHUFFLED, "subsets.shuffled")
+    require(seed is not None, "seed >= 0, a whole number", seed, "subsets.shuffled")
+    return control_design(design, seed, "subsets.shuffled")
 
 
 def masked_lm(design: Iterable[Subset]) -> tuple[Subset, ...]:
@@ -333,24 +343,11 @@ def masked_lm(design: Iterable[Subset]) -> tuple[Subset, ...]:
 
     Args:
         design: subsets of any design; those without tasks are left out.
+
+    Raises:
+        InputError: not a design, or one of controls or without tasks.
     """
-    return _controls(design, MASKED, MASKED, "subsets.masked_lm")
-
-
-def _controls(design: Iterable[Subset], suffix: str, label: str, where: str) -> tuple[Subset, ...]:
-    found = [subset for subset in design if subset.tasks]
-    require(bool(found), "the design has a subset with tasks", (), where)
-    return tuple(
-        replace(
-            subset,
-            tasks=tuple(sorted(f"{task}.{suffix}" for task in subset.tasks)),
-            source=f"{subset.source}-{label}",
-            position=position,
-            caps=tuple((f"{task}.{suffix}", cap) for task, cap in subset.caps),
-            partners=tuple((f"{task}.{suffix}", f"{other}.{suffix}") for task, other in subset.partners),
-        )
-        for position, subset in enumerate(found)
-    )
+    return control_design(design, None, "subsets.masked_lm")
 
 
 def _couples(first: Pool, second: Pool, where: str) -> dict[str, tuple[str, str]]:

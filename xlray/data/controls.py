@@ -9,36 +9,15 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from xlray.config.subsets import MASKED, SHUFFLED
+from xlray.config.controls import Control, control_named
 from xlray.data.mixture import hashed_order
 from xlray.errors import InputError
 from xlray.tasks.task import Joined, Record, Task
 
 CONTROLS_VERSION = 1  # bumped when the same examples give other controls
-
-_NAME = re.compile(f"(.+)\\.(?:{SHUFFLED}([0-9]{{1,9}})|{MASKED})")
-
-
-@dataclass(frozen=True)
-class Control:
-    """What a control is made of.
-
-    Attributes:
-        task: name of the task.
-        seed: of the shuffled labels; None for masked words.
-    """
-
-    task: str
-    seed: int | None
-
-
-def control_named(name: str) -> Control | None:
-    """The control of that name; None for the name of a task."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else Control(found[1], None if found[2] is None else int(found[2]))
 
 
 def control_task(name: str, control: Control, task: Task) -> Task:
@@ -47,6 +26,8 @@ def control_task(name: str, control: Control, task: Task) -> Task:
     Raises:
         InputError: it cannot be made of that task.
     """
+    if control_named(control.task) is not None:
+        raise InputError(f"task {name!r}: a control is made of a task, but {control.task!r} is a control.")
     if task.role != "intermediate" or task.kind == "mlm":
         what = f"role {task.role!r} and kind {task.kind!r}"
         raise InputError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from xlray.config.controls import control_named
 from xlray.config.sweep import Sweep
-from xlray.data.controls import control_named
 from xlray.data.registry import ALL_TASKS, find_task
 from xlray.errors import InputError, nearest, require
 from xlray.tasks.task import Files, Generated, Hub, Task

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from xlray.canonical import fingerprint
+from xlray.config.controls import Control, control_named
 from xlray.config.sweep import Sweep
 from xlray.data.contamination import (
     Exclusions,
@@ -20,7 +21,7 @@ from xlray.data.contamination import (
     target_splits,
     uncovered,
 )
-from xlray.data.controls import CONTROLS_VERSION, Control, control_named, control_records, control_task
+from xlray.data.controls import CONTROLS_VERSION, control_records, control_task
 from xlray.data.mixture import nested_sample
 from xlray.data.registry import find_task
 from xlray.errors import InputError

@@ -55,5 +55,12 @@ def test_a_field_that_no_trial_has_is_refused():
         names(["rate=1"], None)
     with pytest.raises(InputError, match=r"Did you mean 'intermediate.temperature'\?"):
         names([], "intermediate.temperatur")
+    with pytest.raises(InputError, match=r"status must be one of waiting, .*\. Did you mean 'finished'\?"):
+        names(["status=finishd"], None)
+    with pytest.raises(
+        InputError, match=r"--where role=mesure: role must be one of measure, .* Did you mean 'measure'\?"
+    ):
+        names(["role=mesure"], None)
+    assert names(["status=dropped"], None) == names(["role=search"], None) == []
     with pytest.raises(InputError, match="--where lr: must be FIELD=VALUE"):
         names(["lr"], None)

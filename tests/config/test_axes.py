@@ -90,13 +90,23 @@ def test_values_of_targets_tell_trials_apart_whatever_else_is_measured():
         ({"targets.xpan.learning_rate": (1e-5,)}, "Did you mean 'targets.panx.learning_rate'?"),
         ((RATE, (1e-5, 2e-5)), "`vary maps fields to their values` must hold"),
         ({"execution.num_workers": (1, 2)}, "'execution.num_workers' changes the speed only"),
-        ({"seeds": ((0,), (1,))}, "'seeds' is not part of it"),
+        ({"seeds": ((0,), (1,))}, "'seeds' is a field of the sweep itself: `seeds=(0, 1, 2)` are crossed with every subset and value"),
+        ({"measure": ((), ())}, "'measure' is a field of the sweep itself: each of its subsets is trained with every value"),
+        ({"stopping.reduction_factor": (2, 3)}, "'stopping.reduction_factor' is a field of the sweep itself."),
+        ({"learning_rate": (1e-5,)}, "there is no 'learning_rate'. Did you mean 'intermediate.learning_rate' or 'targets.TASK.learning_rate'?"),
+        ({"lr": (1e-5,)}, "there is no 'lr'. Did you mean 'intermediate.learning_rate'?"),
+        ({"panx.lr": (1e-5,)}, "there is no 'panx.lr'. Did you mean 'targets.panx.learning_rate'?"),
+        ({"mixing": ("uniform",)}, "there is no 'mixing'. Did you mean 'intermediate.mixing'?"),
         ({"intermediate.rungs": ((64,), (128,))}, "'intermediate.rungs' says where trials are measured"),
         ({"targets.panx.language": ("fi", "et")}, "'targets.panx.language' says where trials are measured"),
         ({RATE: ("1e-5",)}, "intermediate.learning_rate must have values of type float, but got '1e-5'"),
         ({"encoder": (Encoder("a"), Encoder("b"))}, "'encoder' is the same in all of them: run a sweep for each"),
         ({RATE: 1e-5}, "must have a tuple of values, but got 1e-05"),
         ({RATE: "fast"}, "must have a tuple of values, but got 'fast'"),
+        ({RATE: {1e-5}}, "must have a tuple of values, but got a set, which has no order: {1e-05}"),
+        ({RATE: iter([1e-5])}, "must have a tuple of values, but got an iterator, which is used up after one reading: <list_iterator"),
+        ({RATE: (rate for rate in (1e-5, 2e-5))}, "an iterator, which is used up after one reading: <generator"),
+        ({(RATE, HEAT): ({1e-5, 1.0},)}, "each row must have 2 values, but got {"),
         ({RATE: ()}, "`intermediate.learning_rate has at least one value` must hold"),
         ({RATE: (1e-5, 0.00001)}, "`values of intermediate.learning_rate are distinct` must hold, but got 1e-05"),
         ({HEAT: (1, 1.0)}, "`values of intermediate.temperature are distinct` must hold, but got 1.0"),
@@ -115,6 +125,13 @@ def test_an_axis_against_the_law_is_refused_in_one_line(vary, message):
     with pytest.raises(InputError) as caught:
         varying(vary)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("vary", [RATES, {(RATE, "dropout"): ((1e-5, 0.0), (2e-5, 0.1))}])
+def test_an_intermediate_axis_without_intermediate_tasks_changes_nothing_and_is_refused(vary):
+    with pytest.raises(InputError, match=r"without any it changes nothing` must hold, but got .*learning_rate"):
+        varying(vary, measure=subsets.empty())
+    assert len(varying({"dropout": (0.0, 0.1)}, measure=subsets.empty()).trials()) == 4
 
 
 def test_sizes_of_subsets_and_an_axis_of_sizes_are_not_both_there():
@@ -152,6 +169,16 @@ def test_a_target_is_set_by_the_name_of_its_task():
     assert with_fields(PLAIN, {"targets.panx.learning_rate": "3e-5"}).targets[1] == Target("panx", learning_rate=3e-5)
     with pytest.raises(InputError, match=r"there is no target 'xpan'. Did you mean 'panx'\?"):
         with_fields(PLAIN, {"targets.xpan.learning_rate": "3e-5"})
+    with pytest.raises(
+        InputError, match=r"TASK.FIELD, but names no field of 'panx': num_examples, .*, learning_rate, "
+    ):
+        with_fields(PLAIN, {"targets.panx": "1"})
+    with pytest.raises(InputError, match=r"TASK.FIELD, but there is no target 'pan'. Did you mean 'panx'\?"):
+        with_fields(PLAIN, {"targets.pan": "1"})
+    with pytest.raises(InputError, match=r"of Sweep. Did you mean 'intermediate.learning_rate' or 'targets.TASK.learn"):
+        with_fields(PLAIN, {"learning_rate": "3e-5"})
+    with pytest.raises(InputError, match=r"unknown field 'lr' of Intermediate. Did you mean 'learning_rate'\?"):
+        with_fields(PLAIN, {"intermediate.lr": "3e-5"})
     with pytest.raises(InputError, match="unknown field 'rate' of Target"):
         with_fields(PLAIN, {"targets.panx.rate": "3e-5"})
 

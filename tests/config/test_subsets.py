@@ -327,6 +327,24 @@ def test_matched_pairs_are_balanced_and_keep_apart_what_contains_one_another():
     assert subsets.matched(first, second, (4, 8), num=6, seed=4) != design
 
 
+def test_matched_designs_of_the_same_pairs_and_other_kinds_are_other_designs():
+    """The kinds decide what is drawn together, so that equal numbers are other chains."""
+    names = tuple(zip("abcdef", "uvwxyz", strict=True))
+    sizes = {name: 60 - 10 * number for number, pair in enumerate(names) for name in pair}
+
+    def design(*kinds):
+        arms = [{pair[arm]: kind for pair, kind in zip(names, kinds, strict=True)} for arm in (0, 1)]
+        pools = [
+            subsets.Pool(tuple(kinds), "en" if kinds is arms[0] else "non-en", kinds, None, sizes) for kinds in arms
+        ]
+        return subsets.matched(*pools, sizes=(2, 4), num=2, seed=1)
+
+    even, apart = design(*["nli"] * 6), design("nli", "qa", "nli", "qa", "nli", "qa")
+    assert {s.partners for s in even if len(s.tasks) == 4} != {s.partners for s in apart if len(s.tasks) == 4}
+    assert not {(s.chain, s.design) for s in even} & {(s.chain, s.design) for s in apart}
+    assert len({s.design for s in even}) == 1 and even == design(*["nli"] * 6)
+
+
 def test_what_is_derived_from_one_set_may_stand_in_both_arms_but_once_in_each():
     first, second = make_pools()
     derived = {"xx00": ("en00",), "xx01": ("en00",)}  # two translations of a task of the other arm

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from xlray.config.axes import short_name
 from xlray.errors import InputError, nearest
-from xlray.monitor.view import shown_status
+from xlray.monitor.view import STATUSES, shown_status
 
 if TYPE_CHECKING:
     from xlray.monitor.view import Row, View
+
+
+WORDS = {"status": STATUSES, "role": ("measure", "explore", "search")}  # fields that have few values
 
 
 def chosen(view: View, where: Sequence[str], sort: str | None) -> tuple[Row, ...]:
@@ -21,7 +24,7 @@ def chosen(view: View, where: Sequence[str], sort: str | None) -> tuple[Row, ...
     cell, role, seed, status (as the table tells it), num_tasks, rung and fi_accuracy. A trial without the field comes last.
 
     Raises:
-        InputError: no `=`, or a field that no trial has; the nearest is suggested.
+        InputError: no `=`, a field that no trial has, or a status or role that there is not; the nearest is suggested.
     """
     fields = [fields_of(row, view.state) for row in view.rows]
     known = dict.fromkeys(name for found in fields for name in found)
@@ -31,6 +34,9 @@ def chosen(view: View, where: Sequence[str], sort: str | None) -> tuple[Row, ...
         if not equals:
             raise InputError(f"--where {text}: must be FIELD=VALUE, such as `--where intermediate.learning_rate=1e-5`.")
         wanted.append((_known(name, known, "--where"), value))
+        words = WORDS.get(name, (value,))
+        if value not in words:
+            raise InputError(f"--where {text}: {name} must be one of {', '.join(words)}.{nearest(value, words)}")
     kept = [n for n, found in enumerate(fields) if all(_is(found.get(name), value) for name, value in wanted)]
     if sort is not None:
         name = _known(sort, known, "--sort")

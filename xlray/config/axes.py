@@ -8,7 +8,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,14 @@ Values = tuple[tuple[str, Any], ...]  # (dotted field, value), in the order of t
 HEADS = ("intermediate", "targets", "dropout", "clip_norm", "precision")
 # What is the same in every trial of a sweep: where it is measured, and in what.
 FIXED: Mapping[type, tuple[str, ...]] = {Intermediate: ("rungs",), Target: ("task", "language", "english", "pivots")}
+# Why a field of the sweep is no axis.
+SWEEP_FIELDS = {
+    "execution": "changes the speed only",
+    "seeds": "is a field of the sweep itself: `seeds=(0, 1, 2)` are crossed with every subset and value",
+    **dict.fromkeys(
+        ("measure", "explore"), "is a field of the sweep itself: each of its subsets is trained with every value"
+    ),
+}
 SHORT = {
     "learning_rate": "lr",
     "temperature": "T",
@@ -113,14 +121,25 @@ def _check_name(name: Any, fields: Mapping[str, Any], known: Iterable[str], wher
             f"{law}, but {name!r} is the same in all of them: run a sweep for each, and `xlray compare` them."
         )
     if head in known and head not in HEADS:
-        why = "changes the speed only" if head == "execution" else "is not part of it"
-        raise InputError(f"{law}, but {name!r} {why}.")
+        raise InputError(f"{law}, but {name!r} {SWEEP_FIELDS.get(head, 'is a field of the sweep itself')}.")
     own = head in ("targets", "intermediate") and name.rpartition(".")[2] in {
         f for fixed in FIXED.values() for f in fixed
     }
     if own and any(other.startswith(f"{name.rpartition('.')[0]}.") for other in fields):
         raise InputError(f"{law}, but {name!r} says where trials are measured, which is the same for all of them.")
-    raise InputError(f"{law}, but there is no {name!r}.{nearest(str(name), fields)}")
+    raise InputError(f"{law}, but there is no {name!r}.{nearest_field(str(name), fields)}")
+
+
+def nearest_field(name: str, fields: Iterable[str]) -> str:
+    """` Did you mean ...?` for the fields that end in `name`, or have it for their short name; else for the nearest one.
+
+    Args:
+        fields: dotted names.
+    """
+    meant = [field for field in fields if name in (field.rpartition(".")[2], short_name(field))]
+    places = dict.fromkeys(re.sub(r"^targets\..*\.", "targets.TASK.", field) for field in meant)
+    shown = meant if len(meant) == 1 else list(places)
+    return f" Did you mean {' or '.join(map(repr, shown))}?" if shown else nearest(name, fields)
 
 
 def _rows(
@@ -128,8 +147,10 @@ def _rows(
 ) -> Iterator[tuple[Any, ...]]:
     """The rows of an axis, checked; labels are what tells them apart in names of cells."""
     title = ", ".join(names)
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
-        raise InputError(f"{where}: vary: {title} must have a tuple of values, but got {given!r}.")
+    if isinstance(given, (str, bytes, Mapping, Set, Iterator)) or not isinstance(given, Iterable):
+        why = " a set, which has no order:" if isinstance(given, Set) else ""
+        why = " an iterator, which is used up after one reading:" if isinstance(given, Iterator) else why
+        raise InputError(f"{where}: vary: {title} must have a tuple of values, but got{why} {given!r}.")
     seen: dict[str, None] = {}
     for row in given:
         values = row if paired else (row,)

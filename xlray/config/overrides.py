@@ -10,7 +10,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from xlray.canonical import declared_types, fitted
-from xlray.config.axes import Axis, fields_of, short_value
+from xlray.config.axes import Axis, fields_of, nearest_field, short_value
 from xlray.config.recipes import Encoder, Target
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
@@ -49,7 +49,8 @@ def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
     kind: Any = type(value)
     declared = declared_types(kind)
     if keys[0] not in declared:
-        raise InputError(f"--set {path}: unknown field {keys[0]!r} of {kind.__name__}.{nearest(keys[0], declared)}")
+        known = [*declared, *(fields_of(value.setting) if isinstance(value, Sweep) else ())]
+        raise InputError(f"--set {path}: unknown field {keys[0]!r} of {kind.__name__}.{nearest_field(keys[0], known)}")
     current = getattr(value, keys[0])
     if len(keys) > 1:
         if keys[0] == "targets":
@@ -62,12 +63,15 @@ def _replace_path(value: Any, keys: list[str], text: str, path: str) -> Any:
 
 def _with_target(targets: tuple[Target, ...], keys: list[str], text: str, path: str) -> tuple[Target, ...]:
     """The recipes with a field of one replaced, which is named by its task; that may have dots."""
-    task = ".".join(keys[:-1])
+    task, whole = ".".join(keys[:-1]), ".".join(keys)
     names = [target.task for target in targets]
     if task not in names:
-        raise InputError(
-            f"--set {path}: must be targets.TASK.FIELD, but there is no target {task!r}.{nearest(task, names)}"
-        )
+        law = f"--set {path}: must be targets.TASK.FIELD"
+        if whole in names:
+            own = ", ".join(name for name in declared_types(Target) if name != "task")
+            raise InputError(f"{law}, but names no field of {whole!r}: {own}.")
+        missing = task or whole
+        raise InputError(f"{law}, but there is no target {missing!r}.{nearest(missing, names)}")
     return tuple(_replace_path(t, keys[-1:], text, path) if t.task == task else t for t in targets)
 
 

@@ -280,7 +280,8 @@ def matched(first: Pool, second: Pool, sizes: Iterable[int], num: int, seed: int
     partners = {task: other for a, b in couples.values() for task, other in ((a, b), (b, a))}
     lines = draw_within(names, wanted, num, seed, groups, clashes)
     require(len(lines) == num, "the pools have `num` draws", f"{len(lines)} of {num} found", where)
-    drawn_by = fingerprint(["matched", names, wanted, seed])[:DIGITS]
+    apart = {name: sorted(others) for name, others in clashes.items() if others}
+    drawn_by = fingerprint(["matched", names, wanted, seed, groups, apart])[:DIGITS]
     design: list[Subset] = []
     for draw, line in enumerate(lines):
         for chosen, (arm, pool) in itertools.product(line, enumerate((first, second))):

@@ -245,6 +245,9 @@ class Sweep:
         require(not (sizes and size in varied), f"where {size} varies no subset has a size", sizes[:1], where)
         require(self.search is None, "a sweep that varies fields has no search", self.search, where)
         with_tasks = sum(bool(subset.tasks) for subset in (*self.measure, *self.explore))
+        inside = sorted(name for name in varied if name.startswith("intermediate."))
+        law = "a subset has tasks where the intermediate recipe varies; without any it changes nothing"
+        require(bool(with_tasks) or not inside, law, inside, where)
         num = len(self.seeds) * with_tasks * grid_size(self.axes)
         require(num <= MOST_TRIALS, f"subsets x seeds x values <= {MOST_TRIALS:,} trials", num, where)
         check_recipes(

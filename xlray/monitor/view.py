@@ -10,6 +10,16 @@ from typing import Any
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
 ORDER = {"running": 0, "failed": 1, "finished": 1, "stopped": 1, "paused": 2, "interrupted": 2, "created": 2}
 WORDS = {"created": "waiting"}
+STATUSES = (
+    "waiting",
+    "running",
+    "paused",
+    "interrupted",
+    "finished",
+    "stopped",
+    "failed",
+    "dropped",
+)  # as they are told
 
 
 @dataclass(frozen=True)

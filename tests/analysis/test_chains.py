@@ -122,7 +122,7 @@ def test_a_failed_trial_leaves_its_gains_out():
     assert estimate.num_trials == 5 and estimate.value == pytest.approx(EFFECTS["a"] + TOGETHER / 2)
 
 
-def test_chains_are_read_from_the_definition_by_rising_size_and_none_is_said():
+def test_chains_are_read_from_the_definition_by_rising_size_and_none_is_reported():
     definition = {
         "measure": [{"tasks": ["b", "a"], "chain": 0, "source": "en"}, {"tasks": ["a"], "chain": 0, "source": "en"}]
     }
@@ -189,7 +189,7 @@ def test_chains_of_two_added_designs_are_apart_and_all_their_trials_count(tmp_pa
 
 
 def test_shapley_values_of_two_added_designs_are_right_on_average(tmp_path):
-    """With chains drawn anew in each sweep, their mean is the true value."""
+    """With chains drawn again in each sweep, their mean is the true value."""
     found = []
     for number in range(40):
         folder = two_designs(tmp_path / str(number), number, 0.3)

@@ -187,7 +187,7 @@ PLANTED = {
     "no metrics": lambda c: replace(c, "--metrics-export-port=8080", ""),
     "another region": lambda c: c["provider"].__setitem__("region", "eu-north-1"),
     "no such provider": lambda c: c["provider"].__setitem__("module", "xlray.cluster.ec2.Spot"),
-    "sweeps that do not go on": lambda c: c["head_start_ray_commands"].pop(),
+    "sweeps that do not resume": lambda c: c["head_start_ray_commands"].pop(),
     "no watcher": lambda c: c["worker_start_ray_commands"].pop(),
     "half a command": lambda c: c["setup_commands"].append("echo 'export A=1"),
     "not pinned": lambda c: c["setup_commands"].append("~/venv/bin/pip install -q wandb"),
@@ -321,7 +321,7 @@ def test_pods_share_memory_and_parameters_are_strings(name: str) -> None:
         assert pod["volumes"][0]["emptyDir"]["medium"] == "Memory"
 
 
-def test_the_job_on_kubernetes_runs_again_and_goes_on() -> None:
+def test_the_job_on_kubernetes_runs_again_and_resumes() -> None:
     spec = load("deploy/kuberay/rayjob.yaml")["spec"]
     assert spec["backoffLimit"] > 0 and spec["shutdownAfterJobFinishes"] is True
     assert shlex.split(spec["entrypoint"])[:2] == ["xlray", "run"]

@@ -109,7 +109,7 @@ def test_a_sweep_over_two_hosts_survives_a_host_and_its_driver(made: Hosts, clus
     check_scores(results, TWO_HOSTS, tmp_path)
 
 
-def test_a_sweep_waits_for_a_slow_host_and_goes_on_by_itself_after_the_head_was_lost(
+def test_a_sweep_waits_for_a_slow_host_and_resumes_by_itself_after_the_head_was_lost(
     made: Hosts, cluster: Path
 ) -> None:
     file, runs = made.work / "small.py", made.work / "shared" / "again"

@@ -67,7 +67,7 @@ def test_what_a_sweep_file_imports_and_nobody_has_is_named(tmp_path: Path) -> No
         load_sweep(file)
 
 
-def test_both_versions_are_said_where_they_differ() -> None:
+def test_both_versions_are_reported_where_they_differ() -> None:
     ours = {"xlray": "1", "ray": "2.60.0"}
     assert differences(ours, ours, "here", "there") == ""
     assert differences(ours, {"xlray": "2", "ray": "2.60.0"}, "here", "there") == "xlray is 1 here and 2 there"
@@ -135,7 +135,7 @@ def test_nobody_at_the_address_is_one_line(
     (("--storage", "/s", "--address", "127.0.0.1:6379"), "must be that of the dashboard"),
     (("--storage", "/s", "--set", "seedz=1"), "unknown field 'seedz'"),
 ])  # fmt: skip
-def test_wrong_use_is_said_before_anything_is_sent(
+def test_wrong_use_is_reported_before_anything_is_sent(
     options: tuple[str, ...], law: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "small.py"
@@ -204,7 +204,7 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(head: Head, tmp_path: Path) -
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-def test_other_versions_and_missing_modules_are_said_by_the_cluster(head: Head, tmp_path: Path) -> None:
+def test_other_versions_and_missing_modules_are_reported_by_the_cluster(head: Head, tmp_path: Path) -> None:
     program = """
 import dataclasses, sys
 from xlray.cluster.jobs import Request, connect, run_there
@@ -269,7 +269,7 @@ def test_a_submitted_sweep_survives_its_driver_a_stop_and_a_client_that_goes_awa
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-def test_a_sweep_goes_on_by_itself_after_its_head_was_lost(tmp_path: Path) -> None:
+def test_a_sweep_resumes_by_itself_after_its_head_was_lost(tmp_path: Path) -> None:
     file, runs, home = parted(tmp_path / "there"), tmp_path / "there" / "runs", tmp_path / "home"
     journal = sweep_folder(Storage(runs), "small") / "journal"
     home.mkdir()

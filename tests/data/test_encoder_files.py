@@ -112,13 +112,13 @@ def test_heads_a_pooler_and_position_ids_may_be_there(encoder):
 
 
 @pytest.mark.parametrize("content", [b"", b"weights", b"\xff" * 64])
-def test_a_file_that_is_no_safetensors_is_said(encoder, content):
+def test_a_file_that_is_no_safetensors_is_reported(encoder, content):
     (encoder / "model.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="must be a whole safetensors file"):
         check_weights(encoder)
 
 
-def test_a_truncated_file_and_a_broken_index_are_said(encoder):
+def test_a_truncated_file_and_a_broken_index_are_reported(encoder):
     path = encoder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"it has \d+ bytes instead of \d+"):

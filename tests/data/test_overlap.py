@@ -300,7 +300,7 @@ def test_of_a_sentence_and_its_translation_only_the_finnish_side_is_finnish_data
     assert len(made.keys) == 1
 
 
-def test_a_damaged_list_is_refused_and_can_be_made_anew(tmp_path, monkeypatch):
+def test_a_damaged_list_is_refused_and_can_be_recreated(tmp_path, monkeypatch):
     made = listed(FINNISH, "a b c d")
     keys, document = (tmp_path / "exclusions" / f"{made.version}.{suffix}" for suffix in ("npy", "json"))
 

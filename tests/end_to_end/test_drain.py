@@ -1,4 +1,4 @@
-"""A node that is taken away with notice: the watcher drains it, the trial saves at once and goes on elsewhere."""
+"""A node that is taken away with notice: the watcher drains it, the trial saves at once and resumes elsewhere."""
 
 import datetime
 import itertools
@@ -123,7 +123,7 @@ def test_a_notice_costs_no_failure_and_few_steps(cluster, tmp_path):
             executed = steps(phases)
             return next((step for before, step in itertools.pairwise(executed) if step <= before), None)
 
-        # The node is gone now; what was saved last is where the others go on from, on the node that was idle.
+        # The node is gone now; what was saved last is where the others resume from, on the node that was idle.
         node = next(one for one in workers if one.node_id == lost)
         wait_for(lambda: time.time() > due - spot.SPARE_S)
         assert again() is None or again() == later

@@ -1,4 +1,4 @@
-"""A storage that is full or read-only in the middle: said, nothing half-done, and the same again goes on."""
+"""A storage that is full or read-only in the middle: said, nothing half-done, and the same again resumes."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def fill(folder, leave=0):
     (folder / "filler").write_bytes(b"x" * (status.f_bavail * status.f_frsize - leave))
 
 
-def test_a_journal_on_a_full_disk_fails_loses_nothing_and_goes_on_when_there_is_room(small_disk):
+def test_a_journal_on_a_full_disk_fails_loses_nothing_and_resumes_when_there_is_room(small_disk):
     journal = Journal(Storage(small_disk), small_disk / "journal")
     written = [journal.append({"event": "e", "number": number}) for number in range(10)]
     fill(small_disk)

@@ -1,4 +1,4 @@
-"""A whole sweep on a disk that becomes full in the middle: said in one line, and the same command goes on."""
+"""A whole sweep on a disk that becomes full in the middle: said in one line, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def wait_for_trial(process: subprocess.Popen[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["full", "read-only"])
-def test_the_run_ends_with_exit_code_4_and_goes_on_when_it_can(disk: Path, tmp_path: Path, how: str) -> None:
+def test_the_run_ends_with_exit_code_4_and_resumes_when_it_can(disk: Path, tmp_path: Path, how: str) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
     code, output = finish(start(whole, tasks=TASKS[:1]))
@@ -80,12 +80,12 @@ def test_the_run_ends_with_exit_code_4_and_goes_on_when_it_can(disk: Path, tmp_p
     assert scores(disk) == scores(whole)
     rows = [r for r in table(disk, "phases").to_pylist() if r["status"] == "computed"]
     assert len({r["phase"] for r in rows}) == len(rows)
-    # A state is written while training goes on, so that it is known at the next one, five steps later, that it failed.
+    # A state is written while training continues, so that it is known at the next one, five steps later, that it failed.
     assert sum(r["num_repeated_steps"] for r in rows) <= 2 * 5
     assert journal(disk)[-1]["event"] == "closed"
 
 
-def test_a_full_folder_of_temporary_files_ends_the_run_with_its_reason_and_it_goes_on(tmp_path: Path) -> None:
+def test_a_full_folder_of_temporary_files_ends_the_run_with_its_reason_and_it_resumes(tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))  # Ray's sockets lie below it: their paths must be short
     command = ["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:

@@ -112,7 +112,7 @@ try:
 except KeyboardInterrupt:
     raise RuntimeError('a library does that')""",
     "a string that is executed": "exec('time.sleep(30)')",
-    "a thread that goes on": "threading.Thread(target=time.sleep, args=(30,)).start(); time.sleep(30)",
+    "a thread that continues": "threading.Thread(target=time.sleep, args=(30,)).start(); time.sleep(30)",
 }
 
 
@@ -218,7 +218,7 @@ def ray_is_up(command: Command) -> Callable[[], bool]:
     return lambda: any("raylet" in p.name() for p in psutil.Process(command.process.pid).children(recursive=True))
 
 
-# In the order in which they come; each run goes on from the one before. Waits (in s) follow on the moment.
+# In the order in which they come; each run resumes the one before. Waits (in s) follow on the moment.
 MOMENTS: tuple[tuple[str, Callable[[Sweeping], Callable[[], bool]], float], ...] = (
     ("start-up", lambda c: c.catches, 0.0),
     ("imports", lambda c: c.catches, 0.3),

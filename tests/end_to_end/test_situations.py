@@ -166,7 +166,7 @@ def test_a_survivor_that_is_measured_now_is_in_no_estimate_unless_all_that_were_
     assert sum(point.cell == "1-all" for point in evidence.here) == 6 and "met a cut" not in warnings_of(folder)
 
 
-def test_decisions_that_stand_on_older_numbers_are_said(tmp_path):
+def test_decisions_that_stand_on_older_numbers_are_reported(tmp_path):
     folder, _ = play(tmp_path, plan_of(SWEEP, World()))
     assert "older numbers" not in warnings_of(folder)
     folder, _ = play(tmp_path, plan_of(SWEEP, World("second")))
@@ -175,13 +175,13 @@ def test_decisions_that_stand_on_older_numbers_are_said(tmp_path):
     assert "older numbers" not in warnings_of(folder)  # they are those of the decisions again
 
 
-def test_a_cell_of_winners_alone_is_said(tmp_path):
+def test_a_cell_of_winners_alone_is_reported(tmp_path):
     sweep = dataclasses.replace(SWEEP, stopping=Stopping(reduction_factor=2.0, survival_probability=1e-9))
     folder, _ = play(tmp_path, plan_of(sweep, World()))
     assert "Winners only: in 1-all" in warnings_of(folder)
 
 
-def test_a_subset_that_is_listed_under_two_sources_counts_in_the_first_cell_and_that_is_said(tmp_path):
+def test_a_subset_that_is_listed_under_two_sources_counts_in_the_first_cell_and_that_is_reported(tmp_path):
     sweep = dataclasses.replace(SWEEP, measure=(*SWEEP.measure, Subset(TASKS[:2], "en")))
     folder, _ = play(tmp_path, plan_of(sweep, World()))
     text = warnings_of(folder)

@@ -149,7 +149,7 @@ def test_a_failing_trial_does_not_end_the_sweep(undisturbed: Path, tmp_path: Pat
     assert trunk.name in error
 
 
-def test_an_interrupt_saves_the_open_phase_at_once_and_the_next_run_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+def test_an_interrupt_saves_the_open_phase_at_once_and_the_next_run_resumes(undisturbed: Path, tmp_path: Path) -> None:
     for folder in ("data", "phases"):  # the first rung is stored, the second is another one
         shutil.copytree(undisturbed / "runs" / folder, tmp_path / "runs" / folder)
     longer = ("--set", "intermediate.rungs=[256,16384]", "--set", "execution.checkpoint_every_steps=100000")
@@ -254,7 +254,7 @@ def test_memory_that_runs_out_in_one_of_two_workers_costs_half_the_budget_and_no
     assert (record["out_of_memory"], record["micro_batch_tokens"]) == ([1024], 512)
     assert record["execution"]["micro_batch_tokens"] == 1024  # what was asked for
     assert 0 < record["num_repeated_steps"] <= 8, (
-        "it goes on from its last state, which is on disk before the next is taken"
+        "it resumes from its last state, which is on disk before the next is taken"
     )
     assert record["num_executed_steps"] == record["num_steps"] + record["num_repeated_steps"]
 
@@ -302,7 +302,7 @@ def test_more_seeds_compute_only_what_is_new(undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_paused_trial_goes_on_from_its_stored_trunk_when_it_rises(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_paused_trial_resumes_from_its_stored_trunk_when_it_rises(undisturbed: Path, tmp_path: Path) -> None:
     first_rung = {
         e["trial_id"]: e["score"] for e in journal(undisturbed) if e["event"] == "rung" and e["rung_index"] == 0
     }

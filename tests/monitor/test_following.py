@@ -1,4 +1,4 @@
-"""What a client sees of a job: the table from a snapshot, the log above it, and jobs that were lost and go on."""
+"""What a client sees of a job: the table from a snapshot, the log above it, and jobs that were lost and resume."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_job_that_has_not_ended_leaves_everything_that_submits_it_again(tmp_pa
     assert list(resubmit.left_over()) == []
 
 
-def test_a_note_that_was_cut_off_is_said_and_passed_over(
+def test_a_note_that_was_cut_off_is_reported_and_passed_over(
     tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     note(tmp_path / "work", "prepare")

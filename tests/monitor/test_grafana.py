@@ -24,7 +24,7 @@ def expressions(dashboard):
 
 def test_the_file_is_what_the_generator_makes():
     assert json.loads((FOLDER / "xlray.json").read_text()) == generator().dashboard(), (
-        "make it anew: python deploy/grafana/generate.py > deploy/grafana/xlray.json"
+        "recreate it: python deploy/grafana/generate.py > deploy/grafana/xlray.json"
     )
 
 

@@ -415,7 +415,7 @@ def test_a_name_that_resolves_to_the_loopback_is_refused(served):
     assert get(f"{served}/demo/data", Host="localhost:8300")
 
 
-def test_a_port_that_is_taken_is_said_in_one_line(served, sweep):
+def test_a_port_that_is_taken_is_reported_in_one_line(served, sweep):
     port = int(served.rpartition(":")[2])
     with pytest.raises(InputError, match=f"--port {port}: must be free to listen on"):
         dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "demo", "127.0.0.1", port)
@@ -458,7 +458,7 @@ def test_the_token_is_looked_for_where_ray_looks(tmp_path, monkeypatch):
     assert ray_dashboard.token() == "text"
 
 
-def test_what_does_not_answer_is_said(served):
+def test_what_does_not_answer_is_reported(served):
     with pytest.raises(ray_dashboard.RayUnreachableError, match="HTTP 404"):
         ray_dashboard.ask(served, "/api/version")
     with pytest.raises(ray_dashboard.RayUnreachableError, match="refused"):

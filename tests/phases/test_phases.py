@@ -340,7 +340,7 @@ def test_warmup_constant_stays_at_the_peak():
     assert rates(schedule="warmup_constant") == [1.0] * 10
 
 
-def test_a_later_segment_of_the_trunk_goes_on_where_the_first_stopped():
+def test_a_later_segment_of_the_trunk_continues_where_the_first_stopped():
     whole = rates(schedule="warmup_constant", warmup_examples=70)
     parts = rates(schedule="warmup_constant", warmup_examples=70, num_examples=50)
     parts += rates(schedule="warmup_constant", warmup_examples=70, num_examples=50, first_example=50)

@@ -96,7 +96,7 @@ def test_what_is_fixed_stays_and_what_is_given_is_not_checked():
     assert settled(80, execution=dataclasses.replace(AUTO, activation_checkpointing=True))[1] is True
 
 
-def test_where_nothing_fits_the_least_need_is_said():
+def test_where_nothing_fits_the_least_need_is_reported():
     with pytest.raises(InputError, match=r"a device's 2\.0 GiB` must hold .* but the least is [\d.]+ GiB"):
         settled(2)
 

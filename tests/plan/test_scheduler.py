@@ -37,23 +37,23 @@ def report(journal, trial_id, score, rung_index=0, cell="2-all", role="explore",
 
 
 def spared(trial_id, rung_index=0):
-    """Whether the draw lets this trial go on below the cut."""
+    """Whether the draw lets this trial continue below the cut."""
     journal = []
     report(journal, "better", 90.0, rung_index)
     return report(journal, trial_id, 10.0, rung_index, stopping=STOPPING).action == "continue"
 
 
-def test_the_best_third_of_a_rung_goes_on():
+def test_the_best_third_of_a_rung_continues():
     journal = []
     found = {score: report(journal, f"t{score}", float(score)) for score in (50, 40, 60, 45, 55, 70, 30, 65, 58)}
-    # After n reports the best ceil(n / 3) go on: 50 of 1; 60 of 3; 55 of (50 40 60 45 55); 70; 65; 58 of 9 is fourth.
+    # After n reports the best ceil(n / 3) continue: 50 of 1; 60 of 3; 55 of (50 40 60 45 55); 70; 65; 58 of 9 is fourth.
     assert [s for s, d in found.items() if d.action == "continue"] == [50, 60, 55, 70, 65]
     assert found[58] == Decision("stop", "below the cut", 60.0, 0.0)
     assert found[65].cutoff == 60.0
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_what_goes_on_is_what_ranks_in_the_best_third_at_that_moment(seed):
+def test_what_continues_is_what_ranks_in_the_best_third_at_that_moment(seed):
     scores = random.Random(seed).sample(range(1000), 25)
     journal = []
     for i, score in enumerate(scores):
@@ -62,7 +62,7 @@ def test_what_goes_on_is_what_ranks_in_the_best_third_at_that_moment(seed):
         assert report(journal, f"t{i}", float(score)).action == ("continue" if above else "stop")
 
 
-def test_the_first_trial_of_a_cell_goes_on_and_a_tie_with_the_cut_too():
+def test_the_first_trial_of_a_cell_continues_and_a_tie_with_the_cut_too():
     journal = []
     assert report(journal, "a", 10.0).action == "continue"
     assert report(journal, "b", 10.0).action == "continue"
@@ -144,7 +144,7 @@ def test_a_trial_below_the_cut_survives_by_a_draw_that_is_recorded():
     journal = []
     report(journal, "better", 90.0)
     assert report(journal, survivors[0], 10.0, stopping=STOPPING) == Decision(
-        "continue", "below the cut, drawn to go on", 90.0, 0.2
+        "continue", "below the cut, drawn to continue", 90.0, 0.2
     )
 
 
@@ -177,7 +177,7 @@ def test_replaying_a_journal_reproduces_every_decision():
     assert {entry["reason"] for entry in journal} == {
         "above the cut",
         "below the cut",
-        "below the cut, drawn to go on",
+        "below the cut, drawn to continue",
         "measure",
         "last rung",
         "diverged",
@@ -189,7 +189,7 @@ def test_replaying_a_journal_reproduces_every_decision():
 
 
 @pytest.mark.parametrize("factor", [2.0, 3.0, 4.0])
-def test_about_one_in_the_reduction_factor_goes_on_when_scores_come_in_random_order(factor):
+def test_about_one_in_the_reduction_factor_continues_when_scores_come_in_random_order(factor):
     source = random.Random(1)
     stopping = Stopping(factor, 0.0)
     journal = []
@@ -230,7 +230,7 @@ def test_a_survivor_that_would_have_risen_anyway_counts_with_probability_one():
     survivor = next(f"t{i}" for i in range(100) if spared(f"t{i}"))
     journal = [{"event": "running", "trial_id": survivor}]
     assert report(journal, survivor, 50.0, stopping=PROMOTE_SOME) == Decision(
-        "continue", "below the cut, drawn to go on", None, 0.2
+        "continue", "below the cut, drawn to continue", None, 0.2
     )
     for i, score in enumerate((10.0, 20.0)):
         report(journal, f"low{i}", score, stopping=PROMOTE_SOME)
@@ -269,7 +269,7 @@ def test_weights_by_the_recorded_probability_make_the_mean_of_the_survivors_unbi
         passed = [e for e in journal if e["event"] == "rung" and e["decision"] == "continue"]
         weights = {e["trial_id"]: 1.0 / e["probability"] for e in passed} | dict.fromkeys(certain, 1.0)
         means.append(sum(scores[t] * w for t, w in weights.items()) / len(scores))
-        # the plain mean of what went on is far above 50
+        # the plain mean of what continued is far above 50
     assert sum(means) / len(means) == pytest.approx(50.0, abs=1.5)
 
 

@@ -158,7 +158,7 @@ def test_a_plan_costs_the_trials_to_come(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_sweep_proposes_journals_and_goes_on(tmp_path):
+def test_a_sweep_proposes_journals_and_resumes(tmp_path):
     """Two proposals, then a third by a second run, which rebuilds the first two from the journal."""
     from xlray import Architecture, Execution, Intermediate, Pretraining, Target, load_results
     from xlray.sweep.run import run

@@ -166,7 +166,7 @@ def test_sizes_of_examples_are_paired_within_their_cell():
 
 
 def test_intervals_over_chains_hold_the_mean_difference():
-    """Chains and seeds are drawn anew: 95 % of 200 intervals should hold the mean over both sizes."""
+    """Chains and seeds are drawn again: 95 % of 200 intervals should hold the mean over both sizes."""
     hits = 0
     for number in range(200):
         sides = chained((2, 4), 6, 4, lambda size: float(size), np.random.default_rng(number), noise=0.5, spread=1.0)

@@ -104,7 +104,7 @@ def test_tables_hold_the_numbers(finished):
     assert r"\toprule" in latex and r"fi\_accuracy (\%)" in latex and latex.count(r"\\") == 17
 
 
-def test_what_cells_differ_in_beside_the_number_of_tasks_stands_in_their_table_and_is_said(finished):
+def test_what_cells_differ_in_beside_the_number_of_tasks_stands_in_their_table_and_is_reported(finished):
     folder, document = finished
     rows = csv.DictReader((folder / "report/tables/by_num_tasks.csv").open())
     last = {row["cell"]: row for row in rows if row["rung"] == str(RUNGS[2])}

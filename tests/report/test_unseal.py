@@ -117,7 +117,7 @@ def without_file(spec):
         (without_file, "no test file of udpos was there when it ran"),
     ],
 )
-def test_why_there_are_no_test_scores_is_said_as_it_is(sweep, change, said):
+def test_why_there_are_no_test_scores_is_reported_as_it_is(sweep, change, said):
     rewritten(sweep, "udpos", change)
     with pytest.raises(InputError, match=f"at the rung of the answer, but {said}"):
         report.write_report(sweep, FEW, unseal=True)

@@ -121,7 +121,7 @@ def test_a_throttled_request_is_sent_again(machines, s3_server):
     assert len(s3_server.requests) > len(seen) > 5
 
 
-def test_a_damaged_object_is_quarantined_named_and_made_anew(machines):
+def test_a_damaged_object_is_quarantined_named_and_recreated(machines):
     finish(machines[0])
     client = machines[0].remote.client
     damaged = next(name for name in objects(machines[0]) if name.endswith("scores.parquet"))
@@ -130,11 +130,11 @@ def test_a_damaged_object_is_quarantined_named_and_made_anew(machines):
         Store(machines[1]).open(SPEC, "scores.parquet")
     assert not Store(machines[1]).has(SPEC) and not Store(machines[2]).has(SPEC)
     assert [n for n in objects(machines[0], "quarantine/") if n.endswith("/DONE")]
-    finish(machines[1], "anew")
-    assert Store(machines[2]).open(SPEC, "scores.parquet").read_text() == "anew"
+    finish(machines[1], "again")
+    assert Store(machines[2]).open(SPEC, "scores.parquet").read_text() == "again"
 
 
-def test_an_object_that_was_deleted_is_said_and_the_phase_is_made_anew(machines):
+def test_an_object_that_was_deleted_is_reported_and_the_phase_is_recreated(machines):
     finish(machines[0])
     store = machines[0].remote
     store.delete([name for name in objects(machines[0]) if name.endswith("scores.parquet")])
@@ -164,7 +164,7 @@ def test_finished_phases_are_found_in_one_listing_and_deleted_ones_forgotten(mac
     assert len(store.finished([SPEC, OTHER])) == 1 and not store.has(SPEC)
 
 
-def test_an_unfinished_phase_goes_on_on_another_machine(machines):
+def test_an_unfinished_phase_resumes_on_another_machine(machines):
     here, there = Store(machines[0]), Store(machines[1])
     attempt = here.begin(SPEC)
     (attempt / "state-5.safetensors").write_text("five")

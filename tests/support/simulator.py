@@ -236,8 +236,8 @@ def _weights(scenario, size, scores, random):
     for number in range(early.shape[1]):
         best = -(-(number + 1) // 3)
         cut = np.sort(arrived[:, : number + 1], axis=1)[:, -best]
-        goes_on = random.random(size=num_sweeps) < scenario.survival
-        weights[:, number] = np.where(arrived[:, number] >= cut, 1, goes_on / scenario.survival)
+        continues = random.random(size=num_sweeps) < scenario.survival
+        weights[:, number] = np.where(arrived[:, number] >= cut, 1, continues / scenario.survival)
     out = np.empty(early.shape)
     np.put_along_axis(out, order, weights, axis=1)
     return out.reshape(num_sweeps, num_chains, num_seeds)

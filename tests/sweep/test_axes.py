@@ -88,7 +88,7 @@ def test_trials_of_all_values_compete_in_one_population(tmp_path):
     rungs = [e for e in driver.journal if e["event"] == "rung" and e["rung_index"] == 0]
     assert {e["cell"] for e in rungs} == {f"1-x lr={rate}" for rate in ("1e-5", "2e-5", "3e-5")}
     assert {e["population"] for e in rungs} == {"1-x"} and list(driver.found.ranked) == [("1-x", 0), ("1-x", 1)]
-    assert {e["reason"] for e in rungs[1:]} & {"below the cut", "below the cut, drawn to go on"}
+    assert {e["reason"] for e in rungs[1:]} & {"below the cut", "below the cut, drawn to continue"}
     assert len(driver.found.ranked["1-x", 0]) == 6
 
 
@@ -103,7 +103,7 @@ def test_promotion_works_across_values():
     schedule = simulate(plan, costs, dict.fromkeys(costs, 1.0), 1, (), curve)
     promoted = [bar.trial_id for bar in schedule.bars if bar.rung_index == 1]
     assert schedule.reached[0] == 8 > schedule.reached[1]
-    assert [rate[name] for name in promoted].count(4e-5) == 2  # within its own cell half of them would go on
+    assert [rate[name] for name in promoted].count(4e-5) == 2  # within its own cell half of them would continue
 
 
 def test_a_further_value_is_more_trials_and_what_is_finished_stays(tmp_path):

@@ -162,7 +162,7 @@ def test_a_trial_that_another_driver_has_finished_meanwhile_needs_no_workers(tmp
     assert not events(two, "running") and not two.running
 
 
-def test_a_damaged_score_is_said_and_computed_again(tmp_path, monkeypatch):
+def test_a_damaged_score_is_reported_and_computed_again(tmp_path, monkeypatch):
     plan = make_plan("a", role="measure")
     storage = Stored(tmp_path)
     storage.finish(*(p.spec for p in phases_of("a")))
@@ -200,7 +200,7 @@ def test_new_targets_make_a_new_entry_of_a_rung_and_no_new_decision(tmp_path):
 PROMOTE = Stopping(reduction_factor=3.0, survival_probability=0.0, promote=True)
 
 
-def test_a_paused_trial_gives_its_slot_back_and_goes_on_when_it_rises(tmp_path):
+def test_a_paused_trial_gives_its_slot_back_and_resumes_when_it_rises(tmp_path):
     plan = make_plan("abc", stopping=PROMOTE)
     driver = make_driver(tmp_path, plan, num_slots=1)
     best, second, third = ids(plan)

@@ -37,7 +37,7 @@ def test_a_failed_trial_is_open_again(directory):
     assert (standing.status, standing.error) == ("created", "")
 
 
-def test_a_stopped_trial_goes_on_beyond_the_rung_where_it_stopped(directory):
+def test_a_stopped_trial_continues_beyond_the_rung_where_it_stopped(directory):
     reopen(open_sweep(directory), "stopped")
     journal = directory.journal.read()
     standing = standings(journal).trials["stopped"]

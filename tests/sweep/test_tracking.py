@@ -101,7 +101,7 @@ def test_mlflow_has_every_trial_once_also_those_that_are_stored_and_after_a_reru
         assert found[trial_id].data.metrics["fi/udpos"] == values[1] - 1
 
 
-def test_a_tracker_that_is_away_ends_nothing_is_said_once_and_gets_all_later(tmp_path, monkeypatch):
+def test_a_tracker_that_is_away_ends_nothing_is_reported_once_and_gets_all_later(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -135,7 +135,7 @@ def test_wandb_has_every_trial_once_also_those_that_are_stored_and_after_a_rerun
     assert all(file.stat().st_size > 1000 for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
 
 
-def test_a_missing_package_and_an_unknown_tracker_are_said_before_a_start(monkeypatch):
+def test_a_missing_package_and_an_unknown_tracker_are_reported_before_a_start(monkeypatch):
     check_tracking(SWEEP)
     with pytest.raises(InputError, match="tracking in"):
         dataclasses.replace(SWEEP, tracking=("neptune",))

@@ -134,7 +134,7 @@ def test_there_are_many_tasks_of_both_sides() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_revision_is_a_commit_or_its_absence_is_said(name: str) -> None:
+def test_a_revision_is_a_commit_or_its_absence_is_reported(name: str) -> None:
     hub, notes = hub_of(TASKS[name]), TASKS[name].notes
     assert hub is not None
     if hub.revision is None:

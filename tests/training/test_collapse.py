@@ -80,7 +80,7 @@ def learned(losses, num_steps=100, tasks=None, chance=(1.0986,), stretch=20):
     return nothing_learned(history, num_steps, np.zeros(num_steps * 4, dtype=int) if tasks is None else tasks, chance)
 
 
-def test_a_loss_that_stays_at_the_entropy_is_degenerate_and_both_numbers_are_said():
+def test_a_loss_that_stays_at_the_entropy_is_degenerate_and_both_numbers_are_reported():
     reason = learned([1.2] * 100)
     assert reason == "the mean loss of the last 20 steps, 1.200, is not below the label entropy, 1.099"
 

@@ -37,12 +37,12 @@ def differences(device, dtypes):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_kernel_equals_the_plain_way_on_a_gpu():
+def test_the_kernel_equals_the_plain_method_on_a_gpu():
     assert differences("cuda", (torch.float32, torch.bfloat16)) == []
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with torch for CUDA alone")
-def test_the_kernel_equals_the_plain_way_in_tritons_interpreter():
+def test_the_kernel_equals_the_plain_method_in_tritons_interpreter():
     """In fp32: the interpreter cuts bf16 off where a GPU rounds it."""
     folder = Path(__file__).parent
     environment = {**os.environ, "TRITON_INTERPRET": "1"}

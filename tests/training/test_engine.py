@@ -241,7 +241,7 @@ def test_stage_ranks_and_budget_change_the_update_by_rounding(difference, name):
 
 
 @pytest.mark.parametrize("name", [case.name for case in MOVED])
-def test_a_state_moved_between_executions_goes_on_as_if_undisturbed(difference, name):
+def test_a_state_moved_between_executions_continues_as_if_undisturbed(difference, name):
     assert difference(name) < FP32
 
 

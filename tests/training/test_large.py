@@ -1,4 +1,4 @@
-"""XLM-R Large at its full size with random weights: two workers train it, one goes on from their state and evaluates.
+"""XLM-R Large at its full size with random weights: two workers train it, one resumes from their state and evaluates.
 
 Takes 24 GiB of memory and 20 GB of disk.
 """
@@ -101,7 +101,7 @@ def test_two_workers_train_it_and_leave_a_state_of_fp32_masters_and_moments(trai
         assert moments.abs().max() > 0
 
 
-def test_one_worker_goes_on_from_their_state_and_evaluates(trained):
+def test_one_worker_resumes_from_their_state_and_evaluates(trained):
     store, _, cooldown, target = trained
     for spec in (cooldown, target):
         record = store.done(spec)["record"]
@@ -116,7 +116,7 @@ def test_each_worker_needed_about_what_was_predicted(trained):
     shape = memory.ModelShape(LARGE)
     for spec, execution in ((trunk, TWO), (cooldown, ONE)):
         need = memory.predict(shape, "bf16", execution, 64).device
-        read = 12 * shape.num_parameters if spec.continues else 0  # the pages of the state that it goes on from
+        read = 12 * shape.num_parameters if spec.continues else 0  # the pages of the state that it resumes from
         peak = store.done(spec)["record"]["peak_memory_bytes"]
         print(f"{spec.kind}: {peak / memory.GIB:.2f} GiB, of {(need + read) / memory.GIB:.2f} predicted")
         assert 0.6 * need < peak < 1.3 * (need + read)

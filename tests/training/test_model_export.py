@@ -165,7 +165,7 @@ def test_retrieval_exports_the_encoder(tmp_path, encoder):
     AutoModel.from_pretrained(tmp_path / "model", add_pooling_layer=False)
 
 
-def test_what_cannot_be_exported_is_said(tmp_path, encoder):
+def test_what_cannot_be_exported_is_reported(tmp_path, encoder):
     world = World(Storage(tmp_path / "runs"), encoder)
     spec = small_target(world, "tagging", num_examples=32)
     directory = sweep_of(world, spec)
@@ -210,7 +210,7 @@ def test_a_rerun_finds_another_number(tmp_path, encoder):
     assert any(row.difference > 0 for row in rows)
 
 
-def test_the_rerun_command_compares_and_a_deleted_parent_is_said(tmp_path, encoder, capfd):
+def test_the_rerun_command_compares_and_a_deleted_parent_is_reported(tmp_path, encoder, capfd):
     world = World(Storage(tmp_path / "runs"), encoder)
     trunk = world.trunk(num_examples=64, schedule="warmup_linear", warmup_examples=16)
     target = small_target(world, "tagging", num_examples=32, parent=phase_hash(trunk))

@@ -123,7 +123,7 @@ def folder(tmp_path_factory):
 
 
 def change(folder, source, name):
-    """Difference of the next update from that of the source, which went on without a restore, over the latter."""
+    """Difference of the next update from that of the source, which continued without a restore, over the latter."""
     state = load_file(folder / f"{source.name}.safetensors")
     before = {name.removeprefix("model/"): value for name, value in state.items() if name.startswith("model/")}
     stayed = torch.load(folder / f"{source.name}.weights")

@@ -1,4 +1,4 @@
-"""States on disk: readable by safetensors, whole or not at all, written while the caller goes on."""
+"""States on disk: readable by safetensors, whole or not at all, written while the caller continues."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_tensors_that_are_not_those_of_the_layout_leave_no_file(tmp_path, entrie
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_state_is_written_while_the_caller_goes_on(tmp_path, monkeypatch):
+def test_a_state_is_written_while_the_caller_continues(tmp_path, monkeypatch):
     gate, write = threading.Event(), checkpoint.write_state
 
     def slow(*arguments):

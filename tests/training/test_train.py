@@ -161,12 +161,12 @@ def interrupt(monkeypatch, after):
     monkeypatch.setattr(engine, "train_step", interrupted)
 
 
-def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(world, tmp_path, encoder, monkeypatch):
+def test_an_interrupted_phase_resumes_from_its_last_state_with_the_same_result(world, tmp_path, encoder, monkeypatch):
     undisturbed = World(Storage(tmp_path / "undisturbed"), encoder)
     spec = undisturbed.trunk()
     assert spec == world.trunk()
     undisturbed.run(spec)
-    for after in (6, 5):  # stops in step 6, goes on from 4, stops in step 9, goes on from 8
+    for after in (6, 5):  # stops in step 6, resumes from 4, stops in step 9, resumes from 8
         with monkeypatch.context() as context, pytest.raises(KilledError):
             interrupt(context, after)
             world.run(spec)
@@ -186,7 +186,7 @@ def test_an_interrupted_phase_goes_on_from_its_last_state_with_the_same_result(w
     assert not attempt.exists()
 
 
-def test_what_is_saved_on_a_notice_is_where_a_killed_phase_goes_on_from(world, monkeypatch):
+def test_what_is_saved_on_a_notice_is_where_a_killed_phase_resumes_from(world, monkeypatch):
     spec = world.trunk()
     execution = dataclasses.replace(world.job(spec).execution, checkpoint_every_steps=10**9)
     job = dataclasses.replace(world.job(spec), execution=execution)
@@ -204,7 +204,7 @@ def test_what_is_saved_on_a_notice_is_where_a_killed_phase_goes_on_from(world, m
     assert len(said) == 1 and "phase 1 of 1: trunk" in said[0] and said[0].endswith("12 steps")
 
 
-def test_behind_an_object_store_another_machine_goes_on_with_a_phase_and_builds_on_it(
+def test_behind_an_object_store_another_machine_resumes_a_phase_and_builds_on_it(
     world, tmp_path, encoder, monkeypatch, s3_uri
 ):
     machines = []
@@ -226,7 +226,7 @@ def test_behind_an_object_store_another_machine_goes_on_with_a_phase_and_builds_
     monkeypatch.setattr(engine, "train_step", step)
     assert two.run(two.trunk()) == [None]
     record = two.store.done(trunk)["record"]
-    # It went on from the state after step 8 and its ledger; the ninth step was lost with the first machine.
+    # It resumed from the state after step 8 and its ledger; the ninth step was lost with the first machine.
     assert (record["num_executed_steps"], record["num_repeated_steps"]) == (12, 0)
     cooldown = one.trunk("cooldown", trunk, schedule="decay", first_example=192, num_examples=32, continues=True)
     assert one.run(trunk, cooldown) == [None, None]  # it has the other machine's trunk brought

@@ -173,7 +173,7 @@ def test_only_errors_of_memory_are_taken_for_such():
     assert not autotune.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
 
 
-def test_a_phase_that_ran_out_of_memory_goes_on_from_its_state_with_half_the_budget(world, monkeypatch):
+def test_a_phase_that_ran_out_of_memory_resumes_from_its_state_with_half_the_budget(world, monkeypatch):
     job, spec, store = world
     step, budgets, count = engine.train_step, [], itertools.count(1)
 

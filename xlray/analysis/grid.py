@@ -111,7 +111,7 @@ def _taken_twice(points: Sequence[Point]) -> str:
     (cluster, seed), number = counts.most_common(1)[0]
     return (
         f"cell {points[0].cell}: `one trial per subset or chain and seed` must hold, but got {number} of "
-        f"{cluster or 'no task'!r} with seed {seed}; run the sweep again to name its chains anew."
+        f"{cluster or 'no task'!r} with seed {seed}; run the sweep again to rename its chains."
     )
 
 

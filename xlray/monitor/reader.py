@@ -39,7 +39,7 @@ class Reader:
 
     Attributes:
         definition: as the sweep's folder has it.
-        replay: a name of this reading of the journal; another one where it was cut or replaced, and read anew.
+        replay: a name of this reading of the journal; another one where it was cut or replaced, and read again from its start.
         held: a process runs the sweep, as far as is known.
         started: when the driver, or the look at it, began, in seconds UTC; None takes when the driver took over.
         current: the phase that each running job was at, and its steps done, when it was viewed last.
@@ -77,7 +77,7 @@ class Reader:
         """Read what was added to the journal; in an object store now and then.
 
         Returns:
-            The entries, but none of a journal that had to be read anew.
+            The entries, but none of a journal that had to be read again from its start.
 
         Raises:
             InputError: the journal or the definition cannot be read.

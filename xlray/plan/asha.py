@@ -85,7 +85,7 @@ def decide(found: Standings, report: Report, stopping: Stopping, last_rung_index
         return Decision("continue", "above the cut", cutoff, 1.0)
     shown = None if math.isinf(cutoff) else cutoff
     if survives(trial_id, rung_index, stopping):
-        return Decision("continue", "below the cut, drawn to go on", shown, stopping.survival_probability)
+        return Decision("continue", "below the cut, drawn to continue", shown, stopping.survival_probability)
     action = "pause" if stopping.promote else "stop"
     return Decision(action, "below the cut", shown, stopping.survival_probability)
 

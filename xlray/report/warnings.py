@@ -172,7 +172,7 @@ def _chosen(evidence: Evidence) -> list[str]:
         held = sum(is_cut(s) for s in members.values() if s.cell == cell)
         if held and all(point.weight == 1 for point in here if point.cell == cell):
             found.append(
-                f"Winners only: in {cell} {count(held, 'trial')} below a cut did not go on, and none below it did; its mean "
+                f"Winners only: in {cell} {count(held, 'trial')} below a cut did not continue, and none below it did; its mean "
                 f"after {evidence.rung:,} examples is of those above the cut and flatters the cell."
             )
     return found

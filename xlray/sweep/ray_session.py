@@ -99,7 +99,7 @@ def _init(arguments: Mapping[str, Any]) -> Any:
             ) from error
         raise SessionError(
             f"Ray cannot be started on this machine ({load_per_core():.1f} processes per core): {_last_line(error)}; "
-            "`xlray doctor` looks for the cause, and the same command goes on when it is gone."
+            "`xlray doctor` looks for the cause, and the same command resumes when it is gone."
         ) from error
 
 

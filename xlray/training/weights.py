@@ -68,7 +68,7 @@ def weights_folder(parent: Path) -> Path:
 
 
 def config_folder(parent: Path) -> Path:
-    """Where the configuration of an encoder lies: with its weights, or with the state that a phase goes on from."""
+    """Where the configuration of an encoder lies: with its weights, or with the state that a phase resumes from."""
     folders = (weights_folder(parent), parent / "state")
     return next((folder for folder in folders if (folder / CONFIG).exists()), folders[0])
 

@@ -19,7 +19,8 @@ def make_points(value, places, draws=4, seeds=(0, 1, 2), together=True):
     points = []
     for (size, source), draw, seed in itertools.product(places, range(draws), seeds):
         tasks = tuple(f"{source}-{draw}-{number}" for number in range(size))
-        cluster = f"chain {draw} ({'abc123' if together else source}) of {source}" if size > 1 else " ".join(tasks)
+        drawn_by = "both pools" if together else source
+        cluster = chain_name(draw, drawn_by, source) if size > 1 else " ".join(tasks)
         cell, scores = f"{size}-{source}", {FI_ACCURACY: value(size, source, draw, seed)}
         points.append(Point(f"{cell}/{draw}/{seed}", "measure", cell, size, source, tasks, cluster, seed, 8, 0, scores))
     return points

@@ -97,6 +97,7 @@ def test_more_chains_or_sizes_keep_those_that_were_there():
 def test_chains_depend_on_seed_and_chain():
     designs = [tasks_of(subsets.chains(POOL, (8,), 2, seed)) for seed in range(5)]
     assert len({tasks for design in designs for tasks in design}) == 10
+    assert len({subsets.chains(POOL, (8,), 2, seed)[1].design for seed in range(5)}) == 5
 
 
 def test_permutations_of_chains_are_uniform():

@@ -7,7 +7,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -127,18 +126,30 @@ def test_every_intermediate_task_with_labels_has_both_controls() -> None:
 
 # --- in a sweep --------------------------------------------------------------------------------------------------------
 
-DRAWN = (Subset(("mini_sentiment_en", "mini_topic_en"), "en", 0, caps=(("mini_topic_en", 100),)),)
+
+def own_task(name: str, number: int) -> Task:
+    rows = [
+        {"id": str(n), "text": f"{name} {n}", "text_pair": None, "label": ("no", "yes")[n % 2]} for n in range(number)
+    ]
+    source = Generated(("train/en",), lambda split: rows)
+    return Task(name, "classification", "intermediate", ("en",), source, labels=("no", "yes"))
 
 
-def plan_of(*design: Subset, **changes: Any) -> SweepPlan:
+LINES = [{"id": str(n), "text": f"line {n} of some text", "text_pair": None} for n in range(50)]
+PRETRAINED_ON = Task("lines", "mlm", "text", ("en",), Generated(("train/en",), lambda split: LINES))
+OWN = (own_task("first", 60), own_task("second", 120))
+DRAWN = (Subset(("first", "second"), "en", 0, caps=(("second", 100),)),)
+
+
+def plan_of(*design: Subset, own_tasks: tuple[Task, ...] = OWN) -> SweepPlan:
     sweep = Sweep(
         "controls",
-        mini.ENCODER,
+        dataclasses.replace(mini.ENCODER, tasks=("lines",)),
         measure=design,
         intermediate=Intermediate((64,), 32, warmup_examples=32, max_length=64, stride=32),
         targets=(Target("mini_tatoeba"),),
         drop_overlap=False,
-        **changes,
+        own_tasks=(PRETRAINED_ON, *own_tasks),
     )
     return plan_sweep(sweep, None)
 
@@ -154,7 +165,7 @@ def test_controls_are_trained_on_as_many_of_the_same_examples_and_are_phases_of_
     plan = plan_of(*DRAWN, *subsets.shuffled(DRAWN, seed=3), *subsets.masked_lm((*subsets.empty(), *DRAWN)))
     assert [trial.cell for trial in plan.trials] == ["2-en", "2-en-shuffled", "2-en-masked"]
     plain, labels, masked = (trunk_of(plan, source) for source in ("en", "en-shuffled", "en-masked"))
-    assert [data.task for data in labels.data] == ["mini_sentiment_en.shuffled3", "mini_topic_en.shuffled3"]
+    assert [data.task for data in labels.data] == ["first.shuffled3", "second.shuffled3"]
     for other in (labels, masked):
         assert [data.num_records for data in other.data] == [data.num_records for data in plain.data]
         assert plain.data[1].num_records == 100
@@ -168,12 +179,15 @@ def test_controls_are_trained_on_as_many_of_the_same_examples_and_are_phases_of_
 
 
 def test_matched_controls_are_capped_as_what_they_are_made_of() -> None:
-    paired = dataclasses.replace(
-        DRAWN[0], caps=(("mini_topic_en", 10**6),), partners=(("mini_topic_en", "mini_sentiment_en"),)
-    )
-    plan = plan_of(paired, *subsets.masked_lm([paired]))
-    plain, masked = (trunk_of(plan, source) for source in ("en", "en-masked"))
-    assert [data.num_records for data in masked.data] == [data.num_records for data in plain.data]
+    """One task by the cap of the design, one by its partner, of which there are fewer examples than the design says."""
+    paired = Subset(
+        ("first", "second"), "en", 0,
+        caps=(("first", 40), ("second", 50)), partners=(("first", "third"), ("second", "third")),
+    )  # fmt: skip
+    own = (*OWN, own_task("third", 45))
+    plan = plan_of(paired, *subsets.shuffled([paired]), *subsets.masked_lm([paired]), own_tasks=own)
+    for source in ("en", "en-shuffled", "en-masked"):
+        assert [data.num_records for data in trunk_of(plan, source).data] == [40, 45]
 
 
 def test_a_control_of_an_own_task_holds_what_its_reader_gives_now(tmp_path: Path) -> None:
@@ -204,10 +218,9 @@ def test_an_own_task_has_no_control_for_a_name() -> None:
 
 
 def test_other_text_is_an_intermediate_task_without_finnish() -> None:
-    lines = [{"id": str(n), "text": f"line {n} of some text", "text_pair": None} for n in range(50)]
-    text = Task("my_text", "mlm", "intermediate", ("en",), Generated(("train/en",), lambda split: lines))
+    text = Task("my_text", "mlm", "intermediate", ("en",), Generated(("train/en",), lambda split: LINES))
     plan = plan_of(*subsets.explicit(["my_text"], source="text"), own_tasks=(text,))
     (data,) = trunk_of(plan, "text").data
     assert (data.task, data.kind, data.num_records) == ("my_text", "mlm", 50)
     with pytest.raises(InputError, match="must hold no Finnish"):
-        dataclasses.replace(text, languages=("fi",), source=Generated(("train/fi",), lambda split: lines))
+        dataclasses.replace(text, languages=("fi",), source=Generated(("train/fi",), lambda split: LINES))

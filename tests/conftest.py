@@ -42,6 +42,18 @@ def pytest_collection_modifyitems(items):
         items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def embedded_records_are_generated_once(tmp_path_factory):
+    """In a run, whatever the number of its processes."""
+    import embedded_records
+
+    root = tmp_path_factory.getbasetemp()
+    with embedded_records.generated_once(
+        (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "embedded-records"
+    ):
+        yield
+
+
 @pytest.fixture(scope="session")
 def process_group(tmp_path_factory):
     """This process as the only rank of a gloo process group."""

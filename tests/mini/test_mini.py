@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from functools import cache
 
+import embedded_records
 import pytest
 
 from xlray.mini import ENCODER, INTERMEDIATE, MINI_TASKS, TARGETS, english, finnish, german, russian, spanish, turkish
@@ -23,15 +24,14 @@ CONTENT = ("NOUN", "VERB", "ADJ", "ADV", "NUM")
 
 @cache
 def records(task: str, key: str) -> list[Record]:
-    source = MINI_TASKS[task].source
-    assert isinstance(source, Generated)
-    return list(source.generate(key))
+    return embedded_records.load(MINI_TASKS[task], key)
 
 
 def all_splits(*kinds: str) -> list[tuple[str, str]]:
     return [(name, key) for name, task in MINI_TASKS.items() if not kinds or task.kind in kinds for key in task.splits]
 
 
+@cache
 def content_words(language: str) -> set[str]:
     """Words of the tagged sentences of a language, by its own realiser."""
     found: set[str] = set()

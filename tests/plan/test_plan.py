@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import embedded_records
 import helpers
 import pytest
 from rich.console import Console
@@ -46,7 +45,6 @@ ENCODER = Pretraining(
 RECIPE = Intermediate(
     rungs=(64, 128, 256), batch_size=32, warmup_examples=32, max_length=64, stride=32, cooldown_ratio=0.25
 )
-records_are_generated_once = embedded_records.records_are_generated_once  # a fixture that every test gets
 TARGETS = (
     Target("mini_udpos", 128, 64, max_length=64, stride=32),
     Target("mini_tydiqa", 96, max_length=64, stride=32),

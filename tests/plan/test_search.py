@@ -2,7 +2,6 @@ import dataclasses
 import itertools
 
 import driven_sweep
-import embedded_records
 import numpy as np
 import pytest
 from replayed import replay
@@ -19,7 +18,6 @@ SEARCH = Search(POOL, (3, 4), 40)
 SWEEP = Sweep("s", Encoder("encoder"), measure=(Subset(()),), seeds=(0,), search=SEARCH)
 METHODS = ("surrogate", "optuna")
 stored_scores = driven_sweep.stored_scores  # fixtures that every test gets
-records_are_generated_once = embedded_records.records_are_generated_once
 
 
 def with_search(**changes):

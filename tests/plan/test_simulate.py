@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 from xml.etree import ElementTree
 
-import embedded_records
 import pytest
 
 from xlray.config.execution import Execution
@@ -16,7 +15,6 @@ from xlray.plan.simulate import by_rung, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan, plan_sweep
 
 ENCODER = Pretraining(("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=64, max_length=64)
-records_are_generated_once = embedded_records.records_are_generated_once  # a fixture that every test gets
 NAMES = ("mini_sentiment_en", "mini_topic_en", "mini_entailment_en", "mini_question_en")
 SUBSETS = tuple(Subset(tasks, "all", None, i) for i, tasks in enumerate((a,) for a in NAMES))
 SWEEP = Sweep(

@@ -1,24 +1,48 @@
-"""Records of the embedded world for tests that plan many sweeps: generated once, since a plan costs seconds without them."""
+"""Records of the embedded world, generated once in a run of the tests: all of them take half a minute of a processor."""
 
 from __future__ import annotations
 
-import functools
+import os
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
-import pytest
-
+from xlray.cli import task_catalogue
 from xlray.data import records
-from xlray.data.registry import find_task
-from xlray.tasks import load_records
+from xlray.mini import MINI_TASKS
+from xlray.tasks.lines import Remarks
+from xlray.tasks.load import load_records
+from xlray.tasks.task import Record, Task
+
+_folder: Path | None = None
 
 
-@functools.cache
-def _loaded(name, split):
-    return load_records(find_task(name), split)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def records_are_generated_once():
-    """For sweeps over registered tasks that need no files."""
-    with mock.patch.object(records, "load_records", lambda task, split, *_: _loaded(task.name, split)):
+@contextmanager
+def generated_once(folder: Path) -> Iterator[None]:
+    """While it lasts, the embedded tasks of sweeps and of the catalogue are read from `folder`, which test processes share."""
+    global _folder
+    _folder = folder
+    folder.mkdir(exist_ok=True)
+    with mock.patch.object(records, "load_records", load), mock.patch.object(task_catalogue, "load_records", load):
         yield
+
+
+def load(task: Task, split: str, data_dir: Path | str | None = None, remarks: Remarks | None = None) -> list[Record]:
+    """As `load_records`; each call has records of its own."""
+    if MINI_TASKS.get(task.name) != task:
+        return load_records(task, split, data_dir, remarks)
+    assert _folder is not None
+    file = _folder / f"{task.name}.{split.replace('/', '.')}"
+    if not file.exists():
+        noted = Remarks()
+        found = load_records(task, split, data_dir, noted)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(pickle.dumps((found, noted)))
+        partial.replace(file)
+    found, noted = pickle.loads(file.read_bytes())
+    if remarks is not None:
+        remarks.doubts += noted.doubts
+        remarks.unlabelled = noted.unlabelled
+    return found

@@ -81,6 +81,7 @@ def test_a_wheel_in_an_empty_environment_has_demo_and_init(tmp_path):
     assert {
         "xlray/cli/quickstart.sweep",
         "xlray/cli/starter.sweep",
+        "xlray/mini/encoder/model.safetensors",
         "xlray/templates/report.html.j2",
         "xlray/py.typed",
     } <= set(names)

@@ -20,6 +20,7 @@ HARMFUL = "mini_chunks_de"  # tags that have nothing to do with the words
 SWEEPS = """
 import dataclasses
 from pathlib import Path
+from xlray import mini
 from xlray.cli.sweep_file import load_sweep
 
 quickstart = load_sweep(Path({quickstart!r}))
@@ -51,7 +52,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def random(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("random")
-    encoder = "encoder=dataclasses.replace(quickstart.encoder, num_examples=0)"
+    encoder = "encoder=dataclasses.replace(mini.ENCODER, num_examples=0)"
     return run(folder, "random", f"{SMALLER.format(subsets=((),))}, {encoder}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 import unicodedata
@@ -11,7 +12,20 @@ from functools import cache
 import embedded_records
 import pytest
 
-from xlray.mini import ENCODER, INTERMEDIATE, MINI_TASKS, TARGETS, english, finnish, german, russian, spanish, turkish
+from xlray.data.encoders import encoder_folder, encoder_vocabulary, read_config
+from xlray.mini import (
+    ENCODER,
+    INTERMEDIATE,
+    MINI_TASKS,
+    PRETRAINED,
+    TARGETS,
+    english,
+    finnish,
+    german,
+    russian,
+    spanish,
+    turkish,
+)
 from xlray.mini.lexicon import LANGUAGES, NOUNS, SIZES, VERBS
 from xlray.mini.realise import text
 from xlray.mini.scenes import BUCKETS, Clause, Entity, bucket, draw
@@ -308,3 +322,11 @@ def test_recipes_name_tasks_that_exist() -> None:
     assert set(ENCODER.tasks) <= set(MINI_TASKS)
     assert [target.task for target in TARGETS] == [name for name, task in MINI_TASKS.items() if task.role == "target"]
     assert INTERMEDIATE.max_length + 2 <= ENCODER.architecture.max_positions
+
+
+def test_the_embedded_encoder_is_an_encoder_folder_of_the_recipes_sizes():
+    folder = encoder_folder(PRETRAINED)
+    sizes, _ = read_config(folder)
+    assert dataclasses.replace(sizes, initializer_range=ENCODER.architecture.initializer_range) == ENCODER.architecture
+    assert encoder_vocabulary(folder).size == ENCODER.architecture.vocab_size
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2**20

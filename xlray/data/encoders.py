@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from xlray import mini
 from xlray.canonical import fingerprint
 from xlray.config.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Target
 from xlray.config.sweep import Sweep
@@ -21,6 +22,7 @@ from xlray.storage.storage import Storage
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 PATTERNS = (CONFIG, TOKENIZER, WEIGHTS, INDEX, "model-*.safetensors")  # what is fetched of a repository on the Hub
+EMBEDDED = {mini.PRETRAINED.path: Path(mini.__file__).parent / "encoder"}  # encoders that are installed with xlray
 SIZES = (  # of an `Architecture`, in its order, by their names in CONFIG
     "hidden_size",
     "num_hidden_layers",
@@ -214,7 +216,7 @@ def _pinned(encoder: Encoder) -> str:
 
 
 def encoder_folder(encoder: Encoder, storage: Storage | None = None) -> Path:
-    """The folder of a public encoder: a local one as it is, a Hub id from the storage or the Hub's cache, else fetched.
+    """The folder of an encoder: an embedded or local one as it is, one of the Hub from the storage or its cache, else fetched.
 
     Args:
         storage: may hold it.
@@ -222,7 +224,7 @@ def encoder_folder(encoder: Encoder, storage: Storage | None = None) -> Path:
     Raises:
         InputError: neither a folder nor a Hub id with a pinned revision, or files are missing or do not fit one another.
     """
-    local = Path(encoder.path).expanduser().absolute()  # workers run in another folder
+    local = EMBEDDED.get(encoder.path, Path(encoder.path).expanduser().absolute())  # workers run in another folder
     if local.is_dir():
         return _fitting(local)
     hub_id = encoder.path.count("/") == 1 and not encoder.path.startswith((".", "/", "~"))

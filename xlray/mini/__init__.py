@@ -5,10 +5,10 @@ pre-training on translations taught it.
 """
 
 from xlray.mini.intermediate import INTERMEDIATE_TASKS
-from xlray.mini.recipes import ENCODER, INTERMEDIATE, TARGETS
+from xlray.mini.recipes import ENCODER, INTERMEDIATE, PRETRAINED, TARGETS
 from xlray.mini.tasks import TARGET_TASKS, TEXT
 from xlray.tasks.task import Task
 
-__all__ = ["ENCODER", "INTERMEDIATE", "MINI_TASKS", "TARGETS"]
+__all__ = ["ENCODER", "INTERMEDIATE", "MINI_TASKS", "PRETRAINED", "TARGETS"]
 
 MINI_TASKS: dict[str, Task] = {task.name: task for task in (TEXT, *TARGET_TASKS, *INTERMEDIATE_TASKS)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xlray.config.recipes import Architecture, Intermediate, Pretraining, Target
+from xlray.config.recipes import Architecture, Encoder, Intermediate, Pretraining, Target
 
 ENCODER = Pretraining(
     tasks=("mini_text",),
@@ -20,6 +20,7 @@ ENCODER = Pretraining(
     learning_rate=5e-3,
     max_length=128,
 )
+PRETRAINED = Encoder("embedded:mini")  # what `ENCODER` gives after three times as many examples; installed with xlray
 INTERMEDIATE = Intermediate(
     rungs=(512, 1_024, 2_048), batch_size=32, learning_rate=1e-3, warmup_examples=256, max_length=128, stride=64
 )

@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from xlray import analysis
@@ -166,6 +167,39 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
     }
     (folder / "sweep.json").write_text(json.dumps(definition))
     return folder
+
+
+def rewrite(folder, change):
+    """Rewrite the tables of scores and trials with what `change` makes of each row: a list of rows."""
+    loaded = results.load_results(folder)
+    for name, schema in (("scores", SCORES), ("trials", TRIALS)):
+        rows = [made for row in getattr(loaded, name).to_pylist() for made in change(row)]
+        settings = [row.pop("setting", "") for row in rows]
+        table = parquet.to_table(rows, schema)
+        if name == "trials" and any(settings):
+            table = table.append_column("setting", pa.array(settings, pa.string()))
+        parquet.write_table(folder / f"results/{name}.parquet", table)
+    return folder
+
+
+def with_axis(folder, settings):
+    """The sweep with each trial that has tasks at every setting: `{"lr=1e-5": points that it adds}`."""
+
+    def change(row):
+        if not row["num_tasks"]:
+            return [row]
+        made = []
+        for setting, gain in settings.items():
+            value = {"value": row["value"] + gain} if "value" in row else {}
+            place = {"trial_id": f"{row['trial_id']} {setting}", "cell": f"{row['cell']} {setting}", "setting": setting}
+            made.append({**row, **value, **place})
+        return made
+
+    rates = [[float(setting.partition("=")[2])] for setting in settings]
+    definition = json.loads((folder / "sweep.json").read_text())
+    definition["vary"] = [{"fields": ["intermediate.learning_rate"], "rows": rates}]
+    (folder / "sweep.json").write_text(json.dumps(definition))
+    return rewrite(folder, change)
 
 
 @pytest.fixture(scope="module")

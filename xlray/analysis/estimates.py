@@ -38,7 +38,9 @@ def sweep_estimates(
         return found
     for rung in sorted({point.rung_index for point in points}):
         here = estimable(points, rung)
-        found = (*found, *cell_means(here, FI_ACCURACY, sampling), *cell_differences(here, FI_ACCURACY, sampling))
+        known = {(e.name, e.rung) for e in found}  # of cells that no axis changes, such as the control
+        made = [*cell_means(here, FI_ACCURACY, sampling), *cell_differences(here, FI_ACCURACY, sampling)]
+        found = (*found, *(e for e in made if (e.name, e.rung) not in known))
     return found
 
 

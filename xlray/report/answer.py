@@ -82,10 +82,11 @@ def _taken(choice: Choice) -> str:
 
 def _how_many(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
     """How many comparisons were made, and which hold for all at once."""
-    made = {name.split("/", 2)[2]: e for name, e in found.items() if name.startswith(f"difference/{FI_ACCURACY}/")}
-    if len(made) < 2 or all(e.p_holm is None for e in made.values()):
+    known = {name.split("/", 2)[2]: e for name, e in found.items() if name.startswith(f"difference/{FI_ACCURACY}/")}
+    made = {pair: e.p_holm for pair, e in known.items() if e.p_holm is not None}  # single points of a grid have none
+    if len(made) < 2:
         return []
-    sure = [pair for pair, e in made.items() if e.p_holm is not None and e.p_holm <= 0.05]
+    sure = [pair for pair, p_holm in made.items() if p_holm <= 0.05]
     which = f"{', '.join(sure)} {'hold' if len(sure) > 1 else 'holds'}" if sure else "none holds"
     text = f"Of {count(len(made), 'comparison')} of cells, each with an interval of its own, {which} at 5 % with all"
     return [f"{text} taken together (Holm)."]

@@ -8,6 +8,7 @@ from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Curve, Estimate, Point,
 from xlray.report.evidence import target_names
 from xlray.report.score_tables import as_p_value, with_interval
 from xlray.report.tables import Cell, Precise, Signed, Table
+from xlray.report.warnings import count
 
 AXES = {"num_tasks": "tasks", "num_examples": "examples"}
 
@@ -68,11 +69,10 @@ def differences(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
     )
     made = [e for name, e in known.items() if name.startswith("difference/") and e.p_holm is not None]
     mean, targets = (sum((FI_ACCURACY in e.name) == m for e in made) for m in (True, False))
-    note = (
-        f"After {rung:,} intermediate examples, over the seeds that both cells have. Intervals and p are of one comparison "
-        f"by itself. Holm's p-values hold at once for the {mean} comparisons of fi_accuracy, and for the {targets} of the "
-        "targets."
-    )
+    note = f"After {rung:,} intermediate examples, over the seeds that both cells have."
+    if mean:
+        note += " Intervals and p are of one comparison by itself. Holm's p-values hold at once for the "
+        note += f"{count(mean, 'comparison')} of fi_accuracy{f', and for the {targets:,} of the targets' if targets else ''}."
     note += " They are exploratory: planned was the two by two." if find_two_by_two(here) else ""
     missing = "" if rows else "two cells at one rung with a common seed"
     return Table("differences", "Differences between cells", note, columns, tuple(rows), missing)

@@ -1,0 +1,44 @@
+"""What the answer and the notes beside it count, compare and leave out."""
+
+from collections import Counter
+
+import pytest
+from reported_sweep import make_sweep, with_axis
+
+from xlray.analysis import Sampling
+from xlray.report import curve_tables
+from xlray.report.answer import write_answer
+from xlray.report.evidence import collect_evidence
+
+FEW = Sampling(num_draws=50)
+PAIRS = [(("mnli", "squad"), "measure"), (("copa", "random"), "measure"), (("paws", "qqp"), "measure")]
+FOURS = [(("mnli", "squad", "paws", "qqp"), "measure"), (("copa", "random", "swag", "ccg"), "measure")]
+FOURS += [(("mnli", "copa", "swag", "qqp"), "measure")]
+DESIGN = [((), "measure"), *PAIRS, *FOURS]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """A sweep of three cells, two of them at two learning rates."""
+    folder = make_sweep(tmp_path_factory.mktemp("s") / "axes", seeds=(0, 1, 2), subsets=DESIGN, rungs=1)
+    return collect_evidence(with_axis(folder, {"lr=1e-5": 0.0, "lr=2e-5": -3.0}), FEW)
+
+
+def test_comparisons_that_are_taken_together_are_those_of_the_family_and_not_of_the_grid(grid):
+    known = [e for e in grid.estimates if e.name.startswith("difference/fi_accuracy/")]
+    assert len(known) > 3 == sum(e.p_holm is not None for e in known)
+    assert "Of 3 comparisons of cells" in write_answer(grid)
+
+
+def test_a_cell_that_no_axis_changes_is_estimated_once(grid):
+    counts = Counter((e.name, e.rung) for e in grid.estimates)
+    assert counts["mean/fi_accuracy/0", grid.rung] == 1 and max(counts.values()) == 1
+
+
+def test_the_note_of_the_differences_counts_the_comparisons_that_have_p_values(grid, tmp_path):
+    note = curve_tables.differences(grid.tuned_here, grid.estimates).note
+    assert "for the 3 comparisons of fi_accuracy, and for the 12 of the targets" in note
+    two = collect_evidence(make_sweep(tmp_path / "two", seeds=(0, 1, 2), subsets=DESIGN[:4], rungs=1), FEW)
+    assert "for the 1 comparison of fi_accuracy, " in curve_tables.differences(two.tuned_here, two.estimates).note
+    one_seed = collect_evidence(make_sweep(tmp_path / "one", seeds=(0,), subsets=DESIGN, rungs=1), FEW)
+    assert "Holm" not in curve_tables.differences(one_seed.tuned_here, one_seed.estimates).note

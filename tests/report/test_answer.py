@@ -1,12 +1,15 @@
 """What the answer and the notes beside it count, compare and leave out."""
 
+import csv
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
-from reported_sweep import make_sweep, with_axis
+from reported_sweep import make_sweep, rewrite, with_axis
 
 from xlray.analysis import Sampling
-from xlray.report import curve_tables
+from xlray.report import curve_tables, report, warnings
 from xlray.report.answer import write_answer
 from xlray.report.evidence import collect_evidence
 
@@ -42,3 +45,31 @@ def test_the_note_of_the_differences_counts_the_comparisons_that_have_p_values(g
     assert "for the 1 comparison of fi_accuracy, " in curve_tables.differences(two.tuned_here, two.estimates).note
     one_seed = collect_evidence(make_sweep(tmp_path / "one", seeds=(0,), subsets=DESIGN, rungs=1), FEW)
     assert "Holm" not in curve_tables.differences(one_seed.tuned_here, one_seed.estimates).note
+
+
+def test_a_single_subset_makes_no_interval_rough_and_no_repetitions_few(tmp_path):
+    subsets = [*DESIGN, (("mnli", "copa"), "measure"), (("squad", "swag"), "measure")]
+    subsets += [(("mnli", "random", "swag", "ccg"), "measure"), (("squad", "random", "paws", "ccg"), "measure")]
+    one = [(("squad",), "measure")]
+
+    def as_control(row):
+        return [{**row, "source": "control", "cell": "1-control"} if row["num_tasks"] == 1 else row]
+
+    made = make_sweep(tmp_path / "s", seeds=range(5), subsets=subsets + one, rungs=1)
+    found = collect_evidence(rewrite(made, as_control), FEW)
+    answer, said = write_answer(found), " ".join(warnings.find_warnings(found))
+    assert "4 tasks instead of squad alone: " in answer and "4 tasks instead of 2: " in answer
+    assert "rough" not in answer and "Few repetitions" not in said
+    few = collect_evidence(make_sweep(tmp_path / "few", seeds=range(5), subsets=subsets[:7], rungs=1), FEW)
+    assert "rough 95 % CI" in write_answer(few)
+    assert "as few as 3 subsets per cell" in " ".join(warnings.find_warnings(few))
+
+
+def test_the_coverage_that_the_report_states_is_that_of_the_statistics_page():
+    path = Path(__file__).parents[2] / "docs/statistics/coverage.csv"
+    rows = [row for row in csv.DictReader(path.open()) if row["outcome"] == "fi_accuracy"]
+    covered = {float(row["coverage"]): row["scenario"] for row in rows}
+    (text,) = [paragraph.text for paragraph in report.METHOD if paragraph.lead == "Intervals"]
+    low, high = map(int, re.search(r"in (\d+) to (\d+) % of", text).groups())
+    assert (low, high) == (int(100 * min(covered)), int(100 * max(covered)))
+    assert {scenario for share, scenario in covered.items() if share < 0.93} == {"matched, not additive"}

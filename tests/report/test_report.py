@@ -569,6 +569,6 @@ def test_a_two_by_two_is_answered_first_and_what_compares_single_cells_is_called
     assert answer.startswith(f"Planned, as a two by two: {planned}, rough 95 % CI [")
     assert answer.index("interaction") < answer.index("exploratory") < answer.index("2 tasks from en instead of 1")
     assert answer.index("Without Tatoeba: ") < answer.index("exploratory")
-    assert "The same 2 tasks instead of qqp alone: " in answer
+    assert "2 tasks from en instead of qqp alone: " in answer and "The same" not in answer
     assert page(folder).index("Number of tasks by source") < page(folder).index("Differences between cells")
     assert "planned was the two by two" in (folder / "report/tables/differences.md").read_text()

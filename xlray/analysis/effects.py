@@ -78,6 +78,7 @@ def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: fl
         p_value=None if p_value is None else float(p_value),
         standardised=float(found.value) / spread if spread and not missing else None,
         missing=missing,
+        num_sampled=found.num_sampled,
     )
 
 

@@ -56,6 +56,7 @@ class Estimate:
         p_holm: the same after Holm's correction over its family of comparisons; None outside a family.
         standardised: `value` in standard deviations of a single trial.
         missing: why there is no interval, and no p-value nor standardised value either, else "".
+        num_sampled: the fewest subsets of the cells that have several, so that they are a sample; 1 if none has.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Estimate:
     p_holm: float | None = None
     standardised: float | None = None
     missing: str = ""
+    num_sampled: int = 1
 
 
 @dataclass(frozen=True)

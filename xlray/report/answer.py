@@ -134,7 +134,7 @@ def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool)
 def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: str, intervals: bool) -> list[str]:
     """One sentence for each cell of the source `CONTROL`, such as a strong single task."""
     sentences = []
-    size = next(p.num_tasks for p in evidence.tuned_here if p.cell == cell)
+    size, source = next((p.num_tasks, p.source) for p in evidence.tuned_here if p.cell == cell)
     for control in _controls(evidence):
         gain = found.get(f"difference/{FI_ACCURACY}/{cell} - {control}")
         if gain is not None:
@@ -142,7 +142,7 @@ def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: s
             alone = control if others or len(first) > 1 else f"{first[0]} alone"
             ends = f", {interval(gain)}" if intervals else ""
             value = number(gain.value, signed=True)
-            sentences.append(f"The same {count(size, 'task')} instead of {alone}: {value} points{ends}.")
+            sentences.append(f"{count(size, 'task')}{_from(source)} instead of {alone}: {value} points{ends}.")
     return sentences
 
 
@@ -186,10 +186,9 @@ def _compared(
         return []
     points = [p for p in evidence.tuned_here if p.cell == cell]
     more, source = points[0].num_tasks, points[0].source
-    from_pool = "" if source in ("all", "") else f" from {source}"
     # With a single subset the statement is about these tasks, not about any as many.
     size = ("these " if len({p.tasks for p in points}) == 1 and more > 1 else "") + count(more, "task")
-    text, apart = f"{size}{from_pool}", []
+    text, apart = f"{size}{_from(source)}", []
     for place, (fewer, other) in enumerate(others):
         gain = found[f"difference/{FI_ACCURACY}/{cell} - {other}"]
         value, versus = number(gain.value, signed=True), str(fewer or "none")
@@ -207,6 +206,10 @@ def _compared(
             ends = f" {interval(beside, short=True)}" if intervals else ""
             apart.append(f"{number(beside.value, signed=True)}{ends}")
     return [text[0].upper() + text[1:] + ".", *([f"Without Tatoeba: {'; '.join(apart)}."] if apart else [])]
+
+
+def _from(source: str) -> str:
+    return "" if source in ("all", "") else f" from {source}"
 
 
 def _from_to(evidence: Evidence, found: Mapping[str, Estimate], before: str, after: str) -> str:
@@ -230,8 +233,8 @@ def interval(estimate: Estimate, short: bool = False) -> str:
     if estimate.low is None or estimate.high is None:
         return "(no interval)" if short else f"no interval ({estimate.missing})"
     ends = f"[{number(estimate.low, signed=True)}, {number(estimate.high, signed=True)}]"
-    few = min(estimate.num_seeds, estimate.num_subsets) < FEW
-    rough = "rough " if few else ""
+    # A single subset is taken as it is, so it makes nothing rough.
+    rough = "rough " if estimate.num_seeds < FEW or 1 < estimate.num_sampled < FEW else ""
     return ends if short else f"{rough}{100 * estimate.level:.0f} % CI {ends}"
 
 

@@ -95,12 +95,12 @@ def _nothing_scored(evidence: Evidence) -> str:
 
 
 def _sampling(evidence: Evidence) -> list[str]:
-    here = evidence.here
+    here = evidence.tuned_here
     if not here:
         return []
     seeds = {point.seed for point in here}
     subsets = {cell: len({p.tasks for p in here if p.cell == cell}) for cell in {p.cell for p in here if p.num_tasks}}
-    fewest = min(subsets.values(), default=0)
+    fewest = min((number for number in subsets.values() if number > 1), default=0)
     found = []
     if len(seeds) == 1:
         found.append(

@@ -1,5 +1,6 @@
 """Cells of a sweep with axes: what is compared with what, and which values each takes without flattering itself."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -71,6 +72,21 @@ def test_values_are_chosen_by_the_signal_of_the_sweep():
     assert at_best_values(points, "finnish-dev")[1][0].best == "lr=1e-5"
     tuned, (choice,) = at_best_values(points, "english-dev")
     assert choice.best == "lr=2e-5" and {p.scores["fi_accuracy"] for p in tuned} == {60.0}
+
+
+@pytest.mark.parametrize("select_by", ["finnish-dev", "english-dev"])
+def test_a_seed_that_diverged_at_the_best_value_is_scored_there_and_counts_against_it(select_by):
+    points = []
+    for setting, seed in itertools.product(RATES, range(4)):
+        score = {"lr=5e-6": 60.0, "lr=1e-5": 61.0, "lr=2e-5": 70.0}[setting]
+        made = point("9-en", setting, 0, seed, score, english=score)
+        if (setting, seed) == ("lr=2e-5", 0):  # no score in English, and in Finnish what the majority answer has
+            made = dataclasses.replace(point("9-en", setting, 0, seed, 20.0), diverged=True, degenerate=True)
+        points.append(made)
+    tuned, (choice,) = at_best_values(points, select_by)
+    assert choice.taken[0] == "lr=2e-5" and next(p for p in tuned if p.seed == 0).scores["fi_accuracy"] == 20
+    assert choice.means["lr=2e-5"] == pytest.approx((210 + 20 * (select_by == "finnish-dev")) / 4)
+    assert choice.taken == {0: "lr=2e-5", **dict.fromkeys((1, 2, 3), "lr=1e-5")}
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,9 @@ def at_best_values(points: Sequence[Point], select_by: str) -> tuple[tuple[Point
 
 
 def signal(point: Point, select_by: str) -> float:
-    """What a choice of values looks at; NaN where it was not evaluated."""
+    """What a choice of values looks at; NaN where it was not evaluated, and 0 where the trial diverged before it was."""
     if select_by != "finnish-dev":
-        return selection_scores(point).get(select_by, math.nan)
+        return selection_scores(point).get(select_by, 0.0 if point.diverged else math.nan)
     found = point.scores.get(WITHOUT_TATOEBA, math.nan)
     return found if math.isfinite(found) else point.scores[FI_ACCURACY]
 
@@ -89,7 +89,7 @@ def _choose(population: str, points: Sequence[Point], select_by: str) -> Choice 
     settings = sorted({point.setting for point in found})
     taken = {}
     for seed in seeds:
-        here = {point.setting for point in found if point.seed == seed}
+        here = {point.setting for point in points if point.seed == seed}  # whatever its own scores say
         others = [p for p in found if p.setting in here and (p.seed != seed or len(seeds) == 1)]
         means = _means(others, settings, select_by)
         if means:

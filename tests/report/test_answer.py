@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from reported_sweep import make_sweep, rewrite, with_axis
+from reported_sweep import EFFECTS, make_sweep, rewrite, with_axis
 
 from xlray.analysis import Sampling
 from xlray.report import curve_tables, report, warnings
@@ -36,6 +36,21 @@ def test_comparisons_that_are_taken_together_are_those_of_the_family_and_not_of_
 def test_a_cell_that_no_axis_changes_is_estimated_once(grid):
     counts = Counter((e.name, e.rung) for e in grid.estimates)
     assert counts["mean/fi_accuracy/0", grid.rung] == 1 and max(counts.values()) == 1
+
+
+def test_a_value_that_changes_nothing_narrows_no_interval_of_single_cells(tmp_path):
+    """The same subsets at five values are no more subsets: what is known of their tasks stays what the tuned cells say."""
+    tasks = [tuple(EFFECTS)[a:b] for a, b in ((0, 4), (4, 8))]
+    tasks += [(*tuple(EFFECTS)[a:b], *tuple(EFFECTS)[c:d]) for a, b, c, d in ((0, 2, 4, 6), (2, 4, 6, 8))]
+    subsets = [((), "measure"), *((subset, "measure") for subset in tasks), *PAIRS]
+    found = []
+    for number in (1, 5):
+        folder = make_sweep(tmp_path / f"{number}", seeds=(0, 1, 2), subsets=subsets, rungs=1)
+        made = collect_evidence(with_axis(folder, {f"lr={place}e-5": 0.0 for place in range(1, number + 1)}), FEW)
+        found.append({e.name: e for e in made.estimates})
+    for cell in ("4-all", "2-all"):
+        few, many = (names[f"mean/fi_accuracy/{cell} lr=1e-5"] for names in found)
+        assert (many.value, many.low, many.high) == pytest.approx((few.value, few.low, few.high))
 
 
 def test_the_note_of_the_differences_counts_the_comparisons_that_have_p_values(grid, tmp_path):

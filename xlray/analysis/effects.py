@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from xlray.analysis.points import (
 )
 
 CONTROL = "control"  # source of subsets, such as a strong single task, that every cell is compared with
+Shared: TypeAlias = Additivity | Literal["own"] | None  # the additive share, or that the points themselves say it
+OWN: Final = "own"
 PRIOR_FREEDOM = 4  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
 CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is one subset, and may well vary more
 
@@ -37,6 +40,11 @@ def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
         cells.setdefault(point.cell, []).append(point)
         pools.setdefault(point.source, set()).update(point.tasks)
     return {cell: make_grid(inside, outcome, sorted(pools[inside[0].source])) for cell, inside in cells.items()}
+
+
+def shared_by(points: Sequence[Point], shared: Shared) -> Additivity | None:
+    """What is given, or what the points themselves say."""
+    return additivity_of(points) if isinstance(shared, str) else shared
 
 
 def additivity_of(points: Sequence[Point]) -> Additivity | None:
@@ -83,10 +91,19 @@ def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: fl
 
 
 def cell_means(
-    points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
+    points: Sequence[Point],
+    outcome: str,
+    sampling: Sampling,
+    item_variance: ItemVariance | None = None,
+    shared: Shared = OWN,
 ) -> list[Estimate]:
-    """Mean outcome of each cell of one rung, over its trials."""
-    estimates, rung, shared = [], _rung(points), additivity_of(points)
+    """Mean outcome of each cell of one rung, over its trials.
+
+    Args:
+        item_variance: of the rung; without it the evaluated items are taken as they are.
+        shared: what is known of the additive share of the variance of subsets.
+    """
+    estimates, rung, shared = [], _rung(points), shared_by(points, shared)
     for cell, grid in cell_grids(points, outcome).items():
         extra = item_variance(outcome, {cell: 1.0}) if item_variance else NO_ITEMS
         found = contrast([(1.0, grid)], extra, shared=shared)
@@ -150,17 +167,22 @@ def compared_cells(cells: Mapping[str, tuple[int, str]]) -> list[tuple[str, str]
 
 
 def cell_differences(
-    points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
+    points: Sequence[Point],
+    outcome: str,
+    sampling: Sampling,
+    item_variance: ItemVariance | None = None,
+    shared: Shared = OWN,
 ) -> list[Estimate]:
     """Differences of cells of one rung over the seeds that both have, in points and in standard deviations of a trial.
 
-    Chains that fill both cells are paired as well. A pair of cells without a common seed is left out.
+    Chains that fill both cells are paired as well. A pair of cells without a common seed is left out. Arguments are those of
+    `cell_means`.
     """
     grids = cell_grids(points, outcome)
     pairs = cell_pairs(scored(points, outcome))
     extra = {(m, f): item_variance(outcome, {m: 1.0, f: -1.0}) for m, f in pairs} if item_variance else {}
     estimates, rung = [], _rung(points)
-    for (more, fewer), found in differences(grids, pairs, extra, additivity_of(points)).items():
+    for (more, fewer), found in differences(grids, pairs, extra, shared_by(points, shared)).items():
         spread = trial_spread([grids[more], grids[fewer]])
         name = f"difference/{outcome}/{more} - {fewer}"
         estimates.append(as_estimate(name, found, sampling.level, rung, spread))
@@ -254,7 +276,7 @@ def without_degenerate(points: Sequence[Point]) -> list[Point]:
 
 
 def robustness(
-    points: Sequence[Point], sampling: Sampling, item_variance: ItemVariance | None = None
+    points: Sequence[Point], sampling: Sampling, item_variance: ItemVariance | None = None, shared: Shared = OWN
 ) -> list[Estimate]:
     """Differences again without Tatoeba and without collapsed trials, where that leaves out anything.
 
@@ -269,7 +291,7 @@ def robustness(
         variants |= {"without_degenerate": (sound, FI_ACCURACY), "without_both": (sound, WITHOUT_TATOEBA)}
     found = []
     for variant, (kept, outcome) in variants.items():
-        for estimate in cell_differences(kept, outcome, sampling, item_variance):
+        for estimate in cell_differences(kept, outcome, sampling, item_variance, shared if kept is points else OWN):
             pair = estimate.name.split("/", 2)[2]
             found.append(dataclasses.replace(estimate, name=f"robustness/{variant}/{pair}"))
     return found

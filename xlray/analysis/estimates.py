@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xlray.analysis.effects import (
+    additivity_of,
     cell_differences,
     cell_means,
     correct_over_comparisons,
@@ -38,8 +39,10 @@ def sweep_estimates(
         return found
     for rung in sorted({point.rung_index for point in points}):
         here = estimable(points, rung)
+        # Of the tuned points: in the grid each subset comes at many values, which are no further subsets.
+        shared = additivity_of(estimable(tuned, rung))
         known = {(e.name, e.rung) for e in found}  # of cells that no axis changes, such as the control
-        made = [*cell_means(here, FI_ACCURACY, sampling), *cell_differences(here, FI_ACCURACY, sampling)]
+        made = [e for make in (cell_means, cell_differences) for e in make(here, FI_ACCURACY, sampling, None, shared)]
         found = (*found, *(e for e in made if (e.name, e.rung) not in known))
     return found
 
@@ -62,18 +65,18 @@ def all_estimates(
     rungs = [rung for rung in sorted({point.rung_index for point in points}) if estimable(points, rung)]
     for rung in rungs:
         here = estimable(points, rung)
-        items = (item_variances or {}).get(rung)
+        items, shared = (item_variances or {}).get(rung), additivity_of(here)
         outcomes = [FI_ACCURACY]
         if rung == rungs[-1]:
             others = sorted({outcome for point in here for outcome in point.scores} - {FI_ACCURACY, WITHOUT_TATOEBA})
             outcomes += [WITHOUT_TATOEBA, *others]
         found: list[Estimate] = []
         for outcome in outcomes:
-            found += two_by_two(here, outcome, sampling, items)
-            found += cell_means(here, outcome, sampling, items) + cell_differences(here, outcome, sampling, items)
+            for make in (two_by_two, cell_means, cell_differences):
+                found += make(here, outcome, sampling, items, shared)
         estimates += correct_over_comparisons(found, target_names(here))
         estimates += contributions(here, FI_ACCURACY, sampling).estimates
         if rung == rungs[-1]:
-            estimates += robustness(here, sampling, items)
+            estimates += robustness(here, sampling, items, shared)
             estimates += selection_gaps(here, sampling) + selection_correlations(here, sampling)
     return (*estimates, *rank_correlations(points, FI_ACCURACY, sampling))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xlray.analysis.crossed import NO_ITEMS, contrast
-from xlray.analysis.effects import CONTROL, additivity_of, as_estimate, cell_grids, prior_of, trial_spread
+from xlray.analysis.effects import CONTROL, OWN, Shared, as_estimate, cell_grids, prior_of, shared_by, trial_spread
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import Estimate, Point, Sampling, draw_of, scored
 
@@ -58,7 +58,11 @@ def find_two_by_two(points: Sequence[Point]) -> TwoByTwo | None:
 
 
 def two_by_two(
-    points: Sequence[Point], outcome: str, sampling: Sampling, item_variance: ItemVariance | None = None
+    points: Sequence[Point],
+    outcome: str,
+    sampling: Sampling,
+    item_variance: ItemVariance | None = None,
+    shared: Shared = OWN,
 ) -> list[Estimate]:
     """Both main effects and the interaction at one rung, in points, named `factor/<outcome>/<contrast>`.
 
@@ -72,7 +76,7 @@ def two_by_two(
     grids = cell_grids(_paired(points, design), outcome)
     four = {cell: grids[cell] for cell in design.cells.values()}
     common = sorted(set.intersection(*(set(grid.seeds) for grid in four.values())))
-    prior, shared, spread = prior_of(grids, common, False), additivity_of(points), trial_spread([*four.values()])
+    prior, spread, shared = prior_of(grids, common, False), trial_spread([*four.values()]), shared_by(points, shared)
     rung, found = max(point.rung for point in points), []
     for name, coefficients in design.contrasts().items():
         items = item_variance(outcome, coefficients) if item_variance else NO_ITEMS

@@ -21,6 +21,7 @@ from xlray.analysis import FI_ACCURACY, Point, Sampling, Variances, effects, ite
 from xlray.analysis.crossed import ItemPart
 from xlray.analysis.grid import Grid
 from xlray.analysis.membership import additivity, make_membership
+from xlray.analysis.points import draw_of
 from xlray.config import subsets
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -103,7 +104,7 @@ def drawn_by(name, sizes, count, num_chains, number):
 
 
 def own_name(scenario, cell, row):
-    """The cluster of one subset of a cell."""
+    """The cluster of one subset of a cell, as a report names it."""
     if not cell.size:
         return ""
     separate = scenario.stopping or scenario.design == "random_subsets"
@@ -117,7 +118,7 @@ def grid_of(cell, scenario, sweeps=slice(None)):
     weights = weights[0] if weights.ndim == 3 else weights
     rows, seeds = np.flatnonzero(weights.any(axis=1)), np.flatnonzero(weights.any(axis=0))
     values, weights = values[..., rows, :][..., seeds], weights[rows][:, seeds]
-    names = tuple(own_name(scenario, cell, row) for row in rows)
+    names = tuple(draw_of(own_name(scenario, cell, row), cell.pool) for row in rows)
     held = None  # chains are drawn independently, so nothing is taken off for them
     if cell.size and scenario.design != "chains":
         members = cell.members[0][rows]

@@ -29,7 +29,6 @@ from xlray.analysis.chains import (
 )
 from xlray.analysis.curves import Curve, CurveFit, example_curves, task_curves
 from xlray.analysis.effects import (
-    CONTROL,
     cell_differences,
     cell_means,
     cell_pairs,
@@ -52,6 +51,7 @@ from xlray.analysis.items import (
 )
 from xlray.analysis.pairs import Interactions, interactions
 from xlray.analysis.points import (
+    CONTROL,
     ENGLISH,
     FI_ACCURACY,
     MIN_SAMPLES,
@@ -63,7 +63,9 @@ from xlray.analysis.points import (
     collect_points,
     count_trials,
     estimable,
+    is_control_source,
     too_few,
+    without_controls,
 )
 from xlray.analysis.power import (
     ASSUMED,
@@ -124,6 +126,7 @@ __all__ = [
     "grouped_contributions",
     "holm",
     "interactions",
+    "is_control_source",
     "item_variances",
     "items_by_cell",
     "minimum_detectable_effect",
@@ -140,4 +143,5 @@ __all__ = [
     "too_few",
     "two_by_two",
     "variance_of",
+    "without_controls",
 ]

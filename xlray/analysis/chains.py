@@ -13,7 +13,7 @@ from xlray.analysis.crossed import NO_ITEMS, contrast
 from xlray.analysis.effects import as_estimate
 from xlray.analysis.grid import Grid
 from xlray.analysis.items import ItemVariance
-from xlray.analysis.points import Estimate, Point, Sampling, chain_name, scored
+from xlray.analysis.points import Estimate, Point, Sampling, chain_name, is_control_source, scored
 
 Lines = Mapping[str, tuple[tuple[str, ...], ...]]
 
@@ -63,7 +63,7 @@ def chain_contributions(
     lines: Lines | None = None,
     item_variance: ItemVariance | None = None,
 ) -> list[ChainContributions]:
-    """Gains by chains at one rung, for each source; Shapley values as in Castro et al. 2009.
+    """Gains by chains at one rung, for each source that is a pool; Shapley values as in Castro et al. 2009.
 
     A gain is the difference of two neighbouring prefixes with the same seed. A task's estimate is the mean over chains
     and seeds of the gain at which it enters; both are resampled in its interval. A block's is over seeds alone, so it
@@ -80,7 +80,7 @@ def chain_contributions(
     if not lines:
         return [ChainContributions("block", (), "nested chains of measure trials")]
     found = []
-    for source in sources:
+    for source in (source for source in sources if not is_control_source(source)):
         own = {name: line for name, line in lines.items() if name.endswith(f" of {source}") or not source}
         found.append(_of_source(points, outcome, sampling, own, item_variance))
     return found

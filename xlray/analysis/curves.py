@@ -19,7 +19,18 @@ from xlray.analysis.bootstrap import resample
 from xlray.analysis.crossed import contrast
 from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.grid import Grid
-from xlray.analysis.points import Array, Estimate, Point, Sampling, estimable, scored, too_few, values_of, weights_of
+from xlray.analysis.points import (
+    Array,
+    Estimate,
+    Point,
+    Sampling,
+    estimable,
+    scored,
+    too_few,
+    values_of,
+    weights_of,
+    without_controls,
+)
 
 MIN_SIZES = 5  # sizes below which a shape is not told from another
 FEW_SIZES = f"at least {MIN_SIZES} sizes, found {{}}"
@@ -141,8 +152,8 @@ def held_out_error(model: str, x: Array, y: Array) -> float:
 
 
 def task_curves(points: Sequence[Point], outcome: str, sampling: Sampling) -> list[Curve]:
-    """A score over the number of tasks at one rung, for each source."""
-    points = scored(points, outcome)
+    """A score over the number of tasks at one rung, for each source that is a pool."""
+    points = without_controls(scored(points, outcome))
     curves = []
     for source in sorted({point.source for point in points if point.num_tasks}):
         inside = [point for point in points if point.source == source or point.num_tasks == 0]

@@ -15,6 +15,7 @@ from xlray.analysis.grid import Grid, make_grid
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.membership import Additivity, additivity
 from xlray.analysis.points import (
+    CONTROL,
     ENGLISH,
     FI_ACCURACY,
     WITHOUT_TATOEBA,
@@ -26,7 +27,6 @@ from xlray.analysis.points import (
     too_few,
 )
 
-CONTROL = "control"  # source of subsets, such as a strong single task, that every cell is compared with
 Shared: TypeAlias = Additivity | Literal["own"] | None  # the additive share, or that the points themselves say it
 OWN: Final = "own"
 PRIOR_FREEDOM = 4  # of what the cells with tasks say of a seed's variance, where a difference is between two of them

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xlray.analysis.crossed import NO_ITEMS, contrast
-from xlray.analysis.effects import CONTROL, OWN, Shared, as_estimate, cell_grids, prior_of, shared_by, trial_spread
+from xlray.analysis.effects import OWN, Shared, as_estimate, cell_grids, prior_of, shared_by, trial_spread
 from xlray.analysis.items import ItemVariance
-from xlray.analysis.points import Estimate, Point, Sampling, draw_of, scored
-
-CONTROLS = ("-shuffled", "-masked")  # what the sources of controls made of a design end in: they are no pools
+from xlray.analysis.points import Estimate, Point, Sampling, is_control_source, scored
 
 
 @dataclass(frozen=True)
@@ -46,15 +43,20 @@ class TwoByTwo:
 
 def find_two_by_two(points: Sequence[Point]) -> TwoByTwo | None:
     """That of all cells with tasks which are no controls; None where these are no full two by two."""
+    return two_by_two_of({point.cell: (point.num_tasks, point.source) for point in points})
+
+
+def two_by_two_of(cells: Mapping[str, tuple[int, str]]) -> TwoByTwo | None:
+    """The same of cells to (number of tasks, source)."""
     places: dict[tuple[int, str], set[str]] = {}
-    for point in points:
-        if point.num_tasks and point.source != CONTROL and not point.source.endswith(CONTROLS):
-            places.setdefault((point.num_tasks, point.source), set()).add(point.cell)
+    for cell, (size, source) in cells.items():
+        if size and not is_control_source(source):
+            places.setdefault((size, source), set()).add(cell)
     sizes, sources = (sorted(set(values)) for values in zip(*places, strict=True)) if places else ([], [])
-    if (len(sizes), len(sources), len(places)) != (2, 2, 4) or any(len(cells) > 1 for cells in places.values()):
+    if (len(sizes), len(sources), len(places)) != (2, 2, 4) or any(len(there) > 1 for there in places.values()):
         return None
-    cells = {place: cell for place, (cell,) in sorted(places.items())}
-    return TwoByTwo((sizes[0], sizes[1]), (sources[0], sources[1]), cells)
+    four = {place: cell for place, (cell,) in sorted(places.items())}
+    return TwoByTwo((sizes[0], sizes[1]), (sources[0], sources[1]), four)
 
 
 def two_by_two(
@@ -66,14 +68,14 @@ def two_by_two(
 ) -> list[Estimate]:
     """Both main effects and the interaction at one rung, in points, named `factor/<outcome>/<contrast>`.
 
-    Over the seeds that all four cells have; [] where there is none, or the sweep is no two by two. Where subsets of all
-    four cells are drawn together, a draw is one cluster, so what its arms have in common is neither noise nor counted twice.
+    Over the seeds that all four cells have; [] where there is none, or the sweep is no two by two. Where subsets of
+    the cells are drawn together, a draw is one cluster, so what its arms have in common is neither noise nor counted twice.
     """
     points = scored(points, outcome)
     design = find_two_by_two(points)
     if design is None:
         return []
-    grids = cell_grids(_paired(points, design), outcome)
+    grids = cell_grids(points, outcome)
     four = {cell: grids[cell] for cell in design.cells.values()}
     common = sorted(set.intersection(*(set(grid.seeds) for grid in four.values())))
     prior, spread, shared = prior_of(grids, common, False), trial_spread([*four.values()]), shared_by(points, shared)
@@ -84,15 +86,3 @@ def two_by_two(
         if made is not None:
             found.append(as_estimate(f"factor/{outcome}/{name}", made, sampling.level, rung, spread))
     return found
-
-
-def _paired(points: Sequence[Point], design: TwoByTwo) -> list[Point]:
-    """The points with the draw as cluster of the four cells, where all four have the same draws."""
-    cells = set(design.cells.values())
-    draws: dict[str, set[str]] = {cell: set() for cell in cells}
-    for point in points:
-        if point.cell in cells:
-            draws[point.cell].add(draw_of(point))
-    if len({frozenset(found) for found in draws.values()}) > 1:
-        return list(points)
-    return [dataclasses.replace(p, cluster=draw_of(p)) if p.cell in cells else p for p in points]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlray.analysis.membership import Membership, make_membership
-from xlray.analysis.points import Array, Point, values_of, weights_of
+from xlray.analysis.points import Array, Point, draw_of, values_of, weights_of
 from xlray.errors import InputError
 
 
@@ -20,7 +20,7 @@ class Grid:
     """The trials of one cell at one rung.
 
     Attributes:
-        clusters: names of its subsets or chains.
+        clusters: names of its subsets, chains or draws; cells whose subsets are drawn together have the same.
         seeds: in ascending order.
         values: [..., clusters, seeds] percent; NaN where there is no trial. Leading axes are other scores of the same
             trials, so the same places are NaN in all.
@@ -91,17 +91,18 @@ def make_grid(points: Sequence[Point], outcome: str, pool: Sequence[str] = ()) -
     Raises:
         InputError: two trials have the same subset or chain and the same seed.
     """
-    clusters = tuple(sorted({point.cluster for point in points}))
+    names = [draw_of(point.cluster, point.source) for point in points]
+    clusters = tuple(sorted(set(names)))
     seeds = tuple(sorted({point.seed for point in points}))
     rows = {cluster: row for row, cluster in enumerate(clusters)}
     columns = {seed: column for column, seed in enumerate(seeds)}
-    place = ([rows[p.cluster] for p in points], [columns[p.seed] for p in points])
+    place = ([rows[name] for name in names], [columns[p.seed] for p in points])
     values = np.full((len(clusters), len(seeds)), np.nan)
     weights = np.zeros(values.shape)
     if len(set(zip(*place, strict=True))) < len(points):
         raise InputError(_taken_twice(points))
     values[place], weights[place] = values_of(points, outcome), weights_of(points)
-    tasks = {point.cluster: point.tasks for point in points}
+    tasks = {name: point.tasks for name, point in zip(names, points, strict=True)}
     held = make_membership([tasks[cluster] for cluster in clusters], pool) if pool and len(clusters) > 1 else None
     return Grid(clusters, seeds, values, weights, len({point.tasks for point in points}), held)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from xlray.analysis.effects import holm
-from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few
+from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few, without_controls
 from xlray.analysis.regression import Membership, members, membership, subset_sums
 
 MIN_EACH = 2  # subsets with both, either and none of a pair, below which it is not identified
@@ -40,9 +40,9 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
     Least squares on the means of subsets, the single tasks taken out of both sides first (Frisch and Waugh 1933), with a
     standard error that is robust to clusters and unbiased where rows are alike (CR2), and the degrees of freedom that
     belong to it (Bell and McCaffrey 2002; Pustejovsky and Tipton 2018). A pair with fewer than `MIN_FREEDOM` of them is
-    left out.
+    left out, and so are controls.
     """
-    points = scored(points, outcome)
+    points = without_controls(scored(points, outcome))
     held = membership(points, outcome) if points else None
     num_tasks = len(held.tasks) if held else 0
     num_pairs = num_tasks * (num_tasks - 1) // 2

@@ -31,6 +31,8 @@ Array: TypeAlias = NDArray[np.float64]
 FI_ACCURACY = "fi_accuracy"
 WITHOUT_TATOEBA = "without_tatoeba"
 ENGLISH = "@en"  # follows a target's name: its headline on English dev
+CONTROL = "control"  # source of subsets, such as a strong single task, that every cell is compared with
+MADE_OF_DESIGN = ("-shuffled", "-masked")  # what the sources of controls end in that are made of a design
 MIN_SAMPLES = 3  # seeds, or subsets where they are sampled, below which there is no interval
 ONE_SEED = "one seed"
 ESTIMATED_ROLES = ("measure", "explore")  # what an adaptive search proposes was chosen by scores and never enters
@@ -236,10 +238,20 @@ def chain_name(chain: int, design: str | None, source: str) -> str:
     return f"chain {chain}{f' ({design})' if design else ''} of {source}"
 
 
-def draw_of(point: Point) -> str:
+def draw_of(cluster: str, source: str) -> str:
     """The cluster without its source if it says what it was drawn by: two pools share it only if they are drawn together."""
-    shared = point.cluster.removesuffix(f" of {point.source}")
-    return shared if shared.startswith("chain ") and shared.endswith(")") else point.cluster
+    shared = cluster.removesuffix(f" of {source}")
+    return shared if shared.startswith("chain ") and shared.endswith(")") else cluster
+
+
+def is_control_source(source: str) -> bool:
+    """Whether subsets of this source are controls, such as a strong single task or shuffled labels: no sample of a pool."""
+    return source == CONTROL or source.endswith(MADE_OF_DESIGN)
+
+
+def without_controls(points: Sequence[Point]) -> list[Point]:
+    """The points of subsets of pools, and of no task."""
+    return [point for point in points if not point.num_tasks or not is_control_source(point.source)]
 
 
 def _check_headlines(headline: pa.Table) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xlray.analysis.grid import fill
-from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, values_of, weights_of
+from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, values_of, weights_of, without_controls
 
 MIN_SUBSETS = 4  # different subsets below which single tasks are not told apart
 RANKING = "shrunken values, for the order of the tasks alone"
@@ -94,9 +94,10 @@ def membership(points: Sequence[Point], outcome: str) -> Membership:
 def contributions(points: Sequence[Point], outcome: str, sampling: Sampling) -> Contributions:
     """Which intermediate tasks add most at one rung: ridge coefficients, named `ranking/<outcome>/<task>`.
 
-    They have no intervals: those of shrunken values hold the true contribution of strong tasks far too seldom.
+    Controls say nothing of a pool's tasks and are left out. There are no intervals: those of shrunken values hold the true
+    contribution of strong tasks far too seldom.
     """
-    points = scored(points, outcome)
+    points = without_controls(scored(points, outcome))
     subsets = {point.tasks for point in points}
     if len(subsets) < MIN_SUBSETS:
         return Contributions((), missing=f"at least {MIN_SUBSETS} different subsets at one rung, found {len(subsets)}")

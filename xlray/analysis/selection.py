@@ -11,7 +11,18 @@ from scipy import stats
 
 from xlray.analysis.bootstrap import SAME, Resample, percentile_estimate, resample
 from xlray.analysis.effects import target_names
-from xlray.analysis.points import ENGLISH, FI_ACCURACY, Array, Estimate, Point, Sampling, estimable, too_few, values_of
+from xlray.analysis.points import (
+    ENGLISH,
+    FI_ACCURACY,
+    Array,
+    Estimate,
+    Point,
+    Sampling,
+    estimable,
+    too_few,
+    values_of,
+    without_controls,
+)
 
 CHUNK = 2**19  # draws times points at a time
 MIN_TRIALS = 4  # trials below which a rank correlation says nothing
@@ -37,11 +48,12 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
     A subset is chosen by its mean over all seeds but one and scored with the seed left out, so that neither choice is
     flattered by the scores that it was made from. The interval is a t interval over the seeds left out, which is rough,
     since they share the other seeds; there is none of fewer than three seeds, or where every seed left out gives the
-    same. With one seed the choice is scored by the scores that made it.
+    same. Controls are no choice. With one seed the choice is scored by the scores that made it.
 
     Returns:
         estimates named `selection_gap/<english-dev or pivot-dev>`.
     """
+    points = without_controls(points)
     table, seeds = _by_subset(points)
     found = []
     for criterion in (ENGLISH_DEV, PIVOT_DEV):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from xlray.analysis import (
     Estimate,
     Point,
     find_two_by_two,
+    is_control_source,
 )
 from xlray.report.evidence import Evidence, num_rungs
 from xlray.report.tables import number
@@ -28,8 +30,8 @@ def write_answer(evidence: Evidence) -> str:
     if not here:
         return "No trial has finished a rung from which anything can be estimated, so there is no answer yet."
     found = {e.name: e for e in evidence.estimates if e.rung == evidence.rung}
-    largest = max(point.num_tasks for point in here)
-    sources = {p.source: p.cell for p in here if p.num_tasks == largest and largest}
+    sources = _largest(here)
+    largest = max((p.num_tasks for p in here if p.cell in sources.values()), default=0)
     small = _too_small(evidence, found)
     sentences: list[str] = []
     for source, cell in sorted(sources.items()):
@@ -132,11 +134,11 @@ def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool)
 
 
 def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: str, intervals: bool) -> list[str]:
-    """One sentence for each cell of the source `CONTROL`, such as a strong single task."""
+    """One sentence for each control of the cell: a strong single task, its subsets with shuffled labels or masked words."""
     sentences = []
     size, source = next((p.num_tasks, p.source) for p in evidence.tuned_here if p.cell == cell)
-    for control in _controls(evidence):
-        gain = found.get(f"difference/{FI_ACCURACY}/{cell} - {control}")
+    for control in _controls(evidence, source):
+        gain = _difference(found, FI_ACCURACY, cell, control)
         if gain is not None:
             first, *others = {p.tasks for p in evidence.tuned_here if p.cell == control}
             alone = control if others or len(first) > 1 else f"{first[0]} alone"
@@ -146,22 +148,40 @@ def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: s
     return sentences
 
 
-def _controls(evidence: Evidence) -> list[str]:
-    """Cells of the source `CONTROL`."""
-    return list(dict.fromkeys(p.cell for p in evidence.tuned_here if p.source == CONTROL))
+def _controls(evidence: Evidence, source: str) -> list[str]:
+    """Cells of the source `CONTROL`, and those made of subsets of this one."""
+    sources = {p.cell: p.source for p in evidence.tuned_here if p.num_tasks and is_control_source(p.source)}
+    return [cell for cell, own in sources.items() if own == CONTROL or own.startswith(f"{source}-")]
+
+
+def _difference(found: Mapping[str, Estimate], outcome: str, more: str, fewer: str) -> Estimate | None:
+    """One cell less the other, whichever way round it was estimated."""
+    gain, turned = (found.get(f"difference/{outcome}/{a} - {b}") for a, b in ((more, fewer), (fewer, more)))
+    if gain is not None or turned is None:
+        return gain
+    low, high = (None if end is None else -end for end in (turned.high, turned.low))
+    return dataclasses.replace(turned, value=-turned.value, low=low, high=high)
+
+
+def _largest(here: Sequence[Point]) -> dict[str, str]:
+    """Pool to its cell with the most tasks that any pool's cell has."""
+    there = [point for point in here if point.num_tasks]
+    inside = [point for point in there if not is_control_source(point.source)] or there
+    largest = max((point.num_tasks for point in inside), default=0)
+    return {p.source: p.cell for p in inside if p.num_tasks == largest}
 
 
 def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
     """(cell, instead of) of the differences that the answer names."""
     here = evidence.tuned_here
     found = {e.name for e in evidence.estimates if e.rung == evidence.rung}
-    largest = max((point.num_tasks for point in here), default=0)
-    sources = {p.source: p.cell for p in here if p.num_tasks == largest and largest}
+    sources = _largest(here)
+    largest = max((p.num_tasks for p in here if p.cell in sources.values()), default=0)
     pairs = []
     for source, cell in sorted(sources.items()):
         own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
         pairs += [(cell, other) for _, other in _half_and_none(list(own.items()), largest)]
-        pairs += [(cell, control) for control in _controls(evidence)]
+        pairs += [pair for control in _controls(evidence, source) for pair in ((cell, control), (control, cell))]
     pairs += [(sources[a], sources[b]) for a, b in itertools.permutations(sorted(sources), 2)]
     return [(more, fewer) for more, fewer in pairs if f"difference/{FI_ACCURACY}/{more} - {fewer}" in found]
 

@@ -46,14 +46,14 @@ METHOD = (
     Paragraph(
         "Intervals",
         "at {level} % are about other subsets and seeds: subsets (whole chains, where subsets contain one another) and "
-        "seeds are crossed, and both vary at once. At 95 % those of differences of fi_accuracy hold the truth in 91 to 100 % of "
-        "simulated sweeps, and in fewer than 93 % only where pairs of tasks make up nearly everything (docs/statistics.md).",
+        "seeds are crossed, and both vary at once. At 95 % those of differences of fi_accuracy hold the truth in 91 to 100 % "
+        "of simulated sweeps, and in fewer than 93 % only where pairs of tasks make up nearly everything (docs/statistics.md).",
     ),
     Paragraph(
         "Differences",
         "between cells are made within each seed and averaged over the seeds that both cells have. Where two numbers of tasks "
         "are crossed with two sources, the effects of both and their interaction are planned, and single differences are "
-        "exploratory; subsets that were drawn together for all four cells are one cluster there.",
+        "exploratory. Subsets that were drawn together for several cells are one cluster.",
     ),
     Paragraph(
         "Early stopping",

@@ -108,7 +108,8 @@ def own_name(scenario, cell, row):
     if not cell.size:
         return ""
     separate = scenario.stopping or scenario.design == "random_subsets"
-    return f"{cell.size}-{cell.pool}-{row:02d}" if separate else f"chain {row:02d} of {cell.pool}"
+    together = " (drawn)" if scenario.design == "matched" else ""
+    return f"{cell.size}-{cell.pool}-{row:02d}" if separate else f"chain {row:02d}{together} of {cell.pool}"
 
 
 def grid_of(cell, scenario, sweeps=slice(None)):
@@ -313,16 +314,14 @@ def factorial(num_sweeps=NUM_DRAWN):
     return rows
 
 
-def effects_in(simulated, scenario):
+def effects_in(simulated, scenario, outcome=FI_ACCURACY):
     """{"number", "source", "interaction"} to [sweeps, (value, low, high, truth)] in Finnish accuracy, by the report's points."""
-    truths = {cell.name: cell.truth.mean(axis=1) for cell in simulated.cells}
+    place = slice(None) if outcome == FI_ACCURACY else [TARGETS.index(outcome)]
+    truths = {cell.name: cell.truth[:, place].mean(axis=1) for cell in simulated.cells}
     found = {}
     for sweep in range(len(simulated.cells[0].scores)):
-        points = [
-            dataclasses.replace(p, cluster=p.cluster.replace(" of ", " (matched) of "))
-            for p in to_points(simulated, scenario, sweep)
-        ]
-        made = {e.name.split("/")[2]: e for e in analysis.two_by_two(points, FI_ACCURACY, Sampling())}
+        points = to_points(simulated, scenario, sweep)
+        made = {e.name.split("/")[2]: e for e in analysis.two_by_two(points, outcome, Sampling())}
         for name, coefficients in analysis.find_two_by_two(points).contrasts().items():
             truth = sum(c * truths[cell][sweep] for cell, c in coefficients.items())
             row = (made[name].value, made[name].low, made[name].high, truth)
@@ -333,7 +332,8 @@ def effects_in(simulated, scenario):
 def power(num_sweeps=NUM_SWEEPS):
     """How often the difference that `minimum_detectable_effect` names is found; its nominal power is 0.8.
 
-    Between 9 tasks of the two pools; for subsets that the package draws, the difference that `xlray plan` names for them.
+    Between 9 tasks of the two pools; for subsets that the package draws, the difference that `xlray plan` names for them, and
+    the effects of the two by two.
     """
     rows = []
     for kind, design in itertools.product(("chains", "matched"), DESIGNS):
@@ -341,30 +341,64 @@ def power(num_sweeps=NUM_SWEEPS):
         effect, share = np.mean(effects_found, axis=0)
         place = {"design": kind, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
         rows.append({**place, "minimum_detectable_effect": round(effect, 3), "found": round(share, 3)})
+    for effect, design in itertools.product(GAINS, DESIGNS):
+        found = [power_of_effect(effect, design, number) for number in range(NUM_DRAWN // PER_DRAW)]
+        smallest, share = np.mean(found, axis=0)
+        place = {"design": f"matched, {effect}", "seeds": design[0], "chains": design[1], "sweeps": NUM_DRAWN}
+        rows.append({**place, "minimum_detectable_effect": round(smallest, 3), "found": round(share, 3)})
     return rows
 
 
 def one_power(kind, design, number):
     """(difference, share of single targets in which it is found) of sweeps with the same subsets, or of as many others."""
-    spread, size = 0.4, 9
+    size = 9
     scenario = Scenario("power", design=kind, target_scales=(1.0, 1.0, 1.0, 1.0))
-    pool = scenario.pool_size
-    variances = Variances(spread**2 * size * (pool - size) / (pool - 1), seed=0.2**2, trial=0.7**2, additive=1.0)
+    pool, variances = scenario.pool_size, variances_of(scenario, size)
     drawn, overlap, pair = None, None, (f"{size}-second", f"{size}-first")
     if kind != "chains":
         drawn = drawn_by(kind, scenario.sizes, pool, design[1], number)
         cells = {f"{k}-{p}": planned(p, rows) for (p, k), rows in drawn.items()}
         sources = {cell: cell.partition("-")[2] for cell in cells}
-        overlap = analysis.find_overlap(cells, sources, pair, design[0], variances)
+        difference = {pair: {pair[0]: 1.0, pair[1]: -1.0}}
+        overlap = analysis.find_overlaps(cells, sources, difference, design[0], variances)[pair]
     effect = analysis.minimum_detectable_effect(design[1], design[0], variances, overlap=overlap)
     scenario = dataclasses.replace(scenario, second_effect=effect / size)
     simulated = simulate(scenario, PER_DRAW, *design, generator(scenario, design, number), drawn)
     return effect, float((estimate(simulated, scenario)[pair][:, 1:, 3] < 0.05).mean())
 
 
+def variances_of(scenario, *sizes):
+    """Of a single target, its subsets' as the mean over cells of so many tasks."""
+    pool = scenario.pool_size
+    subset = np.mean([scenario.task_spread**2 * size * (pool - size) / (pool - 1) for size in sizes])
+    return Variances(subset, seed=scenario.seed_cell_spread**2, trial=scenario.noise**2, additive=1.0)
+
+
+# What a task of each pool adds where the effect of the two by two (9 and 20 tasks) is 1.
+GAINS = {"number": (1 / 11, 1 / 11), "source": (0.0, 1 / 14.5), "interaction": (0.0, 1 / 11)}
+
+
+def power_of_effect(effect, design, number, num_sweeps=PER_DRAW):
+    """(effect of the two by two, share of sweeps in which it is found in a single target) with the same subsets."""
+    scenario = Scenario("power", design="matched", target_scales=(1.0, 1.0, 1.0, 1.0))
+    drawn = drawn_by("matched", scenario.sizes, scenario.pool_size, design[1], number)
+    cells = {f"{k}-{p}": planned(p, rows) for (p, k), rows in drawn.items()} | {"0": {"": ()}}
+    places = {cell: (int(cell.partition("-")[0]), cell.partition("-")[2]) for cell in cells}
+    sums = {name.split()[0]: parts for name, parts in analysis.two_by_two_of(places).contrasts().items()}
+    sources = {cell: source for cell, (_, source) in places.items()}
+    variances = variances_of(scenario, *scenario.sizes)
+    smallest = analysis.detectable(cells, sources, sums, design[0], variances)[effect]
+    first, second = (smallest * gain for gain in GAINS[effect])
+    scenario = dataclasses.replace(scenario, mean_effect=first, second_effect=second)
+    simulated = simulate(scenario, num_sweeps, *design, generator(scenario, design, number), drawn)
+    rows = effects_in(simulated, scenario, TARGETS[number % len(TARGETS)])[effect]
+    assert np.allclose(rows[:, 3], smallest)
+    return smallest, float((rows[:, 1] > 0).mean())
+
+
 def planned(pool, rows):
     """Cluster to tasks, as a plan has them."""
-    return {f"chain {n} of {pool}": tuple(f"{pool}-{k:02d}" for k in np.flatnonzero(row)) for n, row in enumerate(rows)}
+    return {f"chain {n} (drawn)": tuple(f"{pool}-{k:02d}" for k in np.flatnonzero(row)) for n, row in enumerate(rows)}
 
 
 def write(name, rows):

@@ -38,7 +38,7 @@ from xlray.analysis.effects import (
     target_names,
 )
 from xlray.analysis.estimates import all_estimates, sweep_estimates
-from xlray.analysis.factorial import TwoByTwo, find_two_by_two, two_by_two
+from xlray.analysis.factorial import TwoByTwo, find_two_by_two, two_by_two, two_by_two_of
 from xlray.analysis.groups import TaskFacts, grouped_contributions
 from xlray.analysis.items import (
     CellItems,
@@ -60,8 +60,10 @@ from xlray.analysis.points import (
     Point,
     Sampling,
     TrialCounts,
+    chain_name,
     collect_points,
     count_trials,
+    draw_of,
     estimable,
     is_control_source,
     too_few,
@@ -71,8 +73,9 @@ from xlray.analysis.power import (
     ASSUMED,
     Overlap,
     Variances,
+    detectable,
     estimate_variances,
-    find_overlap,
+    find_overlaps,
     minimum_detectable_effect,
 )
 from xlray.analysis.regression import Contributions, contributions
@@ -112,16 +115,19 @@ __all__ = [
     "cell_pairs",
     "chain_contributions",
     "chain_lines",
+    "chain_name",
     "collect_points",
     "compared_cells",
     "contributions",
     "count_trials",
+    "detectable",
     "dev_test_correlations",
+    "draw_of",
     "edges",
     "estimable",
     "estimate_variances",
     "example_curves",
-    "find_overlap",
+    "find_overlaps",
     "find_two_by_two",
     "grouped_contributions",
     "holm",
@@ -142,6 +148,7 @@ __all__ = [
     "task_curves",
     "too_few",
     "two_by_two",
+    "two_by_two_of",
     "variance_of",
     "without_controls",
 ]

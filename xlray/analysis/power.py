@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from scipy import optimize, stats
@@ -13,6 +14,8 @@ from xlray.analysis.effects import CONTROL_FREEDOM, PRIOR_FREEDOM, additivity_of
 from xlray.analysis.membership import SHARES, Place, make_membership, reduced, simulated_additivity, spread
 from xlray.analysis.points import Array, Point, too_few
 from xlray.errors import require
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ ASSUMED = Variances(subset=1.0, seed=0.1, trial=0.5, additive=1.0)
 
 @dataclass(frozen=True)
 class Overlap:
-    """How the subsets of two cells hang together, for the power of their difference.
+    """How the subsets of some cells hang together, for the power of a signed sum of these.
 
     Attributes:
-        between: variance of the difference through its subsets where these count as independent, in that of one subset.
+        between: variance of the sum through its subsets where these count as independent, in that of one subset.
         true: the part of it that is in the error.
         counted: [draws] the part that intervals count, in sweeps drawn from the model.
         doubt: [draws] relative variance of that.
-        freedom: degrees of freedom of the mean squares of subsets.
+        freedom: degrees of freedom of the mean squares of subsets; 0 where each cell has but one.
         seed_freedom: of a seed's variance that the other cells of the rung add.
     """
 
@@ -64,16 +67,17 @@ class Overlap:
 
 
 def minimum_detectable_effect(
-    num_subsets: int | tuple[int, int],
+    num_subsets: int | Sequence[int],
     num_seeds: int,
     variances: Variances = ASSUMED,
     level: float = 0.95,
     power: float = 0.8,
     overlap: Overlap | None = None,
+    coefficients: Sequence[float] = (1.0, -1.0),
 ) -> float | None:
     """The difference between two cells, in points, that a two-sided test finds with the probability `power`.
 
-    Each cell has subsets of its own and both have the same seeds. Of a cell with one subset the statement is about these
+    Each cell has subsets of its own and all have the same seeds. Of a cell with one subset the statement is about these
     tasks, and their spread does not enter. The test is the t test of `crossed.contrast`, whose degrees of freedom are
     Satterthwaite's; power is that of the noncentral t distribution.
 
@@ -84,6 +88,7 @@ def minimum_detectable_effect(
         level: of the interval that must leave out 0.
         power: probability of finding the difference.
         overlap: what is known of the subsets themselves; without it they are independent, and so are the cells' seeds.
+        coefficients: of the cells, for another signed sum than a difference.
 
     Returns:
         points; None with too few seeds or subsets for an interval, as `too_few` has it.
@@ -92,22 +97,24 @@ def minimum_detectable_effect(
         InputError: for a count below 1, or a level or power outside 0 to 1.
     """
     where = "minimum_detectable_effect"
-    sizes = num_subsets if isinstance(num_subsets, tuple) else (num_subsets, num_subsets)
+    sizes = [num_subsets] * len(coefficients) if isinstance(num_subsets, int) else list(num_subsets)
     require(min(sizes) >= 1, "num_subsets >= 1", num_subsets, where)
     require(num_seeds >= 1, "num_seeds >= 1", num_seeds, where)
     require(0 < level < 1, "0 < level < 1", level, where)
     require(1 - level < power < 1, "1 - level < power < 1", power, where)
     if too_few(num_seeds, min((size for size in sizes if size > 1), default=1)):
         return None
-    noises = [variances.trial / (size * num_seeds) for size in sizes]
-    seeds = 2 * variances.seed / num_seeds + sum(noises)
+    squares = [coefficient**2 for coefficient in coefficients]
+    noises = [square * variances.trial / (size * num_seeds) for square, size in zip(squares, sizes, strict=True)]
+    seeds = sum(squares) * variances.seed / num_seeds + sum(noises)
+    if overlap is not None:
+        sampled = sum(noise for noise, size in zip(noises, sizes, strict=True) if size > 1)
+        return _with_overlap(overlap, variances, seeds, sampled, num_seeds, (level, power))
     terms = [(seeds, num_seeds - 1)]
     total = seeds
-    if overlap is not None:
-        return _with_overlap(overlap, variances, seeds, sum(noises), num_seeds, (level, power))
-    for size, noise in zip(sizes, noises, strict=True):
+    for square, size, noise in zip(squares, sizes, noises, strict=True):
         if size > 1:
-            clusters = variances.subset / size + noise
+            clusters = square * variances.subset / size + noise
             terms += [(clusters, size - 1), (noise, (size - 1) * (num_seeds - 1))]
             total += clusters - noise
     if total == 0:
@@ -124,10 +131,12 @@ def _with_overlap(
     true, counted = seeds + overlap.true * between, seeds + overlap.counted * between
     if true == 0:
         return 0.0
-    seed_freedom = num_seeds - 1 + overlap.seed_freedom
+    fewest = seed_freedom = num_seeds - 1 + overlap.seed_freedom
     lost = seeds**2 / seed_freedom + overlap.doubt * (overlap.counted * between) ** 2 / 2
-    lost = lost + (overlap.counted * (between + noise)) ** 2 / overlap.freedom
-    freedom = np.maximum(counted**2 / lost, min(overlap.freedom, seed_freedom))
+    if overlap.freedom:
+        lost = lost + (overlap.counted * (between + noise)) ** 2 / overlap.freedom
+        fewest = min(overlap.freedom, seed_freedom)
+    freedom = np.maximum(counted**2 / lost, fewest)
     return math.sqrt(true) * _noncentrality(freedom, *aims, np.sqrt(counted / true))
 
 
@@ -145,23 +154,45 @@ def _noncentrality(freedom: float | Array, level: float, power: float, wider: fl
 
 
 Drawn = Mapping[str, Mapping[str, Sequence[str]]]  # cell to cluster to its tasks
+Sums = Mapping[Key, Mapping[str, float]]  # signed sums of cells: their coefficients
 
 
-def find_overlap(
+def detectable(
     cells: Drawn,
     sources: Mapping[str, str],
-    pair: tuple[str, str],
+    sums: Sums[Key],
+    num_seeds: int,
+    variances: Variances,
+    level: float = 0.95,
+    times: int = 1,
+) -> dict[Key, float | None]:
+    """`minimum_detectable_effect` of signed sums of cells, from the subsets themselves; None where there is no interval.
+
+    Args:
+        cells: all cells of a rung; clusters that are drawn together have one name.
+        sources: of the cells; those of one source are drawn from one pool.
+        sums: such as `{"20-en": 1, "9-en": -1}`.
+        level: of the interval that must leave out 0.
+        times: as if there were so many times the subsets, which share tasks as these do.
+    """
+    found = {}
+    for key, overlap in find_overlaps(cells, sources, sums, num_seeds, variances).items():
+        sizes = [len(cells[cell]) * (times if len(cells[cell]) > 1 else 1) for cell in sums[key]]
+        more = replace(overlap, between=overlap.between / times, freedom=(overlap.freedom + 1) * times - 1)
+        about = (variances, level, 0.8, more if overlap.freedom else overlap, tuple(sums[key].values()))
+        found[key] = minimum_detectable_effect(sizes, num_seeds, *about)
+    return found
+
+
+def find_overlaps(
+    cells: Drawn,
+    sources: Mapping[str, str],
+    sums: Sums[Key],
     num_seeds: int,
     variances: Variances,
     num_targets: int = 4,
-) -> Overlap | None:
-    """Of two cells of a plan; None where neither has subsets that are drawn, or they tell nothing of what tasks add.
-
-    Args:
-        cells: all cells of a rung.
-        sources: of the cells; those of one source are drawn from one pool.
-        pair: more, fewer.
-    """
+) -> dict[Key, Overlap]:
+    """How the cells of a plan hang together in signed sums of them, as `crossed.contrast` takes them; as in `detectable`."""
     pools: dict[str, set[str]] = {}
     for cell, clusters in cells.items():
         pools.setdefault(sources[cell], set()).update(task for tasks in clusters.values() for task in tasks)
@@ -172,26 +203,39 @@ def find_overlap(
     }
     part = variances.subset / (variances.subset + variances.trial / num_seeds) if variances.subset else 0.0
     shared = simulated_additivity(list(held.values()), variances.additive, part, num_targets)
-    drawn = [held.get(cell) for cell in pair]
-    if shared is None or not any(drawn):
-        return None
+    size = shared.size if shared else float(np.mean([membership.spread()[0] for membership in held.values()] or [1.0]))
+    found = {}
+    for key, coefficients in sums.items():
+        groups = _exchangeable(cells, [cell if cell in held else "" for cell in coefficients])
+        spreads = spread([(c, held.get(cell)) for cell, c in coefficients.items()], groups, size or 1.0)
+        independent, dependent = (
+            float(np.interp(variances.additive, SHARES, part)) for part in (spreads.independent, spreads.dependent)
+        )
+        counted, doubt = reduced(spreads, shared) if shared else (np.ones(1), np.zeros(1))
+        true = dependent / independent if independent else 1.0
+        freedom = sum(len(group) - 1 for group in groups)
+        found[key] = Overlap(independent, true, counted, doubt, freedom, _seed_freedom(cells, coefficients, num_seeds))
+    return found
+
+
+def _exchangeable(cells: Drawn, drawn: Sequence[str]) -> list[list[list[Place]]]:
+    """Places of each cluster, in groups of those that stand in the same of the cells; "" for one that is not drawn."""
     places: dict[str, list[Place]] = {}
-    for number, cell in enumerate(pair):
-        for row, cluster in enumerate(cells[cell]) if cell in held else ():
+    for number, cell in enumerate(drawn):
+        for row, cluster in enumerate(cells[cell]) if cell else ():
             places.setdefault(cluster, []).append((number, row))
     groups: dict[tuple[int, ...], list[list[Place]]] = {}
     for at in places.values():
         groups.setdefault(tuple(number for number, _ in at), []).append(at)
-    found = spread(list(zip((1.0, -1.0), drawn, strict=True)), list(groups.values()), shared.size)
-    counted, doubt = reduced(found, shared)
-    independent, dependent = (
-        float(np.interp(variances.additive, SHARES, part)) for part in (found.independent, found.dependent)
-    )
-    joining = len(held) if all(drawn) else len(cells)
-    most = PRIOR_FREEDOM if all(drawn) else CONTROL_FREEDOM
-    seed_freedom = max(min(most, (joining - 2) * (num_seeds - 1)), 0)
-    freedom = sum(len(group) - 1 for group in groups.values())
-    return Overlap(independent, dependent / independent, counted, doubt, freedom, seed_freedom)
+    return list(groups.values())
+
+
+def _seed_freedom(cells: Drawn, compared: Iterable[str], num_seeds: int) -> float:
+    """What the other cells of the rung add of it, as in `effects.prior_of`: a control is a cell without tasks."""
+    empty = {cell for cell, clusters in cells.items() if not any(clusters.values())}
+    control = bool(empty & set(compared))
+    joining = len(cells) if control else len(cells) - len(empty)
+    return max(min(CONTROL_FREEDOM if control else PRIOR_FREEDOM, (joining - 2) * (num_seeds - 1)), 0)
 
 
 def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | None:

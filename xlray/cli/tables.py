@@ -139,8 +139,10 @@ def detectable_lines(found: Mapping[str, Any]) -> list[str]:
         return [f"finds   no difference between cells, for there is no interval: {reasons}"]
     low, high = (f"{c['points']:.2f} points ({' - '.join(c['cells'])})" for c in (told[0], told[-1]))
     spread = ", ".join(f"{name} {value:.2f}" for name, value in found["variances"].items())
+    effects = ", ".join(f"{e['effect']} {e['points']:.2f}" for e in found["effects"] if e["points"] is not None)
     return [
         f"finds   differences of {low if len(told) == 1 else f'{low} to {high}'} with probability 0.8",
+        *([f"        effects {effects} points"] if effects else []),
         f"        at variances {spread} ({found['source']})",
         *(
             [f"        no interval for {len(without)} of {len(found['comparisons'])} differences: {reasons}"]

@@ -9,13 +9,15 @@ from xlray.analysis import (
     FI_ACCURACY,
     Point,
     Variances,
+    chain_name,
     collect_points,
     compared_cells,
+    detectable,
+    draw_of,
     estimable,
     estimate_variances,
-    find_overlap,
-    minimum_detectable_effect,
     too_few,
+    two_by_two_of,
 )
 from xlray.analysis.results import load_results
 from xlray.plan.trials import SweepPlan
@@ -32,37 +34,43 @@ def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any
         directory: the sweep's folder; variances are estimated from the scores in it, if these suffice.
 
     Returns:
-        `{points, comparisons: [{cells, num_subsets, num_seeds, points, missing}], variances: {subset, seed, trial, additive},
-        source}`; `missing` says why a comparison has no interval and therefore no `points`, else "";
-        `points` is that of the hardest comparison of two cells with tasks, or of any where there is none. None where
-        none of these has an interval, or nothing is compared.
+        `{points, comparisons: [{cells, num_subsets, num_seeds, points, missing}], effects: [{effect, points}], variances:
+        {subset, seed, trial, additive}, source}`; `points` is that of the hardest comparison of two cells with tasks, or of
+        any where there is none. `effects` are those of a two by two, else []. None where too few seeds or subsets give no
+        interval (`missing` says which), or nothing is compared.
     """
     trials = [trial for trial in plan.trials if trial.role in ("measure", "explore")]
     trials = [trial for trial in trials if trial.role == "measure"] or trials
     cells: dict[str, dict[str, tuple[str, ...]]] = {}
     for trial in trials:
         chain, tasks, subset = trial.subset.chain, trial.config.tasks, trial.subset
-        cluster = " ".join(tasks) if chain is None or not tasks else f"{chain} {subset.design} of {subset.source}"
-        cells.setdefault(trial.population, {})[cluster] = tasks
+        cluster = chain_name(chain, subset.design, subset.source) if chain is not None and tasks else " ".join(tasks)
+        cells.setdefault(trial.population, {})[draw_of(cluster, subset.source)] = tasks
     places = {trial.population: (len(trial.config.tasks), trial.subset.source) for trial in trials}
-    sources = {cell: source for cell, (_, source) in places.items()}
     num_seeds = len(plan.sweep.seeds)
     variances, source = _variances(directory)
-    comparisons: list[dict[str, Any]] = []
-    for more, fewer in compared_cells(places):
-        sizes = (len(cells[more]), len(cells[fewer]))
-        missing = too_few(num_seeds, min((size for size in sizes if size > 1), default=1))
-        points = None
-        if not missing:
-            overlap = find_overlap(cells, sources, (more, fewer), num_seeds, variances)
-            points = minimum_detectable_effect(sizes, num_seeds, variances, overlap=overlap)
-        numbers = {"num_subsets": sizes, "num_seeds": num_seeds, "points": points, "missing": missing}
-        comparisons.append({"cells": [more, fewer], **numbers})
+    pairs = {pair: dict(zip(pair, (1.0, -1.0), strict=True)) for pair in compared_cells(places)}
+    design = two_by_two_of(places)
+    about = (cells, {cell: source for cell, (_, source) in places.items()})
+    points = detectable(*about, pairs, num_seeds, variances)
+    effects = detectable(*about, design.contrasts() if design else {}, num_seeds, variances)
+    counts = {cell: len(clusters) for cell, clusters in cells.items()}
+    comparisons: list[dict[str, Any]] = [
+        {
+            "cells": list(pair),
+            "num_subsets": tuple(counts[cell] for cell in pair),
+            "num_seeds": num_seeds,
+            "points": found,
+            "missing": too_few(num_seeds, min((counts[cell] for cell in pair if counts[cell] > 1), default=1)),
+        }
+        for pair, found in points.items()
+    ]
     found = [c for c in comparisons if all(places[cell][0] for cell in c["cells"])] or comparisons
     known = [c["points"] for c in found if c["points"] is not None]
     return {
         "points": max(known, default=None),
         "comparisons": comparisons,
+        "effects": [{"effect": effect, "points": smallest} for effect, smallest in effects.items()],
         "variances": {
             "subset": variances.subset,
             "seed": variances.seed,
@@ -82,4 +90,4 @@ def _variances(directory: SweepFolder) -> tuple[Variances, str]:
             found = estimate_variances(here, FI_ACCURACY)
             if found is not None:
                 return found, f"measured in {len(here)} trials of this sweep at {here[0].rung:,} examples"
-    return ASSUMED, "assumed, nothing was measured yet"
+    return ASSUMED, "assumed, nothing was measured yet; additive 1 is the best case"

@@ -30,12 +30,16 @@ from xlray.analysis import (
     chain_contributions,
     chain_lines,
     collect_points,
+    compared_cells,
     contributions,
+    detectable,
+    draw_of,
     estimable,
     estimate_variances,
     example_curves,
     grouped_contributions,
     interactions,
+    is_control_source,
     item_variances,
     minimum_detectable_effect,
     subset_item_variance,
@@ -189,14 +193,14 @@ def num_rungs(definition: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Power:
-    """What a comparison of two cells like these can find in one outcome.
+    """What the comparisons of these cells can find in one outcome.
 
     Attributes:
         variances: estimated; None where no cell has two subsets and two seeds.
-        num_subsets: subsets or chains of the smallest cell with tasks.
+        num_subsets: subsets or chains of the cell with the fewest, controls aside.
         num_seeds: seeds of the cells.
-        effect: the difference in points that is found with probability 0.8; None without variances, or with too few
-            seeds or subsets for an interval.
+        effect: the difference in points that the hardest comparison finds with probability 0.8; None without variances, or
+            with too few seeds or subsets for an interval.
         more_seeds: the same with twice as many seeds.
         more_subsets: the same with twice as many subsets.
     """
@@ -273,18 +277,29 @@ def task_facts(names: Sequence[str]) -> dict[str, TaskFacts]:
 
 
 def power_of(points: Sequence[Point], outcome: str, level: float) -> Power:
-    """What two cells like those of these points can find, under the variances that they show."""
-    drawn: dict[str, set[str]] = {}
+    """What the hardest comparison of cells of a pool can find, under the variances that these points show.
+
+    Without two such cells it is of two cells like the one, whose subsets count as independent; so do weighted trials.
+    """
+    cells: dict[str, dict[str, tuple[str, ...]]] = {}
     for point in points:
-        if point.num_tasks:
-            drawn.setdefault(point.cell, set()).add(point.cluster)
-    num_subsets = min((len(clusters) for clusters in drawn.values()), default=1)
+        cells.setdefault(point.cell, {})[draw_of(point.cluster, point.source)] = point.tasks
+    places = {point.cell: (point.num_tasks, point.source) for point in points}
+    drawn = {cell: place for cell, place in places.items() if place[0] and not is_control_source(place[1])}
+    num_subsets = min((len(cells[cell]) for cell in drawn), default=1)
     num_seeds = len({point.seed for point in points})
     variances = estimate_variances(points, outcome)
     if variances is None:
         return Power(outcome, None, num_subsets, num_seeds)
-    designs = ((num_subsets, num_seeds), (num_subsets, 2 * num_seeds), (2 * num_subsets, num_seeds))
-    effects = (minimum_detectable_effect(*design, variances, level) for design in designs)
+    pairs = {pair: dict(zip(pair, (1.0, -1.0), strict=True)) for pair in compared_cells(drawn)}
+    sources = {cell: source for cell, (_, source) in places.items()}
+    effects = []
+    for seeds, times in ((1, 1), (2, 1), (1, 2)):
+        if pairs and all(point.weight in (None, 1) for point in points):
+            found = detectable(cells, sources, pairs, seeds * num_seeds, variances, level, times)
+            effects.append(max((effect for effect in found.values() if effect is not None), default=None))
+        else:
+            effects.append(minimum_detectable_effect(times * num_subsets, seeds * num_seeds, variances, level))
     return Power(outcome, variances, num_subsets, num_seeds, *effects)
 
 

@@ -116,16 +116,16 @@ def power(powers: Sequence[Power]) -> Table:
         ("subset", "SD of subsets (points)"),
         ("seed", "SD of seeds (points)"),
         ("trial", "SD of a trial (points)"),
-        ("num_subsets", "Subsets per cell"),
+        ("num_subsets", "Fewest subsets per cell"),
         ("num_seeds", "Seeds"),
         ("effect", "Detectable (points)"),
         ("more_seeds", "Twice the seeds"),
         ("more_subsets", "Twice the subsets"),
     )
     note = (
-        "Estimated spread between subsets, between seeds within a cell, and of single trials; and the true difference between "
-        "two cells that a design of this size finds with probability 0.8, if these are right. Chains that fill both cells are "
-        "paired and find smaller ones."
+        "Estimated spread between subsets, between seeds within a cell, and of single trials; and the true difference that the "
+        "hardest comparison of cells with tasks, controls aside, finds with probability 0.8, if these are right. Twice the "
+        "subsets are taken to share tasks as these do."
     )
     missing = "" if rows else "a cell with two subsets and two seeds"
     return Table("power", "What this design can detect", note, columns, tuple(rows), missing)

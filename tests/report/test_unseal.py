@@ -2,9 +2,11 @@
 
 import csv
 import dataclasses
+import json
 
 import pytest
 from exported_sweep import PREDICTIONS, RUNGS, make_sweep
+from reported_sweep import rewrite
 
 from xlray.analysis import Sampling
 from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
@@ -77,6 +79,37 @@ def test_a_trial_without_one_target_is_left_out(sweep):
     (Store(Storage(sweep.parents[1])).folder(spec) / "DONE").unlink()
     report.write_report(sweep, FEW, unseal=True)
     assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "ccc", "ddd"]
+    said = (
+        "Of 4 trials 1 have no test score of every target and are in no column: the phase that scores tatoeba is not in"
+    )
+    assert said in (sweep / "report/tables/by_test.md").read_text()
+
+
+def test_test_scores_are_those_of_the_trials_at_the_best_values_of_an_axis(sweep):
+    """Two learning rates, each with its own trials: the answer, its dev scores and its test scores are of the better one."""
+    with_axis = {"ccc": "lr=1e-5", "ddd": "lr=1e-5", "eee": "lr=2e-5", "fff": "lr=2e-5"}
+    for old, new in (("ccc", "eee"), ("ddd", "fff")):
+        (sweep / f"jobs/{new}.json").write_text((sweep / f"jobs/{old}.json").read_text())
+    definition = json.loads((sweep / "sweep.json").read_text())
+    definition["vary"] = [{"fields": ["intermediate.learning_rate"], "rows": [[1e-5], [2e-5]]}]
+    (sweep / "sweep.json").write_text(json.dumps(definition))
+
+    def change(row):
+        copies = {"ccc": ("ccc", "eee"), "ddd": ("ddd", "fff")}.get(row["trial_id"], (row["trial_id"],))
+        made = []
+        for name in copies:
+            setting = with_axis.get(name, "")
+            better = {"value": row["value"] + 5 * (setting == "lr=2e-5")} if "value" in row else {}
+            made.append(
+                {**row, **better, "trial_id": name, "cell": f"{row['cell']} {setting}".strip(), "setting": setting}
+            )
+        return made
+
+    rewrite(sweep, change)
+    report.write_report(sweep, FEW, unseal=True)
+    assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "bbb", "eee", "fff"]
+    rows = list(csv.DictReader((sweep / "report/tables/by_test.csv").open()))
+    assert {(row["cell"], float(row["dev"])) for row in rows} == {("0", 40.5), ("1-all", 45.5)}
 
 
 def rewritten(sweep, task, change):

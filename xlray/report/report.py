@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlray.analysis import FI_ACCURACY, Estimate, Point, Sampling, dev_test_correlations, find_two_by_two
+from xlray.analysis import FI_ACCURACY, Estimate, Sampling, dev_test_correlations, find_two_by_two
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.report import (
     axis_tables,
@@ -30,7 +30,7 @@ from xlray.report.answer import main_pairs, write_answer
 from xlray.report.drawing import Drawing
 from xlray.report.evidence import Evidence, Findings, collect_evidence, collect_findings
 from xlray.report.page import Page, Paragraph, Section
-from xlray.report.sealed import open_test_scores
+from xlray.report.sealed import Opened, open_test_scores
 from xlray.report.tables import Table
 from xlray.report.warnings import behind, count, find_warnings, moment
 from xlray.storage.files import atomic_file
@@ -94,18 +94,19 @@ def write_report(
     progress(f"means, differences, contributions at every rung, orders of trials: {draws} of each")
     sweep = open_sweep(directory)
     evidence = collect_evidence(sweep, sampling)
-    opened: tuple[Point, ...] = ()
+    opened = Opened()
     if unseal:
-        opened = open_test_scores(sweep, evidence.here)
+        opened = open_test_scores(sweep, evidence.tuned_here)
         evidence = dataclasses.replace(evidence, unsealings=read_lines(sweep / UNSEALED_FILE))
     progress(f"single tasks for each target, pairs, curves: {draws} of each")
     findings = collect_findings(evidence, sampling)
-    between = dev_test_correlations(evidence.here, {point.trial_id: point.scores for point in opened}, sampling)
+    test_scores = {point.trial_id: point.scores for point in opened.points}
+    between = dev_test_correlations(evidence.tuned_here, test_scores, sampling)
     estimates = _merged(evidence.estimates, findings.estimates(), between)
     progress("tables and figures")
     costs = cost_tables.device_hours(evidence.results, evidence.statuses)
     made = [*_tables(evidence, findings, costs), *_reliability(evidence, findings, between)]
-    made.append(score_tables.by_test(evidence.here, opened, sampling))
+    made.append(score_tables.by_test(evidence.tuned_here, opened, sampling))
     made, drawn = (
         [dataclasses.replace(table, behind=behind(evidence)) for table in made],
         _figures(evidence, findings, costs),

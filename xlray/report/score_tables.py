@@ -21,14 +21,16 @@ from xlray.analysis import (
 from xlray.analysis.results import Results
 from xlray.report.evidence import target_names
 from xlray.report.exposures import cell_exposure
+from xlray.report.sealed import Opened
 from xlray.report.tables import Cell, Interval, Precise, PValue, Signed, Table, number
 from xlray.storage.standings import Standing, is_by_rank, passed, standings
 
 CELLS = (
-    "Means over measure trials; at the first rung, where nothing was stopped before, over all trials. The gain is "
-    "against the smallest cell. What else differs: effective tasks are exp of the entropy of the mixture, passes the "
-    "rung's examples over the different examples of the tasks, tokens those of the intermediate training behind the "
-    "rung, cooldown included; translated is the share of the mixture that was translated into its language."
+    "Means over measure trials, and over explore trials with the weight that their recorded probability of getting there gives "
+    "them; at the first rung, where nothing was stopped before, over all trials. The gain is against the smallest cell. What "
+    "else differs: effective tasks are exp of the entropy of the mixture, passes the rung's examples over the different "
+    "examples of the tasks, tokens those of the intermediate training behind the rung, cooldown included; translated is the "
+    "share of the mixture that was translated into its language."
 )
 
 
@@ -210,6 +212,9 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
     )
     after = f" after {here[0].rung:,} intermediate examples" if here else ""
     note = f"Headline metric of each target{after}; the gain is against the smallest cell."
+    names = {name for point in here for name in point.scores if name.endswith(ENGLISH)}
+    if lost := sum(point.diverged and not names <= point.scores.keys() for point in here):
+        note += f" English means leave out {lost:,} diverged: what the majority answer scores in English is not known."
     return Table(
         "by_target",
         "Targets at the last rung",
@@ -220,24 +225,27 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
     )
 
 
-def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) -> Table:
+def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
     """Test scores by cell beside the dev scores of the same trials; says that they are sealed where they are.
 
     Args:
-        here: the points of the answer's rung, with dev scores.
-        opened: the same with test scores; () where the test sets were not opened.
+        here: the points that the answer is from, with dev scores.
+        opened: the same with test scores; empty where the test sets were not opened.
     """
-    dev = {point.trial_id: point for point in here}
+    points, names = opened.points, {point.trial_id for point in opened.points}
+    dev = [point for point in here if point.trial_id in names]
     rows: list[tuple[Cell, ...]] = []
-    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(opened)] if opened else []:
-        means = {e.name: e for e in cell_means(opened, outcome, sampling)}
-        gaps = {e.name: e for e in cell_differences(opened, outcome, sampling)}
-        for cell in dict.fromkeys(point.cell for point in opened):
-            inside = [point for point in opened if point.cell == cell]
-            own = [dev[point.trial_id].scores[outcome] for point in inside]
-            test = with_interval(means.get(f"mean/{outcome}/{cell}"))
-            gap = with_interval(gaps.get(f"difference/{outcome}/{cell} - {opened[0].cell}"), True)
-            rows.append((outcome, cell, inside[0].num_tasks, sum(own) / len(own), *test, *gap, len(inside)))
+    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(points)] if points else []:
+        before = {e.name: e for e in cell_means(dev, outcome, sampling)}
+        means = {e.name: e for e in cell_means(points, outcome, sampling)}
+        gaps = {e.name: e for e in cell_differences(points, outcome, sampling)}
+        for cell in dict.fromkeys(point.cell for point in points):
+            inside = [point for point in points if point.cell == cell]
+            name = f"mean/{outcome}/{cell}"
+            gap = with_interval(gaps.get(f"difference/{outcome}/{cell} - {points[0].cell}"), True)
+            test = with_interval(means.get(name))
+            own = before[name].value if name in before else None
+            rows.append((outcome, cell, inside[0].num_tasks, own, *test, *gap, len(inside)))
     columns = (
         ("target", "Score"),
         ("cell", "Cell"),
@@ -250,6 +258,10 @@ def by_test(here: Sequence[Point], opened: Sequence[Point], sampling: Sampling) 
         ("num_trials", "Trials"),
     )
     note = f"After {here[0].rung:,} intermediate examples; the gain is against the smallest cell." if here else ""
+    if opened.missing:
+        why = "; ".join(f"{reason} ({number:,})" for reason, number in opened.missing.items())
+        note += f" Of {len(here):,} trials {len(here) - len(points):,} have no test score of every target and are in no"
+        note += f" column: {why}."
     missing = "" if rows else "test scores; they stay sealed until `xlray report NAME --unseal`, which is recorded"
     return Table("by_test", "Test scores", note, columns, tuple(rows), missing)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 
@@ -22,12 +24,25 @@ from xlray.storage.sweep_folder import SweepFolder
 SEALED_SCORES = "sealed/scores.parquet"
 
 
-def open_test_scores(directory: SweepFolder, points: Sequence[Point]) -> tuple[Point, ...]:
-    """The points with their scores on the test sets in place of those on dev; recorded in `unsealed.jsonl`.
+@dataclass(frozen=True)
+class Opened:
+    """Test scores of the answer's rung.
+
+    Attributes:
+        points: with their scores on the test sets in place of those on dev.
+        missing: why others have none, to their number.
+    """
+
+    points: tuple[Point, ...] = ()
+    missing: Mapping[str, int] = field(default_factory=dict)
+
+
+def open_test_scores(directory: SweepFolder, points: Sequence[Point]) -> Opened:
+    """The scores on the test sets; that they were opened is recorded in `unsealed.jsonl`.
 
     Args:
         directory: of the sweep.
-        points: of the rung that the answer is from. One without all its targets' test scores is left out.
+        points: that the answer is from. One without all its targets' test scores is left out.
 
     Raises:
         InputError: none of them has test scores, the text says why; or a stored job describes other phases than those that
@@ -37,8 +52,8 @@ def open_test_scores(directory: SweepFolder, points: Sequence[Point]) -> tuple[P
     measured = {name: found.current for name, found in standings(directory.journal.read()).trials.items()}
     tried = [_opened(directory, point, measured.get(point.trial_id, {})) for point in points]
     found = [point for point in tried if isinstance(point, Point)]
+    reasons = Counter(reason for reason in tried if isinstance(reason, str))
     if not found:
-        reasons = dict.fromkeys(reason for reason in tried if isinstance(reason, str))
         raise InputError(
             f"{directory.name}: a test set of every target must have been scored at the rung of the answer, but "
             f"{'; '.join(reasons) or 'no trial has finished a rung'}."
@@ -54,11 +69,13 @@ def open_test_scores(directory: SweepFolder, points: Sequence[Point]) -> tuple[P
             "rung": found[0].rung,
         },
     )
-    return tuple(found)
+    return Opened(tuple(found), dict(reasons))
 
 
 def _opened(directory: SweepFolder, point: Point, rungs: Mapping[int, Entry]) -> Point | str:
     """The point with its scores on test, or what it lacks of them."""
+    if point.diverged:
+        return "its trial diverged"
     path = directory / f"jobs/{point.trial_id}.json"
     if not path.is_file():
         return f"{path.name} of its trial is not there"

@@ -15,7 +15,7 @@ from xlray import analysis, load_results
 from xlray.analysis import FI_ACCURACY, results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.errors import InputError
-from xlray.report import cost_tables, evidence, report, task_figures, task_tables, warnings
+from xlray.report import cost_tables, evidence, report, score_tables, task_figures, task_tables, warnings
 from xlray.report.evidence import Findings
 from xlray.storage import parquet
 from xlray.storage.sweep_folder import open_sweep
@@ -539,6 +539,14 @@ def test_a_trunk_that_diverged_counts_as_the_majority_answer_from_there_on(tmp_p
     assert means["mean/fi_accuracy/8-all", RUNGS[2]] == pytest.approx(expected)
     said = " ".join(warnings.find_warnings(found))
     assert "diverged ones count as the majority answer" in said
+    # On English dev as well, where the majority answer is known.
+    assert inside[1].scores["panx@en"] == pytest.approx(TARGETS["panx"] / 3) and "tatoeba@en" not in inside[1].scores
+    assert "English means" not in score_tables.by_target(found.tuned_here, found.estimates, found.majority).note
+    rows = [r for r in rows if (r["metric"], r["language"]) != ("majority", "en")]
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
+    found = evidence.collect_evidence(folder)
+    note = score_tables.by_target(found.tuned_here, found.estimates, found.majority).note
+    assert "English means leave out 1 diverged: what the majority answer scores in English is not known." in note
 
 
 def test_a_two_by_two_is_answered_first_and_what_compares_single_cells_is_called_exploratory(tmp_path):

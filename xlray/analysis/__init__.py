@@ -1,6 +1,7 @@
 """Estimates from scores, each with an interval. Reads tables and the journal only: numpy, scipy and pyarrow.
 
-points      trials at their rungs, and the weights that stopping gives them
+survival    the weights that stopping gives trials
+points      trials at their rungs
 grid        the trials of one cell by subset and seed
 membership  what tasks that subsets share take off the variance between them
 crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form

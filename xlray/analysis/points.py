@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from xlray.analysis.results import (
     HEADLINE,
+    MAJORITY,
     SETTING,
     Results,
     complete_rungs,
@@ -23,8 +24,9 @@ from xlray.analysis.results import (
     retrieval_tasks,
     without_tatoeba,
 )
+from xlray.analysis.survival import survival_weights
 from xlray.errors import InputError
-from xlray.storage.standings import Standing, is_by_rank, standings
+from xlray.storage.standings import Standing, standings
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -93,7 +95,8 @@ class Point:
         degenerate: the trial is marked so: it diverged or gives one answer to everything.
         target_examples: training examples of the targets at this rung; scores compare only where they are equal.
         setting: values of the sweep's axes in words, such as `lr=1e-5 T=3`; "" without any. Part of the cell.
-        diverged: it was lost here or before, and counts as the majority answer of the targets that it has no score of.
+        diverged: it was lost here or before, and counts as the majority answer of the targets that it has no score of, and
+            on English and pivot dev where that is known.
     """
 
     trial_id: str
@@ -177,6 +180,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     for row in rows.values():
         examples[row["rung_index"]] = max(examples.get(row["rung_index"], 0), row["rung"] or 0)
     others = _other_dev(results.scores)
+    elsewhere = _other_majority(results.scores, others)
     found_trials = standings(journal).trials
     weights = survival_weights(found_trials)
     first = min(examples, default=0)
@@ -198,7 +202,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         reached = (key[0], lost[key][1]) if key in lost else key  # what diverged would be no better at later rungs
         weight = weights.get(reached) if known or (role != "measure" and reached[1] != first) else 1.0
         place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
-        found = {**summary, **scores, **others.get(key, {})}
+        found = {**summary, **scores, **(elsewhere.get(key[1], {}) if key in lost else {}), **others.get(key, {})}
         selected = weight is None and (role == "measure" or bool(standing.reopened))
         size = trained[key[1]] if key in lost else seen[key]
         marked, setting = key in lost or bool(trial.get("degenerate")), trial.get(SETTING) or ""
@@ -300,54 +304,19 @@ def _other_dev(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
     return found
 
 
-def survival_weights(trials: Mapping[str, Standing]) -> dict[tuple[str, int], float]:
-    """Of each (trial, rung number): the inverse of the recorded probability of getting there, given its scores.
-
-    A rung at which a trial could be stopped for certain has no survivors that stand for it: past such a rung no trial
-    that met the cut has a weight in that population. Where all trials that were cut have been reopened, the cut has chosen
-    nothing. Where only some were, they have no weight: people chose them. A trial that diverged was not stopped for its
-    rank and counts as failed.
-
-    Args:
-        trials: what the journal says of each.
-    """
-    cuts = _cuts(trials)
-    found: dict[tuple[str, int], float] = {}
-    for trial_id, standing in trials.items():
-        weight: float | None = 1.0
-        for rung in range(max(standing.rungs, default=-1) + 2):
-            if rung and weight is not None:
-                entry = standing.rungs.get(rung - 1, {})
-                chance = _chance(standing, rung - 1, entry, cuts.get((standing.population, rung - 1), []))
-                weight = None if not chance else weight / chance
-            if weight is not None:
-                found[trial_id, rung] = weight
+def _other_majority(
+    scores: pa.Table, others: Mapping[tuple[str, int], Mapping[str, float]]
+) -> dict[int, dict[str, float]]:
+    """By rung number: of what trials score on dev in other languages, what the majority answer does, where it is known."""
+    wanted = pc.and_(pc.equal(scores["metric"], MAJORITY), pc.equal(scores["split"], "dev"))
+    rows = (
+        scores.filter(pc.and_(wanted, pc.is_finite(scores["value"]))).select(["task", "language", "value"]).to_pylist()
+    )
+    known = {f"{row['task']}@{row['language']}": row["value"] for row in rows}
+    found: dict[int, dict[str, float]] = {}
+    for (_, rung_index), names in others.items():
+        found.setdefault(rung_index, {}).update({name: known[name] for name in names if name in known})
     return found
-
-
-def _cuts(trials: Mapping[str, Standing]) -> dict[tuple[str, int], list[Standing]]:
-    """Trials that their rank kept from continuing, by (population, rung), in the seeds that the sweep has."""
-    seeds = {standing.seed for standing in trials.values() if standing.status != "dropped"}
-    found: dict[tuple[str, int], list[Standing]] = {}
-    for standing in trials.values():
-        for index, entry in standing.rungs.items():
-            kept = entry.get("decision", "continue") != "continue" and entry.get("reason") != "diverged"
-            rose = index in standing.promoted - standing.reopened
-            if kept and not rose and standing.seed in seeds:
-                found.setdefault((standing.population, index), []).append(standing)
-    return found
-
-
-def _chance(standing: Standing, rung: int, entry: Mapping[str, Any], cut: Sequence[Standing]) -> float | None:
-    """Of going beyond a rung, given the score there; None where it is not known, or was not drawn."""
-    measured = entry.get("role") == "measure" and not is_by_rank(entry)
-    if measured or (not entry and standing.role == "measure") or (cut and all(rung in s.reopened for s in cut)):
-        return 1.0
-    certain = any(not s.rungs[rung].get("probability") and rung not in s.reopened for s in cut)
-    left_out = standing.role == "measure" and any(s.status == "dropped" for s in cut)
-    if rung in standing.reopened or certain or left_out:
-        return None
-    return 1.0 if rung in standing.promoted else entry.get("probability")
 
 
 def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from reported_sweep import EFFECTS, make_sweep, rewrite, with_axis
 
-from xlray.analysis import Sampling
+from xlray.analysis import Sampling, detectable
 from xlray.report import curve_tables, report, warnings
 from xlray.report.answer import write_answer
-from xlray.report.evidence import collect_evidence
+from xlray.report.evidence import collect_evidence, power_of
+from xlray.report.tables import number
 
 FEW = Sampling(num_draws=50)
 PAIRS = [(("mnli", "squad"), "measure"), (("copa", "random"), "measure"), (("paws", "qqp"), "measure")]
@@ -44,9 +45,9 @@ def test_a_value_that_changes_nothing_narrows_no_interval_of_single_cells(tmp_pa
     tasks += [(*tuple(EFFECTS)[a:b], *tuple(EFFECTS)[c:d]) for a, b, c, d in ((0, 2, 4, 6), (2, 4, 6, 8))]
     subsets = [((), "measure"), *((subset, "measure") for subset in tasks), *PAIRS]
     found = []
-    for number in (1, 5):
-        folder = make_sweep(tmp_path / f"{number}", seeds=(0, 1, 2), subsets=subsets, rungs=1)
-        made = collect_evidence(with_axis(folder, {f"lr={place}e-5": 0.0 for place in range(1, number + 1)}), FEW)
+    for many in (1, 5):
+        folder = make_sweep(tmp_path / f"{many}", seeds=(0, 1, 2), subsets=subsets, rungs=1)
+        made = collect_evidence(with_axis(folder, {f"lr={place}e-5": 0.0 for place in range(1, many + 1)}), FEW)
         found.append({e.name: e for e in made.estimates})
     for cell in ("4-all", "2-all"):
         few, many = (names[f"mean/fi_accuracy/{cell} lr=1e-5"] for names in found)
@@ -88,3 +89,70 @@ def test_the_coverage_that_the_report_states_is_that_of_the_statistics_page():
     low, high = map(int, re.search(r"in (\d+) to (\d+) % of", text).groups())
     assert (low, high) == (int(100 * min(covered)), int(100 * max(covered)))
     assert {scenario for share, scenario in covered.items() if share < 0.93} == {"matched, not additive"}
+
+
+def with_sources(folder, sources):
+    """The sweep with other sources of subsets: `{tasks: source}`."""
+
+    def change(row):
+        source = sources.get(tuple(row["tasks"]), row["source"])
+        cell = f"{row['num_tasks']}-{source}" if row["num_tasks"] else row["cell"]
+        return [{**row, "source": source, "cell": cell}]
+
+    return rewrite(folder, change)
+
+
+def test_the_answer_is_of_pools_and_controls_are_what_these_are_compared_with(tmp_path):
+    """A control with as many tasks as the largest cell, and one with more, are no pools of their own."""
+    larger = (("mnli", "squad", "paws", "qqp", "copa"), "measure")
+    made = make_sweep(
+        tmp_path / "s",
+        seeds=(0, 1, 2),
+        subsets=[*DESIGN, larger, (("random", "ccg", "qqp", "paws"), "measure")],
+        rungs=1,
+    )
+    sources = {tuple(sorted(larger[0])): "control", ("ccg", "paws", "qqp", "random"): "all-shuffled"}
+    found = collect_evidence(with_sources(made, sources), FEW)
+    answer = write_answer(found)
+    assert answer.startswith("4 tasks instead of 2: ") and "5 tasks" not in answer and "from all-shuffled" not in answer
+    for control in ("5-control", "4-all-shuffled"):
+        (said,) = [sentence for sentence in answer.split(". ") if f"4 tasks instead of {control}: " in sentence]
+        means = {e.name: e.value for e in found.estimates if e.rung == found.rung}
+        gap = means["mean/fi_accuracy/4-all"] - means[f"mean/fi_accuracy/{control}"]
+        assert f"{control}: {number(gap, signed=True)} points" in said
+
+
+def test_what_the_design_can_detect_is_of_its_pools_and_as_a_plan_says(tmp_path):
+    made = make_sweep(tmp_path / "s", seeds=(0, 1, 2), subsets=[*DESIGN, (("swag",), "measure")], rungs=1)
+    here = collect_evidence(with_sources(made, {("swag",): "control"}), FEW).tuned_here
+    power = power_of(here, "fi_accuracy", 0.95)
+    assert (power.num_subsets, power.num_seeds) == (3, 3)  # not the one of the control
+    cells = {cell: {" ".join(p.tasks): p.tasks for p in here if p.cell == cell} for cell in {p.cell for p in here}}
+    sources = {p.cell: p.source for p in here}
+    gap = {"gap": {"4-all": 1.0, "2-all": -1.0}}
+    assert power.effect == detectable(cells, sources, gap, 3, power.variances)["gap"]
+    assert power.more_seeds < power.effect and power.more_subsets < power.effect
+
+
+def test_cautions_are_of_cells_of_pools_that_are_compared(tmp_path):
+    """Effective tasks are judged by the number of tasks, and a control that is passed over often is no caution."""
+    made = make_sweep(tmp_path / "s", seeds=(0, 1), subsets=[*DESIGN, (("swag",), "measure")], rungs=1)
+    found = with_sources(made, {("swag",): "control"})
+    (said,) = [w for w in warnings.find_warnings(collect_evidence(found, FEW)) if w.startswith("Cells differ in more")]
+    assert "passes over the data 0.12 (4-all) to 0.25 (2-all)" in said
+    assert "1-control" not in said and "effective" not in said and said.count("(") == 2
+
+    def uneven(row):
+        tasks = {2: 0.6, 4: 2.0}.get(row["num_tasks"])
+        return [{**row, "effective_tasks": tasks} if "effective_tasks" in row else row]
+
+    (said,) = [
+        w for w in warnings.find_warnings(collect_evidence(rewrite(found, uneven), FEW)) if w.startswith("Cells differ")
+    ]
+    assert "effective number of tasks per task 0.30 (2-all) to 0.50 (4-all)" in said
+
+
+def test_rank_correlations_of_a_sweep_with_axes_are_of_the_trials_at_the_best_values(grid):
+    """Not of all points of the grid, whose order would be that of the learning rates."""
+    orders = [e for e in grid.estimates if e.name == "rank_correlation/english-dev/fi_accuracy"]
+    assert [e.num_trials for e in orders] == [len(grid.tuned_here)] and len(grid.tuned_here) < len(grid.here)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from xlray.analysis import Point
+from xlray.analysis import Point, compared_cells, without_controls
 from xlray.report.evidence import Evidence
 from xlray.report.tables import number
 from xlray.tasks.pools import shared_origins
 
 ALIKE = 1.25  # cells whose largest and smallest value have a smaller ratio are not mentioned
-MEASURED = ("effective number of tasks", "passes over the data", "million tokens", "% of examples translated")
+TENS = 10  # from here on one digit behind the point is enough
+MEASURED = ("effective number of tasks per task", "passes over the data", "million tokens", "% of examples translated")
 
 
 @dataclass(frozen=True)
@@ -57,35 +59,47 @@ def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | N
 
 
 def exposure_cautions(evidence: Evidence) -> list[str]:
-    """What differs between the compared cells beside what they are named for, and subsets in which tasks share examples."""
+    """What differs between compared cells beside what they are named for, and subsets in which tasks share examples."""
     trials = {row["trial_id"]: row for row in evidence.results.trials.to_pylist()}
-    here = [point for point in evidence.here if point.num_tasks]
-    cells = dict.fromkeys(point.cell for point in here)
-    found = {cell: astuple(cell_exposure(trials, [p for p in here if p.cell == cell])) for cell in cells}
-    parts = [text for i, name in enumerate(MEASURED) if (text := _range(name, {c: row[i] for c, row in found.items()}))]
+    here = [point for point in without_controls(evidence.tuned_here) if point.num_tasks]
+    found: dict[str, CellExposure] = {}
+    for cell, size in {point.cell: point.num_tasks for point in here}.items():
+        exposure = cell_exposure(trials, [point for point in here if point.cell == cell])
+        tasks = exposure.effective_tasks
+        found[cell] = replace(exposure, effective_tasks=None if tasks is None else tasks / size)
+    pairs = compared_cells({point.cell: (point.num_tasks, point.source) for point in here})
+    rows = {cell: astuple(exposure) for cell, exposure in found.items()}
+    parts = [_furthest(name, {c: row[i] for c, row in rows.items()}, pairs) for i, name in enumerate(MEASURED)]
     subsets = {(point.cell, point.tasks) for point in here}
     shared = {(cell, tasks): pairs for cell, tasks in sorted(subsets) if (pairs := shared_origins(tasks))}
     cautions = []
-    if parts:
+    if any(parts):
         cautions.append(
             "Cells differ in more than number and source of tasks, and a difference between them may be due to that: "
-            f"{'; '.join(parts)}."
+            f"{'; '.join(filter(None, parts))}."
         )
     if shared:
-        (cell, _), pairs = next(iter(shared.items()))
+        (cell, _), origins = next(iter(shared.items()))
         cautions.append(
             f"In {len(shared):,} of {len(subsets):,} subsets tasks are made of the same examples, such as "
-            f"{' and '.join(pairs[0])} in {cell}: they are fewer tasks than are counted."
+            f"{' and '.join(origins[0])} in {cell}: they are fewer tasks than are counted."
         )
     return cautions
 
 
-def _range(name: str, values: Mapping[str, float | None]) -> str:
-    """The smallest and the largest of a quantity with their cells; "" where it is alike or not known."""
-    known = {cell: value for cell, value in values.items() if value is not None}
-    if len(known) < 2:
-        return ""
-    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-    if known[high] <= ALIKE * known[low]:
-        return ""
-    return f"{name} {number(known[low])} ({low}) to {number(known[high])} ({high})"
+def _furthest(name: str, values: Mapping[str, float | None], pairs: Sequence[tuple[str, str]]) -> str:
+    """A quantity in the compared cells that differ most in it; "" where all are alike or not known."""
+    widest, said = ALIKE, ""
+    for pair in pairs:
+        known = sorted((value, cell) for cell in pair if (value := values[cell]) is not None)
+        if len(known) < 2:
+            continue
+        (low, first), (high, second) = known
+        ratio = math.inf if low == 0 < high else high / low if low else 1.0
+        if ratio > widest:
+            digits = 1 if high >= TENS else 2
+            widest, said = (
+                ratio,
+                f"{name} {number(low, digits=digits)} ({first}) to {number(high, digits=digits)} ({second})",
+            )
+    return said

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from reported_sweep import SUBSETS, make_sweep
+from reported_sweep import SUBSETS, make_sweep, with_axis
 
 from xlray.analysis import Sampling, results
 from xlray.analysis.results import SCORES
@@ -52,9 +52,22 @@ def test_differences_with_and_without_overlapping_examples_stand_side_by_side(pa
         assert reliability_tables.VARIANTS[variant].lower() in drawn.svg.decode()
 
 
+def test_a_sibling_with_axes_is_taken_at_its_best_values_as_the_sweep_itself(pair):
+    for folder in pair:
+        with_axis(folder, {"lr=1e-5": 0.0, "lr=2e-5": -3.0})
+    _, estimates, table = robustness_of(pair[0])
+    found = {e.name: e.value for e in estimates}
+    names = {name.split("/")[2] for name in found if name.startswith("robustness/all/")}
+    assert names == {name.split("/")[2] for name in found if name.startswith("robustness/with_overlap/")}
+    assert found["robustness/with_overlap/4-all - 0"] - found["robustness/all/4-all - 0"] == pytest.approx(2)
+    assert "with_overlap" in dict(table.columns) and not any("lr=" in name for name in names)
+
+
 def test_only_the_same_sweep_is_a_sibling(pair):
     plain, kept = pair
     definition = sweep_folder.read_definition(plain)
+    assert evidence.find_sibling(plain, definition) == kept.resolve()
+    define(kept, tracking=["mlflow"], sources={"mnli": "hub"}, execution={"max_workers": 4})  # they change no number
     assert evidence.find_sibling(plain, definition) == kept.resolve()
     define(kept, seeds=[0, 1])
     assert evidence.find_sibling(plain, definition) is None

@@ -14,20 +14,10 @@ from xlray.storage.files import read_json
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 
-# They add or take away trials, or change speed and words; what a trial's numbers are, they leave alone.
-FREE = (
-    "name",
-    "seeds",
-    "measure",
-    "explore",
-    "execution",
-    "question",
-    "own_tasks",
-    "sources",
-    "tracking",
-    "search",
-    "vary",
-)
+# They change speed and words; which trials there are and what their numbers are, they leave alone.
+WORDS = ("name", "question", "execution", "own_tasks", "sources", "tracking")
+# These add or take away trials; what a trial's numbers are, they leave alone.
+FREE = (*WORDS, "seeds", "measure", "explore", "search", "vary")
 
 
 def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.results import Results
 from xlray.errors import InputError
 from xlray.phases.spec import differing_fields
+from xlray.plan.definition import WORDS
 from xlray.report import page
 from xlray.report.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_points, spell
 from xlray.report.evidence import collect_evidence, target_names
@@ -40,13 +41,6 @@ from xlray.storage.sweep_folder import SweepFolder, languages_of, open_sweep
 
 ALL = "all shared cells"
 LONG = 200  # characters of a field that differs
-SAME_QUESTION = (
-    "name",
-    "question",
-    "execution",
-    "own_tasks",
-    "sources",
-)  # fields that may differ without changing a number
 
 
 @dataclass(frozen=True)
@@ -96,7 +90,7 @@ def compare_sweeps(
         cells = (", ".join(sorted({p.cell for p in side.points})) or "none" for side in sides)
         has = "; ".join(f"{name} has {own}" for name, own in zip(names, cells, strict=True))
         raise InputError(f"compare: the sweeps must share a cell at the same rung, but {has}.")
-    left, right = ({k: v for k, v in side.definition.items() if k not in SAME_QUESTION} for side in sides)
+    left, right = ({k: v for k, v in side.definition.items() if k not in WORDS} for side in sides)
     differing = [line if len(line) <= LONG else f"{line[:LONG]}\u2026" for line in differing_fields(left, right)]
     warnings = [f"{name}: {w}" for name, side in zip(names, sides, strict=True) for w in find_warnings(side)]
     answer = _answer(rows, names)

@@ -50,6 +50,7 @@ from xlray.analysis.results import UNSEALED_FILE, Results, load_results
 from xlray.data.registry import ALL_TASKS
 from xlray.data.shortfalls import SHORTFALLS_FILE
 from xlray.errors import InputError
+from xlray.plan.definition import WORDS
 from xlray.storage.journal import read_lines
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import SweepFolder, open_sweep, read_definition
@@ -306,9 +307,6 @@ def power_of(points: Sequence[Point], outcome: str, level: float) -> Power:
 FIELD = "drop_overlap"
 
 
-ANY = ("name", "question", "execution", "own_tasks", "sources", FIELD)  # fields in which siblings may differ
-
-
 def find_sibling(directory: Path, definition: Mapping[str, Any]) -> Path | None:
     """The folder of a sweep beside this one that differs from it in `drop_overlap` alone; None if there is none.
 
@@ -333,14 +331,15 @@ def with_other_overlap(evidence: Evidence, sampling: Sampling) -> tuple[Estimate
     folder = find_sibling(evidence.results.directory, evidence.definition)
     if folder is None or not (folder / "results" / "scores.parquet").exists():
         return ()
-    results = load_results(folder)
+    results, definition = load_results(folder), read_definition(folder)
     points = collect_points(results, open_sweep(folder).journal.read())
+    points, _ = at_best_values(points, str(definition.get("select_by", "finnish-dev")))
     index = next((point.rung_index for point in points if point.rung == evidence.rung), None)
     here = [] if index is None else estimable(points, index)
     if not here:
         return ()
     items = item_variances(results, here).get(here[0].rung_index)
-    variant = "with_overlap" if _kept(read_definition(folder)) else "without_overlap"
+    variant = "with_overlap" if _kept(definition) else "without_overlap"
     found = cell_differences(here, FI_ACCURACY, sampling, items)
     return tuple(dataclasses.replace(e, name=f"robustness/{variant}/{e.name.split('/', 2)[2]}") for e in found)
 
@@ -350,4 +349,4 @@ def _kept(definition: Mapping[str, Any]) -> bool:
 
 
 def _rest(definition: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in definition.items() if key not in ANY}
+    return {key: value for key, value in definition.items() if key not in (*WORDS, FIELD)}

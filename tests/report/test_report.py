@@ -580,3 +580,21 @@ def test_a_two_by_two_is_answered_first_and_what_compares_single_cells_is_called
     assert "2 tasks from en instead of qqp alone: " in answer and "The same" not in answer
     assert page(folder).index("Number of tasks by source") < page(folder).index("Differences between cells")
     assert "planned was the two by two" in (folder / "report/tables/differences.md").read_text()
+
+
+def test_shrunken_values_are_called_a_ranking_wherever_they_are_drawn(tmp_path):
+    """Ridge values order the tasks: no figure of them says effect or contribution."""
+    subsets = [*SUBSETS[:6], *(((task,), "measure") for task in EFFECTS)]
+    folder = make_sweep(tmp_path / "s", subsets=subsets, rungs=1)
+    found = evidence.collect_findings(evidence.collect_evidence(folder), analysis.Sampling(num_draws=50))
+    ridge = found.effects[FI_ACCURACY]
+    drawn = [
+        task_figures.contribution_forest(ridge, (), 64),
+        task_figures.group_forest(found.groups, "", 64),
+        task_figures.transfer_matrix(found.effects, 64),
+    ]
+    for drawing in drawn:
+        said = " ".join([drawing.title, drawing.caption, drawing.alt, drawing.svg.decode()])
+        assert drawing.svg and "anking" in drawing.alt and "ffect" not in said and "ontribution" not in said, (
+            drawing.name
+        )

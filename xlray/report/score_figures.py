@@ -79,9 +79,7 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
             _means_with_band(axes, list(cells), [means[cell] for cell in cells.values()], colour, label)
         axes.plot([], [], "o", markersize=3.5, color=GREY, label="one trial")
         if others:
-            axes.plot(
-                [], [], "o", markersize=3.5, color=GREY, markerfacecolor="white", label="explore, not in the mean"
-            )
+            axes.plot([], [], "o", markersize=3.5, color=GREY, markerfacecolor="white", label="not in the mean")
         axes.set(xlabel="Intermediate tasks (number)", ylabel="fi_accuracy on dev (%)")
         axes.set_xticks(few(sorted({p.num_tasks for p in here})))
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)

@@ -217,7 +217,7 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
         note += f" English means leave out {lost:,} diverged: what the majority answer scores in English is not known."
     return Table(
         "by_target",
-        "Targets at the last rung",
+        "Targets at the rung of the answer",
         note,
         columns,
         tuple(rows),
@@ -347,7 +347,10 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
         "Decision",
         "Probability of continuing",
     )
-    note = "Trials compete within their cell by the mean of the trained targets; measure trials are never stopped."
+    note = (
+        "Explore trials of one number of tasks and one source compete, at all values of axes, by the signal of the sweep "
+        "(select_by). Measure trials are stopped only where training diverged."
+    )
     return Table(
         "decisions",
         "Decisions at the rungs",

@@ -44,7 +44,7 @@ DIVERGING = LinearSegmentedColormap.from_list("harm_help", [VERMILION, "#ffffff"
 
 def contribution_forest(ridge: Contributions | None, chains: Sequence[ChainContributions], rung: int) -> Drawing:
     """Forest plot of the tasks' contributions, by regression and by chains where these go in steps of one task."""
-    name, title = "contributions", "Contribution of each intermediate task"
+    name, title = "contributions", "Ranking of the intermediate tasks"
     pairs = side_by_side(ridge.estimates if ridge else (), chains)
     if not pairs:
         return Drawing(name, title, "", "", missing=ridge.missing if ridge else NO_RUNG)
@@ -61,7 +61,8 @@ def contribution_forest(ridge: Contributions | None, chains: Sequence[ChainContr
                 forest(axes, place - 0.16, pair.chains, ORANGE, "s")
         axes.set_yticks(range(len(order)), [pair.task for pair in order])
         signed_points(axes)
-        axes.set(xlabel="Effect on fi_accuracy (points)", ylim=(-0.6, len(order) - 0.4))
+        label = "Ranking (shrunken points)" + (", gain by chains (points)" if both else "")
+        axes.set(xlabel=label, ylim=(-0.6, len(order) - 0.4))
         if both:
             axes.plot([], [], "o", color=GREY, markersize=4.5, label="ranking by regression")
             axes.plot([], [], "s", color=ORANGE, markersize=4.5, label="chains")
@@ -71,7 +72,7 @@ def contribution_forest(ridge: Contributions | None, chains: Sequence[ChainContr
     caption = f"After {rung:,} examples. Ranking by ridge regression: shrunken values, without intervals."
     caption += " Chains: the mean gain at which a task enters, with its interval." if both else ""
     said = "; ".join(f"{pair.task} {_both(pair)}" for pair in pairs)
-    return Drawing(name, title, caption, f"Effect of each task on Finnish dev accuracy in points: {said}.", svg, pdf)
+    return Drawing(name, title, caption, f"Ranking of the tasks for Finnish dev accuracy in points: {said}.", svg, pdf)
 
 
 def _both(pair: SideBySide) -> str:
@@ -81,8 +82,8 @@ def _both(pair: SideBySide) -> str:
 
 
 def group_forest(groups: Mapping[str, Sequence[Estimate]], missing: str, rung: int) -> Drawing:
-    """Mean contributions of groups of tasks, a panel for each attribute."""
-    name, title = "groups", "Contributions by kind, language family, script and size"
+    """Mean places of groups of tasks in the ranking, a panel for each attribute."""
+    name, title = "groups", "Ranking by kind, language family, script and size"
     if not groups:
         return Drawing(name, title, "", "", missing=missing or NO_RUNG)
 
@@ -97,14 +98,14 @@ def group_forest(groups: Mapping[str, Sequence[Estimate]], missing: str, rung: i
             axes.set_yticks(range(len(estimates)), [label.replace("_", " ") for label in labels], fontsize=8)
             axes.set(title=f"by {attribute}", ylim=(-0.6, len(estimates) - 0.4))
         signed_points(panels[-1])
-        panels[-1].set_xlabel("Mean effect on fi_accuracy (points)")
+        panels[-1].set_xlabel("Mean ranking (shrunken points of fi_accuracy)")
 
     svg, pdf = draw(paint, WIDTH, 0.9 + sum(0.19 * len(estimates) + 0.3 for estimates in groups.values()))
     caption = (
         f"Mean of the ranking's shrunken values after {rung:,} examples; in brackets the number of tasks of the group."
     )
     said = "; ".join(f"{e.name.split('/', 1)[1]}: {spell(e, True, 2)}" for found in groups.values() for e in found)
-    return Drawing(name, title, caption, f"Mean effect of groups of tasks in points. {said}.", svg, pdf)
+    return Drawing(name, title, caption, f"Mean ranking of groups of tasks in shrunken points. {said}.", svg, pdf)
 
 
 def pair_forest(pairs: Interactions, rung: int) -> Drawing:
@@ -136,7 +137,7 @@ def pair_forest(pairs: Interactions, rung: int) -> Drawing:
 
 
 def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
-    """Heat map: what each intermediate task adds to each target."""
+    """Heat map: how each target ranks the intermediate tasks."""
     name, title = "transfer", "From each intermediate task to each target"
     known = {outcome: {task_of(e): e for e in found.estimates} for outcome, found in effects.items() if found.estimates}
     if not known:
@@ -162,7 +163,7 @@ def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=axes, location="bottom", fraction=0.04, pad=0.02, aspect=40)
-        bar.set_label("Effect on dev (points)", fontsize=8)
+        bar.set_label("Ranking (shrunken points on dev)", fontsize=8)
         bar.outline.set_visible(False)
 
     svg, pdf = draw(paint, WIDTH, 1.35 + 0.21 * len(tasks))
@@ -171,7 +172,8 @@ def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
     for task in tasks:
         cells = [f"{o} {number(known[o][task].value, True, digits)}" for o in known if task in known[o]]
         rows.append(f"{task}: {', '.join(cells)}")
-    return Drawing(name, title, caption, f"Effect of each task on each target in points. {'; '.join(rows)}.", svg, pdf)
+    alt = f"Ranking of each task for each target in shrunken points. {'; '.join(rows)}."
+    return Drawing(name, title, caption, alt, svg, pdf)
 
 
 def cost_bars(costs: Costs) -> Drawing:

@@ -55,7 +55,7 @@ def contributions(found: Findings, rung: int) -> Table:
         ("size", "Training examples"),
     )
     missing = "" if rows else ridge.missing
-    return Table("contributions", "Contribution of each task", note, columns, tuple(rows), missing)
+    return Table("contributions", "Ranking and contribution of each task", note, columns, tuple(rows), missing)
 
 
 def _signed(estimate: Estimate | None) -> Cell:

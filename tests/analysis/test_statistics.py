@@ -1,5 +1,8 @@
 """A few of the study's sweeps again: what is estimated from them must be what is stored."""
 
+import inspect
+
+import estimates_study
 import numpy as np
 import pytest
 import statistics_study as study
@@ -86,6 +89,20 @@ def test_the_page_says_what_is_stored():
     assert all(
         study.plain_table(study.read(name)) in page for name in ("power", "factorial", "tasks", "estimates", "families")
     )
+
+
+def test_the_studies_make_by_default_what_is_stored():
+    def repetitions(name, **row):
+        return {int(r["sweeps"]) for r in study.read(name) if row.items() <= r.items()}
+
+    assert repetitions("estimates", estimate="Shapley values") == {estimates_study.NUM_SWEEPS}
+    assert repetitions("families") == {study.NUM_SWEEPS} and repetitions("factorial") == {study.NUM_DRAWN}
+    assert repetitions("coverage", scenario="null") == {study.NUM_SWEEPS}
+    assert repetitions("coverage", scenario="matched") == {study.NUM_DRAWN}
+    assert {r["design"] for r in study.read("power")} == {"chains", "matched", *(f"matched, {e}" for e in study.GAINS)}
+    assert all(repetitions("power", design=kind) == {study.NUM_SWEEPS} for kind in ("chains", "matched"))
+    assert all(repetitions("power", design=f"matched, {effect}") == {study.NUM_DRAWN} for effect in study.GAINS)
+    assert repetitions("tasks") == {inspect.signature(study.recovered).parameters["num_sweeps"].default}
 
 
 def test_the_simulator_draws_around_the_truth_it_states():

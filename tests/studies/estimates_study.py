@@ -14,6 +14,7 @@ from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, chains
 
 FEW_DRAWS = Sampling(400)
+NUM_SWEEPS = 60  # in which each estimate is made
 FAMILIES = ("null", "unequal seeds", "whole pools", "similar tasks")
 
 
@@ -138,4 +139,4 @@ def main(num_sweeps):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 300)
+    main(int(sys.argv[1]) if sys.argv[1:] else NUM_SWEEPS)

@@ -93,6 +93,9 @@ class SweepResults(Results):
     def compare(self, other: Results) -> SweepComparison:
         """This sweep and another, paired where they share a subset and a seed; differences are the other minus this one.
 
+        Args:
+            other: of another sweep.
+
         Raises:
             InputError: both are the same, or share no cell.
         """
@@ -178,6 +181,11 @@ def list_sweeps(storage: Path | str = "runs") -> SweepList:
 
 def forecast(sweep: Sweep, storage: Path | str = "runs", data_dir: Path | str | None = None) -> SweepForecast:
     """What a sweep would compute, what of it is stored and what the rest costs; computes nothing.
+
+    Args:
+        sweep: what would be run.
+        storage: folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.
+        data_dir: folder of the tasks' original files.
 
     Raises:
         InputError: wrong use, or data that are not there.

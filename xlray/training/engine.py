@@ -68,7 +68,7 @@ def deepspeed_config(execution: Execution, optimization: Optimization) -> dict[s
         "steps_per_print": 10**9,
     }
     if optimization.precision == "bf16":
-        # Otherwise ZeRO 1 of DeepSpeed 0.19.8 counts gradients more than once in a step of several micro-batches.
+        # Each gradient is added to its fp32 sum as it arrives and then freed; otherwise all of them wait for the last.
         config["bf16"] = {"enabled": True, "immediate_grad_update": True}
         config["data_types"] = {"grad_accum_dtype": "fp32"}
         config["communication_data_type"] = "fp32"

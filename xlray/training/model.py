@@ -7,9 +7,8 @@ attention interface, and its dropout modules are replaced by ones whose masks de
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -72,9 +71,10 @@ def _attention_flash(q: Tensor, k: Tensor, v: Tensor, scaling: float | None, seq
 AttentionInterface.register(ATTENTION, packed_attention)
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What a forward pass returns.
+
+    A tuple, since DeepSpeed looks for the tensors whose gradients begin a backward pass in tuples, lists and dicts alone.
 
     Attributes:
         losses: `[num_tasks]` fp32, each task's weighted loss; their sum is the loss of the micro-batch.

@@ -1,0 +1,48 @@
+"""What a step on a GPU must not do, seen without one: wait for the device, or depend on how DeepSpeed adds gradients."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from engine_steps import BATCH_SIZE, CLIP_NORM, LEARNING_RATE, build_model
+
+from xlray.config.execution import Execution
+from xlray.training import batches, engine, packing
+
+pytestmark = pytest.mark.usefixtures("process_group")
+CPU = torch.device("cpu")
+
+
+def trained(execution, precision, steps, **bf16):
+    """Weights after some steps of several micro-batches.
+
+    Args:
+        bf16: settings of DeepSpeed's for bf16 instead of xlray's.
+    """
+    data, plan, model = build_model()
+    optimization = engine.Optimization(0.01, CLIP_NORM, precision)
+    config = engine.deepspeed_config(execution, optimization)
+    if bf16:
+        config["bf16"] |= bf16
+    with mock.patch.object(engine, "deepspeed_config", lambda *_: config):
+        running = engine.start_engine(model, execution, optimization, CPU)
+    running.train()
+    random = np.random.default_rng(7)
+    for step in range(steps):
+        tasks, rows = random.integers(0, len(data), BATCH_SIZE), random.integers(0, 64, BATCH_SIZE)
+        chosen = batches.step_rows(data, tasks, rows, step * BATCH_SIZE, 123, plan)
+        lengths = np.array([data[row.task].row_tokens[row.row] for row in chosen])
+        packs = packing.plan_step(lengths, 1, 200)[0]
+        assert len(packs) > 1
+        micro_batches = [batches.collate(data, [chosen[i] for i in pack], plan) for pack in packs]
+        engine.train_step(running, micro_batches, LEARNING_RATE)
+    weights = engine.gather_weights(running)
+    engine.stop_engine(running)
+    return weights
+
+
+def test_gradients_in_bf16_count_once_however_they_are_added():
+    """Without what DeepSpeed does before each backward pass, the second way would count earlier micro-batches again."""
+    at_once, at_the_end = (trained(Execution(), "bf16", 3, immediate_grad_update=flag) for flag in (True, False))
+    assert all(torch.equal(value, at_the_end[name]) for name, value in at_once.items())

@@ -46,3 +46,12 @@ def test_gradients_in_bf16_count_once_however_they_are_added():
     """Without what DeepSpeed does before each backward pass, the second way would count earlier micro-batches again."""
     at_once, at_the_end = (trained(Execution(), "bf16", 3, immediate_grad_update=flag) for flag in (True, False))
     assert all(torch.equal(value, at_the_end[name]) for name, value in at_once.items())
+
+
+def test_deepspeed_does_not_wait_for_the_device_to_time_steps():
+    from deepspeed.accelerator import get_accelerator
+
+    waits = mock.Mock()
+    with mock.patch.object(type(get_accelerator()), "synchronize", waits):
+        trained(Execution(zero_stage=0), "fp32", 4)  # its timers leave the first two steps out
+    waits.assert_not_called()

@@ -66,6 +66,7 @@ def deepspeed_config(execution: Execution, optimization: Optimization) -> dict[s
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
+        "timers": {"throughput": {"enabled": False}},  # it waits for the device before and after each step
     }
     if optimization.precision == "bf16":
         # Each gradient is added to its fp32 sum as it arrives and then freed; otherwise all of them wait for the last.

@@ -113,7 +113,7 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
         lr=0.0,
         betas=BETAS,
         eps=EPSILON,
-        fused=not execution.offload,
+        fused=True,
     )
     config = deepspeed_config(execution, optimization)
     with contextlib.redirect_stdout(io.StringIO()):  # ZeRO 1 in bf16 prints its memory, and stdout may be a document

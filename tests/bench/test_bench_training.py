@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from xlray.bench import training
+from xlray.bench import training, turns
 from xlray.bench.trainer import PaddedClassifier, _Collator, _dataset, _steps_of_epoch
 from xlray.bench.training import forward_flops, make_setting
 from xlray.bench.turns import Turn, summarize
-from xlray.bench.workload import LENGTHS, make_examples, make_model
+from xlray.bench.workload import LENGTHS, Clock, make_examples, make_model
 from xlray.cli import main
 from xlray.errors import InputError
 
@@ -168,3 +168,45 @@ def test_fewer_steps_than_the_stride_are_refused():
 def test_a_gpu_where_there_is_none_is_refused(capfd):
     assert main.main(["bench", "train", "--gpu"]) == 2
     assert "CUDA" in capfd.readouterr().err
+
+
+# The setting of `--gpu` but for the device and the sizes: in bf16, in which Trainer trains through DeepSpeed.
+IN_BF16 = """
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+from xlray.bench import trainer
+from xlray.bench.workload import SMALL, Setting
+
+for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):  # as in a user's shell
+    os.environ.pop(name, None)
+small = replace(SMALL, num_layers=1, hidden_size=32, intermediate_size=64, vocab_size=100)
+setting = Setting(small, "cpu", "bf16", 1, 32, 2, 2, batch_size=16)
+sent = []
+link = SimpleNamespace(send=sent.append, recv=lambda: None)
+trainer.predict("random", setting, link)
+trainer.train("random", 0.0, setting, link)
+print([found if found == "ready" else found.num_steps for found in sent])
+"""
+
+
+def test_trainer_runs_in_bf16_where_nobody_says_which_rank_it_is(bare):
+    assert bare("-W", "ignore", "-c", IN_BF16).splitlines()[-1] == "['ready', 1, 1, 'ready', 1, 1]"
+
+
+def test_in_pairs_the_first_side_meets_each_of_the_others(monkeypatch):
+    def together(sides, setting, repetitions):
+        return {name: [f"{name} beside {', '.join(sides)}"] * repetitions for name in sides}
+
+    monkeypatch.setattr(turns, "take_turns", together)
+    found = turns.take_turns_in_pairs({"a": print, "b": print, "c": print}, None, 1)
+    assert found == {"a": ["a beside a, b", "a beside a, c"], "b": ["b beside a, b"], "c": ["c beside a, c"]}
+
+
+def test_after_a_turn_on_a_gpu_its_memory_is_left_to_the_other_side(setting, monkeypatch):
+    calls = []
+    for name in ("empty_cache", "reset_peak_memory_stats", "synchronize", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name) or 5)
+    turn = Clock(replace(setting, device="cuda")).turn(1, np.array([3]), 3)
+    assert turn.peak_memory_bytes == 5 and calls[-2:] == ["max_memory_allocated", "empty_cache"]

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments, XLMRobertaModel
 
-from xlray.bench.workload import Clock, Setting, make_examples, make_model
+from xlray.bench.workload import Clock, Setting, alone, make_examples, make_model
 from xlray.data.examples import Examples
+from xlray.training import engine
 from xlray.training.framework_internals import evaluation_order, set_attention, training_order
 
 PAD = 1
@@ -98,6 +99,8 @@ def train(strategy: str, attention_dropout: float, setting: Setting, link: Conne
     dataset = _dataset(examples)
     lengths = examples.row_tokens
     with tempfile.TemporaryDirectory() as folder:
+        if setting.precision == "bf16":
+            engine.import_deepspeed(alone(setting, folder))  # which otherwise asks MPI who takes part
         steps = _steps_of_epoch(strategy, setting, folder, dataset)
         turns = [[steps[n] for n in numbers] for numbers in setting.steps()]
         flat = [micro for turn in turns for step in turn for micro in step]
@@ -120,7 +123,7 @@ def predict(strategy: str, setting: Setting, link: Connection) -> None:
     lengths = examples.row_tokens
     with tempfile.TemporaryDirectory() as folder:
         model = PaddedClassifier(setting, examples, 0.0)
-        trainer = _trainer(Trainer, model, strategy, setting, folder, dataset, 1)
+        trainer = _trainer(Trainer, model, strategy, setting, folder, dataset, 0)
         order = evaluation_order(trainer, dataset)
         chunks = [order[i : i + setting.batch_size] for i in range(0, len(order), setting.batch_size)]
         slots = sum(_padded(setting, int(lengths[chunk].max())) * len(chunk) for chunk in chunks)
@@ -163,6 +166,7 @@ def _trainer(
 
 
 def _arguments(strategy: str, setting: Setting, folder: str, num_steps: int) -> TrainingArguments:
+    """Arguments for so many steps; without any, for predicting alone, which DeepSpeed does under ZeRO 3 only."""
     on_gpu, accumulation = setting.device == "cuda", ACCUMULATION[strategy]
     return TrainingArguments(
         folder,
@@ -179,7 +183,7 @@ def _arguments(strategy: str, setting: Setting, folder: str, num_steps: int) -> 
         use_cpu=not on_gpu,
         bf16=setting.precision == "bf16",
         bf16_full_eval=setting.precision == "bf16",
-        deepspeed=_deepspeed() if setting.precision == "bf16" else None,
+        deepspeed=_deepspeed() if num_steps and setting.precision == "bf16" else None,
         dataloader_num_workers=2 if on_gpu else 0,  # on CPU they would take cores from the computation
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,

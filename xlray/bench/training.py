@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from functools import partial
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from xlray.bench.turns import Turn, document, ratios, summarize, take_turns
+from xlray.bench.turns import Turn, document, ratios, summarize, take_turns, take_turns_in_pairs
 from xlray.bench.workload import (
     LARGE,
     LENGTHS,
@@ -21,6 +20,7 @@ from xlray.bench.workload import (
     SMALL,
     Clock,
     Setting,
+    alone,
     make_examples,
     make_model,
     matrix_rate,
@@ -62,8 +62,8 @@ def bench_training(
         for kind, dropout in TRAINERS.items()
         for name in STRATEGIES[kind]
     }
-    turns = take_turns({"xlray": train, **sides}, setting, repetitions)
-    return _document("train", setting, turns, 3)
+    together = take_turns_in_pairs if on_gpu else take_turns
+    return _document("train", setting, together({"xlray": train, **sides}, setting, repetitions), 3)
 
 
 def bench_evaluation(
@@ -126,19 +126,10 @@ def forward_flops(setting: Setting, turn: Turn) -> float:
     return 2.0 * sizes.num_layers * per_layer * turn.num_tokens + attention
 
 
-def _alone(setting: Setting, folder: str) -> torch.device:
-    """This process as the only rank of a process group."""
-    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
-    torch.set_num_threads(setting.num_threads)
-    backend = "nccl" if setting.device == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=f"file://{folder}/init", rank=0, world_size=1)
-    return torch.device(setting.device, 0) if setting.device == "cuda" else torch.device("cpu")
-
-
 def train(setting: Setting, link: Connection) -> None:
     """xlray's side of `bench_training`: packing, `engine.train_step`, DeepSpeed."""
     with tempfile.TemporaryDirectory() as folder:
-        device = _alone(setting, folder)
+        device = alone(setting, folder)
         examples = make_examples(setting)
         model, plan = make_model(setting, examples)
         stage = 1 if setting.precision == "bf16" else 0  # one process has nothing to partition
@@ -170,7 +161,7 @@ def _pack(setting: Setting, examples: Examples, plan: Layout, number: int, chose
 def predict(setting: Setting, link: Connection) -> None:
     """xlray's side of `bench_evaluation`: `evaluate.predict` of the whole split."""
     with tempfile.TemporaryDirectory() as folder:
-        device = _alone(setting, folder)
+        device = alone(setting, folder)
         examples = make_examples(setting)
         model, plan = make_model(setting, examples)
         model = model.to(device, torch.bfloat16 if setting.precision == "bf16" else torch.float32)

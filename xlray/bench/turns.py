@@ -76,6 +76,21 @@ def take_turns(sides: Mapping[str, Side], setting: Any, repetitions: int) -> dic
         for process in processes:
             if process.is_alive():
                 process.terminate()
+                process.join()  # its memory is free for what follows
+
+
+def take_turns_in_pairs(sides: Mapping[str, Side], setting: Any, repetitions: int) -> dict[str, list[Turn]]:
+    """As `take_turns`, of the first side with each of the others by itself: not all of them fit one GPU's memory.
+
+    Returns:
+        Turns of each side; the first has those of all pairs.
+    """
+    (first, own), *others = sides.items()
+    turns: dict[str, list[Turn]] = {name: [] for name in sides}
+    for name, side in others:
+        for key, found in take_turns({first: own, name: side}, setting, repetitions).items():
+            turns[key] += found
+    return turns
 
 
 def _serve(side: Side, setting: Any, link: Connection) -> None:

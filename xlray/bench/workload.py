@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from xlray.bench.turns import Turn
 from xlray.config.recipes import XLM_R_LARGE, Architecture
@@ -105,13 +107,22 @@ def make_model(setting: Setting, examples: Examples) -> tuple[Model, Layout]:
     return model, plan
 
 
+def alone(setting: Setting, folder: str) -> torch.device:
+    """This process as the only rank of a process group, which meets in `folder`; its device."""
+    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+    torch.set_num_threads(setting.num_threads)
+    backend = "nccl" if setting.device == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method=f"file://{folder}/init", rank=0, world_size=1)
+    return torch.device(setting.device, 0) if setting.device == "cuda" else torch.device("cpu")
+
+
 class Clock:
     """Time and peak memory of one turn."""
 
     def __init__(self, setting: Setting) -> None:
         self.device = setting.device
         if self.device == "cuda":
-            torch.cuda.empty_cache()  # sides share the device
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
         else:
@@ -124,6 +135,8 @@ class Clock:
             torch.cuda.synchronize()
         seconds, cpu_seconds = time.perf_counter() - self.started, time.process_time() - self.cpu_started
         peak = torch.cuda.max_memory_allocated() if self.device == "cuda" else _peak_bytes()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()  # the other side's turn is next on the same device
         counted = lengths.astype(np.int64)
         sums = int(counted.sum()), int((counted**2).sum())
         return Turn(seconds, num_steps, *sums, num_slots, peak, cpu_seconds, ceiling)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
 from xlray.data.examples import Examples
@@ -323,6 +322,8 @@ def _write(path: Path, spec: DataSpec, records: Sequence[Record], rows: Iterable
         `num_rows`, `num_tokens`; `num_truncated` records that lack `num_cut_tokens`; of questions how many have no
         answer (`num_unanswerable`) or one that no window holds (`num_lost_answers`).
     """
+    import pyarrow as pa  # as below: the benches of a step do without it
+
     label_code = "f" if spec.kind == "regression" else "i"
     values = {name: array(label_code if name == "labels" else "i") for name in _LISTS}
     offsets = {name: array("i", [0]) for name in _LISTS}
@@ -365,6 +366,8 @@ def read_counts(folder: Path) -> dict[str, int]:
 
 def open_examples(folder: Path, spec: DataSpec) -> Examples:
     """Map a prepared split; reads nothing but the footer."""
+    import pyarrow as pa
+
     source = pa.memory_map(str(folder / "examples.arrow"))
     batch = pa.ipc.open_file(source).get_batch(0)
     values: dict[str, Any] = {}

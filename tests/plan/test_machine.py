@@ -260,3 +260,27 @@ def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path):
         refused = pytest.raises(InputError, match=f"--address {address}: a Ray cluster must answer there")
         with refused, ray_session(Execution(), address):
             pass
+
+
+@pytest.mark.parametrize(
+    ("devices", "commands", "has_header", "status"),
+    [
+        (["H100"], {"gcc"}, True, "ok"),
+        (["H100"], {"clang"}, True, "ok"),
+        (["H100"], {"cc", "c++"}, True, "problem"),  # Triton does not look for these
+        (["H100"], {"gcc"}, False, "problem"),
+        ([], set(), False, "ok"),
+    ],
+)
+def test_doctor_wants_what_builds_kernels_where_there_is_a_gpu(
+    monkeypatch, tmp_path, devices, commands, has_header, status
+):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(doctor, "_torch_probe", lambda: (True, json.dumps({"devices": devices})))
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name in commands else None)
+    monkeypatch.setattr(doctor.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    if has_header:
+        (tmp_path / "Python.h").touch()
+    (check,) = doctor._compiler()
+    assert check.status == status
+    assert ("Python.h" in check.detail) == (bool(devices) and commands != {"cc", "c++"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,8 +130,13 @@ def _probe(code: str) -> tuple[bool, str]:
     return done.returncode == 0, lines[-1] if lines else f"exit code {done.returncode}"
 
 
+@functools.cache
+def _torch_probe() -> tuple[bool, str]:
+    return _probe(TORCH_PROBE)
+
+
 def _torch() -> list[Check]:
-    good, line = _probe(TORCH_PROBE)
+    good, line = _torch_probe()
     if not good:
         return [Check("torch import", "problem", line)]
     found = json.loads(line)
@@ -152,8 +159,17 @@ def _imports(name: str) -> list[Check]:
 
 
 def _compiler() -> list[Check]:
-    found = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
-    return [Check("C++ compiler", "ok", f"{found} (not needed)" if found else "none (not needed)")]
+    """A C compiler and Python's headers, with which Triton builds the launcher of a kernel at its first use on a GPU."""
+    compiler = next((name for name in (os.environ.get("CC", ""), "gcc", "clang") if shutil.which(name)), None)
+    header = Path(sysconfig.get_paths()["include"], "Python.h")
+    good, line = _torch_probe()
+    if not (good and json.loads(line)["devices"]):
+        return [Check("C compiler", "ok", f"{compiler or 'none'} (not needed without a GPU)")]
+    missing = [] if compiler else ["gcc or clang on the PATH, or CC"]
+    missing += [] if header.exists() else [f"{header} (package python3-dev or python3-devel)"]
+    if missing:
+        return [Check("C compiler", "problem", f"missing for training on a GPU: {', '.join(missing)}")]
+    return [Check("C compiler", "ok", f"{compiler}, {header}")]
 
 
 def _cores() -> list[Check]:

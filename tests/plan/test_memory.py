@@ -150,3 +150,17 @@ def test_a_budget_that_was_searched_for_is_predicted_as_it_was_measured():
     assert table(LARGE, "bf16", dataclasses.replace(auto, gpus_per_worker=1), [record]) == table(
         LARGE, "bf16", dataclasses.replace(auto, gpus_per_worker=1), []
     )
+
+
+def test_a_gpu_keeps_no_masks_of_dropout():
+    tokens, sizes = 8_192, LARGE.architecture
+    here, there = (predict(LARGE, "bf16", Execution(gpus_per_worker=g), tokens).activations for g in (0, 1))
+    assert here - there == 2 * 2 * sizes.num_layers * sizes.hidden_size * tokens  # two masks in bf16
+    assert 0.08 < 1 - there / here < 0.12
+
+
+def test_the_embeddings_gradient_is_cast_where_activations_were():
+    cast = 4 * LARGE.embedding
+    assert predict(LARGE, "bf16", Execution(), 64).activations == cast
+    assert predict(LARGE, "fp32", Execution(), 64).activations < cast
+    assert predict(LARGE, "bf16", Execution(), 8_192).activations > cast

@@ -81,16 +81,19 @@ class Need:
         return self.state + self.activations
 
 
-def activation_bytes(shape: ModelShape, precision: str, checkpointing: bool, tokens: int) -> int:
+def activation_bytes(shape: ModelShape, precision: str, checkpointing: bool, on_gpu: bool, tokens: int) -> int:
     """What the backward pass of `tokens` packed tokens needs.
 
-    A layer saves 11 vectors of the hidden size (its input, q, k, v, attention before and after it is put in order, two
-    masks of dropout, two sums, one norm) and two of the intermediate size; with checkpointing its input alone, and one
-    layer at a time all.
+    A layer saves 9 vectors of the hidden size (its input, q, k, v, attention before and after it is put in order, two
+    sums, one norm) and two of the intermediate size, on a CPU two masks of dropout as well, which on a GPU are hashed
+    again; with checkpointing its input alone, and one layer at a time all.
     """
     sizes = shape.architecture
     h, i = sizes.hidden_size, sizes.intermediate_size
-    layer, moving = 11 * h + 2 * i, 4 * h + 2 * i  # `moving`: gradients on their way through one layer
+    layer, moving = (
+        (9 if on_gpu else 11) * h + 2 * i,
+        4 * h + 2 * i,
+    )  # `moving`: gradients on their way through one layer
     kept = sizes.num_layers * h + layer if checkpointing else sizes.num_layers * layer
     size = 2 if precision == "bf16" else 4
     logits = round(MASKED_SHARE * 16 * sizes.vocab_size) if shape.masked_lm else 0
@@ -119,7 +122,10 @@ def predict(shape: ModelShape, precision: str, execution: Execution, tokens: int
     if execution.offload:
         host = masters + moments + share + size * everything // workers
         masters, moments = 0, 0
-    activations = activation_bytes(shape, precision, bool(execution.activation_checkpointing), tokens)
+    recompute, on_gpu = bool(execution.activation_checkpointing), execution.gpus_per_worker > 0
+    activations = activation_bytes(shape, precision, recompute, on_gpu, tokens)
+    if stage == 1 and precision == "bf16":
+        activations = max(activations, largest)  # when they are gone, it is cast to fp32, to be added
     return Need(parameters, gradients, masters, moments, buffers, activations, host)
 
 

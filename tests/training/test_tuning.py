@@ -231,3 +231,11 @@ def test_another_error_leaves_the_budget_alone(world, monkeypatch):
             run_phase(spec, job(micro_batch_tokens=64))
     run_phase(spec, job(micro_batch_tokens=64))
     assert store.done(spec)["record"]["out_of_memory"] == []
+
+
+def test_the_peak_on_a_gpu_is_what_its_allocator_held_and_not_an_earlier_phase_s(monkeypatch):
+    calls = []
+    for name, value in (("empty_cache", 0), ("reset_peak_memory_stats", 0), ("max_memory_reserved", 7)):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name, value=value: calls.append(name) or value)
+    assert autotune.peak_meter(torch.device("cuda"))() == 7
+    assert calls == ["empty_cache", "reset_peak_memory_stats", "max_memory_reserved"]

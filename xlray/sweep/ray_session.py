@@ -23,7 +23,7 @@ from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import ModelShape, check_offload
 from xlray.storage.object_store import ENVIRONMENT
 from xlray.sweep.ray_patches import num_gpus, patient_start, shut_down, signals_left_alone
-from xlray.sweep.train_run import TRAIN_ENVIRONMENT, WORKER_ENVIRONMENT, worker_resources
+from xlray.sweep.train_run import TRAIN_ENVIRONMENT, worker_environment, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing again on them; a machine that is off is not waited for any longer
 ANSWERS_WITHIN_S = 20.0
@@ -61,12 +61,13 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
     }
     if address is not None:
         known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-        environment = {**TRAIN_ENVIRONMENT, **WORKER_ENVIRONMENT, **known}
+        environment = {**TRAIN_ENVIRONMENT, **worker_environment(execution), **known}
         start: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": environment}}
         _check_answers(address)
     else:
         # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
-        os.environ.update({**WORKER_ENVIRONMENT, "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", **ray_environment()})
+        os.environ.update(worker_environment(execution))
+        os.environ.update({"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", **ray_environment()})
         # Named for the questions about actors and groups, which a second Ray on the machine would otherwise be asked.
         port = _free_port()
         os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})

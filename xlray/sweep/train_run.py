@@ -35,7 +35,7 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
 }
-# For every process of a sweep: no noise, and no network but Ray's.
+# No noise, and no network but Ray's.
 WORKER_ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
@@ -44,6 +44,10 @@ WORKER_ENVIRONMENT = {
     "GLOO_LOG_LEVEL": "error",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
+
+# Packs differ in size: fixed segments that fit one would be left half empty by the next.
+GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+ALLOCATOR_SETTINGS = {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}  # either name, old and new
 
 LOOK_EVERY_S = 1.0
 LAST_SAVE_BEFORE_S = 5.0  # the node is due, beside the time that saving takes
@@ -135,6 +139,13 @@ def watch(key: str, measure: Callable[[], None]) -> Callable[[], bool]:
 
     threading.Thread(target=look, name="xlray-stop", daemon=True).start()
     return asked.is_set
+
+
+def worker_environment(execution: Execution) -> dict[str, str]:
+    """For every process of a sweep; the user's own settings of torch's allocator stay."""
+    if not execution.gpus_per_worker or ALLOCATOR_SETTINGS & os.environ.keys():
+        return WORKER_ENVIRONMENT
+    return WORKER_ENVIRONMENT | GPU_ENVIRONMENT
 
 
 def worker_resources(execution: Execution) -> dict[str, float]:

@@ -288,10 +288,14 @@ def resident_bytes() -> int:
 
 
 def peak_meter(device: torch.device) -> Callable[[], int]:
-    """A function that says how much memory was taken at most since now: of tensors on a GPU, resident on a CPU."""
+    """A function that says how much memory was taken at most since now.
+
+    On a GPU by torch's allocator, what it holds between tensors included; on a CPU resident.
+    """
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what an earlier phase left
         torch.cuda.reset_peak_memory_stats(device)
-        return lambda: int(torch.cuda.max_memory_allocated(device))
+        return lambda: int(torch.cuda.max_memory_reserved(device))
     before = resident_bytes()
     with contextlib.suppress(OSError):  # some containers forbid it: the peak is then that of the whole process
         Path("/proc/self/clear_refs").write_text("5")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from xlray.training.batches import mix
-from xlray.training.dropout import keep_mask
+from xlray.training.dropout import keep_mask, kept_scale
 
 SHAPES = [(7, 10), (33, 256), (5, 1_023), (64, 1_024)]
 
@@ -33,6 +33,12 @@ def differences(device, dtypes):
             if not (torch.equal(a, b) and torch.equal(mine.grad, plain.grad) and (a == 0).any()):
                 found.append((tokens, width, dtype))
     return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernel_scales_as_the_plain_way_does(dtype):
+    for probability in (0.1, 0.25, 0.3):
+        assert kept_scale(probability, dtype) == torch.ones(1, dtype=dtype).div_(1 - probability).item()
 
 
 @pytest.mark.gpu

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,12 @@ def keep_mask(keys: Tensor, site: int, width: int, probability: float) -> Tensor
     torch.bitwise_right_shift(z, 31, out=high)
     z.bitwise_xor_(high.bitwise_and_(2**33 - 1))
     return z.view(torch.int16)[:, :width].ge_(round(probability * 65536) - 32768)
+
+
+@functools.cache
+def kept_scale(probability: float, dtype: torch.dtype) -> float:
+    """What units that survive are multiplied by, as `dtype` rounds it."""
+    return float(torch.ones((), dtype=dtype).div_(1 - probability))
 
 
 class CounterDropout(nn.Module):

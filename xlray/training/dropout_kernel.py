@@ -12,6 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from xlray.training.dropout import kept_scale
+
 NUM_QUADS = 128  # hashes of one program, each for four units
 GOLDEN = tl.constexpr(0x9E3779B97F4A7C15)  # of splitmix64
 MIX_1 = tl.constexpr(0xBF58476D1CE4E5B9)
@@ -54,9 +56,9 @@ def _launch(states: Tensor, keys: Tensor, site: int, probability: float) -> Tens
     out = torch.empty_like(states)
     width = states.shape[-1]
     num_quads = triton.cdiv(width, 4)
-    scale = torch.ones((), dtype=states.dtype).div_(1 - probability).item()  # rounded as the plain way rounds it
     grid = (len(keys), triton.cdiv(num_quads, NUM_QUADS))
     cut = round(probability * 65536) - 32768
+    scale = kept_scale(probability, states.dtype)
     _drop[grid](states, keys, out, width, site * num_quads + 1, cut, scale, block=NUM_QUADS)
     return out
 

@@ -1,6 +1,8 @@
 """Predictions: in the order of the records, joined over windows, and bit-equal whatever the ranks and the budget."""
 
+import dataclasses
 import os
+import threading
 import warnings
 
 import helpers
@@ -133,6 +135,26 @@ def test_predictions_are_in_the_order_of_the_records_and_of_their_form(folder, k
         assert all(answer in r["context"] for answer, r in zip(found, records, strict=True))
     if kind == "multiple_choice":
         assert all(choice < len(r["choices"]) for choice, r in zip(found, records, strict=True))
+
+
+@pytest.mark.usefixtures("process_group")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_device_is_read_once_for_a_whole_split(folder, kind, monkeypatch):
+    reads, read = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: reads.append(tensor) or read(tensor))
+    predictions_of(kind, folder, 100)  # many packs
+    assert len([tensor for tensor in reads if tensor.is_floating_point()]) == 1  # the others carry what ranks exchange
+
+
+@pytest.mark.usefixtures("process_group")
+def test_for_a_gpu_batches_are_made_ahead_in_page_locked_memory(folder, monkeypatch):
+    wanted, pinned = predictions_of("tagging", folder, 100), []
+    monkeypatch.setattr(batches.Batch, "pinned", lambda batch: pinned.append(threading.get_ident()) or batch)
+    monkeypatch.setattr(batches.Batch, "to", lambda batch, device: batch)
+    spec, examples = dataset("tagging", folder)
+    asked = dataclasses.replace(evaluator(examples, 100), device=torch.device("cuda"))
+    assert evaluate.predict(asked, examples, spec) == wanted
+    assert len(pinned) > 2 and threading.get_ident() not in pinned
 
 
 @pytest.mark.usefixtures("process_group")

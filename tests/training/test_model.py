@@ -15,7 +15,7 @@ from xlray.errors import InputError
 from xlray.training import batches
 from xlray.training.batches import Row, collate, layout, step_rows
 from xlray.training.dropout import CounterDropout, keep_mask
-from xlray.training.model import Model, initialise_heads, load_encoder, random_encoder
+from xlray.training.model import Model, _mean_pool, initialise_heads, load_encoder, random_encoder
 from xlray.training.weights import save_weights
 
 RELATIVE = 1e-5
@@ -600,3 +600,20 @@ def test_outputs_are_laid_out_one_task_after_the_other(data):
     assert plan.count == (3, 5, 1, 2, 1, 0)
     assert plan.num_outputs == 12
     assert dataclasses.replace(plan, scaled=False).num_outputs == 12
+
+
+def test_a_hidden_layer_is_that_of_transformers_and_the_layers_above_it_are_not_run(data):
+    model, plan = build(data)
+    model.eval()
+    batch = collate(data, step_rows(data, *some_rows(data), 0, 0, plan), plan)
+    given = {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "sequences": batch.sequences}
+    with torch.no_grad():
+        wanted = model.encoder(**given, output_hidden_states=True).hidden_states
+        ran = []
+        for number, layer in enumerate(model.encoder.encoder.layer):
+            layer.register_forward_hook(lambda *_, number=number: ran.append(number))
+        for index, states in enumerate(wanted):
+            ran.clear()
+            pooled = model(batch, layer=index).pooled
+            assert torch.equal(pooled, _mean_pool(states[0], batch.sequences))
+            assert ran == list(range(index))

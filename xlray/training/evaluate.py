@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from xlray.phases.spec import DataSpec, EvaluationSpec
 from xlray.training import metrics, packing
 from xlray.training.batches import Batch, Group, Layout, Row, collate
 from xlray.training.model import Output
+from xlray.training.prefetch import made_ahead
 
 MAX_ANSWER_TOKENS = 30  # of SQuAD's and XTREME's scripts
 
@@ -43,13 +45,28 @@ def longest_row(examples: Sequence[Examples]) -> int:
 
 
 def forward_all(evaluator: Evaluator, examples: Examples, layer: int | None = None) -> Iterator[tuple[Batch, Output]]:
-    """This rank's packed batches of a whole split with the model's outputs; every rank makes as many forward passes."""
+    """This rank's packed batches of a whole split with the model's outputs; every rank makes as many forward passes.
+
+    The outputs stay on the device: reading one there would wait for it, and the device then for the next batch.
+    """
     evaluator.model.eval()
     shares = packing.plan_evaluation(examples.row_tokens, dist.get_world_size(), evaluator.budget)
+    batches = (
+        collate([examples], [Row(0, int(r), 0, 0.0) for r in rows], evaluator.plan, masked=False)
+        for rows in shares[dist.get_rank()]
+    )
     with torch.no_grad():
-        for rows in shares[dist.get_rank()]:
-            batch = collate([examples], [Row(0, int(r), 0, 0.0) for r in rows], evaluator.plan, masked=False)
+        for batch in made_ahead(map(Batch.pinned, batches)) if evaluator.device.type == "cuda" else batches:
             yield batch, evaluator.model(batch.to(evaluator.device), layer=layer)
+
+
+def on_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """fp32 tensors of one device on the CPU, by a single copy."""
+    if not tensors:
+        return []
+    flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def predict(evaluator: Evaluator, examples: Examples, spec: DataSpec) -> list[Any] | None:
@@ -58,11 +75,13 @@ def predict(evaluator: Evaluator, examples: Examples, spec: DataSpec) -> list[An
     Returns:
         Label names, values in the task's own scale, choices, lists of tags, or answer texts.
     """
-    found: list[tuple[int, Any]] = []
+    groups: list[Group] = []
+    logits: list[Tensor] = []
     for batch, output in forward_all(evaluator, examples):
-        for group, logits in zip(batch.groups, output.logits, strict=True):
-            found += _decode(group, logits.cpu(), examples, spec)
-    rows = _gather(found)
+        groups += batch.groups
+        logits += output.logits
+    decoded = (_decode(group, part, examples, spec) for group, part in zip(groups, on_host(logits), strict=True))
+    rows = _gather(list(itertools.chain.from_iterable(decoded)))
     return None if rows is None else _by_record(rows, examples, spec)
 
 
@@ -172,13 +191,15 @@ def retrieve(evaluator: Evaluator, examples: Examples, layer: int) -> tuple[list
     Returns:
         (English queries against the other language's index, and the other direction): indices of records.
     """
-    found: list[tuple[tuple[int, int], Any]] = []
+    places: list[tuple[int, int]] = []
+    pooled: list[Tensor] = []
     for batch, output in forward_all(evaluator, examples, layer):
         if len(batch.sequence_rows):
             assert output.pooled is not None
-            pooled = output.pooled.cpu().numpy()
-            found += [((int(r), int(s)), vector) for (r, s), vector in zip(batch.sequence_rows, pooled, strict=True)]
-    vectors = _gather(found)
+            places += [(int(row), int(sequence)) for row, sequence in batch.sequence_rows]
+            pooled.append(output.pooled)
+    found = itertools.chain.from_iterable(part.numpy() for part in on_host(pooled))
+    vectors = _gather(list(zip(places, found, strict=True)))
     if vectors is None:
         return None
     table = np.stack(vectors).reshape(len(examples), 2, -1)

@@ -123,15 +123,10 @@ class Model(nn.Module):
         counts = [len(part) for part in reads]
         everything = torch.cat([*reads, *([masked.reads] if masked else [])]) if layer is None else None
         self._prepare(batch, everything, sum(counts))
-        states = self.encoder(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            sequences=batch.sequences,
-            output_hidden_states=layer is not None,
-        )
         losses = torch.zeros(self.num_tasks, dtype=torch.float32, device=batch.input_ids.device)
         if layer is not None:
-            return Output(losses, [], _mean_pool(states.hidden_states[layer][0], batch.sequences))
+            return Output(losses, [], _mean_pool(self._hidden_states(batch, layer)[0], batch.sequences))
+        states = self.encoder(input_ids=batch.input_ids, position_ids=batch.position_ids, sequences=batch.sequences)
         read, rest = states.last_hidden_state[0].split([sum(counts), len(masked.reads) if masked else 0])
         logits: list[Tensor] = []
         if self.heads is not None:
@@ -146,6 +141,13 @@ class Model(nn.Module):
             per_token = F.cross_entropy(scores.float(), masked.labels, reduction="none")
             losses = losses.index_add(0, masked.task, (per_token * masked.weights).sum()[None])
         return Output(losses, logits)
+
+    def _hidden_states(self, batch: Batch, layer: int) -> Tensor:
+        """`[1, T, hidden]`: what the encoder returns as `hidden_states[layer]`, without the layers above it."""
+        states = self.encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
+        for module in self.encoder.encoder.layer[:layer]:
+            states = module(states, sequences=batch.sequences)
+        return states  # type: ignore[no-any-return]
 
     def _prepare(self, batch: Batch, reads: Tensor | None, num_heads: int) -> None:
         """Tell the modules of the coming forward pass, and of its recomputation, which tokens they see.

@@ -80,3 +80,27 @@ def test_an_optimizer_that_is_kept_on_the_cpu_makes_one_pass_over_its_state(stag
         trained(Execution(zero_stage=stage, offload=True), "fp32", 1)
     names = {name for name, _ in seen.operations}
     assert "_fused_adamw_" in names and not {"lerp_", "addcdiv_", "_foreach_addcdiv_"} & names
+
+
+def test_a_micro_batch_on_the_device_needs_nothing_from_the_host_and_the_host_nothing_from_it():
+    """A tensor without values cannot be read, and a copy would show."""
+    data, plan, model = build_model()
+    model = model.to("meta").train()
+    tasks, rows = np.arange(24) % len(data), np.arange(24)
+    batch = batches.collate(data, batches.step_rows(data, tasks, rows, 0, 0, plan), plan).to(torch.device("meta"))
+    with Seen() as seen:
+        model(batch).losses.sum().backward()
+    assert {name for name, _ in seen.operations} >= {"mm", "index_select", "native_layer_norm_backward"}
+    assert [(name, devices) for name, devices in seen.operations if devices - {"meta"}] == []
+
+
+def test_the_mask_of_the_heads_is_brought_to_the_device_once():
+    model = build_model()[2]
+    (silence,) = model.heads.bias._backward_hooks.values()
+    gradient = torch.ones(len(model.heads.bias), device="meta")
+    copies = []
+    for _ in range(3):
+        with Seen() as seen:
+            silence(gradient)
+        copies.append(sum(devices == {"cpu", "meta"} for _, devices in seen.operations))
+    assert copies == [1, 0, 0]

@@ -6,6 +6,7 @@ attention interface, and its dropout modules are replaced by ones whose masks de
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,9 +212,9 @@ def _silence_shifts(model: Model, plan: Layout) -> None:
         if name.endswith("attention.self.key.bias"):
             parameter.register_hook(torch.zeros_like)
     if model.heads is not None and not all(plan.shifted):
-        mask = torch.tensor(plan.shifted)
+        on_device = functools.cache(torch.tensor(plan.shifted).to)  # each copy would wait for the device
         model.heads.bias.register_hook(  # type: ignore[no-untyped-call]
-            lambda gradient: gradient * mask.to(gradient.device)
+            lambda gradient: gradient * on_device(gradient.device)
         )
 
 

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from xlray.config.execution import Execution
 from xlray.training import batches, engine, packing
+from xlray.training.model import load_encoder, random_encoder
 
 pytestmark = pytest.mark.usefixtures("process_group")
 CPU = torch.device("cpu")
@@ -104,3 +105,12 @@ def test_the_mask_of_the_heads_is_brought_to_the_device_once():
             silence(gradient)
         copies.append(sum(devices == {"cpu", "meta"} for _, devices in seen.operations))
     assert copies == [1, 0, 0]
+
+
+def test_weights_that_are_replaced_are_not_drawn_first(tmp_path):
+    folder, _, _ = helpers.encoder_folder(tmp_path / "encoder", ["a"])
+    with Seen() as seen:
+        encoder, _ = load_encoder(folder)
+    assert not {"normal_", "uniform_"} & {name for name, _ in seen.operations}
+    expected = random_encoder(helpers.TINY, 0).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in encoder.state_dict().items())

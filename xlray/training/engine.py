@@ -104,7 +104,7 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it; Ray Train and torchrun set it
     deepspeed = import_deepspeed(device)
     deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
-    masters = {n: p.detach().clone() for n, p in model.named_parameters()} if optimization.precision == "bf16" else {}
+    masters = {n: p.detach() for n, p in model.named_parameters()} if optimization.precision == "bf16" else {}
     if execution.activation_checkpointing:
         model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
     model.to(device)

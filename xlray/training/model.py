@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, XLMRobertaConfig, XLMRobertaModel
+from transformers.initialization import no_init_weights
 
 from xlray.config.recipes import Architecture
 from xlray.data.encoders import body_names, check_weights, weight_files
@@ -262,8 +263,9 @@ def _encoder(config: XLMRobertaConfig) -> XLMRobertaModel:
 
 
 def empty_encoder(folder: Path) -> XLMRobertaModel:
-    """An encoder with the configuration in `folder`, whose weights are to be set."""
-    return _encoder(XLMRobertaConfig.from_pretrained(folder))
+    """An encoder with the configuration in `folder`, all of whose weights are to be set: they hold anything."""
+    with no_init_weights():
+        return _encoder(XLMRobertaConfig.from_pretrained(folder))
 
 
 def load_encoder(folder: Path) -> tuple[XLMRobertaModel, dict[str, Tensor]]:
@@ -278,7 +280,7 @@ def load_encoder(folder: Path) -> tuple[XLMRobertaModel, dict[str, Tensor]]:
     weights: dict[str, Tensor] = {}
     for name in weight_files(folder):
         weights |= load_file(folder / name)
-    encoder = _encoder(XLMRobertaConfig.from_pretrained(folder))
+    encoder = empty_encoder(folder)
     head = {k.removeprefix("lm_head."): v.float() for k, v in weights.items() if k.startswith("lm_head.")}
     body = {k: weights[name].float() for k, name in body_names(weights).items()}
     encoder.load_state_dict(body)

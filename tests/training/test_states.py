@@ -93,6 +93,31 @@ def test_a_state_is_written_while_the_caller_continues(tmp_path, monkeypatch):
     assert is_sound(path)
 
 
+def test_what_follows_a_state_is_done_beside_training_once_it_is_on_disk(tmp_path):
+    gate, seen = threading.Event(), []
+
+    def carry():
+        assert gate.wait(60)
+        seen.append((threading.current_thread(), is_sound(path)))
+
+    writer, path = StateWriter(), tmp_path / "state-1.safetensors"
+    writer.save(path, LAYOUT, iter(TENSORS.items()), carry)
+    assert not seen  # and yet the caller is here
+    gate.set()
+    writer.wait()
+    ((thread, sound),) = seen
+    assert sound and thread is not threading.current_thread()
+
+
+def test_nothing_follows_a_state_that_could_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "write_state", lambda *_: 1 / 0)
+    seen, writer = [], StateWriter()
+    writer.save(tmp_path / "state-1.safetensors", LAYOUT, iter(TENSORS.items()), lambda: seen.append(1))
+    with pytest.raises(ZeroDivisionError):
+        writer.wait()
+    assert not seen
+
+
 def test_a_second_state_waits_for_the_first(tmp_path):
     writer = StateWriter()
     for step in (1, 2, 3):

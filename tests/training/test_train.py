@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+import threading
 
 import helpers
 import numpy as np
@@ -13,6 +14,7 @@ from trained_world import COLOURS, World, records_of, weights_of
 from xlray.config.controls import Control
 from xlray.data.controls import control_records
 from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
+from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.storage import Storage, open_storage
 from xlray.tasks import Generated, Task
@@ -202,6 +204,26 @@ def test_what_is_saved_on_a_notice_is_where_a_killed_phase_resumes_from(world, m
     record = world.store.done(spec)["record"]
     assert record["num_repeated_steps"] == 3 and record["num_steps"] == 12  # 7 to 9, and not all of them
     assert len(said) == 1 and "phase 1 of 1: trunk" in said[0] and said[0].endswith("12 steps")
+
+
+def test_training_goes_on_while_a_state_is_carried_to_the_object_store(world, monkeypatch):
+    stepped, carried, step = threading.Event(), [], engine.train_step
+
+    def watched(*arguments):
+        loss = step(*arguments)
+        if "save" in carried:
+            stepped.set()
+        return loss
+
+    def carry(store, spec):
+        carried.append("save")
+        assert stepped.wait(60), "the steps wait for it"
+        carried.append([path.name for path in (store.folder(spec) / "attempt").glob("state-*")])
+
+    monkeypatch.setattr(engine, "train_step", watched)
+    monkeypatch.setattr(Store, "save_attempt", carry)
+    world.run(world.trunk())
+    assert carried == ["save", ["state-4.safetensors"], "save", ["state-8.safetensors"]]
 
 
 def test_behind_an_object_store_another_machine_resumes_a_phase_and_builds_on_it(

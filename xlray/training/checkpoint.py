@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -104,11 +104,21 @@ class StateWriter:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
         self._running: Future[None] | None = None
 
-    def save(self, path: Path, layout: StateLayout, entries: Iterable[tuple[str, Tensor]]) -> None:
-        """Take all entries, and return when the last is taken; `path` appears when all are on disk."""
+    def save(
+        self,
+        path: Path,
+        layout: StateLayout,
+        entries: Iterable[tuple[str, Tensor]],
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take all entries, and return when the last is taken; `path` appears when all are on disk.
+
+        Args:
+            then: called in the thread once `path` is there; carries it elsewhere.
+        """
         self.wait()
         belt = _Belt(free_host_bytes() // 4)
-        self._running = self._pool.submit(_write, path, layout, belt)
+        self._running = self._pool.submit(_write, path, layout, belt, then)
         try:
             for entry in entries:  # to the end even if the writer fails: peers take part in gathering
                 belt.put(entry)
@@ -123,17 +133,18 @@ class StateWriter:
         self._pool.shutdown()
 
     def wait(self) -> None:
-        """Return when the last state is on disk."""
+        """Return when the last state is on disk, and what follows it is done."""
         running, self._running = self._running, None
         if running is not None:
             running.result()
 
 
-def _write(path: Path, layout: StateLayout, belt: _Belt) -> None:
+def _write(path: Path, layout: StateLayout, belt: _Belt, then: Callable[[], None]) -> None:
     try:
         write_state(path, layout, belt)
     finally:
         belt.stop()
+    then()
 
 
 class _Belt:

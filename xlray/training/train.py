@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,10 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
         asked = GO_ON if run.stop is None else run.stop.agreed()
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
         if done != end and (due or asked != GO_ON):
-            _save(writer, run.attempt / f"state-{done}.safetensors", running, done)
-            if dist.get_rank() == 0 and (asked != GO_ON or job.storage.remote is not None):
-                writer.wait()  # only what is on disk can be carried to the object store
-                run.store.save_attempt(spec)
+            state = run.attempt / f"state-{done}.safetensors"
+            _save(writer, state, running, done, partial(run.store.save_attempt, spec))
+            if asked != GO_ON:  # whoever asked may be about to take the machine away
+                writer.wait()
         if done != end and asked == STOP:
             raise Interrupted
     chance = [collapse.chance_loss(e, run.plan.vocab_size, run.plan.scaled) for e in examples]
@@ -183,12 +184,14 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
     return collapse.nothing_learned(history, spec.num_steps, tasks, chance)
 
 
-def _save(writer: StateWriter, path: Path, running: Any, next_step: int) -> None:
-    """Gather the state and write it in the background; collective."""
+def _save(
+    writer: StateWriter, path: Path, running: Any, next_step: int, then: Callable[[], None] = lambda: None
+) -> None:
+    """Gather the state and write it, and do what follows, in the background; collective."""
     entries = engine.state_entries(running)
     if dist.get_rank() == 0:
         layout = {**engine.state_layout(running), "next_step": (torch.int64, ())}
-        writer.save(path, layout, itertools.chain(entries, [("next_step", torch.tensor(next_step))]))
+        writer.save(path, layout, itertools.chain(entries, [("next_step", torch.tensor(next_step))]), then)
     else:
         for _ in entries:  # rank 0 gets them; the others only take part
             raise AssertionError("only rank 0 gathers tensors")

@@ -177,7 +177,7 @@ class Sweep:
         execution: workers, devices, memory and retries; changes results by floating-point rounding at most.
         dropout: hidden dropout, in all phases; there is no attention dropout.
         clip_norm: gradients are clipped to this global norm.
-        precision: "fp32", or "bf16" with fp32 master weights.
+        precision: "fp32", or "bf16" with fp32 master weights; on a GPU in fp32, attention takes a call per distinct length.
         question: one sentence, printed at the top of the report.
         select_by: the dev scores by which `explore` trials are ranked and stopped, as the mean over the trained targets:
             "finnish-dev" (an oracle: real zero-shot transfer has no Finnish labels), "pivot-dev" (`Target.pivots`) or

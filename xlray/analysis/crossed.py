@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from xlray.analysis.distributions import t_beyond, t_quantile
 from xlray.analysis.grid import Grid, shares
 from xlray.analysis.membership import Additivity, Place, reduced, spread
 from xlray.analysis.points import Array
@@ -66,7 +66,7 @@ class Contrasts:
         """Two-sided t intervals; None without a standard error."""
         if self.standard_error is None:
             return None
-        half = stats.t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.standard_error
+        half = t_quantile((1 + level) / 2, self.degrees_of_freedom) * self.standard_error
         return self.value - half, self.value + half
 
     def p_value(self) -> Array | None:
@@ -74,7 +74,7 @@ class Contrasts:
         if self.standard_error is None:
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
-            p_value = 2 * stats.t.sf(np.abs(self.value) / self.standard_error, self.degrees_of_freedom)
+            p_value = 2 * t_beyond(np.abs(self.value) / self.standard_error, self.degrees_of_freedom)
         return np.where(self.standard_error == 0, np.float64(self.value == 0), p_value)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from xlray.analysis.bootstrap import resample
 from xlray.analysis.crossed import contrast
+from xlray.analysis.distributions import t_quantile
 from xlray.analysis.effects import as_estimate, cell_grids
 from xlray.analysis.grid import Grid
 from xlray.analysis.points import (
@@ -284,7 +284,7 @@ def _half_widths(weights: Array, grids: Sequence[Grid], draws: Array, between: A
     if found is None or too_few(found.num_seeds, found.num_sampled) or found.standard_error is None or len(draws) < 2:
         return np.full(len(weights), np.nan)
     error = np.sqrt(np.maximum(found.standard_error, draws.std(axis=0, ddof=1)) ** 2 + between)
-    return np.asarray(stats.t.ppf((1 + level) / 2, found.degrees_of_freedom) * error, dtype=np.float64)
+    return np.asarray(t_quantile((1 + level) / 2, found.degrees_of_freedom) * error, dtype=np.float64)
 
 
 def _num_subsets(grids: Sequence[Grid]) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from xlray.analysis.distributions import t_beyond, t_quantile
 from xlray.analysis.effects import holm
 from xlray.analysis.points import Array, Estimate, Point, Sampling, scored, too_few, without_controls
 from xlray.analysis.regression import Membership, members, membership, subset_sums
@@ -59,8 +59,8 @@ def interactions(points: Sequence[Point], outcome: str, sampling: Sampling) -> I
     pairs = [pair for pair, use in zip(pairs, usable, strict=True) if use]
     if not pairs:
         return Interactions((), num_pairs, f"chains or subsets enough for {MIN_FREEDOM} degrees of freedom")
-    p_values = 2 * stats.t.sf(np.abs(values) / errors, freedom)
-    halves = stats.t.ppf((1 + sampling.level) / 2, freedom) * errors
+    p_values = 2 * t_beyond(np.abs(values) / errors, freedom)
+    halves = t_quantile((1 + sampling.level) / 2, freedom) * errors
     made = [
         Estimate(
             name=f"interaction/{outcome}/{held.tasks[a]} x {held.tasks[b]}",

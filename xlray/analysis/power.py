@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
+from xlray.analysis.distributions import noncentral_t_beyond, t_quantile
 from xlray.analysis.effects import CONTROL_FREEDOM, PRIOR_FREEDOM, additivity_of, cell_grids
 from xlray.analysis.membership import SHARES, Place, make_membership, reduced, simulated_additivity, spread
 from xlray.analysis.points import Array, Point, too_few
@@ -142,14 +143,14 @@ def _with_overlap(
 
 def _noncentrality(freedom: float | Array, level: float, power: float, wider: float | Array = 1.0) -> float:
     """Standard errors by which a true difference must exceed 0 where intervals are so many times as wide."""
-    critical = wider * stats.t.ppf((1 + level) / 2, freedom)
+    critical = wider * t_quantile((1 + level) / 2, freedom)
 
     def lack(shift: float) -> float:
         return (
-            float(np.mean(stats.nct.sf(critical, freedom, shift))) - power
+            float(np.mean(noncentral_t_beyond(critical, freedom, shift))) - power
         )  # the other tail is nothing at such shifts
 
-    beyond = float(np.max(critical)) + 2 * float(np.max(stats.t.ppf((1 + power) / 2, freedom)))
+    beyond = float(np.max(critical)) + 2 * float(np.max(t_quantile((1 + power) / 2, freedom)))
     return float(optimize.brentq(lack, 1e-6, beyond))
 
 

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from xlray.analysis.bootstrap import SAME, Resample, percentile_estimate, resample
+from xlray.analysis.distributions import t_quantile
 from xlray.analysis.effects import target_names
 from xlray.analysis.points import (
     ENGLISH,
@@ -67,7 +67,7 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
         missing = too_few(len(seeds), len(kept)) or ("" if np.ptp(gaps) > SAME else "the same with every seed left out")
         if not missing:
             error = float(gaps.std(ddof=1) / math.sqrt(len(seeds)))
-            half = float(stats.t.ppf((1 + sampling.level) / 2, len(seeds) - 1)) * error
+            half = float(t_quantile((1 + sampling.level) / 2, len(seeds) - 1)) * error
             low, high = float(gaps.mean()) - half, float(gaps.mean()) + half
         found.append(
             Estimate(
@@ -155,6 +155,8 @@ def dev_test_correlations(
 def _correlation(name: str, points: Sequence[Point], first: Array, second: Array, sampling: Sampling) -> list[Estimate]:
     if len(points) < MIN_TRIALS or np.ptp(first) == 0 or np.ptp(second) == 0:
         return []
+    from scipy import stats  # a second, for reports alone
+
     value = float(stats.spearmanr(first, second).statistic)
     draws = _drawn(resample(points, sampling, pooled=True), first, second)
     return [percentile_estimate(name, value, draws, points, sampling)]

@@ -26,6 +26,9 @@ DOORS = {
     "deepspeed.ops:__compatible_ops__": "",
     "deepspeed.ops.op_builder.cpu.comm:ShareMemCommBuilder.NAME": "",
     "deepspeed.runtime.engine:DeepSpeedEngine.enable_backward_allreduce": "",
+    "deepspeed.runtime.engine:DeepSpeedEngine._global_grad_norm": "",
+    "deepspeed.runtime.engine:DeepSpeedEngine.clip_fp32_gradients": "self",
+    "deepspeed.runtime.utils:clip_grad_norm_": "parameters, max_norm, norm_type=2, mpu=None",
     "deepspeed.runtime.zero.stage_1_and_2:DeepSpeedZeroOptimizer._lazy_init_hp_params_optimizer_state": "self",
     "deepspeed.runtime.zero.stage_1_and_2:DeepSpeedZeroOptimizer._hp_optimizer_states_linked": "",
 }
@@ -60,6 +63,13 @@ def test_the_op_that_is_left_out_goes_by_the_name_it_had():
     from deepspeed.ops.op_builder.cpu.comm import ShareMemCommBuilder
 
     assert ShareMemCommBuilder.NAME == "deepspeed_shm_comm"
+
+
+def test_clipping_without_zero_is_the_call_that_is_made_in_its_place():
+    from deepspeed.runtime.engine import DeepSpeedEngine
+
+    call = "clip_grad_norm_(parameters=self.module.parameters(), max_norm=self.gradient_clipping(), mpu=self.mpu)"
+    assert inspect.getsource(DeepSpeedEngine.clip_fp32_gradients).split("\n", 1)[1].strip() == call
 
 
 def test_no_other_module_uses_what_is_private_of_them():

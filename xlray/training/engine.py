@@ -24,6 +24,7 @@ from xlray.plan.memory import LIVE_PARAMETERS, REDUCE_BUCKET
 from xlray.training.batches import Batch
 from xlray.training.framework_internals import (
     full_shape,
+    keep_gradient_norm,
     leave_out_compiled_collectives,
     link_moments,
     release_partition,
@@ -124,6 +125,8 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
         _set_masters(engine, masters)
     if execution.zero_stage == 0 and dist.get_world_size() == 1:
         skip_backward_allreduce(engine)
+    if execution.zero_stage == 0:
+        keep_gradient_norm(engine)
     return engine
 
 
@@ -154,6 +157,17 @@ def train_step(engine: Any, micro_batches: Sequence[Batch], learning_rate: float
         losses.append(output.losses.detach())
     engine.step()
     return torch.stack(losses).sum(0)
+
+
+def gradient_norm(engine: Any) -> Tensor:
+    """The global L2 norm of the last step's gradients before clipping, where clipping has left it.
+
+    Nothing is computed or waited for. Infinite where the step overflowed.
+
+    Returns:
+        Scalar, fp32, on the engine's device or the CPU; the same on all ranks.
+    """
+    return torch.as_tensor(engine.get_global_grad_norm(), dtype=torch.float32)
 
 
 def state_layout(engine: Any) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:

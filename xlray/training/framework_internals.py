@@ -46,6 +46,17 @@ def skip_backward_allreduce(engine: Any) -> None:
     engine.enable_backward_allreduce = False
 
 
+def keep_gradient_norm(engine: Any) -> None:
+    """Have an engine without ZeRO keep the norm that it clips by, as the other stages do; no setting does."""
+    from deepspeed.runtime.utils import clip_grad_norm_
+
+    def clip() -> None:  # what the method does, and keeps what it throws away
+        parameters, most = engine.module.parameters(), engine.gradient_clipping()
+        engine._global_grad_norm = clip_grad_norm_(parameters=parameters, max_norm=most, mpu=engine.mpu)
+
+    engine.clip_fp32_gradients = clip
+
+
 def full_shape(parameter: Tensor) -> tuple[int, ...]:
     """Of a parameter that ZeRO 3 may have partitioned, known without gathering it."""
     return tuple(getattr(parameter, "ds_shape", parameter.shape))

@@ -50,10 +50,11 @@ def exit_codes() -> str:
 
 def result_columns() -> str:
     """The tables below `results/` with the type and meaning of each column."""
-    from xlray.analysis.results import COLUMNS, ITEMS, PHASES, SCORES, TRIALS
+    from xlray.analysis.results import COLUMNS, ITEMS, PHASES, SCORES, STEPS, TRIALS
 
     parts = []
-    for name, schema in {"scores": SCORES, "trials": TRIALS, "phases": PHASES, "items": ITEMS}.items():
+    tables = {"scores": SCORES, "trials": TRIALS, "phases": PHASES, "items": ITEMS, "steps": STEPS}
+    for name, schema in tables.items():
         rows = ((f"`{field.name}`", f"`{field.type}`", COLUMNS[field.name]) for field in schema)
         parts.append(f"### {name}.parquet\n\n{_table(('column', 'type', 'meaning'), rows)}")
     return "\n\n".join(parts)

@@ -73,9 +73,9 @@ def test_a_public_name_describes_each_of_its_parameters(name: str, thing: object
 
 
 def test_every_column_of_the_results_has_a_meaning_and_every_meaning_a_column() -> None:
-    from xlray.analysis.results import COLUMNS, ITEMS, PHASES, SCORES, TRIALS
+    from xlray.analysis.results import COLUMNS, ITEMS, PHASES, SCORES, STEPS, TRIALS
 
-    assert set(COLUMNS) == {name for schema in (SCORES, TRIALS, PHASES, ITEMS) for name in schema.names}
+    assert set(COLUMNS) == {name for schema in (SCORES, TRIALS, PHASES, ITEMS, STEPS) for name in schema.names}
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -72,7 +72,7 @@ class SweepComparison(dict[str, Any]):
 
 
 class SweepResults(Results):
-    """A sweep's tables (`scores`, `trials`, `phases`), its `best()` trial, tidy tables for notebooks, its `report()`.
+    """A sweep's tables (`scores`, `trials`, `phases`, `steps`), its `best()` trial, tidy tables for notebooks, its `report()`.
 
     Attributes:
         name: the sweep's name.
@@ -80,6 +80,7 @@ class SweepResults(Results):
         scores: one row per measured number.
         trials: one row per trial.
         phases: one row per phase that a trial needed: the cost.
+        steps: training curves, some rows per phase; read at the first use.
         targets: target tasks of the definition; () if it does not name them.
     """
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from xlray.analysis import results
-from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
+from xlray.analysis.results import ITEMS, PHASES, SCORES, STEPS, TRIALS
 from xlray.errors import InputError
 from xlray.storage import parquet
 
@@ -17,6 +17,7 @@ DESIGN_COLUMNS = {
     "execution method_versions",
     "phases": "phase kind status num_steps num_tokens device_hours trial_id",
     "items": "sweep trial_id rung task language split item statistic value",
+    "steps": "phase kind task rung step examples loss learning_rate grad_norm tokens_per_second padding_ratio",
 }
 
 
@@ -52,7 +53,8 @@ def write_scores(folder, rows, trials=()):
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("scores", SCORES), ("trials", TRIALS), ("phases", PHASES), ("items", ITEMS)]
+    ("name", "schema"),
+    [("scores", SCORES), ("trials", TRIALS), ("phases", PHASES), ("items", ITEMS), ("steps", STEPS)],
 )
 def test_schemas_hold_the_designed_columns_in_order(name, schema):
     wanted = DESIGN_COLUMNS[name].split()
@@ -181,6 +183,7 @@ def test_load_results_of_what_is_no_sweep_of_an_empty_one_and_of_doubled_scores(
             results.load_results(folder)
     (tmp_path / "sweep.json").write_text("{}")
     empty = results.load_results(tmp_path)
+    assert empty.steps.equals(STEPS.empty_table())  # as of sweeps that earlier versions ran
     assert (empty.name, empty.scores.num_rows, empty.trials.schema) == (tmp_path.name, 0, TRIALS)
     with pytest.raises(InputError, match="no trial has finished a rung"):
         empty.best()

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from running_sweeps import finish, journal, start, table
 
-from xlray.analysis.results import ITEMS, PHASES, SCORES, TRIALS
+from xlray.analysis.results import ITEMS, PHASES, SCORES, STEPS, TRIALS
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 
@@ -22,7 +22,7 @@ def test_every_trial_ends_and_the_tables_have_their_columns(undisturbed: Path) -
     trials = table(undisturbed, "trials").to_pylist()
     assert len(trials) == 4
     assert {t["status"] for t in trials} == {"finished", "stopped"}
-    schemas = {"scores": SCORES, "trials": TRIALS, "phases": PHASES, "items": ITEMS}
+    schemas = {"scores": SCORES, "trials": TRIALS, "phases": PHASES, "items": ITEMS, "steps": STEPS}
     for name, schema in schemas.items():
         assert set(schema.names) <= set(table(undisturbed, name).column_names)
         assert len(table(undisturbed, name)) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ SETTING = "setting"  # column of trials in a sweep with axes: their values in wo
 UNSEALED_FILE = "unsealed.jsonl"  # in the sweep's folder: one entry for each opening of its test data
 
 _TEXT, _WHOLE, _REAL, _FLAG, _TEXTS = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.list_(pa.string())
+_SINGLE = pa.float32()
 # fmt: off
 
 # One row per measured number. `rung` counts examples seen by the trunk, `num_examples` those of the target phase.
@@ -53,6 +55,13 @@ ITEMS = pa.schema([
     ("sweep", _TEXT), ("trial_id", _TEXT), ("rung", _WHOLE), ("task", _TEXT), ("language", _TEXT), ("split", _TEXT),
     ("item", _WHOLE), ("statistic", pa.dictionary(pa.int32(), pa.string())), ("value", _REAL),
 ])
+# Training curves: several rows per phase that trained, each for the steps since the row before; once per phase, however
+# many trials share it: `PHASES` says which. Thinned where there are many phases; the phase's own file has up to 500 rows.
+STEPS = pa.schema([
+    ("phase", _TEXT), ("kind", _TEXT), ("task", _TEXT), ("rung", _WHOLE), ("step", _WHOLE), ("examples", _WHOLE),
+    ("loss", _SINGLE), ("learning_rate", _SINGLE), ("grad_norm", _SINGLE), ("tokens_per_second", _SINGLE),
+    ("padding_ratio", _SINGLE),
+])
 # fmt: on
 # Unknown of sweeps that were stored without them.
 ADDED = ("design", "num_distinct", "effective_tasks", "translated", "rung_tokens")
@@ -77,6 +86,12 @@ class Results:
     trials: pa.Table
     phases: pa.Table
     targets: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def steps(self) -> pa.Table:
+        """Training curves, with the columns `STEPS`; read at the first use, and empty if the sweep has none."""
+        path = self.directory / "results" / "steps.parquet"
+        return read_table(path, STEPS) if path.exists() else STEPS.empty_table()
 
     def best(self) -> dict[str, Any]:
         """The trial with the highest Finnish accuracy on dev among those that reached the last rung seen.
@@ -222,7 +237,7 @@ def _check_unique(scores: pa.Table, path: Path) -> None:
         )
 
 
-COLUMNS = {  # what the columns of all four tables mean
+COLUMNS = {  # what the columns of all tables mean
     "sweep": "name of the sweep",
     "trial_id": "ten hexadecimal digits that identify the trial",
     "cell": (
@@ -232,10 +247,13 @@ COLUMNS = {  # what the columns of all four tables mean
     "num_tasks": "number of intermediate tasks",
     "tasks": "names of the intermediate tasks, sorted",
     "seed": "the trial's seed",
-    "rung": "intermediate examples that the trunk had seen",
+    "rung": (
+        "intermediate examples that the trunk had seen; in steps the first rung that needs the phase, null for phases before "
+        "all trials"
+    ),
     "rung_index": "number of the rung, from 0",
     "num_examples": "examples of target training; 0 for a target that is evaluated only",
-    "task": "name of the target task",
+    "task": "name of the target task; in steps empty for pre-training and intermediate training",
     "language": "language of the evaluation set",
     "split": "`dev` or `test` (sealed test scores are not in this table)",
     "metric": "name of the metric; `headline` is the target's headline score, `majority` that of the majority answer",
@@ -271,6 +289,15 @@ COLUMNS = {  # what the columns of all four tables mean
     "num_executed_steps": "steps that were run here for this trial, 0 if the phase was shared or stored",
     "num_repeated_steps": "steps run again after a crash, part of `num_executed_steps`",
     "padding_ratio": "share of idle and padding tokens among all that the ranks computed",
+    "step": (
+        "optimizer steps done, counted from the beginning of the order of examples: the segments of a trunk and the cooldown "
+        "behind it follow one another; each row stands for the steps since the row before"
+    ),
+    "examples": "examples seen, counted in the same way",
+    "loss": "mean training loss since the row before; a task's is divided by the log of its classes where the recipe says so",
+    "learning_rate": "of the row's last step",
+    "grad_norm": "mean global L2 norm of the gradients before clipping; infinite where it overflowed",
+    "tokens_per_second": "over all ranks, from the clock; differs between runs and is part of no identity",
     "item": "number of the evaluated item in its evaluation set",
     "statistic": "sufficient statistic of the item: `correct`, `total`, `tp`, `fp`, `fn`, `em` or `f1`",
 }

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,13 +111,18 @@ class Store:
         self.storage.bring(self.folder(spec), names)
         return self.folder(spec)
 
-    def bring_tables(self, specs: Iterable[Spec]) -> None:
-        """Have the Parquet tables of those phases that are finished on this machine, several at once."""
+    def bring_tables(self, specs: Iterable[Spec], names: Collection[str]) -> None:
+        """Have those of the named files that finished phases hold on this machine, of several phases at once."""
+
+        def bring(spec: Spec) -> None:
+            held = self.done(spec)["files"]
+            self.bring(spec, [name for name in names if name in held])
+
         if self.storage.remote is not None:
             wanted = {phase_hash(spec): spec for spec in specs}
             finished = [spec for spec in wanted.values() if (self.folder(spec) / "DONE").exists()]
             with ThreadPoolExecutor(32) as pool:
-                list(pool.map(lambda spec: self.bring(spec, ("scores.parquet", "items.parquet")), finished))
+                list(pool.map(bring, finished))
 
     def quarantine(self, spec: Spec) -> None:
         """Move a damaged phase aside; it no longer exists for readers."""

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.analysis.results import ITEMS, PHASES, SCORES, SETTING, TRIALS
+from xlray.analysis.results import ITEMS, PHASES, SCORES, SETTING, STEPS, TRIALS
 from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
+from xlray.phases.curves import MOST_ROWS, STEPS_FILE, read_curve, thinned
 from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan.exposure import exposure, rung_tokens
@@ -22,6 +23,9 @@ from xlray.storage.parquet import to_table, write_table
 from xlray.storage.standings import Standing, standings
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
+
+MOST_STEPS = 1_000_000  # rows of all training curves in one table
+LEAST_STEPS = 10  # of one curve, however many there are
 
 
 def write_shortfalls(plan: SweepPlan, storage: Storage) -> None:
@@ -33,14 +37,15 @@ def write_shortfalls(plan: SweepPlan, storage: Storage) -> None:
 
 
 def write_results(plan: SweepPlan, store: Store) -> None:
-    """Write `results/{scores,trials,phases,items}.parquet` from what is finished now, and `results/data.json`."""
+    """Write `results/{scores,trials,phases,items,steps}.parquet` from what is finished now, and `results/data.json`."""
     directory = sweep_folder(store.storage, plan.sweep.name)
     write_shortfalls(plan, store.storage)
     known = standings(directory.journal.read()).trials
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
-    store.bring_tables(p.spec for phases in plan.phases.values() for p in phases if p.rung_index is not None)
+    found = [spec for key, spec in specs.items() if key in finished]
+    store.bring_tables(found, ("scores.parquet", "items.parquet", STEPS_FILE))
     trials = {t.trial_id: t for t in plan.trials}
     scores, items = _scores(plan, store, trials, records)
     tables = {
@@ -51,6 +56,7 @@ def write_results(plan: SweepPlan, store: Store) -> None:
         ),
         "phases": to_table(phase_rows(plan, records), PHASES),
         "items": items,
+        "steps": steps_table(plan, store, [spec for spec in found if isinstance(spec, TrainSpec)]),
     }
     for name, table in tables.items():
         (directory / "results").mkdir(parents=True, exist_ok=True)
@@ -208,3 +214,34 @@ def _phase_row(spec: Spec, record: Mapping[str, Any], trial_id: str, sweep: str,
         "degenerate": bool(record["degenerate"]),
         "padding_ratio": record.get("padding_ratio"),  # of phases that train
     }
+
+
+def steps_table(plan: SweepPlan, store: Store, specs: Sequence[TrainSpec]) -> pa.Table:
+    """The training curves of finished phases, once each; those that earlier versions stored have none.
+
+    Ten thousand trials have some hundred thousand phases: where there are many, each gives fewer rows.
+    """
+    rungs = _first_rungs(plan)
+    num_rows = min(MOST_ROWS, max(LEAST_STEPS, MOST_STEPS // max(1, len(specs))))
+    tables = []
+    for spec in specs:
+        curve = thinned(read_curve(store, spec), num_rows)
+        task = spec.data[0].task if spec.kind == "target" else ""
+        place = {"phase": phase_name(spec), "kind": spec.kind, "task": task, "rung": rungs.get(phase_hash(spec))}
+        columns = [
+            pa.repeat(pa.scalar(place[f.name], f.type), len(curve)) if f.name in place else curve[f.name] for f in STEPS
+        ]
+        tables.append(pa.table(columns, schema=STEPS))
+    return pa.concat_tables(tables) if tables else STEPS.empty_table()
+
+
+def _first_rungs(plan: SweepPlan) -> dict[str, int]:
+    """The first rung that needs each phase of a trial, in examples, by the phase's hash."""
+    found: dict[str, int] = {}
+    for phases in plan.phases.values():
+        index = 0
+        for planned in reversed(phases):
+            index = index if planned.rung_index is None else planned.rung_index
+            rung = plan.sweep.intermediate.rungs[index]
+            found[planned.spec.key] = min(rung, found.get(planned.spec.key, rung))
+    return found

@@ -133,7 +133,7 @@ def rerun(spec: Spec, job: Job, keep_targets: bool = False) -> Iterator[Path]:
 def compare(storage: Storage, spec: Spec, folder: Path) -> list[Comparison]:
     """The numbers of a rerun beside the stored ones; of a phase without scores how far the weights are apart.
 
-    Test scores are sealed and stay so.
+    Test scores are sealed and stay so. Training curves are not compared: their speeds come from the clock.
 
     Args:
         folder: of the rerun.

@@ -22,6 +22,7 @@ from xlray.config.recipes import Architecture, default_retrieval_layer
 from xlray.data import mixture
 from xlray.data.examples import Examples
 from xlray.data.tokenization import open_examples
+from xlray.phases.curves import write_curve
 from xlray.phases.spec import RetrievalSpec, Spec, TrainSpec, data_key, phase_name
 from xlray.phases.store import Store
 from xlray.phases.versions import versions
@@ -117,7 +118,7 @@ def _train_and_store(run: _Run) -> str | None:
         engine.restore_moments(running, state, batches.collate(run.examples, [], run.plan))
         first = int(state["next_step"]) if saved is not None else first
         del state  # as large as the model and its moments
-    ledger = Ledger(run.attempt, job, spec, dist.get_world_size()) if dist.get_rank() == 0 else None
+    ledger = Ledger(run.attempt, job, spec, dist.get_world_size(), first) if dist.get_rank() == 0 else None
     with StateWriter() as writer:
         degenerate = _train(run, running, first, ledger, writer)
     lost = not_finite(degenerate)
@@ -139,6 +140,7 @@ def _train_and_store(run: _Run) -> str | None:
                 copy_tokenizer(Path(job.parents[spec.parent]), staged / "state")
             if spec.evaluations:
                 write_outcomes(staged, outcomes)
+            write_curve(staged, run.attempt, spec)
             degenerate = degenerate or _collapsed(outcomes, job)
             record = {**ledger.record(), **_versions(job), "degenerate": degenerate, "damaged_states": damaged}
             record |= {"peak_memory_bytes": int(peak), "micro_batch_tokens": run.budget}
@@ -156,20 +158,24 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
     order = _order(spec, examples)
     history: list[tuple[int, float]] = []
     total = torch.zeros(len(examples), device=running.device)  # stays there, so that no step waits for its losses
+    norms = torch.zeros((), device=running.device)
     steps = _steps(run, order, first)
     for step in made_ahead(map(pinned, steps)) if total.is_cuda else steps:
         total += engine.train_step(running, step.micro_batches, spec.learning_rate_at(step.number))
+        norms += engine.gradient_norm(running)
         if ledger is not None:
             ledger.step(step.number, step.num_tokens, step.num_slots)
         done = step.number + 1
         if done == end or (done - first) % CHECK_EVERY_STEPS == 0:
             dist.all_reduce(total)
-            if not bool(torch.isfinite(total).all()):
-                return f"{NOT_FINITE} at step {done}"
-            history.append(((done - first - 1) % CHECK_EVERY_STEPS + 1, float(total.sum())))
+            finite, loss, norm = torch.stack([torch.isfinite(total).all().float(), total.sum(), norms]).tolist()
+            history.append(((done - first - 1) % CHECK_EVERY_STEPS + 1, loss))
             if ledger is not None:
-                ledger.show(done - spec.first_step, history[-1][1] / history[-1][0])
+                ledger.look(done, *history[-1], norm)
+            if not finite:
+                return f"{NOT_FINITE} at step {done}"
             total.zero_()
+            norms.zero_()
         asked = GO_ON if run.stop is None else run.stop.agreed()
         due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
         if done != end and (due or asked != GO_ON):

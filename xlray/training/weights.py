@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlray.data.encoders import CONFIG
+from xlray.phases.curves import LOOKS_FILE, Look, add_look, keep_looks
 from xlray.phases.spec import TrainSpec
 from xlray.plan.jobs import Job
 from xlray.storage.files import write_atomically
@@ -106,19 +108,27 @@ class Ledger:
     """Counts the steps that were executed, also those that a crash lost, and feeds the live view.
 
     `steps.log` gets one line per executed step with a plain write, which survives SIGKILL of the process: "step tokens
-    slots device-seconds". The cost of a phase and the steps repeated after crashes are read from it.
+    slots device-seconds". The cost of a phase and the steps repeated after crashes are read from it. `looks.log` gets one
+    line per look at the loss of all ranks; see `xlray.phases.curves`.
     """
 
-    def __init__(self, attempt: Path, job: Job, spec: TrainSpec, num_workers: int) -> None:
+    def __init__(self, attempt: Path, job: Job, spec: TrainSpec, num_workers: int, first_step: int) -> None:
+        """
+        Args:
+            first_step: that is executed; what an earlier attempt saw after it is forgotten.
+        """
         self.path = attempt / "steps.log"
         self.job = job
         self.spec = spec
         self.num_workers = num_workers
         self.show_every_s = SHOW_EVERY_S if job.storage.remote is None else SEND_EVERY_S
         self.file = self.path.open("ab", buffering=0)
-        self.before = self.since = time.monotonic()
+        keep_looks(attempt / LOOKS_FILE, first_step)
+        self.looks = (attempt / LOOKS_FILE).open("ab", buffering=0)
+        self.before = self.since = self.looked_at = time.monotonic()
         self.shown = 0.0
         self.num_tokens = self.num_slots = 0  # of all ranks, since the live view was told
+        self.seen_tokens = self.seen_slots = 0  # the same since the last look
         self.first_step_at: float | None = None
 
     def step(self, step: int, num_tokens: int, num_slots: int) -> None:
@@ -129,6 +139,24 @@ class Ledger:
         self.before = now
         self.num_tokens += num_tokens
         self.num_slots += num_slots
+        self.seen_tokens += num_tokens
+        self.seen_slots += num_slots
+
+    def look(self, step: int, num_steps: int, loss: float, grad_norm: float) -> None:
+        """Record a look at the loss of all ranks, and tell the live view.
+
+        Args:
+            step: steps done, counted from the beginning of the order of examples.
+            num_steps: of them since the look before.
+            loss: sum over these.
+            grad_norm: sum over these.
+        """
+        now, rate = time.monotonic(), self.spec.learning_rate_at(step - 1)
+        counts = (self.seen_tokens, self.seen_slots, now - self.looked_at)
+        add_look(self.looks, Look(step, num_steps, loss, grad_norm, rate, *counts))
+        self.looked_at, self.seen_tokens, self.seen_slots = now, 0, 0
+        if math.isfinite(loss):
+            self.show(step - self.spec.first_step, loss / num_steps)
 
     def show(self, done: int, loss: float) -> None:
         """Tell the live view how far the phase is, at most twice a second (see SEND_EVERY_S)."""
@@ -152,6 +180,7 @@ class Ledger:
     def record(self) -> dict[str, Any]:
         """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""
         self.file.close()
+        self.looks.close()
         seconds = (time.monotonic() - self.before) * self.num_workers  # evaluation and saving
         lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 3]
         steps = [int(line[0]) for line in lines]

@@ -35,6 +35,13 @@ def up_to_rung(phases: Sequence[PlannedPhase], index: int) -> Sequence[PlannedPh
     return phases[: 1 + max(i for i, planned in enumerate(phases) if planned.rung_index == index)]
 
 
+def at_rung(phases: Sequence[PlannedPhase], index: int) -> Sequence[PlannedPhase]:
+    """The phases that a rung adds to those of the rung before."""
+    ends = [(i + 1, planned.rung_index) for i, planned in enumerate(phases) if planned.rung_index is not None]
+    start = max((end for end, of_rung in ends if of_rung < index), default=0)
+    return phases[start : max((end for end, of_rung in ends if of_rung <= index), default=0)]
+
+
 def measured_by(phases: Sequence[PlannedPhase], index: int) -> list[str]:
     """Hashes of the phases whose scores make up a rung; each covers all that came before it."""
     return [phase_hash(planned.spec) for planned in phases if planned.rung_index == index]

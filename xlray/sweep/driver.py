@@ -119,7 +119,8 @@ class Driver:
     def progress(self, trial_id: str) -> Progress:
         """How far a trial is."""
         standing = self.found.trials[trial_id]
-        return Progress(self.trials[trial_id], standing.status, tuple(e for _, e in sorted(standing.rungs.items())))
+        rungs = tuple(entry for _, entry in sorted(standing.rungs.items()))
+        return Progress(self.trials[trial_id], standing.status, rungs, self.jobs[trial_id])
 
     def open(self, journal: list[dict[str, Any]]) -> bool:
         """Take over from the drivers before; returns whether anything is left to do."""

@@ -73,8 +73,13 @@ def run(
     # One driver has a sweep's journal at a time, so its name is enough: one that follows a killed one need not wait.
     leases = Leases(storage, f"sweep {sweep.name}", LEASE_TTL_S)
     directory = sweep_folder(storage, sweep.name)
-    trackers = Trackers(sweep, directory, lambda text: listener({"event": "note", "text": text}))
-    driver = Driver(plan, Store(storage), listener, leases, (tensorboard(directory), trackers), budget_hours)
+
+    def say(text: str) -> None:
+        listener({"event": "note", "text": text})
+
+    trackers = Trackers(sweep, directory, say)
+    told = (tensorboard(sweep, directory, say), trackers)
+    driver = Driver(plan, Store(storage), listener, leases, told, budget_hours)
     with driver.directory.journal.exclusive(lambda: listener({"event": "stage", "stage": "lease"})), trackers:
         check_definition(sweep, storage)
         write_atomically(directory / "sweep.json", json.dumps(sweep.definition, indent=1))

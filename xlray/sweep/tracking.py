@@ -15,17 +15,23 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from xlray.config.sweep import Sweep, Trial
-from xlray.errors import InputError
+from xlray.errors import InputError, XlrayError
+from xlray.phases.curves import STEPS_FILE, read_curve, thinned
+from xlray.phases.spec import PlannedPhase, TrainSpec
+from xlray.phases.store import Store
 from xlray.plan.jobs import trial_title
+from xlray.plan.rung_report import at_rung
 from xlray.storage.journal import append_line, read_lines
 from xlray.storage.sweep_folder import SweepFolder
 
 PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # name in `Sweep.tracking` -> module
 SHOWN = ("running", "rung", "finished", "stopped", "failed", "paused", "interrupted")  # events that a tracker shows
+ELSEWHERE = ("rungs", "examples_per_task")  # the same in all trials, and by another name
+CURVES = ("loss", "learning_rate", "grad_norm")
+MOST_POINTS = 100  # of each training curve that a tracker is sent
 GIVE_UP_S = 60.0  # at the end of a run, after a tracker has last answered
 
 
@@ -36,9 +42,16 @@ def check_tracking(sweep: Sweep) -> None:
             raise InputError(f"tracking: {name!r} needs the package {PACKAGES[name]}, but it is not installed.")
 
 
-def parameters(trial: Trial) -> dict[str, Any]:
-    """What tells a trial from the others of its sweep."""
+def parameters(trial: Trial, pool: Sequence[str]) -> dict[str, Any]:
+    """What tells a trial from others: its place, its recipe, and which tasks it is trained on (`task.<name>` 1 or 0).
+
+    Args:
+        pool: every task that trials of the sweep may be trained on, in order.
+    """
     config = trial.config
+    recipe = {
+        f"intermediate.{name}": value for name, value in vars(config.intermediate).items() if name not in ELSEWHERE
+    }
     return {
         "num_tasks": len(config.tasks),
         "seed": config.seed,
@@ -47,7 +60,10 @@ def parameters(trial: Trial) -> dict[str, Any]:
         "source": trial.subset.source,
         "tasks": " ".join(config.tasks),
         "examples_per_task": config.intermediate.examples_per_task or 0,
+        **(recipe if config.tasks else {}),  # which means nothing without
+        **{name: getattr(config, name) for name in ("dropout", "clip_norm", "precision")},
         **{name: "none" if value is None else value for name, value in trial.values},
+        **{f"task.{name}": int(name in config.tasks) for name in pool},
     }
 
 
@@ -65,43 +81,101 @@ class Progress:
     Attributes:
         status: as `Standing.status`.
         rungs: journal entries of the rungs that it has reported, in order.
+        phases: of the trial, in order.
     """
 
     trial: Trial
     status: str
     rungs: tuple[Mapping[str, Any], ...]
+    phases: tuple[PlannedPhase, ...]
 
     def document(self) -> dict[str, Any]:
         """What tells this from what was sent before."""
         return {"status": self.status, "rungs": [[entry["rung"], entry["time"]] for entry in self.rungs]}
 
 
-def tensorboard(directory: SweepFolder) -> Callable[[Mapping[str, Any], Progress], None]:
+@dataclass(frozen=True)
+class Curve:
+    """A phase's training curve.
+
+    Attributes:
+        name: the target, or trunk or cooldown.
+        of_target: it begins anew at each rung; those of trunk and cooldown continue over the rungs.
+        points: examples seen, and `CURVES` there by name, without those that are not finite.
+    """
+
+    name: str
+    of_target: bool
+    points: Sequence[tuple[int, Mapping[str, float]]]
+
+
+def curves_at(directory: SweepFolder, progress: Progress, entry: Mapping[str, Any]) -> list[Curve]:
+    """The training curves of what a trial has trained for a rung, since the rung before; phases may have none."""
+    store = Store(directory.storage)
+    specs = [planned.spec for planned in at_rung(progress.phases, int(entry["rung_index"]))]
+    store.bring_tables(specs, [STEPS_FILE])
+    curves = []
+    for spec in (spec for spec in specs if isinstance(spec, TrainSpec)):
+        rows = thinned(read_curve(store, spec), MOST_POINTS).to_pylist()
+        points = [(row["examples"], {n: row[n] for n in CURVES if math.isfinite(row[n])}) for row in rows]
+        of_target = spec.kind == "target"
+        curves += [Curve(spec.data[0].task if of_target else spec.kind, of_target, points)] if points else []
+    return curves
+
+
+def tensorboard(
+    sweep: Sweep, directory: SweepFolder, say: Callable[[str], None]
+) -> Callable[[Mapping[str, Any], Progress], None]:
     """A tracker of the driver that writes each reported rung below `<directory>/tensorboard/<trial>/`.
 
     The trial's own folder has the curves over examples; each rung has a folder of its own in it, with its parameters and
-    scores for the table of HParams, since rungs are compared only with themselves.
+    scores for the table of HParams, since rungs are compared only with themselves, and the curves of its targets' training.
+
+    Args:
+        say: gets a line for people where training curves cannot be read, which ends nothing.
     """
     from tensorboardX import SummaryWriter
     from tensorboardX.summary import hparams
+
+    pool = sweep.pool
 
     def track(entry: Mapping[str, Any], progress: Progress) -> None:
         if entry["event"] != "rung":
             return
         trial, rung = progress.trial, int(entry["rung"])
         scores = scores_of(entry)
+        try:
+            curves = curves_at(directory, progress, entry)
+        except XlrayError as error:
+            curves = []
+            say(f"TensorBoard: {trial_title(trial)} at rung {rung} without training curves: {error}")
         folder = directory / "tensorboard" / trial_title(trial)
         # Files are named by the second: the suffix keeps two rungs of one second apart and in order.
         with SummaryWriter(str(folder), filename_suffix=f".{rung:012}") as writer:
             for name, value in scores.items():
                 writer.add_scalar(name, value, rung)
+            _add_curves(writer, [curve for curve in curves if not curve.of_target])
         with SummaryWriter(str(folder / f"rung-{rung}")) as writer:
-            for summary in hparams({**parameters(trial), "rung": rung}, scores):
+            for summary in hparams({**parameters(trial, pool), "rung": rung}, scores):
                 writer.file_writer.add_summary(summary)
             for name, value in scores.items():
                 writer.add_scalar(name, value, rung)
+            _add_curves(writer, [curve for curve in curves if curve.of_target])
 
     return track
+
+
+def _add_curves(writer: Any, curves: Sequence[Curve]) -> None:
+    for curve in curves:
+        for examples, values in curve.points:
+            for name, value in values.items():
+                writer.add_scalar(f"train/{curve.name}/{name}", value, examples)
+
+
+def run_curves(directory: SweepFolder, progress: Progress, entry: Mapping[str, Any]) -> dict[str, Curve]:
+    """`curves_at` by a prefix that is unique in a run without folders: `train/trunk`, `train/<target>-<rung>`."""
+    curves = curves_at(directory, progress, entry)
+    return {f"train/{c.name}-{entry['rung']}" if c.of_target else f"train/{c.name}": c for c in curves}
 
 
 class Trackers:
@@ -119,7 +193,7 @@ class Trackers:
         self._say = say
         self._directory = directory
         self._file = directory / "tracked.jsonl"
-        self._open = {name: partial(_OPEN[name], sweep, directory.path) for name in sweep.tracking}
+        self._open = {name: partial(_OPEN[name], sweep, directory) for name in sweep.tracking}
         self._sent: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._waiting: queue.SimpleQueue[Progress | None] = queue.SimpleQueue()
         self._active_at = time.monotonic()
@@ -197,12 +271,16 @@ class Tracker(Protocol):
         """Wait until everything is there."""
 
 
+MLFLOW_METRICS, MLFLOW_PARAMS = 1_000, 100  # that a server takes in one request
+
+
 class MLflow:
     """An experiment of the sweep's name at `MLFLOW_TRACKING_URI`, with one run per trial."""
 
-    def __init__(self, sweep: Sweep, directory: Path) -> None:
+    def __init__(self, sweep: Sweep, directory: SweepFolder) -> None:
         import mlflow
 
+        self.directory, self.pool = directory, sweep.pool
         self._entities = mlflow.entities
         self.to = str(mlflow.get_tracking_uri())
         self.client = mlflow.MlflowClient(self.to)
@@ -211,12 +289,14 @@ class MLflow:
 
     def send(self, progress: Progress, run: str | None, new: Sequence[Mapping[str, Any]]) -> str:
         run = run or self._run(progress.trial)
-        metrics = [
-            self._entities.Metric(name, value, round(entry["time"] * 1000), entry["rung"])
-            for entry in new
-            for name, value in scores_of(entry).items()
-        ]
-        self.client.log_batch(run, metrics=metrics)
+        for entry in new:
+            found = [(name, value, int(entry["rung"])) for name, value in scores_of(entry).items()]
+            for prefix, curve in run_curves(self.directory, progress, entry).items():
+                found += [(f"{prefix}/{name}", value, at) for at, row in curve.points for name, value in row.items()]
+            time_ms = round(entry["time"] * 1000)
+            metrics = [self._entities.Metric(name, value, time_ms, at) for name, value, at in found]
+            for start in range(0, len(metrics), MLFLOW_METRICS):
+                self.client.log_batch(run, metrics=metrics[start : start + MLFLOW_METRICS])
         status = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
         if progress.status in status:
             self.client.set_terminated(run, status[progress.status])
@@ -231,8 +311,9 @@ class MLflow:
         if found:
             return str(found[0].info.run_id)
         made = self.client.create_run(self.experiment, tags={tag: trial.trial_id}, run_name=trial_title(trial))
-        params = [self._entities.Param(name, str(value)) for name, value in parameters(trial).items()]
-        self.client.log_batch(made.info.run_id, params=params)
+        params = [self._entities.Param(name, str(value)) for name, value in parameters(trial, self.pool).items()]
+        for start in range(0, len(params), MLFLOW_PARAMS):
+            self.client.log_batch(made.info.run_id, params=params[start : start + MLFLOW_PARAMS])
         return str(made.info.run_id)
 
     def close(self) -> None:
@@ -242,12 +323,13 @@ class MLflow:
 class WeightsAndBiases:
     """A project of the sweep's name, or `WANDB_PROJECT`, with one run per trial; it is open while the trial runs."""
 
-    def __init__(self, sweep: Sweep, directory: Path) -> None:
+    def __init__(self, sweep: Sweep, directory: SweepFolder) -> None:
         import wandb
 
         self.sweep, self.wandb = sweep, wandb
         self.project = os.environ.get("WANDB_PROJECT", sweep.name)
         self.to = f"{os.environ.get('WANDB_MODE', 'online')} {self.project}"
+        self.directory, self.pool = directory, sweep.pool
         self.folder = os.environ.get("WANDB_DIR", str(directory))
         self.open: dict[str, Any] = {}
 
@@ -260,21 +342,31 @@ class WeightsAndBiases:
                 group=self.sweep.name,
                 id=run,
                 name=trial_title(trial),
-                config=parameters(trial),
+                config=parameters(trial, self.pool),
                 dir=self.folder,
                 resume="allow",
                 reinit="create_new",
                 settings=self.wandb.Settings(console="off"),
             )
         for entry in new:
-            self.open[run].log(scores_of(entry), step=int(entry["rung"]))
+            self._log(self.open[run], "rung", [(int(entry["rung"]), scores_of(entry))])
+            for prefix, curve in run_curves(self.directory, progress, entry).items():
+                rows = [(at, {f"{prefix}/{name}": value for name, value in row.items()}) for at, row in curve.points]
+                self._log(self.open[run], f"{prefix}/examples", rows)
         if progress.status != "running":
             self.open.pop(run).finish(exit_code=int(progress.status == "failed"))
         return run
+
+    def _log(self, run: Any, axis: str, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log rows over an axis of their own: the examples of rungs, of the trunk and of targets are different ones."""
+        for name in dict.fromkeys(name for _, values in rows for name in values):
+            run.define_metric(name, step_metric=axis)
+        for at, values in rows:
+            run.log({**values, axis: at})
 
     def close(self) -> None:
         while self.open:
             self.open.popitem()[1].finish()
 
 
-_OPEN: dict[str, Callable[[Sweep, Path], Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}
+_OPEN: dict[str, Callable[[Sweep, SweepFolder], Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import sys
 
 import pyarrow.parquet as pq
@@ -150,3 +151,13 @@ def test_a_planted_wait_in_every_step_is_found(world, monkeypatch):
     spec = world.trunk()
     execution = dataclasses.replace(world.job(spec).execution, checkpoint_every_steps=10**9)
     assert waits_of(monkeypatch, lambda: world.run(spec, execution=execution)) == {"read": 3 + 12, "reduced": 3}
+
+
+def test_the_live_view_is_told_of_steps_before_the_first_look_at_the_loss(world):
+    target = world.target("classification", ("accuracy",))
+    job = world.job(target)
+    job.progress.parent.mkdir(parents=True, exist_ok=True)
+    train.run_phase(target, job)
+    told = json.loads(job.progress.read_text())  # of the first step; the next is due after half a second
+    assert 1 <= told["done"] <= told["steps"] == target.num_steps < train.CHECK_EVERY_STEPS
+    assert told["tokens_per_second"] > 0

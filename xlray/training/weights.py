@@ -127,12 +127,13 @@ class Ledger:
         self.looks = (attempt / LOOKS_FILE).open("ab", buffering=0)
         self.before = self.since = self.looked_at = time.monotonic()
         self.shown = 0.0
+        self.loss: float | None = None  # mean at the last look
         self.num_tokens = self.num_slots = 0  # of all ranks, since the live view was told
         self.seen_tokens = self.seen_slots = 0  # the same since the last look
         self.first_step_at: float | None = None
 
     def step(self, step: int, num_tokens: int, num_slots: int) -> None:
-        """Record one executed step of all ranks."""
+        """Record one executed step of all ranks, and tell the live view."""
         now = time.monotonic()
         self.first_step_at = self.first_step_at or time.time()
         self.file.write(f"{step} {num_tokens} {num_slots} {(now - self.before) * self.num_workers:.4f}\n".encode())
@@ -141,9 +142,10 @@ class Ledger:
         self.num_slots += num_slots
         self.seen_tokens += num_tokens
         self.seen_slots += num_slots
+        self.show(step + 1 - self.spec.first_step)
 
     def look(self, step: int, num_steps: int, loss: float, grad_norm: float) -> None:
-        """Record a look at the loss of all ranks, and tell the live view.
+        """Record a look at the loss of all ranks.
 
         Args:
             step: steps done, counted from the beginning of the order of examples.
@@ -156,9 +158,9 @@ class Ledger:
         add_look(self.looks, Look(step, num_steps, loss, grad_norm, rate, *counts))
         self.looked_at, self.seen_tokens, self.seen_slots = now, 0, 0
         if math.isfinite(loss):
-            self.show(step - self.spec.first_step, loss / num_steps)
+            self.loss = loss / num_steps
 
-    def show(self, done: int, loss: float) -> None:
+    def show(self, done: int) -> None:
         """Tell the live view how far the phase is, at most twice a second (see SEND_EVERY_S)."""
         if time.monotonic() - self.shown < self.show_every_s:
             return
@@ -167,7 +169,7 @@ class Ledger:
             "kind": self.spec.kind,
             "done": done,
             "steps": self.spec.num_steps,
-            "loss": loss,
+            "loss": self.loss,
             "time": time.time(),
         }
         if self.num_slots:

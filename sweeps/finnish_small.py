@@ -5,8 +5,9 @@ with English training and Finnish evaluation. No task, 3 tasks and 9 tasks; two 
 
     xlray run sweeps/finnish_small.py --data-dir DATA --set encoder=ENCODER
 
-DATA holds one folder per task in its publisher's format; ENCODER is a folder in XLM-R's layout. Cost with a 4-layer encoder
-of hidden size 192: under an hour on two cores.
+DATA holds one folder per task in its publisher's format; ENCODER is a small encoder of your own, a folder in XLM-R's layout
+(for XLM-R Base, see `from_the_hub.py`: these learning rates are too high for it). Cost with a 4-layer encoder of hidden size
+192: under an hour on two cores.
 """
 
 from xlray import Encoder, Execution, Intermediate, Sweep, Target, subsets
@@ -29,7 +30,7 @@ pool = (
 sweep = Sweep(
     name="finnish-small",
     question="Does zero-shot Finnish improve when a small encoder is trained on 3 or 9 other tasks first?",
-    encoder=Encoder("../shared/encoders/xlmr-mini"),  # any folder in XLM-R's layout, relative to where it is started
+    encoder=Encoder("encoder"),  # a folder, relative to where xlray is started; or --set encoder=FOLDER
     measure=(
         *subsets.empty(),
         *subsets.random_subsets(pool, size=3, num=2, seed=1),

@@ -2,9 +2,11 @@
 
 import importlib.util
 import inspect
+import itertools
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,13 +14,23 @@ from types import ModuleType
 import markdown
 import pytest
 import yaml
+from typer.main import get_command
 
 import xlray
+from xlray.cli.main import GROUPS, app
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]
 FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^( *)```\w*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+# Files beside the pages that say how they are used: in comments and docstrings, indented.
+USED = [
+    *(ROOT / "sweeps").glob("*.py"),
+    ROOT / "cluster.yaml",
+    *(p for p in (ROOT / "deploy").rglob("*") if p.is_file()),
+]
+COMMAND = re.compile(r"(?:[$#] *)?(?:\w+=\S+ )*(?:\S*/|python -m |python -m pdb -m )?xlray(?: (.*))?")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -128,6 +140,50 @@ def test_the_overview_of_commands_names_every_command() -> None:
     overview = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     for path, _ in hooks().all_commands():
         assert re.search(rf"`(xlray )?({path[0]} )?(\[)?{path[-1]}\b", overview), f"xlray {' '.join(path)} is missing"
+
+
+def commands_in(path: Path) -> Iterator[str]:
+    """What follows `xlray` in each command that a page or file shows, up to a comment or a pipe."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        blocks = [block for _, block in BLOCK.findall(text)]
+        lines = [*itertools.chain.from_iterable(map(str.splitlines, blocks)), *re.findall(r"`([^`]+)`", prose(path))]
+    else:
+        lines = re.findall(r"^(?:#|  +)\s*(\S.*)", text, re.MULTILINE)
+    for line in lines:
+        if (found := COMMAND.fullmatch(" ".join(re.split(r" #|\s{3,}|[|;&>`]", line.strip())[0].split()))) is not None:
+            yield found[1] or ""
+
+
+def problem(said: str, known: dict[tuple[str, ...], set[str]]) -> str:
+    """What is wrong with a command: it or an option is not there; "" if nothing is.
+
+    Args:
+        known: every command to its options.
+    """
+    words = [word for word in re.sub(r"[\[\]\\,]", " ", said).split() if word != "..."]
+    path = next((tuple(words[:n]) for n in (2, 1, 0) if tuple(words[:n]) in known), ())
+    if not path and words and not words[0].startswith("-"):
+        return f"there is no command {words[0]!r}"
+    options = {word.partition("=")[0] for word in words if re.match("--[a-z]|-[a-z]$", word)}
+    return ", ".join(sorted(options - known[path] - {"--help", "-h"}))
+
+
+def test_every_command_that_a_page_or_file_shows_is_one_and_has_the_options_that_it_is_given() -> None:
+    top = get_command(app)
+    commands = {**dict(hooks().all_commands()), **{(group,): top.commands[group] for group in GROUPS}, (): top}  # type: ignore[attr-defined]
+    known = {path: {option for one in command.params for option in one.opts} for path, command in commands.items()}
+    assert problem("plan S.py --assume-sizes", known) == "" and problem("tasks --json", known) == ""
+    assert problem("plan S.py --assume-size", known) == "--assume-size" and "'pln'" in problem("pln S.py", known)
+    said = [(path, command) for path in (*TEXTS, *USED) for command in commands_in(path)]
+    assert len(said) > 150 and len({path for path, _ in said if path in USED}) > 10
+    wrong = [f"{path.relative_to(ROOT)}: xlray {c}: {problem(c, known)}" for path, c in said if problem(c, known)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_sweep_file_names_a_folder_outside_the_repository() -> None:
+    found = [path.name for path in (ROOT / "sweeps").glob("*.py") if re.search(r"\.\./|[\"']/\w", path.read_text())]
+    assert not found
 
 
 def test_what_pages_take_from_the_code_can_be_made() -> None:

@@ -1,4 +1,4 @@
-"""The plans that `docs/sweeps.md` prints are those of its sweeps, made by the code as it is."""
+"""The plans that pages print are those of its sweeps, made by the code as it is."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from xlray.cli.main import main
 from xlray.config.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
-BLOCKS = [block.group(1, 2) for block in re.finditer(r"^```(python)?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)]
+PAGE, REAL = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("sweeps.md", "start/real-data.md"))
+FENCE = re.compile(r"^```(python)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [block.group(1, 2) for page in (PAGE, REAL) for block in FENCE.finditer(page)]
 
 
 def printed_plans() -> dict[str, tuple[Sweep | None, str]]:

@@ -18,6 +18,8 @@ from typer.main import get_command
 
 import xlray
 from xlray.cli.main import GROUPS, app
+from xlray.cli.sweep_file import load_sweep
+from xlray.plan.trials import plan_sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -179,6 +181,27 @@ def test_every_command_that_a_page_or_file_shows_is_one_and_has_the_options_that
     assert len(said) > 150 and len({path for path, _ in said if path in USED}) > 10
     wrong = [f"{path.relative_to(ROOT)}: xlray {c}: {problem(c, known)}" for path, c in said if problem(c, known)]
     assert not wrong, "\n".join(wrong)
+
+
+def shown_sweeps() -> dict[str, str]:
+    """Whole sweep files that pages show, those that say `...` left out (pages with plans have tests of their own)."""
+    found = [(page, code) for page in TEXTS for _, code in BLOCK.findall(page.read_text(encoding="utf-8"))]
+    whole = [(page, code) for page, code in found if "sweep = Sweep(" in code and "..." not in code]
+    return {f"{page.stem}-{n}": code for n, (page, code) in enumerate(whole)}
+
+
+@pytest.mark.parametrize("name", shown_sweeps())
+def test_a_sweep_that_a_page_shows_can_be_planned(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "shown.py"
+    file.write_text(shown_sweeps()[name], encoding="utf-8")
+    sweep = load_sweep(file)
+    assert len(plan_sweep(sweep, None, assume_sizes=True).trials) == len(sweep.trials()) > 0
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=[page.relative_to(ROOT).as_posix() for page in TEXTS])
+def test_what_pages_show_as_python_is_python(page: Path) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        compile(code, str(page), "exec")
 
 
 def test_no_sweep_file_names_a_folder_outside_the_repository() -> None:

@@ -58,6 +58,15 @@ def test_sizes_are_read_from_the_configuration_and_what_is_none_is_refused(encod
             read_config(encoder)
 
 
+def test_an_encoder_of_another_kind_is_refused_though_its_weights_have_the_same_names(encoder):
+    path = encoder / "config.json"
+    config = json.loads(path.read_text())
+    for other in ("bert", "camembert", None):
+        path.write_text(json.dumps({**config, "model_type": other}))
+        with pytest.raises(InputError, match=rf"`model_type` must be 'xlm-roberta', but got {other!r}"):
+            read_config(encoder)
+
+
 def test_shards_load_like_one_file(encoder):
     whole, _ = load_encoder(encoder)
     shard(encoder)

@@ -19,6 +19,7 @@ from xlray.phases.spec import EncoderSpec, phase_hash
 from xlray.storage.files import atomic_folder, file_digest
 from xlray.storage.storage import Storage
 
+MODEL_TYPE = "xlm-roberta"  # others with weights of the same names, such as BERT's, number positions otherwise
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 PATTERNS = (CONFIG, TOKENIZER, WEIGHTS, INDEX, "model-*.safetensors")  # what is fetched of a repository on the Hub
@@ -41,9 +42,13 @@ def read_config(folder: Path) -> tuple[Architecture, int]:
     """
     try:
         config = json.loads((folder / CONFIG).read_text())
-        return Architecture(*(int(config[name]) for name in SIZES)), int(config["type_vocab_size"])
+        found = Architecture(*(int(config[name]) for name in SIZES)), int(config["type_vocab_size"])
+        kind = config.get("model_type")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / CONFIG} must be an XLM-R configuration, but: {error!r}.") from error
+    if kind != MODEL_TYPE:
+        raise InputError(f"{folder / CONFIG}: `model_type` must be {MODEL_TYPE!r}, but got {kind!r}.")
+    return found
 
 
 def architecture_of(encoder: Encoder | Pretraining, folder: Path | None) -> Architecture:

@@ -83,6 +83,11 @@ def test_a_wheel_in_an_empty_environment_has_demo_and_init(tmp_path):
         "xlray/cli/starter.sweep",
         "xlray/mini/encoder/model.safetensors",
         "xlray/templates/report.html.j2",
+        "xlray/templates/vendor/echarts.min.js",
+        "xlray/templates/vendor/echarts.LICENSE",
+        "xlray/templates/vendor/echarts.LICENSE-d3",
+        "xlray/templates/vendor/echarts.NOTICE",
+        "xlray/templates/vendor/VERSIONS",
         "xlray/py.typed",
     } <= set(names)
     assert {name.split("/")[0] for name in names} == {"xlray", f"xlray-{xlray.__version__}.dist-info"}

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from xlray.report import tables
 from xlray.report.drawing import Drawing, inline_svg
 from xlray.report.tables import Table
-from xlray.templates import render_template
+from xlray.templates import ECHARTS, render_template
 
 MAX_ROWS = 500  # of a table on the page; the files hold all
 PRINTED_ROWS = 30  # of a table on paper
@@ -48,7 +48,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on the page beside its figures and tables; `kind` is report or comparison."""
+    """What stands on the page beside its figures and tables.
+
+    Attributes:
+        kind: report or comparison.
+        explore: JSON of `explore.as_json`, for the section that draws it; "" for a page without that section.
+    """
 
     kind: str
     name: str
@@ -58,18 +63,21 @@ class Page:
     tags: Sequence[str]
     sections: Sequence[Section]
     footer: str
+    explore: str = ""
 
 
 def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> str:
-    """The page as HTML. Everything in it is escaped; nothing in it is loaded from elsewhere."""
+    """The page as HTML. Everything in it is escaped; nothing in it is loaded from elsewhere, so ECharts is in it."""
     return render_template(
         "report.html.j2",
         {
             "show": tables.show,
             "sort_key": tables.sort_key,
             "inline_svg": lambda drawing: Markup(inline_svg(drawing)),  # made by us, its texts are escaped
+            "as_it_is": Markup,  # scripts: ECharts' own, and JSON that ends no element
         },
         **vars(page),
+        echarts=ECHARTS.read_text(encoding="utf-8") if page.explore else "",
         tables={table.name: table for table in made},
         drawings={drawing.name: drawing for drawing in drawings},
         max_rows=MAX_ROWS,

@@ -16,6 +16,7 @@ from xlray.report import (
     cost_tables,
     curve_figures,
     curve_tables,
+    explore,
     page,
     published,
     reliability_figures,
@@ -245,6 +246,7 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
         sections=sections,
         footer="Everything here is computed from results/*.parquet and journal/ of this sweep. Tables and figures lie beside "
         "this page in tables/ and figures/.",
+        explore=explore.as_json(data) if (data := explore.explore_data(evidence)) else "",
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+ECHARTS = Path(__file__).parent / "vendor" / "echarts.min.js"  # version and licence stand beside it
+
 
 def render_template(template: str, filters: dict[str, Callable[..., Any]] | None = None, /, **values: Any) -> str:
     """A template of this package with its values; these are escaped, and one that is missing is an error."""

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from xlray.errors import InputError
+from xlray.monitor.progress import PhaseWork
 from xlray.monitor.reader import Reader
 from xlray.monitor.view import last_line
 from xlray.plan.jobs import SHARED
 from xlray.storage.sweep_folder import SweepFolder
 
 MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one right after the other
+
+
+def hours_left(left_s: float | None, devices: int) -> float | None:
+    """Device-hours to come if as many devices stay held as are held now; None if the time left is not known."""
+    return None if left_s is None else left_s * devices / 3600
+
+
+def share_done(finished: Sequence[PhaseWork], done: int, phases: Sequence[PhaseWork]) -> float:
+    """Share of a job's steps that are done: of finished phases and `done` of the next; 0 while its phases are not known."""
+    total = sum(phase.num_steps for phase in phases)
+    return (sum(phase.num_steps for phase in finished) + done) / total if total else 0.0
 
 
 class SweepPage:
@@ -43,7 +55,8 @@ class SweepPage:
         execution = self.reader.definition.get("execution", {})
         seconds = followed.job_seconds(now if self.reader.held else followed.changed)
         workers = execution.get("num_workers", 1)  # or the least and the most
-        hours = seconds * (workers[1] if isinstance(workers, list) else workers) / 3600
+        devices = workers[1] if isinstance(workers, list) else workers  # of one job
+        hours, left = seconds * devices / 3600, hours_left(view.left_s, len(followed.open_runs) * devices)
         more = version < followed.version
         return {
             **vars(view),
@@ -57,7 +70,9 @@ class SweepPage:
             "rungs": self.reader.definition.get("intermediate", {}).get("rungs", []),
             "device": "GPU" if execution.get("gpus_per_worker") else "worker",
             "device_hours": hours,
+            "device_hours_left": left,
             "cost": None if self.price_per_hour is None else hours * self.price_per_hour,
+            "cost_left": None if self.price_per_hour is None or left is None else left * self.price_per_hour,
             "num_phases": followed.num_phases,
             "cells": None if followed.cells_version <= since else followed.cells(),
             "running": [self._running(job) for job in followed.open_runs] if self.reader.held else [],
@@ -102,6 +117,7 @@ class SweepPage:
         """Where a job is: its phase and step, speed, and the processes that Ray runs it in."""
         run, phases = self.reader.following.open_runs[job], self.reader.watch.phases.get(job, ())
         phase, done = self.reader.current[job]
+        number = phases.index(phase) + 1 if phase else len(phases)
         shown = self._read(f"progress/{job}.json") or {}
         if phase is None or shown.get("kind") != phase.kind or shown.get("time", 0.0) < run.started:
             shown = {}
@@ -110,10 +126,11 @@ class SweepPage:
             "trial_id": job,
             "title": "before all trials" if job == SHARED else self.reader.following.title(job),
             "phase": phase.label if phase else "",
-            "number": phases.index(phase) + 1 if phase else len(phases),
+            "number": number,
             "phases": len(phases),
             "done": done,
             "steps": phase.num_steps if phase else 0,
+            "share": share_done(phases[: number - 1] if phase else phases, done, phases),
             "loss": shown.get("loss"),
             "tokens_per_second": shown.get("tokens_per_second"),
             "padding_ratio": shown.get("padding_ratio"),

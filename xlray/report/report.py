@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -233,7 +234,7 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
         Section("method", "Method", "Method", paragraphs=method),
         Section(
             "configuration", "Configuration", "Configuration", facts=_facts(evidence),
-            details=(("sweep.json", json.dumps(evidence.definition, indent=2, ensure_ascii=False, sort_keys=True)),),
+            details=(("sweep.json", _readable(evidence.definition)),),
         ),
     )  # fmt: skip
     return Page(
@@ -247,6 +248,14 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
         footer="Everything here is computed from results/*.parquet and journal/ of this sweep. Tables and figures lie beside "
         "this page in tables/ and figures/.",
         explore=explore.as_json(data) if (data := explore.explore_data(evidence)) else "",
+    )
+
+
+def _readable(definition: Mapping[str, Any]) -> str:
+    """The definition as indented JSON, in which a list of words or numbers is one line."""
+    text = json.dumps(definition, indent=1, ensure_ascii=False, sort_keys=True)
+    return re.sub(
+        r"\[\n[^\[\]{}]*\]", lambda found: re.sub(r"\n *", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text
     )
 
 

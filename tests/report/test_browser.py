@@ -7,7 +7,10 @@ import pytest
 from synthetic import make_study
 
 from xlray.analysis import Sampling
+from xlray.analysis.results import PHASES
 from xlray.report import report
+from xlray.report.training_curves import STEPS
+from xlray.storage import parquet
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -16,6 +19,15 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = make_study(tmp_path_factory.mktemp("browser") / "study", num_chains=2, seeds=3, num_explore=4)
+    phases = parquet.read_table(folder / "results" / "phases.parquet", PHASES)["phase"].to_pylist()
+    trained = [phase for phase in dict.fromkeys(phases) if not phase.startswith("retrieval")][:40]
+    rows = [
+        {**dict.fromkeys(STEPS.names), "phase": phase, "kind": phase.split("-")[0], "task": "", "step": step}
+        | {"examples": 64 * step, "loss": 3 / step, "learning_rate": 1e-5, "grad_norm": 2.0}
+        for phase in trained
+        for step in range(1, 60)
+    ]
+    parquet.write_table(folder / "results" / "steps.parquet", parquet.to_table(rows, STEPS))
     report.write_report(folder, Sampling(num_draws=50))
     return folder / "report" / "report.html"
 
@@ -220,6 +232,26 @@ def test_two_trials_are_compared(page):
     page.locator("#explore-two").fill(shown(page)[3])
     page.locator("#explore-two").press("Enter")
     assert f"with={shown(page)[3]}" in page.url
+
+
+def test_training_curves_are_drawn_by_kind_of_phase_with_their_numbers(page):
+    page.locator("#explore-phases").select_option("target")
+    page.locator("#explore-metric").select_option("grad_norm")
+    assert "gradient norm" in page.locator("#explore-training-title").inner_text()
+    page.locator("#explore-metric").select_option("loss")
+    page.locator("#explore-training").scroll_into_view_if_needed()
+    series = f"{CHART.format('training')}.getOption().series"
+    first = page.evaluate(f"{series}[0].data[0].value")
+    assert page.evaluate(f"{series}[0].data.length") == 40 and first[1] == pytest.approx(3 / (first[0] / 64), rel=0.001)
+    x, y = page.evaluate(f"{CHART.format('training')}.convertToPixel({{seriesIndex: 0}}, {first})")
+    box = page.locator("#explore-training").bounding_box()
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    page.locator("#explore-training .tip").wait_for()
+    assert f"At {first[0]:,} examples" in page.locator("#explore-training .tip").inner_text()
+    lines = page.evaluate(f"{series}.length")
+    page.locator(".chip[data-kind=cell][data-name='0']").click()
+    assert page.evaluate(f"{series}.length") < lines
+    assert page.locator("#explore-training").get_attribute("aria-label").startswith("loss of ")
 
 
 def test_every_chart_says_in_words_what_it_shows(page):

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point
 from xlray.report.evidence import Evidence, target_names
+from xlray.report.training_curves import training_data
 
-MOST_CURVES = 2_000  # trials with their scores at every rung; of the others the page holds those at the last one
+MOST_CURVES = 1_000  # trials with their scores at every rung; of the others the page holds those at the last one
 DIGITS = 2  # of scores, in percent
 FACTS = ("chain", "examples_per_task", "num_distinct", "effective_tasks", "translated")  # of a trial, beside its axes
 
@@ -22,10 +23,11 @@ def explore_data(e: Evidence) -> dict[str, Any]:
 
     Returns:
         `outcomes` (key and title), `rungs` (examples), `rung` (index of the answer's, or of the last one that was reached),
-        `axes` (fields that vary), `tasks`, `cells`, `level` of the intervals, `groups` (what trials of all seeds share) and
-        `trials` by column, and `means`: (outcome, cell, rung index, mean, low, high) of estimates. `trials["scores"]` has for
-        each outcome a list by rung of each trial (None where it was not scored); where there are more than `MOST_CURVES`
-        trials, of some only the number at the last rung that they reached. `{}` before a trial has been scored.
+        `axes` (fields that vary), `tasks`, `cells`, `statuses`, `level` of the intervals, `groups` (what trials of all seeds
+        share) and `trials` by column, `training` (see `training_data`), and `means`: (outcome, cell, rung index, mean, low,
+        high) of estimates. `trials["scores"]` has for each outcome a list by rung of each trial (None where it was not
+        scored); where there are more than `MOST_CURVES` trials, of some only the number at the last rung that they reached.
+        `{}` before a trial has been scored.
     """
     points: dict[str, list[Point]] = {}
     for point in e.points:
@@ -46,6 +48,8 @@ def explore_data(e: Evidence) -> dict[str, Any]:
     groups, members = _groups(rows, axes, {task: place for place, task in enumerate(tasks)})
     cells = [row["cell"] for row in sorted(rows, key=lambda row: (len(row["tasks"]), row["cell"]))]
     cells = list(dict.fromkeys(cells))
+    status = [e.statuses.get(row["trial_id"], row.get("status") or "") for row in rows]
+    statuses = sorted(set(status))
     return {
         "outcomes": [[name, titles.get(name, name)] for name in outcomes],
         "rungs": [rungs[index] for index in sorted(rungs)],
@@ -53,18 +57,20 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "axes": axes,
         "tasks": tasks,
         "cells": cells,
+        "statuses": statuses,
         "level": next((estimate.level for estimate in e.estimates), 0.95),
         "groups": groups,
         "trials": {
             "id": [row["trial_id"] for row in rows],
             "group": members,
             "seed": [row.get("seed") for row in rows],
-            "status": [e.statuses.get(row["trial_id"], row.get("status") or "") for row in rows],
+            "status": [statuses.index(name) for name in status],
             "degenerate": [place for place, row in enumerate(rows) if row.get("degenerate")],
             "hours": _hours(e, rows),
             "last": last,
             "scores": scores,
         },
+        "training": training_data(e.results, {row["trial_id"]: place for place, row in enumerate(rows)}),
         "means": _means(e.estimates, outcomes, cells, [rungs[index] for index in sorted(rungs)]),
     }
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from xlray.report import tables
 from xlray.report.drawing import Drawing, inline_svg
 from xlray.report.tables import Table
 from xlray.templates import ECHARTS, render_template
 
-MAX_ROWS = 500  # of a table on the page; the files hold all
+MAX_ROWS = 300  # of a table on the page; the files hold all
 PRINTED_ROWS = 30  # of a table on paper
 FILTER_FROM = 8  # rows above which a table can be filtered
 WIDE = ("tasks", "what", "status_of", "source_of", "fields")  # columns of running text
@@ -74,6 +74,7 @@ def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> st
             "show": tables.show,
             "sort_key": tables.sort_key,
             "inline_svg": lambda drawing: Markup(inline_svg(drawing)),  # made by us, its texts are escaped
+            "in_text": lambda text: Markup(str(escape(text)).replace("&#34;", '"')),  # quotes end no element
             "as_it_is": Markup,  # scripts: ECharts' own, and JSON that ends no element
         },
         **vars(page),

@@ -12,7 +12,7 @@ import pyarrow as pa
 from xlray.analysis.results import Results
 from xlray.storage.parquet import read_table
 
-MOST_PHASES = 180  # on the page, over all kinds
+MOST_PHASES = 120  # on the page, over all kinds
 MOST_POINTS = 40  # of a phase
 METRICS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "padding_ratio")
 STEPS = pa.schema(

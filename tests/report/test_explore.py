@@ -86,10 +86,13 @@ def test_nothing_scored_is_nothing_to_explore(evidence):
 
 def test_of_many_trials_some_keep_their_curves_evenly_over_the_cells(evidence, monkeypatch):
     cells = ["0"] * 5 + ["4"] * 6_000 + ["9"] * 3_995
-    kept = explore.with_curves(cells)
+    names = [f"trial{number}" for number in range(len(cells))]
+    kept = explore.with_curves(cells, names)
     by_cell = {cell: sum(k for k, c in zip(kept, cells, strict=True) if c == cell) for cell in ("0", "4", "9")}
-    assert by_cell["0"] in (1, 2) and by_cell["4"] in (600, 601) and by_cell["9"] in (399, 400)
-    assert explore.with_curves(cells[:1_000]) == [True] * 1_000
+    assert by_cell == {"0": 1, "4": 600, "9": 399}
+    assert explore.with_curves(cells[:1_000], names[:1_000]) == [True] * 1_000
+    seeds = [sum(k for k, name in zip(kept, names, strict=True) if int(name[5:]) % 5 == seed) for seed in range(5)]
+    assert min(seeds) > 150  # not every tenth, which would be the same seed each time
     whole = explore.explore_data(evidence)["trials"]
     monkeypatch.setattr(explore.with_curves, "__defaults__", (4,))
     thinned = explore.explore_data(evidence)["trials"]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point
 from xlray.report.evidence import Evidence, target_names
-from xlray.report.training_curves import training_data
+from xlray.report.training_curves import shuffled, training_data
 
 MOST_CURVES = 1_000  # trials with their scores at every rung; of the others the page holds those at the last one
 DIGITS = 2  # of scores, in percent
@@ -81,15 +81,18 @@ def as_json(data: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def with_curves(cells: Sequence[str], most: int = MOST_CURVES) -> list[bool]:
-    """Which trials keep their scores at every rung, given the cell of each: all, or evenly spread over each cell."""
+def with_curves(cells: Sequence[str], names: Sequence[str], most: int = MOST_CURVES) -> list[bool]:
+    """Which trials keep their scores at every rung, given the cell and the id of each: all, or the same share of each cell.
+
+    Which ones of a cell has nothing to do with their order, in which every so many-th might be of the same seed.
+    """
     if len(cells) <= most:
         return [True] * len(cells)
-    share, seen, kept = most / len(cells), dict.fromkeys(cells, 0), []
-    for cell in cells:
-        kept.append(math.floor(seen[cell] * share) < math.floor((seen[cell] + 1) * share) or not seen[cell])
-        seen[cell] += 1
-    return kept
+    members: dict[str, list[str]] = {}
+    for cell, name in zip(cells, names, strict=True):
+        members.setdefault(cell, []).append(name)
+    kept = {n for inside in members.values() for n in shuffled(inside)[: max(1, len(inside) * most // len(cells))]}
+    return [name in kept for name in names]
 
 
 def _rows(e: Evidence, points: Mapping[str, Sequence[Point]]) -> list[dict[str, Any]]:
@@ -155,8 +158,8 @@ def _scores(
 ) -> tuple[list[int], dict[str, list[Any]]]:
     """The last rung of each trial (-1 before the first), and of each outcome its list by rung up to it, or its number there."""
     scores: dict[str, list[Any]] = {outcome: [] for outcome in outcomes}
-    last = []
-    for row, whole in zip(rows, with_curves([row["cell"] for row in rows]), strict=True):
+    last, kept = [], with_curves([row["cell"] for row in rows], [row["trial_id"] for row in rows])
+    for row, whole in zip(rows, kept, strict=True):
         curve = {point.rung_index: point for point in points.get(row["trial_id"], ())}
         reached = [index for index in rungs if index <= max(curve, default=-1)]
         last.append(len(reached) - 1)

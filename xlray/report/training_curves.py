@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ STEPS = pa.schema(
 
 
 def training_data(results: Results, places: Mapping[str, int]) -> dict[str, Any]:
-    """Training curves of phases, as many of each kind and task, spread evenly where there are more.
+    """Training curves of phases, as many of each kind and task, any of them where there are more.
 
     Args:
         places: of the trials on the page, by their ids.
@@ -55,7 +56,9 @@ def training_data(results: Results, places: Mapping[str, int]) -> dict[str, Any]
     for number, group in enumerate(zip(labels["kind"], labels["task"], strict=True)):
         groups.setdefault(group, []).append(number)
     share = max(1, MOST_PHASES // len(groups))
-    chosen = sorted(number for members in groups.values() for number in _spread(members, share))
+    of_name = {name: number for number, name in enumerate(labels["phase"])}
+    some = (shuffled([labels["phase"][number] for number in members])[:share] for members in groups.values())
+    chosen = sorted(of_name[name] for names in some for name in names)
     found: dict[str, Any] = {
         **{key: [labels[name][number] for number in chosen] for key, name in _LABELS.items()},
         "trials": [sorted(set(needed.get(labels["phase"][number], ()))) for number in chosen],
@@ -69,6 +72,11 @@ def training_data(results: Results, places: Mapping[str, int]) -> dict[str, Any]
 
 
 _LABELS = {"name": "phase", "kind": "kind", "task": "task"}
+
+
+def shuffled(names: Sequence[str]) -> list[str]:
+    """The names in an order that has nothing to do with theirs, the same each time."""
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
 
 
 def _spread(values: Any, most: int) -> list[int]:

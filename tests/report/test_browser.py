@@ -7,9 +7,8 @@ import pytest
 from synthetic import make_study
 
 from xlray.analysis import Sampling
-from xlray.analysis.results import PHASES
+from xlray.analysis.results import PHASES, STEPS
 from xlray.report import report
-from xlray.report.training_curves import STEPS
 from xlray.storage import parquet
 
 pytestmark = pytest.mark.slow

@@ -3,9 +3,9 @@
 import pytest
 from reported_sweep import make_sweep
 
-from xlray.analysis.results import load_results
+from xlray.analysis.results import STEPS, load_results
 from xlray.report import training_curves
-from xlray.report.training_curves import MOST_PHASES, MOST_POINTS, STEPS, training_data
+from xlray.report.training_curves import MOST_PHASES, MOST_POINTS, training_data
 from xlray.storage import parquet
 
 

@@ -8,21 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from xlray.analysis.results import Results
-from xlray.storage.parquet import read_table
 
 MOST_PHASES = 120  # on the page, over all kinds
 MOST_POINTS = 40  # of a phase
 METRICS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "padding_ratio")
-STEPS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("phase", "kind", "task")),
-        *((name, pa.int64()) for name in ("step", "examples")),
-        *((name, pa.float32()) for name in METRICS),
-    ]
-)
 
 
 def training_data(results: Results, places: Mapping[str, int]) -> dict[str, Any]:
@@ -39,8 +30,7 @@ def training_data(results: Results, places: Mapping[str, int]) -> dict[str, Any]
     Raises:
         InputError: the table cannot be read.
     """
-    path = results.directory / "results" / "steps.parquet"
-    steps = read_table(path, STEPS) if path.exists() else STEPS.empty_table()
+    steps = results.steps
     if not steps.num_rows:
         return {}
     names = steps["phase"].combine_chunks().dictionary_encode()

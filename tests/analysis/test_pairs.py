@@ -56,8 +56,9 @@ def test_degrees_of_freedom_are_those_of_two_groups_with_their_own_variances():
     columns = np.stack([np.ones(13), np.repeat((0.0, 1.0), sizes)], axis=1)
     y = np.random.default_rng(0).normal(size=13)
     inverse = np.linalg.pinv(columns)
-    hat = columns @ inverse
-    variance, freedom = pairs.cluster_robust(hat, inverse[1], y - hat @ y, [np.arange(13)[:, None]])
+    fitted = pairs.column_space(columns)
+    residuals = y - fitted @ (fitted.T @ y)
+    variance, freedom = pairs.cluster_robust(fitted, inverse[1], residuals, [np.arange(13)[:, None]])
     few, many = sizes
     assert freedom == pytest.approx(13**2 * (few - 1) * (many - 1) / (many**2 * (many - 1) + few**2 * (few - 1)))
     assert variance == pytest.approx(y[:few].var(ddof=1) / few + y[few:].var(ddof=1) / many)

@@ -102,48 +102,58 @@ def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Arra
     counts, sums = subset_sums(held, held.weights)
     means, root = sums / counts, np.sqrt(counts)
     single = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
-    projection = single @ np.linalg.pinv(single)
+    basis = column_space(single)
     clusters = members(held.clusters)
     right = means * root
-    right = right - projection @ right
+    right = right - basis @ (basis.T @ right)
     found: list[tuple[float, float, float]] = []
     usable: list[bool] = []
     for a, b in pairs:
         product = held.rows[:, a] * held.rows[:, b] * root
-        left = product - projection @ product
+        left = product - basis @ (basis.T @ product)
         size = float(left @ left)
         usable.append(size > 1e-8 * float(product @ product))
         if usable[-1]:
             value = float(left @ right) / size
-            hat = projection + np.outer(left, left) / size
-            variance, freedom = cluster_robust(hat, left / size, right - left * value, clusters)
+            fitted = np.concatenate([basis, left[:, None] / math.sqrt(size)], axis=1)
+            variance, freedom = cluster_robust(fitted, left / size, right - left * value, clusters)
             usable[-1] = variance > 0 and freedom >= MIN_FREEDOM
             found += [(value, math.sqrt(variance), freedom)] if usable[-1] else []
     columns = np.array(found, dtype=np.float64).reshape(-1, 3).T
     return columns[0], columns[1], columns[2], usable
 
 
+def column_space(matrix: Array) -> Array:
+    """[rows, rank] orthonormal columns that span those of a matrix."""
+    left, sizes, _ = np.linalg.svd(matrix, full_matrices=False)
+    return np.asarray(left[:, sizes > sizes[0] * max(matrix.shape) * np.finfo(np.float64).eps])
+
+
 def cluster_robust(
-    hat: Array, along: Array, residuals: Array, clusters: Sequence[NDArray[np.int64]]
+    fitted: Array, along: Array, residuals: Array, clusters: Sequence[NDArray[np.int64]]
 ) -> tuple[float, float]:
     """(variance, degrees of freedom) of a least-squares coefficient, CR2 as in Bell and McCaffrey 2002.
 
+    What is left of scores is their product with a projection, one less `fitted @ fitted.T`, so that no matrix of all rows by
+    all rows is made: clusters see their own block, and products of clusters only the columns.
+
     Args:
-        hat: [rows, rows] what takes scores to fitted scores.
+        fitted: [rows, columns] orthonormal, of the space that the fit lies in.
         along: [rows] the coefficient is its product with the scores.
         residuals: [rows] of the fit.
         clusters: [clusters, rows] of the clusters of each size.
     """
-    rest = np.eye(len(hat)) - hat
-    parts, shares = [], []
+    parts, squares, shares = [], [], []
     for rows in clusters:  # [clusters, rows] of those of one size
-        values, vectors = np.linalg.eigh(rest[rows[:, :, None], rows[:, None, :]])
+        here = fitted[rows]
+        values, vectors = np.linalg.eigh(np.eye(rows.shape[1]) - here @ here.transpose(0, 2, 1))
         sound = values > 1e-9  # along the others the fit leaves nothing
         root = np.where(sound, 1 / np.sqrt(np.where(sound, values, 1.0)), 0.0)
         own = np.einsum("crk,ck,csk,cs->cr", vectors, root, vectors, along[rows], optimize=True)
         parts.append((residuals[rows] * own).sum(axis=1))
-        shares.append(np.einsum("ncr,cr->cn", rest[:, rows], own))
+        squares.append((own**2).sum(axis=1))
+        shares.append(np.einsum("crk,cr->ck", here, own))
     joined = np.concatenate(shares)
-    gram = joined @ joined.T
+    gram = np.diag(np.concatenate(squares)) - joined @ joined.T
     lost = float((gram**2).sum())
     return float((np.concatenate(parts) ** 2).sum()), float(np.trace(gram)) ** 2 / lost if lost else 0.0

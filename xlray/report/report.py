@@ -109,10 +109,9 @@ def write_report(
     costs = cost_tables.device_hours(evidence.results, evidence.statuses)
     made = [*_tables(evidence, findings, costs), *_reliability(evidence, findings, between)]
     made.append(score_tables.by_test(evidence.tuned_here, opened, sampling))
-    made, drawn = (
-        [dataclasses.replace(table, behind=behind(evidence)) for table in made],
-        _figures(evidence, findings, costs),
-    )
+    ended = behind(evidence)
+    made = [dataclasses.replace(table, behind=ended) for table in made]
+    drawn = _figures(evidence, findings, costs)
     answer, warnings = write_answer(evidence), find_warnings(evidence)
     text = page.render(_page(evidence, answer, warnings, sampling.level), drawn, made)
     files = write_files(sweep / "report", "report.html", text, made, drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable
 
@@ -33,9 +34,13 @@ def shared_origins(names: Iterable[str]) -> list[tuple[str, str]]:
     Args:
         names: of tasks; one that is not registered is in no pair.
     """
-    listed = sorted(names)
-    clashes = find_clashes(listed, {name: _origins(task) for name, task in TASKS.items()})
-    return [(a, b) for a, b in itertools.combinations(listed, 2) if b in clashes[a]]
+    return [(a, b) for a, b in itertools.combinations(sorted(names), 2) if b in _clashes().get(a, ())]
+
+
+@functools.cache
+def _clashes() -> dict[str, set[str]]:
+    """Of each registered task those that share examples with it."""
+    return find_clashes(sorted(TASKS), {name: _origins(task) for name, task in TASKS.items()})
 
 
 # The nine of Phang et al. 2020 (arXiv 2005.13013).

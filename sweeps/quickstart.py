@@ -6,7 +6,11 @@ languages. A nested chain of one to four tasks runs to the end at every seed; pa
 
     xlray run sweeps/quickstart.py
 
-Cost: about four minutes on two cores.
+Cost: nine minutes on two slow cores.
+
+Answer: four tasks instead of none change Finnish by -6.2 points (95 % interval -9.6 to -2.8), all of it in Tatoeba: without
+it, by -0.1 (-3.4 to 3.2). So little training on tasks bends sentence vectors more than it teaches; names in Russian help with
+names in Finnish.
 """
 
 from xlray import Execution, Sweep, mini, subsets

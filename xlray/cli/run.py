@@ -95,7 +95,7 @@ def run(
 
 
 def demo(storage: StorageName = "runs", as_json: Json = False) -> None:
-    """Run a small sweep in a world of six invented languages: five minutes on two cores, no download, no GPU."""
+    """Run a small sweep in a world of six small languages: under ten minutes on two cores, no download, no GPU."""
     run(QUICKSTART, storage, as_json=as_json)
 
 

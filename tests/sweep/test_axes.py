@@ -145,7 +145,7 @@ def test_tables_have_a_column_for_each_field_that_varies(tmp_path):
 def test_trackers_and_names_know_the_values(tmp_path):
     directory, driver = played.play(tmp_path, planned({RATE: (1e-5, 2e-5)}))
     trial = driver.plan.trials[-1]
-    assert parameters(trial)[RATE] == trial.config.intermediate.learning_rate == 2e-5
+    assert parameters(trial, trial.config.tasks)[RATE] == trial.config.intermediate.learning_rate == 2e-5
     assert trial_title(trial) == f"1tasks-lr=2e-5-s1-{trial.trial_id}"
     assert find_trial(open_sweep(directory), trial_title(trial)) == trial.trial_id
 

@@ -1,6 +1,6 @@
 """How often the intervals of other estimates than differences hold the truth: gains by chains, pairs, curves, choices, orders.
 
-`python tests/studies/estimates_study.py [SWEEPS]` rewrites docs/statistics/estimates.csv and families.csv and their tables in
+`PYTHONPATH=tests/support python tests/studies/estimates_study.py [SWEEPS]` rewrites docs/statistics/estimates.csv and families.csv and their tables in
 docs/statistics.md.
 """
 

@@ -1,4 +1,4 @@
-"""Time and memory of a report over 10,000 trials x 4 targets x 4 rungs. `python tests/studies/report_speed.py`; prints JSON."""
+"""Time and memory of a report over 10,000 trials: `PYTHONPATH=tests/support python tests/studies/report_speed.py` prints JSON."""
 
 import json
 import resource

@@ -1,5 +1,6 @@
-"""How often the intervals hold the truth, in simulated sweeps. `python tests/studies/statistics_study.py` makes it all again:
+"""How often the intervals hold the truth, in simulated sweeps.
 
+`PYTHONPATH=tests/support python tests/studies/statistics_study.py` makes it all again:
 docs/statistics/*.csv, the figures beside them, and the tables in docs/statistics.md. About ten minutes of one core. With names of
 scenarios behind it, or "tasks", "power" or "factorial", it makes only their rows again.
 """

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import uuid
 
@@ -108,3 +109,16 @@ def gcs_uri(gcs_server):
     """A fresh storage on it, without requests."""
     gcs_server.requests.clear()
     return f"gs://bucket/{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -1,7 +1,6 @@
 """The live page in a real browser, on made-up sweeps: what it says of progress, cost and a sweep that has ended."""
 
 import json
-import shutil
 import threading
 
 import pytest
@@ -11,7 +10,6 @@ from xlray.monitor.page import SweepPage, hours_left, share_done
 from xlray.monitor.progress import PhaseWork
 from xlray.storage.sweep_folder import open_sweep
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TARGETS = ("mini_udpos", "mini_panx", "mini_tydiqa", "mini_tatoeba")
 CELL = "8-all learning_rate=1e-5 temperature=3 schedule=cosine"
 
@@ -36,17 +34,6 @@ def write_sweep(folder, statuses, time):
     definition |= {"intermediate": {"rungs": [64, 128]}, "execution": {"num_workers": 2, "gpus_per_worker": 1}}
     (folder / "sweep.json").write_text(json.dumps(definition))
     return open_sweep(folder)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from xlray.plan.jobs import readable_name
 from xlray.storage.sweep_folder import open_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1_800)]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TARGETS = ("mini_udpos", "mini_tatoeba")
 SWEEP = """
 from xlray import Architecture, Execution, Intermediate, Pretraining, Stopping, Subset, Sweep, Target
@@ -127,17 +126,6 @@ def sweep(tmp_path_factory):
             process.wait(120)
         finally:
             process.kill()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

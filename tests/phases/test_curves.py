@@ -1,4 +1,4 @@
-"""The looks at a phase under way and the table that they become: bounded, and without what was executed in vain."""
+"""The logged points of a phase under way and the table that they become: bounded, and without lost steps."""
 
 import dataclasses
 import math
@@ -9,15 +9,15 @@ import pytest
 from xlray.errors import InputError
 from xlray.phases.curves import (
     CURVE,
-    LOOKS_FILE,
     MOST_ROWS,
+    POINTS_FILE,
     STEPS_FILE,
-    Look,
-    add_look,
+    LogPoint,
+    add_point,
     curve_table,
-    keep_looks,
+    keep_points,
     read_curve,
-    read_looks,
+    read_points,
     thinned,
     write_curve,
 )
@@ -27,76 +27,78 @@ from xlray.storage.storage import Storage
 SPEC = helpers.train_spec("trunk", "root", [], batch_size=8)
 
 
-def look(number, num_steps=20):
-    """The n-th look: a loss of n and a norm of 2 n per step, ten tokens of twelve slots, half a second."""
-    return Look(20 * number, num_steps, float(number * num_steps), 2.0 * number * num_steps, 1e-3 / number, 10, 12, 0.5)
+def point(number, num_steps=20):
+    """The n-th point: a loss of n and a norm of 2 n per step, ten tokens of twelve slots, half a second."""
+    return LogPoint(
+        20 * number, num_steps, float(number * num_steps), 2.0 * number * num_steps, 1e-3 / number, 10, 12, 0.5
+    )
 
 
-def write(path, looks):
+def write(path, points):
     with path.open("ab") as file:
-        for one in looks:
-            add_look(file, one)
+        for one in points:
+            add_point(file, one)
 
 
 def test_what_was_written_is_read_back_to_the_bit(tmp_path):
-    looks = [dataclasses.replace(look(n), loss=math.pi / n, grad_norm=math.inf) for n in range(1, 9)]
-    write(tmp_path / "looks", looks)
-    assert read_looks(tmp_path / "looks") == looks
-    assert read_looks(tmp_path / "nothing") == []
+    points = [dataclasses.replace(point(n), loss=math.pi / n, grad_norm=math.inf) for n in range(1, 9)]
+    write(tmp_path / "points", points)
+    assert read_points(tmp_path / "points") == points
+    assert read_points(tmp_path / "nothing") == []
 
 
 @pytest.mark.parametrize("cut", [1, 4, 20])
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path, cut):
-    write(tmp_path / "looks", [look(1), look(2)])
-    whole = (tmp_path / "looks").read_bytes()
-    (tmp_path / "looks").write_bytes(whole[:-cut])
-    assert read_looks(tmp_path / "looks") == [look(1)]
+    write(tmp_path / "points", [point(1), point(2)])
+    whole = (tmp_path / "points").read_bytes()
+    (tmp_path / "points").write_bytes(whole[:-cut])
+    assert read_points(tmp_path / "points") == [point(1)]
 
 
 def test_a_resumed_phase_keeps_what_was_seen_before_its_state_and_drops_the_rest(tmp_path):
-    path = tmp_path / "looks"
-    write(path, [look(n) for n in range(1, 6)])
-    keep_looks(path, 60)
-    write(path, [dataclasses.replace(look(4), loss=7.0)])
-    assert read_looks(path) == [look(1), look(2), look(3), dataclasses.replace(look(4), loss=7.0)]
-    keep_looks(path, 0)
-    keep_looks(tmp_path / "new", 0)
-    assert read_looks(path) == read_looks(tmp_path / "new") == []
+    path = tmp_path / "points"
+    write(path, [point(n) for n in range(1, 6)])
+    keep_points(path, 60)
+    write(path, [dataclasses.replace(point(4), loss=7.0)])
+    assert read_points(path) == [point(1), point(2), point(3), dataclasses.replace(point(4), loss=7.0)]
+    keep_points(path, 0)
+    keep_points(tmp_path / "new", 0)
+    assert read_points(path) == read_points(tmp_path / "new") == []
 
 
 def test_a_row_for_every_look_where_they_fit():
-    rows = curve_table([look(1), look(2), look(3, 5)], SPEC).to_pylist()
+    rows = curve_table([point(1), point(2), point(3, 5)], SPEC).to_pylist()
     assert [(r["step"], r["examples"]) for r in rows] == [(20, 160), (40, 320), (60, 480)]
     assert [(r["loss"], r["grad_norm"]) for r in rows] == [(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]
     assert [r["learning_rate"] for r in rows] == pytest.approx([1e-3, 5e-4, 1e-3 / 3])
     assert rows[0]["tokens_per_second"] == 20 and rows[0]["padding_ratio"] == pytest.approx(1 / 6)
 
 
-@pytest.mark.parametrize("num_looks", [1, MOST_ROWS, MOST_ROWS + 1, 2 * MOST_ROWS, 2 * MOST_ROWS + 1, 20_000])
-def test_a_curve_is_bounded_and_loses_nothing_by_that(num_looks):
-    looks = [look(n) for n in range(1, num_looks + 1)]
-    table = curve_table(looks, SPEC)
+@pytest.mark.parametrize("num_points", [1, MOST_ROWS, MOST_ROWS + 1, 2 * MOST_ROWS, 2 * MOST_ROWS + 1, 20_000])
+def test_a_curve_is_bounded_and_loses_nothing_by_that(num_points):
+    points = [point(n) for n in range(1, num_points + 1)]
+    table = curve_table(points, SPEC)
     assert table.schema == CURVE
-    assert min(num_looks, MOST_ROWS // 2) <= len(table) <= MOST_ROWS
+    assert min(num_points, MOST_ROWS // 2) <= len(table) <= MOST_ROWS
     rows = table.to_pylist()
-    assert rows[-1]["step"] == looks[-1].step
+    assert rows[-1]["step"] == points[-1].step
     before, total = 0, 0.0
     for row in rows:
         total += row["loss"] * (row["step"] - before)
         before = row["step"]
-    assert total == pytest.approx(sum(one.loss for one in looks), rel=1e-5)
+    assert total == pytest.approx(sum(one.loss for one in points), rel=1e-5)
 
 
 def test_a_mean_counts_steps_and_not_looks():
-    many = [look(1)] * (MOST_ROWS - 1) + [look(1, 20), look(4, 5)]
+    many = [point(1)] * (MOST_ROWS - 1) + [point(1, 20), point(4, 5)]
     last = curve_table(many, SPEC).to_pylist()[-1]
-    assert last["loss"] == 4.0  # alone: the number of looks is odd
-    last = curve_table([look(1), *many], SPEC).to_pylist()[-1]
+    assert last["loss"] == 4.0  # alone: the number of points is odd
+    last = curve_table([point(1), *many], SPEC).to_pylist()[-1]
     assert last["loss"] == pytest.approx((20 * 1 + 5 * 4) / 25)
 
 
 def test_thinning_keeps_the_end_and_the_order():
-    table = curve_table([look(n) for n in range(1, 101)], SPEC)
+    table = curve_table([point(n) for n in range(1, 101)], SPEC)
     for num_rows in (1, 3, 7, 99, 100, 1_000):
         steps = thinned(table, num_rows)["step"].to_pylist()
         assert len(steps) <= num_rows and steps[-1] == 2_000 and steps == sorted(set(steps))
@@ -109,7 +111,7 @@ def test_the_curve_of_a_finished_phase_is_read_and_that_of_earlier_versions_is_e
     new, old, begun = (helpers.train_spec("trunk", name, []) for name in ("new", "old", "begun"))
     for spec in (new, old, begun):
         attempt = store.begin(spec)
-        write(attempt / LOOKS_FILE, [look(1)])
+        write(attempt / POINTS_FILE, [point(1)])
         with store.staging(spec) as staged:
             if spec is not old:
                 write_curve(staged, attempt, spec)
@@ -135,7 +137,7 @@ def test_behind_an_object_store_the_curves_of_others_are_brought_where_they_are(
     new, old = helpers.train_spec("trunk", "new", []), helpers.train_spec("trunk", "old", [])
     for spec in (new, old):
         attempt = one.begin(spec)
-        write(attempt / LOOKS_FILE, [look(1)])
+        write(attempt / POINTS_FILE, [point(1)])
         with one.staging(spec) as staged:
             (staged / "scores.parquet").write_text("scores")
             if spec is new:

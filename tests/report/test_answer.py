@@ -135,7 +135,7 @@ def test_what_the_design_can_detect_is_of_its_pools_and_as_a_plan_says(tmp_path)
 
 
 def test_cautions_are_of_cells_of_pools_that_are_compared(tmp_path):
-    """Effective tasks are judged by the number of tasks, and a control that is passed over often is no caution."""
+    """Effective tasks are compared per task, and a control that is trained for more epochs causes no caution."""
     made = make_sweep(tmp_path / "s", seeds=(0, 1), subsets=[*DESIGN, (("swag",), "measure")], rungs=1)
     found = with_sources(made, {("swag",): "control"})
     (said,) = [w for w in warnings.find_warnings(collect_evidence(found, FEW)) if w.startswith("Cells differ in more")]

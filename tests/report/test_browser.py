@@ -1,7 +1,6 @@
 """The report in a real browser: nothing leaves the page, it can be explored, and it fits a phone and a wide screen."""
 
 import csv
-import shutil
 
 import pytest
 from synthetic import make_study
@@ -12,7 +11,6 @@ from xlray.report import report
 from xlray.storage import parquet
 
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +27,6 @@ def study(tmp_path_factory):
     parquet.write_table(folder / "results" / "steps.parquet", parquet.to_table(rows, STEPS))
     report.write_report(folder, Sampling(num_draws=50))
     return folder / "report" / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(params=[380, 1600])

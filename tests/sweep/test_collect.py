@@ -8,7 +8,7 @@ from xlray.analysis.results import STEPS, load_results
 from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset, Target
 from xlray.config.subsets import at_sizes, explicit
 from xlray.config.sweep import Sweep
-from xlray.phases.curves import LOOKS_FILE, Look, add_look, write_curve
+from xlray.phases.curves import POINTS_FILE, LogPoint, add_point, write_curve
 from xlray.phases.spec import TrainSpec, phase_name
 from xlray.phases.store import Store
 from xlray.plan.trials import plan_sweep
@@ -99,9 +99,9 @@ def test_the_table_of_trials_says_what_each_is_trained_on(plan, tmp_path):
 def trained(store, spec, num_looks):
     """A finished phase that was looked at after every step, or (None) was stored by an earlier version."""
     attempt = store.begin(spec)
-    with (attempt / LOOKS_FILE).open("ab") as file:
+    with (attempt / POINTS_FILE).open("ab") as file:
         for number in range(1, (num_looks or 0) + 1):
-            add_look(file, Look(spec.first_step + number, 1, 1 / number, 2.0, 1e-3, 90, 100, 0.1))
+            add_point(file, LogPoint(spec.first_step + number, 1, 1 / number, 2.0, 1e-3, 90, 100, 0.1))
     with store.staging(spec) as staged:
         if num_looks is not None:
             write_curve(staged, attempt, spec)
@@ -118,7 +118,7 @@ def test_curves_of_all_phases_are_joined_once_each_and_older_phases_have_none(tm
         trained(store, spec, 3)
     trained(store, old, None)
     assert len(load_results(played.play(tmp_path / "other", plan, 1)[0]).steps) == 0
-    write_results(plan, store)  # of targets only the table of steps is looked at here: none is finished
+    write_results(plan, store)  # no target is finished; only the table of steps is checked for them
     results = load_results(directory.path)
     assert results.steps.schema == STEPS and results.steps.column_names[:4] == ["phase", "kind", "task", "rung"]
     rows = results.steps.to_pylist()

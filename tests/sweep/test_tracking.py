@@ -9,7 +9,7 @@ import pytest
 from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
-from xlray.phases.curves import LOOKS_FILE, STEPS_FILE, Look, add_look, write_curve
+from xlray.phases.curves import POINTS_FILE, STEPS_FILE, LogPoint, add_point, write_curve
 from xlray.phases.spec import PlannedPhase, RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import trial_title
@@ -53,10 +53,10 @@ def finish(storage, spec, num_looks=4, loss=1.0):
     """Store a training phase that was looked at after every step, with losses that fall from `loss`."""
     store = Store(storage)
     attempt = store.begin(spec)
-    with (attempt / LOOKS_FILE).open("ab") as file:
+    with (attempt / POINTS_FILE).open("ab") as file:
         for number in range(1, num_looks + 1):
             place = (spec.first_step + number, 1)
-            add_look(file, Look(*place, loss / number, float(number), 1e-3, 10, 10, 1.0))
+            add_point(file, LogPoint(*place, loss / number, float(number), 1e-3, 10, 10, 1.0))
     with store.staging(spec) as staged:
         write_curve(staged, attempt, spec)
         store.commit(spec, staged, {})

@@ -137,7 +137,7 @@ def waits_of(monkeypatch, run):
 
 
 @pytest.mark.parametrize("stage", [0, 1, 3])
-def test_nothing_is_waited_for_between_two_looks_at_the_loss(world, monkeypatch, stage):
+def test_nothing_is_waited_for_between_two_readings_of_the_loss(world, monkeypatch, stage):
     monkeypatch.setattr(train, "CHECK_EVERY_STEPS", 5)
     spec = world.trunk()
     execution = dataclasses.replace(world.job(spec).execution, zero_stage=stage, checkpoint_every_steps=10**9)
@@ -153,7 +153,7 @@ def test_a_planted_wait_in_every_step_is_found(world, monkeypatch):
     assert waits_of(monkeypatch, lambda: world.run(spec, execution=execution)) == {"read": 3 + 12, "reduced": 3}
 
 
-def test_the_live_view_is_told_of_steps_before_the_first_look_at_the_loss(world):
+def test_the_live_view_is_told_of_steps_before_the_loss_is_read(world):
     target = world.target("classification", ("accuracy",))
     job = world.job(target)
     job.progress.parent.mkdir(parents=True, exist_ok=True)

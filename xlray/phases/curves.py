@@ -1,4 +1,4 @@
-"""The training curve of a phase: what was seen at each look at its loss, and the table that the looks become."""
+"""The training curve of a phase: the points that are logged while it runs, and the table that they become."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xlray.storage.files import atomic_file
 from xlray.storage.parquet import read_table, to_table, write_table
 
 STEPS_FILE = "steps.parquet"  # of a finished phase
-LOOKS_FILE = "looks.log"  # of one under way, in its attempt
+POINTS_FILE = "curve.log"  # of one under way, in its attempt
 MOST_ROWS = 500
 
 # One row for all steps since the row before. Steps and examples count from the beginning of the order of examples, so that
@@ -36,12 +36,12 @@ CURVE = pa.schema(
 
 
 @dataclass(frozen=True)
-class Look:
-    """What happened since the last look at the loss of all ranks.
+class LogPoint:
+    """What happened since the point before, logged where the loss of all ranks is read.
 
     Attributes:
         step: steps done, counted from the beginning of the order of examples.
-        num_steps: of them since the look before.
+        num_steps: of them since the point before.
         loss: sum over these steps.
         grad_norm: sum over these steps of the global norm of the gradients, before clipping.
         learning_rate: of the last step.
@@ -60,36 +60,36 @@ class Look:
     seconds: float
 
 
-def add_look(file: BinaryIO, look: Look) -> None:
-    """Append a look to an open file in one write, which survives SIGKILL of the process."""
-    file.write((" ".join(map(repr, astuple(look))) + "\n").encode())
+def add_point(file: BinaryIO, point: LogPoint) -> None:
+    """Append a point to an open file in one write, which survives SIGKILL of the process."""
+    file.write((" ".join(map(repr, astuple(point))) + "\n").encode())
 
 
-def read_looks(path: Path) -> list[Look]:
-    """The looks of a phase under way, in order; [] if there is no file. A line that was cut off is passed over."""
+def read_points(path: Path) -> list[LogPoint]:
+    """The points of a phase under way, in order; [] if there is no file. A line that was cut off is left out."""
     if not path.exists():
         return []
-    looks = []
+    points = []
     for line in path.read_text().splitlines(keepends=True):
         with contextlib.suppress(ValueError):
             step, num_steps, loss, grad_norm, rate, tokens, slots, seconds = line.split()
             if line.endswith("\n"):
                 counts = (int(step), int(num_steps), float(loss), float(grad_norm), float(rate))
-                looks.append(Look(*counts, int(tokens), int(slots), float(seconds)))
-    return looks
+                points.append(LogPoint(*counts, int(tokens), int(slots), float(seconds)))
+    return points
 
 
-def keep_looks(path: Path, step: int) -> None:
+def keep_points(path: Path, step: int) -> None:
     """Drop what was seen after a step: a phase that resumes from its state there executes those steps again."""
     if path.exists():
-        looks = [look for look in read_looks(path) if look.step <= step]
+        points = [point for point in read_points(path) if point.step <= step]
         with atomic_file(path) as file:
-            for look in looks:
-                add_look(file, look)
+            for point in points:
+                add_point(file, point)
 
 
-def curve_table(looks: Sequence[Look], spec: TrainSpec) -> pa.Table:
-    """The looks as a table of at most `MOST_ROWS` rows.
+def curve_table(points: Sequence[LogPoint], spec: TrainSpec) -> pa.Table:
+    """The points as a table of at most `MOST_ROWS` rows.
 
     Where there are more, as many neighbours become one row as the smallest power of two that suffices.
 
@@ -101,22 +101,22 @@ def curve_table(looks: Sequence[Look], spec: TrainSpec) -> pa.Table:
         tokens, 0 to 1.
     """
     size = 1
-    while len(looks) > MOST_ROWS * size:
+    while len(points) > MOST_ROWS * size:
         size *= 2
-    groups = [looks[i : i + size] for i in range(0, len(looks), size)]
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
     return to_table([_row(group, spec) for group in groups], CURVE)
 
 
-def _row(looks: Sequence[Look], spec: TrainSpec) -> dict[str, Any]:
+def _row(points: Sequence[LogPoint], spec: TrainSpec) -> dict[str, Any]:
     def total(name: str) -> Any:
-        return sum(getattr(look, name) for look in looks)
+        return sum(getattr(point, name) for point in points)
 
     num_steps, num_tokens = total("num_steps"), total("num_tokens")
     return {
-        "step": looks[-1].step,
-        "examples": looks[-1].step * spec.batch_size,
+        "step": points[-1].step,
+        "examples": points[-1].step * spec.batch_size,
         "loss": total("loss") / num_steps,
-        "learning_rate": looks[-1].learning_rate,
+        "learning_rate": points[-1].learning_rate,
         "grad_norm": total("grad_norm") / num_steps,
         "tokens_per_second": num_tokens / max(1e-9, total("seconds")),
         "padding_ratio": 1 - num_tokens / max(1, total("num_slots")),
@@ -125,7 +125,7 @@ def _row(looks: Sequence[Look], spec: TrainSpec) -> dict[str, Any]:
 
 def write_curve(folder: Path, attempt: Path, spec: TrainSpec) -> None:
     """Write `steps.parquet` from what an attempt has seen."""
-    write_table(folder / STEPS_FILE, curve_table(read_looks(attempt / LOOKS_FILE), spec))
+    write_table(folder / STEPS_FILE, curve_table(read_points(attempt / POINTS_FILE), spec))
 
 
 def read_curve(store: Store, spec: Spec) -> pa.Table:

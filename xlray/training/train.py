@@ -45,7 +45,7 @@ from xlray.training.weights import (
     save_weights,
 )
 
-CHECK_EVERY_STEPS = 20  # steps between two looks at the loss of all ranks
+CHECK_EVERY_STEPS = 20  # steps between two readings of the loss of all ranks
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
             finite, loss, norm = torch.stack([torch.isfinite(total).all().float(), total.sum(), norms]).tolist()
             history.append(((done - first - 1) % CHECK_EVERY_STEPS + 1, loss))
             if ledger is not None:
-                ledger.look(done, *history[-1], norm)
+                ledger.log(done, *history[-1], norm)
             if not finite:
                 return f"{NOT_FINITE} at step {done}"
             total.zero_()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlray.data.encoders import CONFIG
-from xlray.phases.curves import LOOKS_FILE, Look, add_look, keep_looks
+from xlray.phases.curves import POINTS_FILE, LogPoint, add_point, keep_points
 from xlray.phases.spec import TrainSpec
 from xlray.plan.jobs import Job
 from xlray.storage.files import write_atomically
@@ -108,8 +108,8 @@ class Ledger:
     """Counts the steps that were executed, also those that a crash lost, and feeds the live view.
 
     `steps.log` gets one line per executed step with a plain write, which survives SIGKILL of the process: "step tokens
-    slots device-seconds". The cost of a phase and the steps repeated after crashes are read from it. `looks.log` gets one
-    line per look at the loss of all ranks; see `xlray.phases.curves`.
+    slots device-seconds". The cost of a phase and the steps repeated after crashes are read from it. `curve.log` gets one
+    line per point of the training curve; see `xlray.phases.curves`.
     """
 
     def __init__(self, attempt: Path, job: Job, spec: TrainSpec, num_workers: int, first_step: int) -> None:
@@ -123,13 +123,13 @@ class Ledger:
         self.num_workers = num_workers
         self.show_every_s = SHOW_EVERY_S if job.storage.remote is None else SEND_EVERY_S
         self.file = self.path.open("ab", buffering=0)
-        keep_looks(attempt / LOOKS_FILE, first_step)
-        self.looks = (attempt / LOOKS_FILE).open("ab", buffering=0)
-        self.before = self.since = self.looked_at = time.monotonic()
+        keep_points(attempt / POINTS_FILE, first_step)
+        self.points = (attempt / POINTS_FILE).open("ab", buffering=0)
+        self.before = self.since = self.logged_at = time.monotonic()
         self.shown = 0.0
-        self.loss: float | None = None  # mean at the last look
+        self.loss: float | None = None  # mean at the last point
         self.num_tokens = self.num_slots = 0  # of all ranks, since the live view was told
-        self.seen_tokens = self.seen_slots = 0  # the same since the last look
+        self.seen_tokens = self.seen_slots = 0  # the same since the last point
         self.first_step_at: float | None = None
 
     def step(self, step: int, num_tokens: int, num_slots: int) -> None:
@@ -144,19 +144,19 @@ class Ledger:
         self.seen_slots += num_slots
         self.show(step + 1 - self.spec.first_step)
 
-    def look(self, step: int, num_steps: int, loss: float, grad_norm: float) -> None:
-        """Record a look at the loss of all ranks.
+    def log(self, step: int, num_steps: int, loss: float, grad_norm: float) -> None:
+        """Add a point to the training curve.
 
         Args:
             step: steps done, counted from the beginning of the order of examples.
-            num_steps: of them since the look before.
+            num_steps: of them since the point before.
             loss: sum over these.
             grad_norm: sum over these.
         """
         now, rate = time.monotonic(), self.spec.learning_rate_at(step - 1)
-        counts = (self.seen_tokens, self.seen_slots, now - self.looked_at)
-        add_look(self.looks, Look(step, num_steps, loss, grad_norm, rate, *counts))
-        self.looked_at, self.seen_tokens, self.seen_slots = now, 0, 0
+        counts = (self.seen_tokens, self.seen_slots, now - self.logged_at)
+        add_point(self.points, LogPoint(step, num_steps, loss, grad_norm, rate, *counts))
+        self.logged_at, self.seen_tokens, self.seen_slots = now, 0, 0
         if math.isfinite(loss):
             self.loss = loss / num_steps
 
@@ -182,7 +182,7 @@ class Ledger:
     def record(self) -> dict[str, Any]:
         """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""
         self.file.close()
-        self.looks.close()
+        self.points.close()
         seconds = (time.monotonic() - self.before) * self.num_workers  # evaluation and saving
         lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 3]
         steps = [int(line[0]) for line in lines]

@@ -328,6 +328,29 @@ def test_a_trial_that_was_stopped_has_nothing_left_to_do(plan, tmp_path):
     assert summary(plan, store)["ended"] == {}
 
 
+def test_a_trial_that_finished_has_the_rungs_to_do_that_the_sweep_got_since(plan, tmp_path):
+    storage = Storage(tmp_path)
+    store, journal = Store(storage), sweep_folder(storage, plan.sweep.name).journal
+    done = plan.trials[0]
+    specs = [*plan.shared, *(planned.spec for planned in plan.phases[done.trial_id])]
+    for spec in {spec.key: spec for spec in specs}.values():
+        with store.staging(spec) as staged:
+            store.commit(spec, staged, {"device_seconds": 1.0})
+    rungs = plan.sweep.intermediate.rungs
+    with journal.exclusive():
+        journal.append(created_entry(done))
+        for index, rung in enumerate(rungs):
+            entry = {"event": "rung", "trial_id": done.trial_id, "rung_index": index, "rung": rung, "score": 1.0}
+            phases = measured_by(plan.phases[done.trial_id], index)
+            journal.append({**entry, "decision": "continue", "reason": "measure", "phases": phases})
+        journal.append({"event": "finished", "trial_id": done.trial_id})
+    assert summary(plan, store)["ended"] == {"finished": 1}
+    longer = dataclasses.replace(plan.sweep.intermediate, rungs=(*rungs, 2 * rungs[-1]))
+    more = plan_sweep(dataclasses.replace(plan.sweep, intermediate=longer), None)
+    found = summary(more, store)
+    assert found["ended"] == {} and found["remaining_steps"] > 0
+
+
 def test_the_plan_holds_predicted_memory_beside_what_stored_phases_took(plan, tmp_path):
     store, execution = Store(Storage(tmp_path)), plan.sweep.execution
     trunk = next(spec for spec in plan.all_specs().values() if spec.kind == "trunk")

@@ -15,11 +15,11 @@ from xlray.phases.store import Store
 from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
 from xlray.plan.memory import ModelShape, table
 from xlray.plan.power import detectable_effects
-from xlray.plan.rung_report import measured_by
+from xlray.plan.rung_report import measured_by, up_to_rung
 from xlray.plan.search import with_proposed, with_stand_ins
 from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan
-from xlray.storage.standings import standings
+from xlray.storage.standings import is_cut, standings
 from xlray.storage.sweep_folder import SweepFolder, sweep_folder
 
 
@@ -107,18 +107,23 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
 
 
 def ended_trials(plan: SweepPlan, journal: Sequence[Mapping[str, Any]], finished: Collection[str]) -> dict[str, str]:
-    """Status of the trials that have finished or were stopped, all of whose phases up to their last rung are stored.
+    """Status of the trials that have finished or were stopped and whose phases are stored, as a driver would find them.
 
-    A trial whose phases are others than those that its scores were read from is computed again, and is not among them.
+    Not among them are trials that go on: those whose phases are others than those that their scores were read from, those that
+    the sweep has more rungs for by now, and those that were stopped but are measured now.
     """
-    found = {}
+    found, roles = {}, {trial.trial_id: trial.role for trial in plan.trials}
     for trial_id, standing in standings(journal).trials.items():
         phases = plan.phases.get(trial_id, ())
         if standing.status not in ("finished", "stopped") or not phases or not standing.current:
             continue
-        read_from = {index: entry.get("phases") for index, entry in standing.current.items()}
-        needed = {index: measured_by(phases, index) for index in read_from}
-        if needed == read_from and all(set(keys) <= set(finished) for keys in needed.values()):
+        if roles[trial_id] == "measure" and is_cut(standing):
+            continue
+        if any(entry.get("phases") != measured_by(phases, index) for index, entry in standing.current.items()):
+            continue
+        scored = [index for index, entry in standing.current.items() if entry.get("reason") != "diverged"]
+        needed = phases if standing.status == "finished" else up_to_rung(phases, max(scored)) if scored else ()
+        if all(planned.spec.key in finished for planned in needed):
             found[trial_id] = standing.status
     return found
 

@@ -39,12 +39,13 @@ def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
 class SweepList(list[dict[str, Any]]):
     """The sweeps of a storage, the one that changed last first.
 
-    Each has name, state, trials (status to number), best_fi_accuracy (of the last rung), changed (seconds UTC), question.
+    Each has name, state, trials (status to number), language (of the headline), best_accuracy (of the last rung, in it),
+    changed (seconds UTC), question.
     """
 
     def _repr_html_(self) -> str:
         trials = [", ".join(f"{number:,} {status}" for status, number in line["trials"].items()) for line in self]
-        keys = ("name", "state", "best_fi_accuracy", "question")
+        keys = ("name", "state", "language", "best_accuracy", "question")
         rows = zip(self, trials, strict=True)
         return html_table([{**{key: line[key] for key in keys}, "trials": text} for line, text in rows])
 
@@ -106,9 +107,9 @@ class SweepResults(Results):
 
     def _repr_html_(self) -> str:
         """For notebooks: the trials, best first."""
-        keys = ("trial_id", "status", "cell", "seed", "last_rung", "fi_accuracy")
+        keys = ("trial_id", "status", "cell", "seed", "last_rung", self.accuracy_name)
         rows = self.trials.select(keys).to_pylist()
-        rows.sort(key=lambda row: (-(row["last_rung"] or 0), -(row["fi_accuracy"] or 0.0)))
+        rows.sort(key=lambda row: (-(row["last_rung"] or 0), -(row[self.accuracy_name] or 0.0)))
         shown = html_table(rows[:MOST_TRIALS])
         left = f"<p>{len(rows) - MOST_TRIALS:,} more in <code>.trials</code></p>" if len(rows) > MOST_TRIALS else ""
         return f"<p><b>{html.escape(self.name)}</b>: {len(rows):,} trials</p>{shown}{left}"
@@ -117,7 +118,8 @@ class SweepResults(Results):
         """One row per trial and rung with all targets scored.
 
         Columns: trial_id, role, cell, num_tasks, source, tasks, seed, rung, rung_index, then every score in percent:
-        `fi_accuracy`, `without_tatoeba`, each target, and `<target>@en` on English dev.
+        the mean of the headlines in the sweep's language (`fi_accuracy`), `without_tatoeba`, each target, `<target>@en` on
+        English dev, and of further languages the mean (`et_accuracy`) and each target (`<target>@et`).
         """
         from xlray.analysis import collect_points
 
@@ -131,7 +133,7 @@ class SweepResults(Results):
         from xlray.analysis import collect_points, sweep_estimates
 
         points = collect_points(self, open_sweep(self.directory).journal.read())
-        select_by = read_definition(self.directory).get("select_by", "finnish-dev")
+        select_by = read_definition(self.directory).get("select_by", "target-dev")
         return pa.Table.from_pylist([dataclasses.asdict(e) for e in sweep_estimates(self, points, select_by)])
 
     def report(self, path: Path | str | None = None) -> Path:

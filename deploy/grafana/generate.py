@@ -34,17 +34,17 @@ def quantile(share: float) -> str:
 # Title, unit, what it says, queries, whether the lines are stacked.
 PANELS: list[tuple[str, str, str, list[dict[str, Any]], bool]] = [
     (
-        "Finnish accuracy of each trial",
+        "Accuracy of each trial",
         "percent",
         "Mean of the targets at the last rung that a trial has reported. Compare within a rung only.",
-        [query(f"max by (trial, rung) ({xlray('xlray_finnish_accuracy', MEAN)})", "{{trial}} ({{rung}})")],
+        [query(f"max by (trial, rung) ({xlray('xlray_accuracy', MEAN)})", "{{trial}} ({{rung}})")],
         False,
     ),
     (
-        "Finnish accuracy by target",
+        "Accuracy by target",
         "percent",
         "Mean over the trials that are shown, per target and rung.",
-        [query(f"avg by (target, rung) ({xlray('xlray_finnish_accuracy')})", "{{target}} ({{rung}})")],
+        [query(f"avg by (target, rung) ({xlray('xlray_accuracy')})", "{{target}} ({{rung}})")],
         False,
     ),
     (

@@ -145,7 +145,7 @@ def test_trials_with_different_items_are_refused_and_no_file_is_no_variance(tmp_
 def test_a_sweep_that_has_evaluated_nothing_yet_has_no_items(tmp_path):
     path = tmp_path / "items.parquet"
     pq.write_table(ITEMS.empty_table(), path)
-    assert list(items.read_items(path, {"udpos": "fi"})) == []
+    assert list(items.read_items(path, {("udpos", "fi"): "udpos"})) == []
     row = {"trial_id": "t", "rung": 64, "task": "udpos", "language": "fi", "split": "test", "item": 0, "value": 1.0}
     pq.write_table(pa.Table.from_pylist([{**row, "sweep": "s", "statistic": "correct"}], schema=ITEMS), path)
-    assert list(items.read_items(path, {"udpos": "fi"})) == []  # sealed ones alone
+    assert list(items.read_items(path, {("udpos", "fi"): "udpos"})) == []  # sealed ones alone

@@ -154,11 +154,11 @@ def test_to_table_names_the_unknown_column():
 
 def test_fi_accuracy_is_the_plain_mean():
     scores = {"udpos": 80.0, "panx": 60.0, "tydiqa": 40.0, "tatoeba": 20.0}
-    assert results.fi_accuracy(scores) == 50.0
+    assert results.mean_headline(scores) == 50.0
     assert results.without_tatoeba(scores) == 60.0
     assert results.without_tatoeba({"mini_tatoeba": 1.0, "x": 3.0}, {"mini_tatoeba"}) == 3.0
     with pytest.raises(InputError, match="not empty"):
-        results.fi_accuracy({})
+        results.mean_headline({})
 
 
 def test_best_compares_at_the_last_rung_only(tmp_path):

@@ -31,7 +31,7 @@ def grid(score, cells=("9-en", "20-en"), settings=RATES, num_subsets=3, seeds=(0
 def test_each_number_of_tasks_is_taken_at_its_own_best_value():
     best = {"9-en": "lr=1e-5", "20-en": "lr=2e-5"}
     points = [*grid(lambda cell, setting, seed: 60 + 5 * (best[cell] == setting) + seed), point("0", "", 0, 0, 50.0)]
-    tuned, choices = at_best_values(points, "finnish-dev")
+    tuned, choices = at_best_values(points, "target-dev")
     assert {(p.cell, p.setting) for p in tuned} == {("9-en", ""), ("20-en", ""), ("0", "")}
     assert len(tuned) == 2 * 9 + 1 and {p.scores["fi_accuracy"] - p.seed for p in tuned if p.num_tasks} == {65}
     found = {c.population: c for c in choices}
@@ -41,7 +41,7 @@ def test_each_number_of_tasks_is_taken_at_its_own_best_value():
 
 def test_a_sweep_without_axes_is_as_it_was():
     points = grid(lambda cell, setting, seed: 60.0, settings=("",))
-    assert at_best_values(points, "finnish-dev") == (tuple(points), ())
+    assert at_best_values(points, "target-dev") == (tuple(points), ())
 
 
 def test_choosing_on_other_seeds_does_not_flatter_where_no_value_is_better():
@@ -50,7 +50,7 @@ def test_choosing_on_other_seeds_does_not_flatter_where_no_value_is_better():
     tuned_means, best_means = [], []
     for _ in range(150):
         points = grid(lambda *_: float(rng.normal(60, 1)), ("9-en",), settings, num_subsets=1)
-        tuned, (choice,) = at_best_values(points, "finnish-dev")
+        tuned, (choice,) = at_best_values(points, "target-dev")
         tuned_means.append(np.mean([p.scores["fi_accuracy"] for p in tuned]))
         best_means.append(choice.means[choice.best])
     assert abs(np.mean(tuned_means) - 60) < 0.2  # its standard error is about 0.05
@@ -58,7 +58,7 @@ def test_choosing_on_other_seeds_does_not_flatter_where_no_value_is_better():
 
 
 def test_with_one_seed_the_choice_is_scored_by_what_made_it_and_says_so():
-    _, (choice,) = at_best_values(grid(lambda c, setting, s: float(len(setting)), ("9-en",), seeds=(4,)), "finnish-dev")
+    _, (choice,) = at_best_values(grid(lambda c, setting, s: float(len(setting)), ("9-en",), seeds=(4,)), "target-dev")
     assert not choice.held_out and set(choice.taken) == {4}
 
 
@@ -69,12 +69,12 @@ def test_values_are_chosen_by_the_signal_of_the_sweep():
         )
 
     points = [scored(setting, seed) for setting in ("lr=1e-5", "lr=2e-5") for seed in (0, 1)]
-    assert at_best_values(points, "finnish-dev")[1][0].best == "lr=1e-5"
+    assert at_best_values(points, "target-dev")[1][0].best == "lr=1e-5"
     tuned, (choice,) = at_best_values(points, "english-dev")
     assert choice.best == "lr=2e-5" and {p.scores["fi_accuracy"] for p in tuned} == {60.0}
 
 
-@pytest.mark.parametrize("select_by", ["finnish-dev", "english-dev"])
+@pytest.mark.parametrize("select_by", ["target-dev", "english-dev"])
 def test_a_seed_that_diverged_at_the_best_value_is_scored_there_and_counts_against_it(select_by):
     points = []
     for setting, seed in itertools.product(RATES, range(4)):
@@ -85,7 +85,7 @@ def test_a_seed_that_diverged_at_the_best_value_is_scored_there_and_counts_again
         points.append(made)
     tuned, (choice,) = at_best_values(points, select_by)
     assert choice.taken[0] == "lr=2e-5" and next(p for p in tuned if p.seed == 0).scores["fi_accuracy"] == 20
-    assert choice.means["lr=2e-5"] == pytest.approx((210 + 20 * (select_by == "finnish-dev")) / 4)
+    assert choice.means["lr=2e-5"] == pytest.approx((210 + 20 * (select_by == "target-dev")) / 4)
     assert choice.taken == {0: "lr=2e-5", **dict.fromkeys((1, 2, 3), "lr=1e-5")}
 
 
@@ -94,13 +94,13 @@ def test_a_seed_that_diverged_at_the_best_value_is_scored_there_and_counts_again
     [("lr=5e-6", [("lr", "5e-6", "smallest")]), ("lr=1e-5", []), ("lr=2e-5", [("lr", "2e-5", "largest")])],
 )
 def test_a_best_value_at_the_end_of_its_axis_is_an_edge(best, found):
-    _, (choice,) = at_best_values(grid(lambda c, setting, s: 60.0 + (setting == best), ("9-en",)), "finnish-dev")
+    _, (choice,) = at_best_values(grid(lambda c, setting, s: 60.0 + (setting == best), ("9-en",)), "target-dev")
     assert edges(choice) == found
 
 
 def test_words_and_fields_that_vary_together_have_no_edge():
     settings = ("schedule=linear batch=16,lr=1e-5", "schedule=constant batch=32,lr=2e-5")
-    _, (choice,) = at_best_values(grid(lambda *_: 60.0, ("9-en",), settings), "finnish-dev")
+    _, (choice,) = at_best_values(grid(lambda *_: 60.0, ("9-en",), settings), "target-dev")
     assert edges(choice) == []
 
 

@@ -98,7 +98,7 @@ def test_values_of_targets_tell_trials_apart_whatever_else_is_measured():
         ({"panx.lr": (1e-5,)}, "there is no 'panx.lr'. Did you mean 'targets.panx.learning_rate'?"),
         ({"mixing": ("uniform",)}, "there is no 'mixing'. Did you mean 'intermediate.mixing'?"),
         ({"intermediate.rungs": ((64,), (128,))}, "'intermediate.rungs' says where trials are measured"),
-        ({"targets.panx.language": ("fi", "et")}, "'targets.panx.language' says where trials are measured"),
+        ({"targets.panx.pivots": (("et",), ("hu",))}, "'targets.panx.pivots' says where trials are measured"),
         ({RATE: ("1e-5",)}, "intermediate.learning_rate must have values of type float, but got '1e-5'"),
         ({"encoder": (Encoder("a"), Encoder("b"))}, "'encoder' is the same in all of them: run a sweep for each"),
         ({RATE: 1e-5}, "must have a tuple of values, but got 1e-05"),

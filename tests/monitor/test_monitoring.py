@@ -169,7 +169,7 @@ def test_the_live_page_follows_the_sweep_and_leads_into_ray(sweep, tab):
 
     def agrees():
         latest = [entry for entry in sweep.rungs() if entry["trial_id"] == first["trial_id"]][-1]
-        scores = (latest["fi_accuracy"], *(latest["scores"][target] for target in TARGETS))
+        scores = (latest["accuracy"], *(latest["scores"][target] for target in TARGETS))
         return row.locator("td").all_text_contents()[2:5] == [shown(score) for score in scores]
 
     wait_for(agrees, 60)
@@ -179,7 +179,7 @@ def test_the_live_page_follows_the_sweep_and_leads_into_ray(sweep, tab):
     wait_for(lambda: len(sweep.rungs()) > known)
     newest = sweep.rungs()[-1]
     tab.locator("#words").fill(newest["trial_id"])
-    tab.locator("#trials tbody tr td", has_text=shown(newest["fi_accuracy"])).first.wait_for()
+    tab.locator("#trials tbody tr td", has_text=shown(newest["accuracy"])).first.wait_for()
     tab.locator("#machines a").first.wait_for()
     assert re.search(r"CPU \d+ of \d+", tab.locator("#usage").text_content())
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -295,9 +295,9 @@ def prometheus(sweep, tmp_path_factory):
 def test_prometheus_has_the_accuracy_of_the_trials_by_target(sweep, prometheus):
     (first, *_) = sweep.rungs()
     trial = sweep.title(first["trial_id"])
-    wanted = f'ray_xlray_finnish_accuracy{{trial="{trial}",rung="{first["rung"]}"}}'
+    wanted = f'ray_xlray_accuracy{{trial="{trial}",rung="{first["rung"]}"}}'
     # The last rung of a trial is what is exported: that of the first may have come and gone.
-    found = wait_for(lambda: prometheus(wanted) or prometheus(f'ray_xlray_finnish_accuracy{{trial="{trial}"}}'), 120)
+    found = wait_for(lambda: prometheus(wanted) or prometheus(f'ray_xlray_accuracy{{trial="{trial}"}}'), 120)
     rungs = {str(e["rung"]): e for e in sweep.rungs() if e["trial_id"] == first["trial_id"]}
     values = {(one["metric"]["rung"], one["metric"]["target"]): float(one["value"][1]) for one in found}
     assert {target for _, target in values} == {"mean", *TARGETS}

@@ -123,9 +123,9 @@ def test_a_cell_has_the_means_of_its_rung_and_leaves_out_what_is_no_number():
     )
     first, second, other = followed.cells()
     assert (first["cell"], first["rung"], first["reported"], first["trials"], first["ended"]) == ("1", 64, 3, 4, 1)
-    assert (first["fi_accuracy"], first["best"]) == (65.0, 70.0)
+    assert (first["accuracy"], first["best"]) == (65.0, 70.0)
     assert first["scores"] == {"udpos": 65.0, "tatoeba": 20.0}
-    assert (second["rung_index"], second["fi_accuracy"]) == (1, 61.0) and (other["cell"], other["best"]) == ("2", 50.0)
+    assert (second["rung_index"], second["accuracy"]) == (1, 61.0) and (other["cell"], other["best"]) == ("2", 50.0)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_page_gets_everything_once_and_then_what_changed(sweep):
     assert again["rows"] == [] and again["cells"] is None and first["cells"][0]["reported"] == 1
     open_sweep(sweep).journal.append(rung("t1", 0, 55.0))
     again = page.document(first["version"], first["replay"])
-    assert [(row["trial_id"], row["fi_accuracy"]) for row in again["rows"]] == [("t1", 55.0)]
+    assert [(row["trial_id"], row["accuracy"]) for row in again["rows"]] == [("t1", 55.0)]
     assert again["cells"][0]["reported"] == 2
     assert len(page.document(first["version"], "of another server")["rows"]) == 3
 
@@ -267,7 +267,7 @@ def test_a_page_shows_a_sweep_that_another_machine_runs_on_an_object_store(tmp_p
         head.journal.append(rung("t0", 0, 60.0))
         head.storage.send(head / "report/report.html")
         found = page.document(found["version"], found["replay"])
-        assert found["rows"][0]["fi_accuracy"] == 60.0 and found["report"]
+        assert found["rows"][0]["accuracy"] == 60.0 and found["report"]
         assert page.report_file("report.html").read_text() == "answer"
     assert page.document()["state"] == "interrupted"
 
@@ -353,7 +353,7 @@ def test_totals_that_were_kept_up_are_those_of_a_whole_replay(seed):
         whole.settle()
         assert +kept.counts == +whole.counts and kept.shown_first(9) == whole.shown_first(9)
         assert +kept.counts == Counter(kept.standing(name).status for name in kept.members())
-        by_replay = [dict(row, fi_accuracy=pytest.approx(row["fi_accuracy"])) for row in whole.cells()]
+        by_replay = [dict(row, accuracy=pytest.approx(row["accuracy"])) for row in whole.cells()]
         assert kept.cells() == [dict(row, scores=pytest.approx(row["scores"])) for row in by_replay]
 
 
@@ -385,7 +385,7 @@ def test_the_server_has_a_page_its_data_and_the_report(served):
     assert (found["name"], found["sweeps"], found["report"]) == ("demo", ["demo"], True)
     assert (found["ray"]["reachable"], found["question"]) == (False, "Does it <b>help</b>?")
     assert get(f"{served}/demo/report/report.html")[1] == "<h1>answer</h1>"
-    assert json.loads(get(f"{served}/demo/trial?id=t0")[1])["history"][0]["fi_accuracy"] == 60.0
+    assert json.loads(get(f"{served}/demo/trial?id=t0")[1])["history"][0]["accuracy"] == 60.0
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from xlray.config.sweep import Sweep
 from xlray.data.contamination import build_exclusions, load_exclusions, store_exclusions
 from xlray.errors import InputError
 from xlray.phases.store import Store
+from xlray.plan.definition import changes
 from xlray.plan.forecast import summary
-from xlray.plan.trials import plan_sweep
+from xlray.plan.trials import plan_sweep, ranking_languages
 from xlray.storage.storage import Storage
-from xlray.storage.sweep_folder import languages_of
+from xlray.storage.sweep_folder import languages_of, of_now
 from xlray.tasks import Generated, Record, Task, load_records
-from xlray.tasks.languages import label_note
 
 SHARED = "see lause on juba olemas"
 
@@ -52,12 +52,13 @@ SWEDISH = made("swedish", "intermediate", ("sv",), train_sv=[*(f"svensk text {n}
 
 
 def sweep(*tasks: Task, language: str = "et", targets: tuple[Target, ...] | None = None, **changes: Any) -> Sweep:
-    targets = targets or (Target("topic", 64, language=language, max_length=64, stride=32),)
+    targets = targets or (Target("topic", 64, max_length=64, stride=32),)
     values: dict[str, Any] = {
         "encoder": ENCODER,
         "measure": (Subset(tuple(task.name for task in tasks if task.role != "target")),),
         "intermediate": Intermediate(rungs=(64,), batch_size=32, warmup_examples=32, max_length=64, stride=32),
         "own_tasks": (TARGET, WORDS, *tasks),
+        "language": language,
         **changes,
     }
     return Sweep("s", targets=targets, **values)
@@ -98,10 +99,47 @@ def test_a_target_is_evaluated_in_a_language_of_its_dev_sets_that_it_is_not_trai
         plan_sweep(sweep(own_tasks=(trained, WORDS)), None)
 
 
-def test_one_sweep_has_targets_of_one_language() -> None:
-    with pytest.raises(InputError, match=r"targets have one `language`.*\['et', 'fi'\]") as caught:
-        sweep(targets=(Target("mini_udpos"), Target("topic", language="et")))
-    assert "\n" not in str(caught.value)
+def test_a_language_that_a_target_lacks_is_refused_and_it_is_said_which_has_which() -> None:
+    for wanted in ({"language": "et"}, {"language": "fi", "languages": ("fi", "et")}):
+        with pytest.raises(
+            InputError, match=r"'mini_udpos': .* \(fi\), but got 'et'.* 'topic' has it; all targets have fi\."
+        ) as caught:
+            plan_sweep(sweep(targets=(Target("topic"), Target("mini_udpos")), **wanted), None)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_first_of_several_languages_is_the_sweeps_language() -> None:
+    assert sweep(language="fi", languages=("et", "fi")).language == "et"
+    assert sweep(language="et", languages=()).evaluated == ("et",)
+    with pytest.raises(InputError, match="`language` is the first of `languages`"):
+        sweep(language="et", languages=("fi", "et"))
+    with pytest.raises(InputError, match="languages are distinct"):
+        sweep(languages=("et", "et"))
+    with pytest.raises(InputError, match="'et', evaluated in itself, is no pivot"):
+        sweep(language="fi", languages=("fi", "et"), targets=(Target("topic", pivots=("et",)),))
+
+
+def test_no_language_of_several_may_be_trained_on_and_texts_of_all_are_left_out() -> None:
+    task = made("mine", "intermediate", ("sv",), train_sv=["a text", "suomea on tässä", SHARED])
+    assert plan_sweep(sweep(task, languages=("et", "fi")), None).sources.overlapping == {"mine train/sv": 2}
+    estonian = dataclasses.replace(task, languages=("sv", "est"))
+    with pytest.raises(InputError, match="labels in a language of its targets, but 'mine' has them in 'et'"):
+        plan_sweep(sweep(estonian, language="fi", languages=("fi", "et")), None)
+
+
+def test_a_further_language_is_evaluated_beside_the_first_and_changes_no_phase_but_those_of_targets() -> None:
+    task = made("mine", "intermediate", ("sv",), train_sv=[f"svensk text {n}" for n in range(40)])
+    alone, both = (plan_sweep(sweep(task, language="fi", languages=more), None) for more in ((), ("fi", "et")))
+    assert [trial.trial_id for trial in alone.trials] == [trial.trial_id for trial in both.trials]
+    (first,), (second,) = alone.phases.values(), both.phases.values()
+    kept = [a.spec.kind for a, b in zip(first, second, strict=True) if a.spec.key == b.spec.key]
+    assert kept == ["trunk", "cooldown"]
+    found = [(e.language, e.split, e.selection) for e in second[-1].spec.evaluations]
+    assert found == [("fi", "dev", True), ("en", "dev", False), ("et", "dev", False)]
+    assert second[-1].spec.evaluations[:2] == first[-1].spec.evaluations
+    assert alone.sweep.basis(0) == both.sweep.basis(0), "trials rank alike"
+    assert ranking_languages(second[-1].spec, "target-dev", ("fi", "et")) == ("fi",)
+    assert ranking_languages(second[-1].spec, "pivot-dev", ("fi", "et")) == ()
 
 
 def test_labels_are_no_text_for_pre_training() -> None:
@@ -131,28 +169,38 @@ def test_a_finnish_list_stays_valid_and_a_finnish_sweep_does_not_look_for_other_
     assert known is not None and known.version == finnish.version and plan.sources.overlapping == {}
 
 
-def test_a_plan_says_that_finnish_means_another_language(tmp_path: Path) -> None:
+def test_a_plan_says_in_which_languages_targets_are_evaluated(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    for language, said in (("et", True), ("fi", False)):
-        lines = plan_lines(
-            summary(plan_sweep(sweep(SWEDISH, language=language), None), Store(Storage(tmp_path / "runs")))
-        )
-        assert any("evaluated in 'et', not in Finnish" in line for line in lines) is said
+    for languages, said in ((("et",), "in Estonian"), (("fi", "et"), "in Finnish and Estonian"), (("fi",), "")):
+        plan = plan_sweep(sweep(SWEDISH, language=languages[0], languages=languages), None)
+        lines = plan_lines(summary(plan, Store(Storage(tmp_path / "runs"))))
+        assert [line.removeprefix("scored  ") for line in lines if line.startswith("scored")] == [said] * bool(said)
 
 
 def test_a_pivot_is_found_in_the_labels_however_it_is_written() -> None:
     task = made("mine", "intermediate", ("sv",), train_sv=["a text"], dev_sv=["b"])
     estonian = dataclasses.replace(task, languages=("sv", "est"))
     targets = (Target("topic", 64, pivots=("et",), max_length=64, stride=32),)
-    assert plan_sweep(sweep(task, targets=targets), None).trials
+    assert plan_sweep(sweep(task, targets=targets, language="fi"), None).trials
     with pytest.raises(InputError, match="no intermediate task has labels in a pivot language, but 'mine'"):
-        plan_sweep(sweep(estonian, targets=targets), None)
+        plan_sweep(sweep(estonian, targets=targets, language="fi"), None)
 
 
 def test_the_language_stands_in_the_definition() -> None:
-    assert json.loads(json.dumps(sweep(SWEDISH).definition))["targets"][0]["language"] == "et"
+    definition = json.loads(json.dumps(sweep(SWEDISH, languages=("et", "fi")).definition))
+    assert languages_of(definition) == ["et", "fi"] and languages_of({}) == []
 
 
-def test_a_report_and_a_comparison_say_which_language_is_meant() -> None:
-    assert languages_of(sweep(SWEDISH).definition) == ["et"] and languages_of({}) == []
-    assert "in 'et', not in Finnish" in label_note("et") and label_note("fi") == ""
+def test_a_definition_of_an_earlier_version_is_the_same_sweep() -> None:
+    """They had the language in each target, and called the signal after Finnish."""
+    for language in ("fi", "et"):
+        new = json.loads(json.dumps(sweep(SWEDISH, language=language).definition))
+        old = {k: v for k, v in new.items() if k not in ("language", "languages")} | {"select_by": "finnish-dev"}
+        old["targets"] = [{**target, "language": language} for target in new["targets"]]
+        assert changes(of_now(old), new) == [] and languages_of(of_now(old)) == [language]
+    assert "language: 'et' != 'fi'" in changes(of_now(old), sweep(SWEDISH, language="fi").definition)
+
+
+def test_further_languages_may_be_added_to_a_sweep() -> None:
+    one, two = (sweep(SWEDISH, language="fi", languages=more).definition for more in ((), ("fi", "et")))
+    assert changes(one, two) == changes(two, one) == []

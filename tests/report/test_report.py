@@ -39,7 +39,7 @@ def page(folder):
 
 def test_document_and_files(finished):
     folder, document = finished
-    assert set(document) == {"answer", "estimates", "warnings", "files"}
+    assert set(document) == {"answer", "headline", "estimates", "warnings", "files"}
     fields = {"name", "value", "low", "high", "level", "num_seeds", "num_subsets", "rung"}
     assert document["estimates"] and all(fields <= set(estimate) for estimate in document["estimates"])
     json.dumps(document, allow_nan=False)
@@ -94,7 +94,7 @@ def test_tables_hold_the_numbers(finished):
     targets = list(csv.DictReader((folder / "report/tables/by_target.csv").open()))
     row = next(r for r in targets if r["target"] == "udpos" and r["cell"] == "0")
     assert float(row["majority"]) == pytest.approx(37.5) and float(row["english"]) == pytest.approx(
-        float(row["finnish"]) + 12
+        float(row["dev"]) + 12
     )
     stops = [r for r in csv.DictReader((folder / "report/tables/decisions.csv").open()) if r["decision"] == "stop"]
     assert len(stops) == 2 and {r["rung"] for r in stops} == {str(RUNGS[1])}
@@ -485,7 +485,7 @@ def test_chains_in_steps_of_one_stand_beside_the_regression():
     names = ("mnli", "squad_it")
     ridge = analysis.Contributions(tuple(estimate(f"ranking/fi_accuracy/{n}", 1.0) for n in names))
     chains = analysis.ChainContributions("shapley", tuple(estimate(f"shapley/fi_accuracy/{n}", 2.5) for n in names))
-    found = Findings({"fi_accuracy": ridge}, (chains,), analysis.Interactions(()), {}, (), (), ())
+    found = Findings({"fi_accuracy": ridge}, "fi_accuracy", (chains,), analysis.Interactions(()), {}, (), (), ())
     table = task_tables.contributions(found, 1_024)
     row = dict(zip([key for key, _ in table.columns], table.rows[1], strict=True))
     assert row["task"] == "squad_it" and (row["ranking"].value, row["chains"].value) == (1.0, 2.5)

@@ -23,7 +23,7 @@ def stored_scores(monkeypatch):
     """What the stored rungs say, by (trunk, rung index); nothing unless a test says so."""
     scores = {}
 
-    def rung_report(store, phases, index, rung, select_by):
+    def rung_report(store, phases, index, rung, select_by, languages):
         score = scores.get((phases[0].spec.data[0].task, index))
         return None if score is None else rung_result(index, score)
 

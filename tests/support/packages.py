@@ -52,7 +52,7 @@ PACKAGES = {
     "cluster": Package("errors phases plan storage", "ray", "submit"),
     "sweep": Package("analysis cluster config data errors phases plan signals storage training", "ray", "run"),
     "templates": Package(frameworks="jinja2", door="render_template"),
-    "monitor": Package("cluster errors phases plan storage templates", "rich", "LiveView, serve"),
+    "monitor": Package("cluster errors phases plan storage tasks templates", "rich", "LiveView, serve"),
     "report": Package(
         "analysis data errors phases plan storage tasks templates", "matplotlib", "write_report, compare_sweeps"
     ),

@@ -104,7 +104,9 @@ def work(driver, name, num_rungs):
         for planned in up_to_rung(phases, index):
             compute(driver.store, planned.spec, plan.sweep.name, name)
         rung = plan.sweep.intermediate.rungs[index]
-        if driver.on_rung(name, rung_report(driver.store, phases, index, rung, plan.sweep.select_by)) != "continue":
+        sweep = plan.sweep
+        report = rung_report(driver.store, phases, index, rung, sweep.select_by, sweep.evaluated)
+        if driver.on_rung(name, report) != "continue":
             break
     driver.on_end(name, None)
 

@@ -350,10 +350,10 @@ def test_a_trial_reports_each_rung_once_with_its_own_targets(world):
 
 def test_retrieval_counts_in_fi_accuracy_but_ranks_no_trial():
     headlines = {"tag": 60.0, "find": 20.0}
-    metrics = rung_metrics(headlines, headlines, ("find",))
+    metrics = rung_metrics({"fi": headlines}, headlines, ("find",))
     assert (metrics["fi_accuracy"], metrics["score"]) == (40.0, 60.0)
     degenerate = {"tag": math.nan, "find": 20.0}
-    assert math.isnan(rung_metrics(degenerate, degenerate, ("find",))["score"])
+    assert math.isnan(rung_metrics({"fi": degenerate}, degenerate, ("find",))["score"])
 
 
 def test_the_signal_ranks_and_finnish_stays_the_accuracy(world):
@@ -367,15 +367,24 @@ def test_the_signal_ranks_and_finnish_stays_the_accuracy(world):
     with world.store.staging(spec) as staged:
         write_outcomes(staged, outcomes)
         world.store.commit(spec, staged, {"degenerate": None})
-    for select_by, score in (("finnish-dev", 10.0), ("english-dev", 50.0), ("pivot-dev", 30.0)):
+    for select_by, score in (("target-dev", 10.0), ("english-dev", 50.0), ("pivot-dev", 30.0)):
         reports = []
         job = world.job(spec, select_by=select_by)
         run_phases(dataclasses.replace(job, phases=(PlannedPhase(spec, 0),)), reports.append)
         assert (reports[0]["fi_accuracy"], reports[0]["score"]) == (10.0, score), select_by
         assert reports[0]["fi/toy_classification"] == 10.0
+    reports = []
+    job = world.job(spec, select_by="pivot-dev", languages=("fi", "et"))
+    run_phases(dataclasses.replace(job, phases=(PlannedPhase(spec, 0),)), reports.append)
+    found = {name: value for name, value in reports[0].items() if name.startswith(("fi", "et", "hu", "score"))}
+    assert found == {
+        "score": 40.0,  # a further language of the sweep is no pivot
+        **{"fi_accuracy": 10.0, "fi/toy_classification": 10.0},
+        **{"et_accuracy": 20.0, "et/toy_classification": 20.0},
+    }
 
 
-@pytest.mark.parametrize(("select_by", "lacking"), [("finnish-dev", "fi"), ("pivot-dev", "hu")])
+@pytest.mark.parametrize(("select_by", "lacking"), [("target-dev", "fi"), ("pivot-dev", "hu")])
 def test_a_mean_that_lacks_a_score_is_no_number_and_says_so(world, select_by, lacking):
     specs = [world.target(kind, ("accuracy",)) for kind in ("classification", "tagging")]
     data = specs[0].evaluations[0].data
@@ -387,7 +396,7 @@ def test_a_mean_that_lacks_a_score_is_no_number_and_says_so(world, select_by, la
         with world.store.staging(spec) as staged:
             write_outcomes(staged, outcomes)
             world.store.commit(spec, staged, {"degenerate": None})
-    report = rung_report(world.store, [PlannedPhase(spec, 0) for spec in specs], 0, 64, select_by)
+    report = rung_report(world.store, [PlannedPhase(spec, 0) for spec in specs], 0, 64, select_by, ("fi",))
     assert report["fi/toy_tagging"] == 40.0 and math.isnan(report["score"])
     without_finnish = lacking == "fi"
     assert math.isnan(report["fi_accuracy"]) is without_finnish

@@ -17,12 +17,13 @@ from xlray.analysis.membership import Additivity, additivity
 from xlray.analysis.points import (
     CONTROL,
     ENGLISH,
-    FI_ACCURACY,
     WITHOUT_TATOEBA,
     Array,
     Estimate,
     Point,
     Sampling,
+    headline_of,
+    mean_names,
     scored,
     too_few,
 )
@@ -244,18 +245,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def correct_over_comparisons(estimates: Sequence[Estimate], targets: Sequence[str]) -> list[Estimate]:
+def correct_over_comparisons(
+    estimates: Sequence[Estimate], targets: Sequence[str], headline: str = "fi_accuracy"
+) -> list[Estimate]:
     """The same estimates, where differences carry Holm's p-values over all comparisons of a rung.
 
-    There are two families: Finnish accuracy over the pairs of cells, and the targets over targets and pairs; and the same two
-    over the effects of a two by two.
+    There are two families: the mean of the targets over the pairs of cells, and the targets over targets and pairs; and the
+    same two over the effects of a two by two.
+
+    Args:
+        headline: the mean of the targets.
     """
     families: dict[tuple[int, str, bool], list[int]] = {}
     for number, estimate in enumerate(estimates):
         kind, outcome, *_ = estimate.name.split("/", 2)
-        known = kind in ("difference", "factor") and outcome in (FI_ACCURACY, *targets)
+        known = kind in ("difference", "factor") and outcome in (headline, *targets)
         if known and estimate.p_value is not None:
-            families.setdefault((estimate.rung, kind, outcome == FI_ACCURACY), []).append(number)
+            families.setdefault((estimate.rung, kind, outcome == headline), []).append(number)
     out = list(estimates)
     for family in families.values():
         p_values = [p for number in family if (p := out[number].p_value) is not None]
@@ -266,8 +272,8 @@ def correct_over_comparisons(estimates: Sequence[Estimate], targets: Sequence[st
 
 def target_names(points: Sequence[Point]) -> list[str]:
     """The target tasks that the points have scores of."""
-    names = {name for point in points for name in point.scores}
-    return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and ENGLISH[0] not in name)
+    names = {name for point in points for name in point.scores} - mean_names(points)
+    return sorted(name for name in names if ENGLISH[0] not in name)
 
 
 def without_degenerate(points: Sequence[Point]) -> list[Point]:
@@ -286,9 +292,10 @@ def robustness(
     """
     sound = without_degenerate(points)
     collapsed = len(sound) < len(points)
-    variants = {"all": (points, FI_ACCURACY), "without_tatoeba": (points, WITHOUT_TATOEBA)}
+    headline = headline_of(points)
+    variants = {"all": (points, headline), "without_tatoeba": (points, WITHOUT_TATOEBA)}
     if collapsed:
-        variants |= {"without_degenerate": (sound, FI_ACCURACY), "without_both": (sound, WITHOUT_TATOEBA)}
+        variants |= {"without_degenerate": (sound, headline), "without_both": (sound, WITHOUT_TATOEBA)}
     found = []
     for variant, (kept, outcome) in variants.items():
         for estimate in cell_differences(kept, outcome, sampling, item_variance, shared if kept is points else OWN):

@@ -14,7 +14,7 @@ from xlray.analysis.effects import (
 )
 from xlray.analysis.factorial import two_by_two
 from xlray.analysis.items import ItemVariance, item_variances
-from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, Sampling, estimable
+from xlray.analysis.points import WITHOUT_TATOEBA, Estimate, Point, Sampling, estimable, headline_of, means_of_languages
 from xlray.analysis.regression import contributions
 from xlray.analysis.results import Results
 from xlray.analysis.selection import rank_correlations, selection_correlations, selection_gaps
@@ -25,7 +25,7 @@ def sweep_estimates(
     results: Results, points: Sequence[Point], select_by: str, sampling: Sampling | None = None
 ) -> tuple[Estimate, ...]:
     """Everything that a sweep's data allow; of one with axes: everything of its cells at their best values, and the means
-    and differences of all its cells in Finnish accuracy. Those take the evaluated items as they are: a grid may have
+    and differences of all its cells in accuracy. Those take the evaluated items as they are: a grid may have
     thousands of cells, and each would hold a number for every item.
 
     Args:
@@ -42,7 +42,12 @@ def sweep_estimates(
         # Of the tuned points: in the grid each subset comes at many values, which are no further subsets.
         shared = additivity_of(estimable(tuned, rung))
         known = {(e.name, e.rung) for e in found}  # of cells that no axis changes, such as the control
-        made = [e for make in (cell_means, cell_differences) for e in make(here, FI_ACCURACY, sampling, None, shared)]
+        made = [
+            e
+            for outcome in means_of_languages(here)
+            for make in (cell_means, cell_differences)
+            for e in make(here, outcome, sampling, None, shared)
+        ]
         found = (*found, *(e for e in made if (e.name, e.rung) not in known))
     return found
 
@@ -52,7 +57,7 @@ def all_estimates(
 ) -> tuple[Estimate, ...]:
     """Everything that the data allow: the two by two, means, differences, contributions at every rung, order between rungs.
 
-    Single targets, English dev, the mean without Tatoeba, robustness and the gap of selection are estimated at the last
+    Single targets, other languages, the mean without Tatoeba, robustness and the gap of selection are estimated at the last
     rung that has estimates.
 
     Args:
@@ -61,22 +66,23 @@ def all_estimates(
         item_variances: by rung number; without one the evaluated items are taken as they are.
     """
     sampling = sampling or Sampling()
+    headline = headline_of(points)
     estimates: list[Estimate] = []
     rungs = [rung for rung in sorted({point.rung_index for point in points}) if estimable(points, rung)]
     for rung in rungs:
         here = estimable(points, rung)
         items, shared = (item_variances or {}).get(rung), additivity_of(here)
-        outcomes = [FI_ACCURACY]
+        outcomes = means_of_languages(here)
         if rung == rungs[-1]:
-            others = sorted({outcome for point in here for outcome in point.scores} - {FI_ACCURACY, WITHOUT_TATOEBA})
-            outcomes += [WITHOUT_TATOEBA, *others]
+            others = {outcome for point in here for outcome in point.scores} - {*outcomes, WITHOUT_TATOEBA}
+            outcomes += [WITHOUT_TATOEBA, *sorted(others)]
         found: list[Estimate] = []
         for outcome in outcomes:
             for make in (two_by_two, cell_means, cell_differences):
                 found += make(here, outcome, sampling, items, shared)
-        estimates += correct_over_comparisons(found, target_names(here))
-        estimates += contributions(here, FI_ACCURACY, sampling).estimates
+        estimates += correct_over_comparisons(found, target_names(here), headline)
+        estimates += contributions(here, headline, sampling).estimates
         if rung == rungs[-1]:
             estimates += robustness(here, sampling, items, shared)
             estimates += selection_gaps(here, sampling) + selection_correlations(here, sampling)
-    return (*estimates, *rank_correlations(points, FI_ACCURACY, sampling))
+    return (*estimates, *rank_correlations(points, headline, sampling))

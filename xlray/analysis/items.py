@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from xlray.analysis.crossed import ItemPart
-from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Array, Point, estimable
+from xlray.analysis.points import WITHOUT_TATOEBA, Array, Point, estimable
 from xlray.analysis.results import Results, headline_rows, retrieval_tasks
 from xlray.errors import InputError
+from xlray.storage.standings import accuracy_name
 
 # outcome, {cell: coefficient} -> what the evaluated items do to the variance of the signed sum of cell means
 ItemVariance = Callable[[str, Mapping[str, float]], ItemPart]
@@ -136,7 +137,7 @@ def items_by_cell(results: Results, points: Sequence[Point]) -> dict[int, dict[t
     rungs = sorted({point.rung_index for point in points})
     known = {(point.trial_id, point.rung): point for rung in rungs for point in estimable(points, rung)}
     found: dict[int, dict[tuple[str, str], ItemSums]] = {}
-    for trial, rung, target, statistics in read_items(path, selected_languages(results)):
+    for trial, rung, target, statistics in read_items(path, item_names(results)):
         point = known.get((trial, rung))
         shares = item_shares(statistics, point.scores[target]) if point and target in point.scores else None
         if point is None or shares is None or len(shares) < 2:
@@ -160,8 +161,11 @@ def subset_item_variance(results: Results, points: Sequence[Point]) -> ItemVaria
 
 def averaged_targets(results: Results) -> dict[str, list[str]]:
     """Outcomes that are means, to the targets that they are means of."""
-    languages, retrieval = selected_languages(results), retrieval_tasks(results.scores)
-    return {FI_ACCURACY: sorted(languages), WITHOUT_TATOEBA: sorted(languages.keys() - retrieval)}
+    targets, retrieval = sorted(_selected_languages(results)), retrieval_tasks(results.scores)
+    found = {results.accuracy_name: targets, WITHOUT_TATOEBA: sorted(set(targets) - retrieval)}
+    for language in results.languages[1:]:
+        found[accuracy_name(language)] = [f"{target}@{language}" for target in targets]
+    return found
 
 
 def variance_of(cells: Mapping[tuple[str, str], CellItems], means: Mapping[str, Sequence[str]]) -> ItemVariance:
@@ -181,20 +185,31 @@ def variance_of(cells: Mapping[tuple[str, str], CellItems], means: Mapping[str, 
     return variance
 
 
-def selected_languages(results: Results) -> dict[str, str]:
+def _selected_languages(results: Results) -> dict[str, str]:
     """Target to the language of its headline."""
     rows = headline_rows(results.scores)
     return dict(zip(rows["task"].to_pylist(), rows["language"].to_pylist(), strict=True))
 
 
-def read_items(path: Path, languages: Mapping[str, str]) -> Iterator[tuple[str, int, str, dict[str, Array]]]:
-    """(trial, rung in examples, target, statistic to [items]) on dev, one trial's target at a time as they were written."""
+def item_names(results: Results) -> dict[tuple[str, str], str]:
+    """(target, language) to the outcome that is scored on these items, of all languages of the sweep."""
+    found = {(target, language): target for target, language in _selected_languages(results).items()}
+    more = {(target, code): f"{target}@{code}" for target, _ in found for code in results.languages[1:]}
+    return more | found
+
+
+def read_items(path: Path, wanted: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, int, str, dict[str, Array]]]:
+    """(trial, rung in examples, outcome, statistic to [items]) on dev, one trial's target at a time as they were written.
+
+    Args:
+        wanted: (target, language) to the outcome; items of others are skipped.
+    """
     table = ds.dataset(path)
-    wanted = pc.field("split") == "dev"
+    on_dev = pc.field("split") == "dev"
     columns = ["trial_id", "rung", "task", "language", "statistic", "value"]
     key: tuple[str, int, str, str] | None = None
     held: dict[str, list[Array]] = {}
-    for batch in table.to_batches(columns=columns, filter=wanted, batch_readahead=1, fragment_readahead=1):
+    for batch in table.to_batches(columns=columns, filter=on_dev, batch_readahead=1, fragment_readahead=1):
         values = batch["value"].to_numpy(zero_copy_only=False)
         if not len(values):  # nothing of it is dev, or a sweep has evaluated nothing yet
             continue
@@ -207,9 +222,9 @@ def read_items(path: Path, languages: Mapping[str, str]) -> Iterator[tuple[str, 
             )
             here = (place[0], place[1], place[2], place[3])
             if here != key:
-                if key is not None and languages.get(key[2]) == key[3]:
-                    yield key[0], key[1], key[2], {name: np.concatenate(parts) for name, parts in held.items()}
+                if key is not None and key[2:] in wanted:
+                    yield key[0], key[1], wanted[key[2:]], {name: np.concatenate(parts) for name, parts in held.items()}
                 key, held = here, {}
             held.setdefault(statistic, []).append(values[start:end])
-    if key is not None and languages.get(key[2]) == key[3]:
-        yield key[0], key[1], key[2], {name: np.concatenate(parts) for name, parts in held.items()}
+    if key is not None and key[2:] in wanted:
+        yield key[0], key[1], wanted[key[2:]], {name: np.concatenate(parts) for name, parts in held.items()}

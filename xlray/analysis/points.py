@@ -19,18 +19,18 @@ from xlray.analysis.results import (
     SETTING,
     Results,
     complete_rungs,
-    fi_accuracy,
     headline_rows,
+    mean_headline,
     retrieval_tasks,
     without_tatoeba,
 )
 from xlray.analysis.survival import survival_weights
 from xlray.errors import InputError
-from xlray.storage.standings import Standing, standings
+from xlray.storage.standings import Standing, accuracy_name, standings
 
 Array: TypeAlias = NDArray[np.float64]
 
-FI_ACCURACY = "fi_accuracy"
+FI_ACCURACY = accuracy_name("fi")  # the mean of a sweep in Finnish
 WITHOUT_TATOEBA = "without_tatoeba"
 ENGLISH = "@en"  # follows a target's name: its headline on English dev
 CONTROL = "control"  # source of subsets, such as a strong single task, that every cell is compared with
@@ -87,8 +87,8 @@ class Point:
 
     Attributes:
         cluster: what is sampled with it: its chain, or its subset if it belongs to none.
-        scores: outcome to percent: every target, `fi_accuracy`, `without_tatoeba`, `<target>@en` on English dev and
-            `<target>@<language>` on a pivot's dev.
+        scores: outcome to percent: every target, their mean (`fi_accuracy`), `without_tatoeba`, `<target>@en` on English dev
+            and `<target>@<language>` on dev of a pivot or a further language of the sweep; of the latter also the mean.
         weight: inverse of the recorded probability that the trial got this far; None where there is no such record.
         selected: it is here past a cut because somebody moved it to `measure` or opened it again, and not all that were cut
             there have been opened with it: what its score has to do with that is not known.
@@ -97,6 +97,7 @@ class Point:
         setting: values of the sweep's axes in words, such as `lr=1e-5 T=3`; "" without any. Part of the cell.
         diverged: it was lost here or before, and counts as the majority answer of the targets that it has no score of, and
             on English and pivot dev where that is known.
+        languages: that the sweep evaluates in, that of the targets' headlines first.
     """
 
     trial_id: str
@@ -116,6 +117,17 @@ class Point:
     target_examples: int | None = None
     setting: str = ""
     diverged: bool = False
+    languages: tuple[str, ...] = ("fi",)
+
+    @property
+    def headline(self) -> str:
+        """The outcome that is the mean of the targets: `fi_accuracy`."""
+        return accuracy_name(self.languages[0])
+
+    @property
+    def accuracy(self) -> float:
+        """The mean of the targets."""
+        return self.scores[self.headline]
 
     @property
     def population(self) -> str:
@@ -196,18 +208,49 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
             continue
         tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
         cluster = chain_name(chain, trial["design"], source) if chain is not None and tasks else " ".join(tasks)
-        summary = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
+        summary = {
+            results.accuracy_name: mean_headline(scores),
+            WITHOUT_TATOEBA: without_tatoeba(scores, retrieval),
+        }
         role = row["role"] or "measure"
         known = key[1] != first and standing.rungs
         reached = (key[0], lost[key][1]) if key in lost else key  # what diverged would be no better at later rungs
         weight = weights.get(reached) if known or (role != "measure" and reached[1] != first) else 1.0
         place = (key[0], role, row["cell"], len(tasks), source, tasks, cluster, row["seed"], examples[key[1]], key[1])
         found = {**summary, **scores, **(elsewhere.get(key[1], {}) if key in lost else {}), **others.get(key, {})}
+        found |= means_in(results.languages[1:], scores, found)
         selected = weight is None and (role == "measure" or bool(standing.reopened))
         size = trained[key[1]] if key in lost else seen[key]
         marked, setting = key in lost or bool(trial.get("degenerate")), trial.get(SETTING) or ""
-        points.append(Point(*place, found, weight, selected, marked, size, setting, key in lost))
+        points.append(Point(*place, found, weight, selected, marked, size, setting, key in lost, results.languages))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
+
+
+def means_in(languages: Sequence[str], targets: Iterable[str], scores: Mapping[str, float]) -> dict[str, float]:
+    """The means over the targets in further languages, of those in which all of them have a score."""
+    found = {}
+    for language in languages:
+        values = {target: scores.get(f"{target}@{language}") for target in targets}
+        known = {target: value for target, value in values.items() if value is not None}
+        if len(known) == len(values):
+            found[accuracy_name(language)] = mean_headline(known)
+    return found
+
+
+def headline_of(points: Sequence[Point]) -> str:
+    """The outcome that is the mean of the targets of these points, all of one sweep: `fi_accuracy`; "accuracy" of none."""
+    return points[0].headline if points else "accuracy"
+
+
+def means_of_languages(points: Sequence[Point]) -> list[str]:
+    """The outcomes that are the mean of the targets in each language of the sweep, that of the headline first."""
+    return [accuracy_name(language) for language in (points[0].languages if points else ())]
+
+
+def mean_names(points: Iterable[Point]) -> frozenset[str]:
+    """The outcomes that are means over targets."""
+    languages = {language for point in points for language in point.languages}
+    return frozenset({WITHOUT_TATOEBA, *map(accuracy_name, languages)})
 
 
 def _diverged(

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from xlray.errors import InputError
 from xlray.storage.parquet import read_schema, read_table
-from xlray.storage.sweep_folder import read_definition
+from xlray.storage.standings import accuracy_name
+from xlray.storage.sweep_folder import languages_of, read_definition
 
 HEADLINE = "headline"
 MAJORITY = "majority"
@@ -26,7 +27,7 @@ _SINGLE = pa.float32()
 # fmt: off
 
 # One row per measured number. `rung` counts examples seen by the trunk, `num_examples` those of the target phase.
-# `selection` marks the numbers that are averaged into a trial's fi_accuracy; other rows never decide anything.
+# `selection` marks the numbers that are averaged into a trial's accuracy; other rows never decide anything.
 SCORES = pa.schema([
     ("sweep", _TEXT), ("trial_id", _TEXT), ("cell", _TEXT), ("num_tasks", _WHOLE), ("tasks", _TEXTS),
     ("seed", _WHOLE), ("rung", _WHOLE), ("rung_index", _WHOLE), ("num_examples", _WHOLE), ("task", _TEXT),
@@ -63,6 +64,16 @@ STEPS = pa.schema([
     ("padding_ratio", _SINGLE),
 ])
 # fmt: on
+
+
+def trials_schema(languages: Sequence[str]) -> pa.Schema:
+    """The columns of `TRIALS`, with a mean of headlines for each language of the sweep in the place of `fi_accuracy`."""
+    place = TRIALS.get_field_index("fi_accuracy")
+    means = [pa.field(accuracy_name(language), _REAL) for language in languages]
+    fields = list(TRIALS)
+    return pa.schema([*fields[:place], *means, *fields[place + 1 :]])
+
+
 # Unknown of sweeps that were stored without them.
 ADDED = ("design", "num_distinct", "effective_tasks", "translated", "rung_tokens")
 
@@ -78,6 +89,7 @@ class Results:
         trials: table with the columns `TRIALS`; of a sweep with axes also `setting` and a column for each field that varies.
         phases: table with the columns `PHASES`.
         targets: target tasks of the definition; () if it does not name them.
+        languages: that targets are evaluated in, by the definition, that of the headline first.
     """
 
     name: str
@@ -86,6 +98,12 @@ class Results:
     trials: pa.Table
     phases: pa.Table
     targets: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("fi",)
+
+    @property
+    def accuracy_name(self) -> str:
+        """The name of the mean of the headlines in the first language: `fi_accuracy`."""
+        return accuracy_name(self.languages[0])
 
     @functools.cached_property
     def steps(self) -> pa.Table:
@@ -94,11 +112,11 @@ class Results:
         return read_table(path, STEPS) if path.exists() else STEPS.empty_table()
 
     def best(self) -> dict[str, Any]:
-        """The trial with the highest Finnish accuracy on dev among those that reached the last rung seen.
+        """The trial with the highest accuracy on dev in the sweep's language among those that reached the last rung seen.
 
         Returns:
-            its row of `trials` with `fi_accuracy`, `without_tatoeba`, `rung`, `rung_index` and `scores` (target task to
-            headline, in percent). Equal trials are ordered by id.
+            its row of `trials` with that accuracy (`fi_accuracy`), `without_tatoeba`, `rung`, `rung_index` and `scores`
+            (target task to headline, in percent). Equal trials are ordered by id.
 
         Raises:
             InputError: no trial has all its targets scored at any rung.
@@ -107,7 +125,7 @@ class Results:
         if not complete:
             raise InputError(f"{self.directory}: no trial has finished a rung yet, so there is no best one.")
         last = max(rung_index for _, rung_index in complete)
-        means = {trial: fi_accuracy(found) for (trial, rung_index), found in complete.items() if rung_index == last}
+        means = {trial: mean_headline(found) for (trial, rung_index), found in complete.items() if rung_index == last}
         trial_id = min(means, key=lambda trial: (-means[trial], trial))
         rows = self.trials.filter(pc.equal(self.trials["trial_id"], trial_id)).to_pylist()
         scores = complete[trial_id, last]
@@ -115,7 +133,7 @@ class Results:
         rung = pc.max(self.scores.filter(at_last)["rung"]).as_py()
         return {
             **(rows[0] if rows else {"trial_id": trial_id}),
-            "fi_accuracy": means[trial_id],
+            self.accuracy_name: means[trial_id],
             "without_tatoeba": without_tatoeba(scores, retrieval_tasks(self.scores)),
             "rung": rung,
             "rung_index": last,
@@ -133,14 +151,14 @@ class Results:
         return {task: value for task, *where, value in sorted(found) if (task, *where) in headlines}
 
 
-def fi_accuracy(scores: Mapping[str, float]) -> float:
+def mean_headline(scores: Mapping[str, float]) -> float:
     """Plain mean of the headline scores of one trial at one rung.
 
     Args:
         scores: target task to headline score, in percent; not empty.
     """
     if not scores:
-        raise InputError("fi_accuracy: `scores is not empty` must hold, but got {}.")
+        raise InputError("mean of headlines: `scores is not empty` must hold, but got {}.")
     return math.fsum(scores.values()) / len(scores)
 
 
@@ -165,7 +183,7 @@ def retrieval_tasks(scores: pa.Table) -> frozenset[str]:
 
 
 def headline_rows(scores: pa.Table) -> pa.Table:
-    """The rows that are averaged into fi_accuracy: headline metric, marked for selection."""
+    """The rows that are averaged into a trial's accuracy: headline metric, marked for selection."""
     selected = pc.fill_null(scores["selection"], False)
     return scores.filter(pc.and_(pc.equal(scores["metric"], HEADLINE), selected))
 
@@ -202,15 +220,17 @@ def load_results(directory: Path | str) -> Results:
         raise InputError(f"{directory}: not a sweep's folder (no sweep.json, journal/ or results/scores.parquet).")
     definition = read_definition(directory)
     tables = {}
-    for name, schema in (("scores", SCORES), ("trials", TRIALS), ("phases", PHASES)):
+    languages = tuple(languages_of(definition)) or ("fi",)
+    added = (*ADDED, *map(accuracy_name, languages[1:]))  # a language may be new to the sweep
+    for name, schema in (("scores", SCORES), ("trials", trials_schema(languages)), ("phases", PHASES)):
         path = directory / "results" / f"{name}.parquet"
         more = _axis_columns(path, axis_fields(definition)) if name == "trials" and path.exists() else []
         asked = pa.schema([*schema, *more])
-        tables[name] = read_table(path, asked, ADDED) if path.exists() else schema.empty_table()
+        tables[name] = read_table(path, asked, added) if path.exists() else schema.empty_table()
     _check_unique(tables["scores"], directory / "results" / "scores.parquet")
     targets = definition.get("targets") or ()
     names = tuple(str(target["task"]) for target in targets if isinstance(target, Mapping) and target.get("task"))
-    return Results(directory.resolve().name, directory, **tables, targets=names)
+    return Results(directory.resolve().name, directory, **tables, targets=names, languages=languages)
 
 
 def axis_fields(definition: Mapping[str, Any]) -> list[str]:
@@ -259,7 +279,7 @@ COLUMNS = {  # what the columns of all tables mean
     "metric": "name of the metric; `headline` is the target's headline score, `majority` that of the majority answer",
     "value": "the number, in percent (correlations: -100 to 100)",
     "num_eval_examples": "number of items that were evaluated",
-    "selection": "whether the number is averaged into `fi_accuracy`; other rows never decide anything",
+    "selection": "whether the number is averaged into the trial's accuracy (`fi_accuracy`); others never decide anything",
     "role": "`measure` or `explore`",
     "source": "label of the pool that the tasks were drawn from",
     "phase": "name of the phase's folder in the storage",
@@ -275,7 +295,10 @@ COLUMNS = {  # what the columns of all tables mean
     "error": "traceback of a failed trial",
     "execution": "JSON list of the different executions that the trial's phases were computed with",
     "method_versions": "JSON object: version of the method of each kind of phase",
-    "fi_accuracy": "mean of the headline scores on Finnish dev at the last rung, in percent",
+    "fi_accuracy": (
+        "mean of the headline scores on Finnish dev at the last rung, in percent; a sweep in other languages has a column for "
+        "each of them, such as `et_accuracy`"
+    ),
     "versions": "JSON list of the different software versions that the trial's phases were computed with",
     "examples_per_task": "examples per task where the design varies them, else null",
     "num_distinct": "training examples of the trial's tasks that survive filters and caps, null without tasks",

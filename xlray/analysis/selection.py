@@ -1,4 +1,4 @@
-"""What it costs to choose without Finnish labels, and whether one order of the trials stands for another."""
+"""What it costs to choose without labels in the target language, and whether one order of the trials stands for another."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from xlray.analysis.distributions import t_quantile
 from xlray.analysis.effects import target_names
 from xlray.analysis.points import (
     ENGLISH,
-    FI_ACCURACY,
     Array,
     Estimate,
     Point,
     Sampling,
     estimable,
+    headline_of,
     too_few,
     values_of,
     without_controls,
@@ -30,11 +30,12 @@ ENGLISH_DEV, PIVOT_DEV = "english-dev", "pivot-dev"
 
 
 def selection_scores(point: Point) -> dict[str, float]:
-    """What a setting without Finnish labels could choose by: means over targets of English dev and of pivots' dev."""
+    """What one without labels in the target languages could choose by: means over targets of English and of pivots' dev."""
     english: list[float] = []
     pivots: list[float] = []
     for target in target_names([point]):
         languages = {n.rsplit("@", 1)[1]: v for n, v in point.scores.items() if n.startswith(f"{target}@")}
+        languages = {code: value for code, value in languages.items() if code not in point.languages}
         own = languages.pop(ENGLISH[1:], None)
         english += [own] if own is not None else []
         pivots += [math.fsum(languages.values()) / len(languages)] if languages else []
@@ -43,7 +44,7 @@ def selection_scores(point: Point) -> dict[str, float]:
 
 
 def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
-    """Finnish points lost at one rung by choosing a subset by English or pivot dev instead of Finnish dev.
+    """Points lost at one rung by choosing a subset by English or pivot dev instead of dev in the target language.
 
     A subset is chosen by its mean over all seeds but one and scored with the seed left out, so that neither choice is
     flattered by the scores that it was made from. The interval is a t interval over the seeds left out, which is rough,
@@ -88,13 +89,13 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
 
 
 def _by_subset(points: Sequence[Point], criterion: str = "") -> tuple[Array, list[int]]:
-    """[subsets, seeds] of Finnish accuracy, or of what is chosen by; NaN where there is no trial."""
+    """[subsets, seeds] of accuracy, or of what is chosen by; NaN where there is no trial."""
     subsets = {tasks: row for row, tasks in enumerate(sorted({point.tasks for point in points}))}
     seeds = sorted({point.seed for point in points})
     places = {seed: column for column, seed in enumerate(seeds)}
     table = np.full((len(subsets), len(seeds)), np.nan)
     for point in points:
-        score = selection_scores(point).get(criterion, math.nan) if criterion else point.scores[FI_ACCURACY]
+        score = selection_scores(point).get(criterion, math.nan) if criterion else point.accuracy
         table[subsets[point.tasks], places[point.seed]] = score
     return table, seeds
 
@@ -121,14 +122,14 @@ def rank_correlations(points: Sequence[Point], outcome: str, sampling: Sampling)
 
 
 def selection_correlations(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
-    """Spearman correlation at one rung of Finnish accuracy with what a setting without Finnish labels would choose by."""
-    found = []
+    """Spearman correlation at one rung of accuracy with what one without labels in the language would choose by."""
+    found, headline = [], headline_of(points)
     for criterion in (ENGLISH_DEV, PIVOT_DEV):
         chosen_by = [selection_scores(point).get(criterion) for point in points]
         usable = [point for point, score in zip(points, chosen_by, strict=True) if score is not None]
         first = np.array([score for score in chosen_by if score is not None])
-        name = f"rank_correlation/{criterion}/{FI_ACCURACY}"
-        found += _correlation(name, usable, first, values_of(usable, FI_ACCURACY), sampling)
+        name = f"rank_correlation/{criterion}/{headline}"
+        found += _correlation(name, usable, first, values_of(usable, headline), sampling)
     return found
 
 
@@ -139,11 +140,11 @@ def dev_test_correlations(
 
     Args:
         points: of one rung.
-        test_scores: trial to outcome (`fi_accuracy`, targets) to percent on test, at that rung.
+        test_scores: trial to outcome (the mean, targets) to percent on test, at that rung.
         sampling: draws and level.
     """
     found = []
-    for outcome in (FI_ACCURACY, *target_names(points)):
+    for outcome in (headline_of(points), *target_names(points)):
         usable = [point for point in points if outcome in test_scores.get(point.trial_id, {})]
         test = np.array([test_scores[point.trial_id][outcome] for point in usable])
         found += _correlation(

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlray.analysis.points import FI_ACCURACY, WITHOUT_TATOEBA, Point, estimable, scored, values_of, weights_of
-from xlray.analysis.selection import selection_scores
+from xlray.analysis.points import WITHOUT_TATOEBA, Point, estimable, headline_of, scored, values_of, weights_of
+from xlray.analysis.selection import ENGLISH_DEV, PIVOT_DEV, selection_scores
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Choice:
     Attributes:
         population: number of tasks and source.
         means: values in words to the mean of what is chosen by, over all seeds; the best first.
-        finnish: the same of `fi_accuracy`.
+        accuracy: the same of the mean of the targets (`fi_accuracy`).
         taken: seed to the values that its trials are scored at: the best by the other seeds.
         held_out: there are other seeds; with one the scores are those that chose, which flatters them.
     """
@@ -30,7 +30,7 @@ class Choice:
     rung_index: int
     rung: int
     means: dict[str, float]
-    finnish: dict[str, float]
+    accuracy: dict[str, float]
     taken: dict[int, str]
     held_out: bool
 
@@ -53,7 +53,7 @@ def at_best_values(points: Sequence[Point], select_by: str) -> tuple[tuple[Point
 
     Args:
         points: as `collect_points` makes them; those of a sweep without axes are returned as they are.
-        select_by: the signal, as in `Sweep`: on Finnish dev it is the mean without retrieval, as in the scheduler.
+        select_by: the signal, as in `Sweep`: on dev in the target language the mean without retrieval, as in the scheduler.
     """
     if not any(point.setting for point in points):
         return tuple(points), ()
@@ -77,10 +77,10 @@ def at_best_values(points: Sequence[Point], select_by: str) -> tuple[tuple[Point
 
 def signal(point: Point, select_by: str) -> float:
     """What a choice of values looks at; NaN where it was not evaluated, and 0 where the trial diverged before it was."""
-    if select_by != "finnish-dev":
+    if select_by in (ENGLISH_DEV, PIVOT_DEV):
         return selection_scores(point).get(select_by, 0.0 if point.diverged else math.nan)
     found = point.scores.get(WITHOUT_TATOEBA, math.nan)
-    return found if math.isfinite(found) else point.scores[FI_ACCURACY]
+    return found if math.isfinite(found) else point.accuracy
 
 
 def _choose(population: str, points: Sequence[Point], select_by: str) -> Choice | None:
@@ -98,13 +98,14 @@ def _choose(population: str, points: Sequence[Point], select_by: str) -> Choice 
     if not taken:
         return None
     order = sorted(means, key=lambda setting: -means[setting])
-    finnish = {
-        setting: float(np.average(values_of(inside, FI_ACCURACY), weights=weights_of(inside)))
+    headline = headline_of(found)
+    accuracy = {
+        setting: float(np.average(values_of(inside, headline), weights=weights_of(inside)))
         for setting in order
-        if (inside := scored([p for p in found if p.setting == setting], FI_ACCURACY))
+        if (inside := scored([p for p in found if p.setting == setting], headline))
     }
     ordered = {setting: means[setting] for setting in order}
-    return Choice(population, found[0].rung_index, found[0].rung, ordered, finnish, taken, len(seeds) > 1)
+    return Choice(population, found[0].rung_index, found[0].rung, ordered, accuracy, taken, len(seeds) > 1)
 
 
 def _means(points: Sequence[Point], settings: Sequence[str], select_by: str) -> dict[str, float]:

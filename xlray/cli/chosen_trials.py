@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from xlray.config.axes import short_name
 from xlray.errors import InputError, nearest
+from xlray.monitor.reader import means_of
 from xlray.monitor.view import STATUSES, shown_status
+from xlray.storage.standings import accuracy_name
 
 if TYPE_CHECKING:
     from xlray.monitor.view import Row, View
@@ -21,12 +23,13 @@ def chosen(view: View, where: Sequence[str], sort: str | None) -> tuple[Row, ...
     """The trials that have all the values, sorted by a field if one is given.
 
     Fields are those that the sweep varies, by their names or as cells spell them (`intermediate.learning_rate` or `lr`), and
-    cell, role, seed, status (as the table tells it), num_tasks, rung and fi_accuracy. A trial without the field comes last.
+    cell, role, seed, status (as the table tells it), num_tasks, rung, accuracy and the
+    mean of each language (`fi_accuracy`). A trial without the field comes last.
 
     Raises:
         InputError: no `=`, a field that no trial has, or a status or role that there is not; the nearest is suggested.
     """
-    fields = [fields_of(row, view.state) for row in view.rows]
+    fields = [fields_of(row, view) for row in view.rows]
     known = dict.fromkeys(name for found in fields for name in found)
     wanted = []
     for text in where:
@@ -44,10 +47,11 @@ def chosen(view: View, where: Sequence[str], sort: str | None) -> tuple[Row, ...
     return tuple(view.rows[n] for n in kept)
 
 
-def fields_of(row: Row, state: str) -> dict[str, Any]:
+def fields_of(row: Row, view: View) -> dict[str, Any]:
     """What trials are chosen by."""
-    place = {name: getattr(row, name) for name in ("cell", "role", "seed", "num_tasks", "rung", "fi_accuracy")}
-    place["status"] = shown_status(row.status, state)
+    place = {name: getattr(row, name) for name in ("cell", "role", "seed", "num_tasks", "rung", "accuracy")}
+    place |= {accuracy_name(language): value for language, value in means_of(row, view).items()}
+    place["status"] = shown_status(row.status, view.state)
     return {**place, **{short_name(name): value for name, value in row.values.items()}, **row.values}
 
 

@@ -11,6 +11,7 @@ from xlray.cli.options import StorageName, SweepName
 from xlray.cli.output import Shown, open_console, say, shows
 from xlray.storage.storage import named_storage
 from xlray.storage.sweep_folder import find_sweep_folder
+from xlray.tasks.languages import language_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +79,7 @@ def _print_comparison(console: Console, document: Mapping[str, Any]) -> None:
         for row in document["rows"][:MOST_ROWS]
     ]
     left = len(document["rows"]) - len(rows)
-    title = f"Finnish dev{f' ({left} more rows on the page)' if left > 0 else ''}"
+    title = f"{language_name(document['language'])} dev{f' ({left} more rows on the page)' if left > 0 else ''}"
     console.print(make_table(heads, rows, title, right=("rung", *heads[3:])))
     page = next(f for f in document["files"] if f.endswith(".html"))
     say(console, f"page  {page}")

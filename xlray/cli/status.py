@@ -43,7 +43,7 @@ def _sweeps(storage: Storage) -> list[SweepFolder]:
 
 
 def sweep_line(directory: SweepFolder) -> dict[str, Any]:
-    """A sweep in one line: its state, its trials by status, the best Finnish accuracy of its last rung, when it changed."""
+    """A sweep in one line: its state, its trials by status, the best accuracy of its last rung, when it changed."""
     from xlray.monitor.following import Following
     from xlray.monitor.reader import Reader
 
@@ -51,12 +51,13 @@ def sweep_line(directory: SweepFolder) -> dict[str, Any]:
     reader.refresh()
     view = reader.view(Following.members)
     furthest = max((row.rungs for row in view.rows), default=0)
-    best = [row.fi_accuracy for row in view.rows if row.rungs == furthest and row.fi_accuracy is not None]
+    best = [row.accuracy for row in view.rows if row.rungs == furthest and row.accuracy is not None]
     return {
         "name": view.name,
         "state": view.state,
         "trials": dict(view.counts),
-        "best_fi_accuracy": max(best, default=None),
+        "language": view.languages[0],
+        "best_accuracy": max(best, default=None),
         "changed": reader.following.changed,
         "question": view.question,
     }
@@ -75,14 +76,15 @@ def _print_sweeps(console: Console, found: Sequence[Mapping[str, Any]], uri: str
             line["name"],
             line["state"],
             summary_line(line["trials"]),
-            percent(line["best_fi_accuracy"]),
+            line["language"],
+            percent(line["best_accuracy"]),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(line["changed"])),
             line["question"],
         )
         for line in found
     ]
-    columns = ("sweep", "state", "trials", "best Finnish", "changed", "question")
-    console.print(make_table(columns, rows, right=("best Finnish",), dispensable=("question", "changed")))
+    columns = ("sweep", "state", "trials", "language", "best", "changed", "question")
+    console.print(make_table(columns, rows, right=("best",), dispensable=("question", "changed", "language")))
 
 
 def newest_sweep(storage: Storage) -> SweepFolder:

@@ -12,7 +12,6 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from xlray.analysis.points import FI_ACCURACY
 from xlray.analysis.results import Results
 from xlray.config.axes import short_value
 from xlray.data.shortfalls import sentences
@@ -22,7 +21,7 @@ from xlray.phases.spec import TrainSpec, phase_name
 from xlray.plan.forecast import steps_of
 from xlray.plan.memory import GIB
 from xlray.plan.trials import SweepPlan
-from xlray.tasks.languages import label_note
+from xlray.tasks.languages import language_name, language_names
 
 LONG_TEXT = 60
 
@@ -112,8 +111,8 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     for place, axis in enumerate(axes, start=1):
         values = "; ".join(" with ".join(map(short_value, row)) for row in axis["values"])
         lines.insert(place, f"axis    {', '.join(axis['fields'])}: {values}")
-    if note := label_note(document["language"]):
-        lines.insert(0, note)
+    if document["languages"] != ["fi"]:
+        lines.insert(1, f"scored  in {language_names(document['languages'])}")
     if document["assumed_sizes"]:
         lines.insert(
             0, f"ASSUMED sizes of {len(document['assumed_sizes'])} splits that are not here; this cannot be run."
@@ -247,10 +246,10 @@ def phase_table(rows: Sequence[Mapping[str, Any]]) -> Fitted:
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Trials by rung, then by Finnish accuracy, best first."""
+    """Trials by rung, then by accuracy, best first."""
 
     def key(row: Row) -> tuple[float, float, str]:
-        return -(row.rung or 0), 1.0 if row.fi_accuracy is None else -row.fi_accuracy, row.title
+        return -(row.rung or 0), 1.0 if row.accuracy is None else -row.accuracy, row.title
 
     return sorted(rows, key=key)
 
@@ -262,7 +261,20 @@ def final_table(view: View, baseline: Mapping[str, float], in_order: bool = Fals
         in_order: trials as the view has them, instead of best first.
     """
     names = short_names(view.targets)
-    columns = ("", "trial", "role", "tasks", "seed", "examples", "rung", "Finnish", *names.values(), "status")
+    others = [language_name(code) for code in view.languages[1:]]
+    columns = (
+        "",
+        "trial",
+        "role",
+        "tasks",
+        "seed",
+        "examples",
+        "rung",
+        view.language,
+        *names.values(),
+        *others,
+        "status",
+    )
     rows = [
         (
             number,
@@ -272,16 +284,18 @@ def final_table(view: View, baseline: Mapping[str, float], in_order: bool = Fals
             row.seed,
             "" if row.rung is None else f"{row.rung:,}",
             f"{row.rungs}/{view.num_rungs}",
-            percent(row.fi_accuracy),
+            percent(row.accuracy),
             *(percent(row.scores.get(t)) for t in view.targets),
+            *(percent(row.others.get(language)) for language in view.languages[1:]),
             shown_status(row.status, view.state) + (", degenerate" if row.degenerate else ""),
         )
         for number, row in enumerate(view.rows if in_order else ranked(view.rows), start=1)
     ]
     whole = [baseline[t] for t in view.targets if t in baseline]
     mean = sum(whole) / len(whole) if whole and len(whole) == len(view.targets) else None
-    majority = ("", "majority answer", *[""] * 5, percent(mean), *(percent(baseline.get(t)) for t in view.targets), "")
-    title, dispensable = "Finnish dev, headline scores in percent", ("", "role", "examples", "tasks", "seed")
+    shown = [percent(mean), *(percent(baseline.get(t)) for t in view.targets)]
+    majority = ("", "majority answer", *[""] * 5, *shown, *[""] * len(others), "")
+    title, dispensable = f"{view.language} dev, headline scores in percent", ("", "role", "examples", "tasks", "seed")
     return Fitted(columns, rows, title, columns[3:-1], dispensable, foot=majority if baseline else ())
 
 
@@ -293,11 +307,15 @@ def cell_in_words(cell: str) -> str:
     return f"{tasks}{f' from {source}' if source not in ('', 'all') else ''}{f' {values}' if values else ''}"
 
 
-def estimate_in_words(name: str) -> str:
-    """An estimate's name as a reader says it: `8 tasks against none` for `difference/fi_accuracy/8-all - 0`."""
+def estimate_in_words(name: str, headline: str = "fi_accuracy") -> str:
+    """An estimate's name as a reader says it: `8 tasks against none` for `difference/fi_accuracy/8-all - 0`.
+
+    Args:
+        headline: the outcome that goes without saying.
+    """
     kind, _, rest = name.partition("/")
     outcome, _, about = rest.partition("/")
-    of = "" if outcome == FI_ACCURACY else f"{outcome}: "
+    of = "" if outcome == headline else f"{outcome}: "
     if kind == "difference":
         return of + " against ".join(map(cell_in_words, about.split(" - ")))
     return f"{of}mean of {cell_in_words(about)}" if kind == "mean" else name
@@ -318,9 +336,8 @@ def print_estimates(console: Console, document: Mapping[str, Any], most: int = 1
     for e in sorted(document["estimates"], key=place)[:most]:
         interval = "" if e["low"] is None else f"[{e['low']:.1f}, {e['high']:.1f}]"
         rung = f"{e['rung']:,}"
-        rows.append(
-            (estimate_in_words(e["name"]), f"{e['value']:.1f}", interval, e["num_seeds"], e["num_subsets"], rung)
-        )
+        words = estimate_in_words(e["name"], document["headline"])
+        rows.append((words, f"{e['value']:.1f}", interval, e["num_seeds"], e["num_subsets"], rung))
     if rows:
         left = len(document["estimates"]) - len(rows)
         title = f"Estimates{f' ({left} more in the report)' if left > 0 else ''}"

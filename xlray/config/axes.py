@@ -21,7 +21,7 @@ Values = tuple[tuple[str, Any], ...]  # (dotted field, value), in the order of t
 
 HEADS = ("intermediate", "targets", "dropout", "clip_norm", "precision")
 # What is the same in every trial of a sweep: where it is measured, and in what.
-FIXED: Mapping[type, tuple[str, ...]] = {Intermediate: ("rungs",), Target: ("task", "language", "english", "pivots")}
+FIXED: Mapping[type, tuple[str, ...]] = {Intermediate: ("rungs",), Target: ("task", "english", "pivots")}
 # Why a field of the sweep is no axis.
 SWEEP_FIELDS = {
     "execution": "changes the speed only",

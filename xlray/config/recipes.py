@@ -227,8 +227,6 @@ class Target:
         weight_decay: of AdamW.
         max_length: as in `Intermediate`.
         stride: as in `Intermediate`.
-        language: evaluation language of the headline, the same for all targets of a sweep. No intermediate task may have
-            labels in it.
         english: also evaluate English dev (training language).
         pivots: languages whose dev set is evaluated as well; `select_by="pivot-dev"` ranks by them. No intermediate task
             may have labels in them.
@@ -244,7 +242,6 @@ class Target:
     weight_decay: float = 0.0
     max_length: int = 128
     stride: int = 64
-    language: str = "fi"
     english: bool = True
     pivots: tuple[str, ...] = ()
     retrieval_layer: int | None = None
@@ -253,7 +250,6 @@ class Target:
         where = f"Target({self.task!r})"
         _check_recipe(self, where)
         require(len(set(self.pivots)) == len(self.pivots), "pivots are distinct", self.pivots, where)
-        require(self.language not in self.pivots, f"{self.language!r} is no pivot", self.pivots, where)
         layer = self.retrieval_layer
         require(layer is None or layer >= 0, "retrieval_layer >= 0", layer, where)
         for name in ("num_examples", "probe_examples"):

@@ -280,18 +280,18 @@ def _check_labelled(task: Task, records: list[Record]) -> None:
 
 
 def find_exclusions(sweep: Sweep, sources: Sources) -> Exclusions | None:
-    """The list of texts that training must not hold: the storage's, if it covers the sweep's targets in their language.
+    """The list of texts that training must not hold: the storage's, if it covers the sweep's targets in their languages.
 
-    Otherwise a list of the data in that language of the sweep's targets, and of the registry's targets whose files are
+    Otherwise a list of the data in these languages of the sweep's targets, and of the registry's targets whose files are
     here, is joined to the storage's and takes its place. So a list only grows, and what is dropped depends on the
     storage, not on the files of the machine that plans.
 
     Returns:
-        The list, or None where no target has data in the language that is evaluated.
+        The list, or None where no target has data in a language that is evaluated.
     """
     names = [target.task for target in sweep.targets]
     targets = [sources.task(name) for name in names]
-    languages = (language_of(sweep.language),)
+    languages = tuple(map(language_of, sweep.evaluated))
     here = [(t, split) for t, split in target_splits(targets, languages) if available(t, split, sources.data_dir)]
     if not here:
         return None

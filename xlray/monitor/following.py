@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from xlray.monitor.view import ORDER, Row, last_line
 from xlray.plan.jobs import readable_name
-from xlray.storage.standings import OPEN_STATES, Entry, Standing, Standings
+from xlray.storage.standings import OPEN_STATES, Entry, Standing, Standings, accuracy_name, accuracy_of
 
 ENDINGS = ("finished", "stopped", "paused", "interrupted", "failed", "retried")
 NOTES = ("halted", "failed", "retried", "damaged", "promoted", "opened", "closed")
@@ -38,8 +38,8 @@ class Tally:
     """What the trials of a cell have reported at a rung.
 
     Attributes:
-        best: Finnish accuracies, lowest first.
-        sums: number of scores and their sum, of each target and of Finnish accuracy ("").
+        best: means over the targets, lowest first.
+        sums: number of scores and their sum, of each target and of the mean over them ("").
     """
 
     rung: int | None = None
@@ -53,19 +53,19 @@ class Tally:
         self.rung = entry.get("rung", self.rung)
         self.reported += sign
         self.ended += sign * (entry.get("decision") == "stop")
-        for name, value in {**entry.get("scores", {}), "": entry.get("fi_accuracy")}.items():
+        for name, value in {**entry.get("scores", {}), "": accuracy_of(entry)}.items():
             number, total = self.sums.get(name, (0, 0.0))
             if is_number(value):
                 number, total = number + sign, total + sign * float(value)
             self.sums[name] = number, total
-        if is_number(value := entry.get("fi_accuracy")):
+        if is_number(value := accuracy_of(entry)):
             if sign > 0:
                 bisect.insort(self.best, float(value))
             else:
                 del self.best[bisect.bisect_left(self.best, float(value))]
 
     def means(self) -> dict[str, float | None]:
-        """Of each target, and of Finnish accuracy (""); None where there is no number."""
+        """Of each target, and of the mean over them (""); None where there is no number."""
         return {name: total / number if number else None for name, (number, total) in self.sums.items()}
 
 
@@ -223,7 +223,7 @@ class Following:
         return list(newer)[: -most - 1 : -1]
 
     def cells(self) -> list[dict[str, Any]]:
-        """What each cell's trials have reported at each rung: how many, mean and best Finnish accuracy, mean per target."""
+        """What each cell's trials have reported at each rung: how many, mean and best accuracy, mean per target."""
         rows = []
         for (cell, index), tally in sorted(self._tallies.items()):
             if tally.reported:
@@ -236,7 +236,7 @@ class Following:
                         "reported": tally.reported,
                         "ended": tally.ended,
                         "trials": self._members[cell],
-                        "fi_accuracy": means.pop(""),
+                        "accuracy": means.pop(""),
                         "best": tally.best[-1] if tally.best else None,
                         "scores": dict(sorted(means.items())),
                     }
@@ -275,8 +275,9 @@ class Following:
             steps=steps,
             rungs=len(standing.current),
             rung=last.get("rung"),
-            fi_accuracy=last.get("fi_accuracy"),
+            accuracy=accuracy_of(last),
             scores=last.get("scores", {}),
+            others={language: last.get(accuracy_name(language)) for language in last.get("scores_in", {})},
             degenerate=last.get("degenerate") or "",
             reason=last.get("reason", "") if standing.status in ("stopped", "paused") else "",
             error=last_line(standing.error),

@@ -22,6 +22,8 @@ from xlray.monitor.reader import Reader
 from xlray.monitor.table import MOST_ROWS, draw, percent, short_names
 from xlray.monitor.view import View, clock, last_line, summary_line
 from xlray.storage.files import write_atomically
+from xlray.storage.standings import accuracy_name, accuracy_of
+from xlray.tasks.languages import language_name
 
 PLAIN_EVERY_S = 20.0
 REFRESH_PER_S = 2.0
@@ -116,7 +118,10 @@ class LiveView:
             action = {"stop": "stopped", "pause": "paused"}.get(str(entry.get("decision")))
             stop = f", {action}: {entry.get('reason', '')}" if action else ""
             rungs = f"rung {entry['rung_index'] + 1}/{self.reader.num_rungs} ({entry['rung']:,} examples)"
-            return f"{title}: {rungs}: Finnish {percent(entry.get('fi_accuracy')) or '-'} % ({each}){stop}"
+            first, *others = self.reader.languages
+            means = [f"{language_name(first)} {percent(accuracy_of(entry)) or '-'} % ({each})"]
+            means += [f"{language_name(code)} {percent(entry.get(accuracy_name(code))) or '-'} %" for code in others]
+            return f"{title}: {rungs}: {', '.join(means)}{stop}"
         if entry["event"] in ("failed", "retried"):
             what = "failed" if entry["event"] == "failed" else f"retried ({entry.get('kind', '')})"
             return f"{title}: {what}: {last_line(str(entry.get('error', ''))) or 'no reason known'}"

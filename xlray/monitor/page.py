@@ -13,7 +13,9 @@ from xlray.monitor.progress import PhaseWork
 from xlray.monitor.reader import Reader
 from xlray.monitor.view import last_line
 from xlray.plan.jobs import SHARED
+from xlray.storage.standings import accuracy_of
 from xlray.storage.sweep_folder import SweepFolder
+from xlray.tasks.languages import language_name
 
 MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one right after the other
 
@@ -61,6 +63,7 @@ class SweepPage:
         return {
             **vars(view),
             "rows": [vars(row) for row in view.rows],
+            "language_names": [language_name(code) for code in view.languages],
             "halted": followed.halted,
             "time": now,
             "changed": followed.changed,
@@ -91,8 +94,11 @@ class SweepPage:
         if trial_id not in followed.places:
             raise InputError(f"{trial_id}: no such trial.")
         standing = followed.standing(trial_id)
-        keys = ("time", "rung", "fi_accuracy", "scores", "score", "decision", "reason", "cutoff", "degenerate")
-        rungs = [{key: entry.get(key) for key in keys} for _, entry in sorted(standing.current.items())]
+        keys = ("time", "rung", "scores", "scores_in", "score", "decision", "reason", "cutoff", "degenerate")
+        rungs = [
+            {**{key: entry.get(key) for key in keys}, "accuracy": accuracy_of(entry)}
+            for _, entry in sorted(standing.current.items())
+        ]
         place = self._read(f"progress/{trial_id}.ray.json")
         return {**vars(followed.row(trial_id)), "history": rungs, "error": standing.error, "place": place}
 

@@ -16,8 +16,8 @@ from xlray.phases.store import Store
 from xlray.plan.jobs import SHARED, created_entry
 from xlray.plan.trials import SweepPlan
 from xlray.storage.follower import Follower
-from xlray.storage.standings import OPEN_STATES, Entry
-from xlray.storage.sweep_folder import SweepFolder, read_definition
+from xlray.storage.standings import OPEN_STATES, Entry, accuracy_name
+from xlray.storage.sweep_folder import SweepFolder, languages_of, read_definition
 
 STAGES = {
     "lease": "waiting up to a minute: another driver had this sweep, and may still be running",
@@ -124,6 +124,11 @@ class Reader:
         return tuple(target["task"] for target in self.definition.get("targets", ()))
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that targets are evaluated in, that of the headline first."""
+        return tuple(languages_of(self.definition)) or ("fi",)
+
+    @property
     def num_rungs(self) -> int:
         return len(self.definition.get("intermediate", {}).get("rungs", ()))
 
@@ -158,6 +163,7 @@ class Reader:
             state=sweep_state(followed.counts, self.held),
             stage=self.stage_text,
             targets=self.targets,
+            languages=self.languages,
             num_rungs=self.num_rungs,
             done=done,
             total=total,
@@ -173,6 +179,12 @@ class Reader:
         return self.following.row(trial_id, *(("", 0, 0) if phase is None else (phase.label, done, phase.num_steps)))
 
 
+def means_of(row: Row, view: View) -> dict[str, float | None]:
+    """Of each language of the sweep the mean of a trial's headlines at its last rung."""
+    first, *others = view.languages
+    return {first: row.accuracy, **{language: row.others.get(language) for language in others}}
+
+
 def status_document(reader: Reader, view: View | None = None) -> dict[str, Any]:
     """What `xlray status --json` prints.
 
@@ -180,7 +192,7 @@ def status_document(reader: Reader, view: View | None = None) -> dict[str, Any]:
         view: with the trials that are wanted; None takes all of them.
     """
     view = view or reader.view(Following.members)
-    keys = ("role", "cell", "num_tasks", "seed", "rung", "fi_accuracy", "scores", "phase", "done", "steps")
+    keys = ("role", "cell", "num_tasks", "seed", "rung", "scores", "phase", "done", "steps")
     return {
         "name": view.name,
         "state": view.state,
@@ -190,6 +202,7 @@ def status_document(reader: Reader, view: View | None = None) -> dict[str, Any]:
                 "trial_id": row.trial_id,
                 "status": row.status,
                 **{key: getattr(row, key) for key in keys},
+                **{accuracy_name(language): value for language, value in means_of(row, view).items()},
                 **({"values": dict(row.values)} if row.values else {}),
                 "error": reader.following.standing(row.trial_id).error,
                 "degenerate": row.degenerate,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xlray.monitor.view import WORDS, View, clock, summary_line
+from xlray.tasks.languages import language_name
 
 HEADER_LINES = 7  # name, question, bar, head and rules of the table, a line below
 MOST_ROWS = 120  # higher than terminals are
@@ -80,8 +81,9 @@ def trial_table(view: View, width: int, most: int) -> Table:
     if steps:
         table.add_column("step", justify="right", no_wrap=True, min_width=7)
     names = short_names(view.targets)
-    for name in ("rung", "Finnish", *(names[task] for task in view.targets)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=4, style="bold" if name == "Finnish" else "")
+    first, *others = map(language_name, view.languages)
+    for name in ("rung", first, *(names[task] for task in view.targets), *others):
+        table.add_column(name, justify="right", no_wrap=True, min_width=4, style="bold" if name == first else "")
     for s in view.rows[: max(1, most)]:
         place = [s.role, s.cell] if places else []
         trained = s.steps > 0 and s.done == s.steps
@@ -94,7 +96,8 @@ def trial_table(view: View, width: int, most: int) -> Table:
             *phase,
             *step,
             f"{s.rungs}/{view.num_rungs}",
-            percent(s.fi_accuracy),
+            percent(s.accuracy),
             *(percent(s.scores.get(t)) for t in view.targets),
+            *(percent(s.others.get(language)) for language in view.languages[1:]),
         )
     return table

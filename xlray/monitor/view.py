@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from xlray.tasks.languages import language_name
+
 KNOWN_SHARE = 0.05  # of the steps, before a rate is worth believing
 ORDER = {"running": 0, "failed": 1, "finished": 1, "stopped": 1, "paused": 2, "interrupted": 2, "created": 2}
 WORDS = {"created": "waiting"}
@@ -32,8 +34,10 @@ class Row:
         done: steps done of that phase, of `steps`.
         rungs: number of rungs reported.
         rung: examples at the last one, or None.
-        fi_accuracy: at the last rung, in percent; None if there is none or it is no number.
+        accuracy: mean of the headlines in the sweep's language at the last rung, in percent; None if there is none or it is no
+            number.
         scores: each target's headline at the last rung.
+        others: the mean in each further language of the sweep.
         degenerate: why the numbers of phases up to the last rung mean nothing, or "".
         reason: why it was stopped or paused, or "".
         error: last line of it.
@@ -53,8 +57,9 @@ class Row:
     steps: int = 0
     rungs: int = 0
     rung: int | None = None
-    fi_accuracy: float | None = None
+    accuracy: float | None = None
     scores: Mapping[str, float | None] = field(default_factory=dict)
+    others: Mapping[str, float | None] = field(default_factory=dict)
     degenerate: str = ""
     reason: str = ""
     error: str = ""
@@ -74,6 +79,7 @@ class View:
         state: planned, running, interrupted, failed or finished.
         stage: for people, such as "running trials".
         targets: names of the target tasks, in the order of the definition.
+        languages: that they are evaluated in, that of the headline first.
         done: steps, of `total` that are known of; without those that were stored when the sweep was first looked at.
         has_more: open trials have steps that are not counted in `total`.
         elapsed_s: seconds since the driver took over.
@@ -87,6 +93,7 @@ class View:
     state: str
     stage: str
     targets: tuple[str, ...]
+    languages: tuple[str, ...]
     num_rungs: int
     done: int
     total: int
@@ -95,6 +102,11 @@ class View:
     left_s: float | None
     counts: Mapping[str, int]
     rows: tuple[Row, ...]
+
+    @property
+    def language(self) -> str:
+        """The name of the language of the headline."""
+        return language_name(self.languages[0])
 
     @property
     def num_trials(self) -> int:
@@ -108,7 +120,8 @@ def from_document(found: Mapping[str, Any]) -> View:
         KeyError, TypeError: it is not.
     """
     rows = tuple(Row(**{**row, "tasks": tuple(row["tasks"])}) for row in found["rows"])
-    return View(**{**found, "targets": tuple(found["targets"]), "rows": rows})
+    lists = {name: tuple(found[name]) for name in ("targets", "languages")}
+    return View(**{**found, **lists, "rows": rows})
 
 
 def summary_line(counts: Mapping[str, int]) -> str:

@@ -12,18 +12,19 @@ from xlray.errors import InputError
 from xlray.phases.spec import differing_fields
 from xlray.storage.files import read_json
 from xlray.storage.storage import Storage
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.sweep_folder import of_now, sweep_folder
 
 # They change speed and words; which trials there are and what their numbers are, they leave alone.
 WORDS = ("name", "question", "execution", "own_tasks", "sources", "tracking")
 # These add or take away trials; what a trial's numbers are, they leave alone.
-FREE = (*WORDS, "seeds", "measure", "explore", "search", "vary")
+FREE = (*WORDS, "seeds", "measure", "explore", "search", "vary", "languages")
 
 
 def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What keeps two definitions from being one sweep that grew, one line each; empty if nothing does.
 
-    Rungs may be added after the last, targets may be added; those that are there stay as they are. Axes may get values and
+    Rungs may be added after the last, targets may be added; those that are there stay as they are. So does the language of the
+    headline; others are added and taken away freely. Axes may get values and
     lose them, but are on the same fields.
     """
     ours, theirs = dict(wanted["intermediate"]), dict(stored["intermediate"])
@@ -75,7 +76,7 @@ def _changes(sweep: Sweep, storage: Storage, name: str) -> list[str]:
     path = _stored(storage, name)
     if not path.exists():
         return []
-    stored, wanted = read_json(path), sweep.definition
+    stored, wanted = of_now(read_json(path)), sweep.definition
     absent = [key for key in ("intermediate", "targets") if key not in stored]
     if absent:
         raise InputError(

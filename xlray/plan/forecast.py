@@ -186,6 +186,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
             pair: {"cap": cap, "designed": designed} for pair, (cap, designed) in sorted(plan.sources.lowered.items())
         },
         "language": plan.sweep.language,
+        "languages": list(plan.sweep.evaluated),
         **shortfalls(plan.sources),
         "assumed_sizes": sorted(plan.sources.assumed),
         "trial_list": [_trial_row(trial) for trial in plan.trials],

@@ -34,6 +34,7 @@ class Job:
         rungs: examples seen at each rung.
         select_by: the signal that ranks trials.
         keep_targets: store the weights of targets, too; a sweep keeps their scores alone.
+        languages: that targets are evaluated in, as `Sweep.evaluated`.
         progress: file for the live view.
     """
 
@@ -48,8 +49,9 @@ class Job:
     mask_id: int
     rungs: tuple[int, ...]
     progress: Path
-    select_by: str = "finnish-dev"
+    select_by: str = "target-dev"
     keep_targets: bool = False
+    languages: tuple[str, ...] = ("fi",)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store
         plan.sweep.intermediate.rungs,
         sweep_folder(store.storage, plan.sweep.name) / f"progress/{name}.json",
         plan.sweep.select_by,
+        languages=plan.sweep.evaluated,
     )
 
 
@@ -106,6 +109,7 @@ def write_job(path: Path, job: Job) -> None:
         "progress": storage.relative(job.progress),
         "execution": asdict(job.execution),
         "rungs": list(job.rungs),
+        "languages": list(job.languages),
         "phases": [{"spec": to_plain(p.spec), "rung_index": p.rung_index} for p in job.phases],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +136,7 @@ def read_job(path: Path) -> Job:
         tuple(document["rungs"]),
         storage / document["progress"],
         document["select_by"],
+        languages=tuple(document.get("languages", ("fi",))),  # earlier versions wrote none
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from xlray.analysis import (
     ASSUMED,
-    FI_ACCURACY,
     Point,
     Variances,
     chain_name,
@@ -16,6 +15,7 @@ from xlray.analysis import (
     draw_of,
     estimable,
     estimate_variances,
+    headline_of,
     too_few,
     two_by_two_of,
 )
@@ -25,7 +25,7 @@ from xlray.storage.sweep_folder import SweepFolder
 
 
 def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any]:
-    """What each comparison of cells finds with probability 0.8 at the level 0.95, in points of Finnish accuracy.
+    """What each comparison of cells finds with probability 0.8 at the level 0.95, in points of accuracy.
 
     In a sweep with axes cells are compared at the same values of them. Trials that may be stopped are counted only where
     there are no others; the differences are those of the first rung then.
@@ -87,7 +87,7 @@ def _variances(directory: SweepFolder) -> tuple[Variances, str]:
         points = collect_points(load_results(directory.path), directory.journal.read())
         for index in sorted({point.rung_index for point in points}, reverse=True):
             here: list[Point] = estimable(points, index)
-            found = estimate_variances(here, FI_ACCURACY)
+            found = estimate_variances(here, headline_of(here))
             if found is not None:
                 return found, f"measured in {len(here)} trials of this sweep at {here[0].rung:,} examples"
     return ASSUMED, "assumed, nothing was measured yet; additive 1 is the best case"

@@ -15,7 +15,8 @@ from xlray.phases.store import Store
 from xlray.plan.asha import Decision
 from xlray.plan.trials import ranking_languages
 from xlray.storage.journal import finite
-from xlray.storage.standings import is_by_rank
+from xlray.storage.standings import accuracy_name, is_by_rank
+from xlray.tasks.languages import language_name
 
 NOT_FINITE = "the loss is not finite"
 
@@ -74,8 +75,9 @@ def rung_entry(
     read_from: Mapping[str, Any],
     decision: Decision,
     known: Mapping[str, Any],
+    languages: Sequence[str],
 ) -> dict[str, Any]:
-    """The journal's entry of a reported rung.
+    """The journal's entry of a reported rung. `accuracy` and `scores` are of the first language.
 
     Args:
         place: id, cell and role of the trial, index of the rung.
@@ -83,13 +85,23 @@ def rung_entry(
         read_from: `basis` (what the score is a mean of) and `phases` (hashes of those that it was read from).
         decision: what was decided; one that stands was made on another score where this one is new: `decided_on`.
         known: the entry before, or {}.
+        languages: that targets are evaluated in.
     """
+    first, *others = languages
+
+    def in_language(language: str) -> dict[str, Any]:
+        prefix = f"{language}/"
+        return {key.removeprefix(prefix): value for key, value in report.items() if key.startswith(prefix)}
+
     stands = decision.reason == known.get("reason") and is_by_rank(known)
     entry = {
         "event": "rung",
         **dict(zip(("trial_id", "cell", "role", "rung_index"), place, strict=True)),
-        **{key: report[key] for key in ("rung", "score", "fi_accuracy", "degenerate")},
-        "scores": {key.removeprefix("fi/"): value for key, value in report.items() if key.startswith("fi/")},
+        **{key: report[key] for key in ("rung", "score", "degenerate")},
+        "accuracy": report[accuracy_name(first)],
+        **{accuracy_name(language): report[accuracy_name(language)] for language in languages},
+        "scores": in_language(first),
+        **({"scores_in": {language: in_language(language) for language in others}} if others else {}),
         **read_from,
         "decision": decision.action,
         "reason": decision.reason,
@@ -101,16 +113,22 @@ def rung_entry(
 
 
 def rung_report(
-    store: Store, phases: Sequence[PlannedPhase], index: int, rung: int, select_by: str
+    store: Store,
+    phases: Sequence[PlannedPhase],
+    index: int,
+    rung: int,
+    select_by: str,
+    languages: Sequence[str],
 ) -> dict[str, Any] | None:
-    """What is reported of a rung: each target's headline, `fi_accuracy` (mean of all), `score`, and what degenerated.
+    """What is reported of a rung: see `rung_metrics`, and what degenerated.
 
-    A target without a score makes `fi_accuracy` NaN, and `degenerate` names it.
+    A target without a score makes the mean of its language NaN, and `degenerate` names it.
 
     Args:
         phases: of the trial, in order.
         rung: examples seen at it.
         select_by: the signal that ranks trials.
+        languages: that targets are evaluated in, that of the headline first.
 
     Returns:
         None if a phase up to this rung is not stored.
@@ -119,7 +137,7 @@ def rung_report(
         StoreError: a stored score was damaged.
     """
     degenerate: list[str] = []
-    headlines: dict[str, float] = {}
+    headlines: dict[str, dict[str, float]] = {language: {} for language in languages}
     signals: dict[str, float] = {}
     retrieval: set[str] = set()
     broken = False
@@ -132,23 +150,25 @@ def rung_report(
         if broken:  # the rung has no scores
             break
         if planned.rung_index == index:
-            found = target_headlines(store, planned.spec, "finnish-dev")
-            if not reason:
-                degenerate += [f"{task}: no score on Finnish dev" for task, value in found.items() if math.isnan(value)]
-            headlines.update(found)
-            signals.update(target_headlines(store, planned.spec, select_by))
+            for language in languages:
+                found = target_headlines(store, planned.spec, (language,))
+                headlines[language] |= found
+                lacking = [task for task, value in found.items() if math.isnan(value) and not reason]
+                degenerate += [f"{task}: no score on {language_name(language)} dev" for task in lacking]
+            signals |= target_headlines(store, planned.spec, ranking_languages(planned.spec, select_by, languages))
             retrieval |= set(found) if isinstance(planned.spec, RetrievalSpec) else set()
-    metrics = rung_metrics({}, {}, ()) if broken else rung_metrics(headlines, signals, retrieval)
+    if broken:
+        headlines, signals = {language: {} for language in languages}, {}
+    metrics = rung_metrics(headlines, signals, retrieval)
     place = {"rung_index": index, "rung": rung, "degenerate": "; ".join(degenerate), "diverged": broken}
     return {**metrics, **place}
 
 
-def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, float]:
-    """`{task: headline}` of a finished target phase, as the mean over the dev sets that a signal reads, if any.
+def target_headlines(store: Store, spec: Spec, languages: Sequence[str]) -> dict[str, float]:
+    """`{task: headline}` of a finished target phase, as the mean over the dev sets in some languages; {} of none.
 
     NaN where one of these has no score, so that no mean is over fewer than it names.
     """
-    languages = ranking_languages(spec, select_by)
     if isinstance(spec, TokenizerSpec) or not languages:
         return {}
     rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
@@ -157,34 +177,43 @@ def target_headlines(store: Store, spec: Spec, select_by: str) -> dict[str, floa
 
 
 def rung_metrics(
-    headlines: Mapping[str, float], signals: Mapping[str, float], retrieval_tasks: Sequence[str] | set[str]
+    headlines: Mapping[str, Mapping[str, float]],
+    signals: Mapping[str, float],
+    retrieval_tasks: Sequence[str] | set[str],
 ) -> dict[str, Any]:
-    """The numbers of a rung.
+    """The numbers of a rung: of each language the headlines of targets and their mean; `score`, by which trials rank.
 
-    `score`, by which trials are ranked, is the mean of the trained targets: retrieval moves by tens of points and would
+    `score` is the mean of the trained targets: retrieval moves by tens of points and would
     decide every cut.
 
     Args:
-        headlines: on Finnish dev, by target.
+        headlines: language to target to its headline on dev.
         signals: the same on the dev sets that rank trials.
         retrieval_tasks: targets that train nothing and do not rank trials.
     """
     trained = [v for task, v in signals.items() if task not in retrieval_tasks]
     ranked = trained or list(signals.values())
-    return {
-        "fi_accuracy": float(np.mean(list(headlines.values()))) if headlines else math.nan,
-        "score": float(np.mean(ranked)) if ranked else math.nan,
-        **{f"fi/{task}": value for task, value in headlines.items()},  # flat, as Tune's loggers want it
-    }
+    found: dict[str, Any] = {"score": float(np.mean(ranked)) if ranked else math.nan}
+    for language, values in headlines.items():
+        found[accuracy_name(language)] = float(np.mean(list(values.values()))) if values else math.nan
+        found |= {f"{language}/{task}": value for task, value in values.items()}  # flat, as Tune's loggers want it
+    return found
 
 
-def rung_line(metrics: Mapping[str, Any], num_rungs: int) -> str:
+def rung_line(metrics: Mapping[str, Any], num_rungs: int, languages: Sequence[str]) -> str:
     """One line for people about a rung that is reported; see `rung_report`."""
+    first = languages[0]
 
     def shown(value: float) -> str:
         return f"{value:.1f}" if math.isfinite(value) else "-"
 
-    each = ", ".join(f"{key[3:]} {shown(value)}" for key, value in metrics.items() if key.startswith("fi/"))
+    each = ", ".join(
+        f"{key.removeprefix(f'{first}/')} {shown(value)}"
+        for key, value in metrics.items()
+        if key.startswith(f"{first}/")
+    )
+    means = [f"{language_name(language)} {shown(metrics[accuracy_name(language)])} %" for language in languages]
+    means[0] += f" ({each})"
     broken = f"; degenerate: {metrics['degenerate']}" if metrics["degenerate"] else ""
     place = f"rung {metrics['rung_index'] + 1} of {num_rungs} ({metrics['rung']:,} examples)"
-    return f"{place}: Finnish {shown(metrics['fi_accuracy'])} % ({each}){broken}"
+    return f"{place}: {', '.join(means)}{broken}"

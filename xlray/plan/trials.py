@@ -123,22 +123,26 @@ def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
     assert root is not None
     new = {trial.trial_id: trial for trial in trials if trial.trial_id not in plan.phases}
     targets = {target for trial in new.values() for target in trial.config.targets}
-    measures = {target: _measure(target, plan.sources) for target in targets}
+    measures = {target: _measure(target, plan.sweep.evaluated, plan.sources) for target in targets}
     start, known = phase_hash(root), dict[Any, Any]()
     phases = {key: trial_phases(t.config, start, plan.sources, measures, known) for key, t in new.items()}
     return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
 
 
-def ranking_languages(spec: Spec, select_by: str) -> tuple[str, ...]:
-    """The languages whose dev headlines of a target phase rank its trial."""
+def ranking_languages(spec: Spec, select_by: str, languages: Sequence[str]) -> tuple[str, ...]:
+    """The languages whose dev headlines of a target phase rank its trial.
+
+    Args:
+        languages: of the sweep, as `Sweep.evaluated`; the others are the training language and pivots.
+    """
     if isinstance(spec, TokenizerSpec):
         return ()
     dev = [e for e in spec.evaluations if e.split == "dev"]
-    if select_by == "finnish-dev":
+    if select_by not in ("pivot-dev", "english-dev"):
         return tuple(e.language for e in dev if e.selection)
     trained = spec.data[0].split.split("/")[1] if isinstance(spec, TrainSpec) else None
     english = select_by == "english-dev"
-    return tuple(e.language for e in dev if not e.selection and (e.language == trained) == english)
+    return tuple(e.language for e in dev if e.language not in languages and (e.language == trained) == english)
 
 
 def pretraining_phases(recipe: Pretraining, sources: Sources, sweep: Sweep) -> tuple[Spec, ...]:
@@ -180,9 +184,9 @@ class Measure:
     evaluations: tuple[EvaluationSpec, ...]
 
 
-def _measure(target: Target, sources: Sources) -> Measure:
+def _measure(target: Target, languages: Sequence[str], sources: Sources) -> Measure:
     task = sources.task(target.task)
-    evaluations = _evaluations(target, sources)
+    evaluations = _evaluations(target, languages, sources)
     if task.kind == "retrieval":
         return Measure(task, None, evaluations)
     return Measure(task, sources.spec(target.task, task.train_split, target.max_length, target.stride), evaluations)
@@ -312,32 +316,28 @@ def _target_spec(config: TrialConfig, target: Target, parent: str, last: bool, m
     )
 
 
-def _evaluations(target: Target, sources: Sources) -> tuple[EvaluationSpec, ...]:
-    """Dev in the target's language (selection), English dev, pivots' dev, and test (sealed, where its files are)."""
+def _evaluations(target: Target, languages: Sequence[str], sources: Sources) -> tuple[EvaluationSpec, ...]:
+    """Of the first language dev (selection) and test, English dev, pivots' dev, then dev and test of further languages.
+
+    Test sets are sealed, and left out where their files are not there. One language gives what it gave before sweeps had
+    several, in the same order, so that stored phases are found again.
+    """
     task = sources.task(target.task)
-    whole = f"all/{target.language}"
-    if whole in task.splits:  # one file: queries are divided between dev and test, all candidates stay
-        data = sources.spec(target.task, whole, target.max_length, target.stride)
-        found = [
-            EvaluationSpec(data, target.language, split, split == "test", split == "dev") for split in ("dev", "test")
-        ]
-        for language in target.pivots:
-            data = sources.spec(target.task, f"all/{language}", target.max_length, target.stride)
-            found.append(EvaluationSpec(data, language, "dev", False))
-        return tuple(found)
+    first, *others = languages
+    english = [("dev", task.languages[0])] if target.english and f"dev/{task.languages[0]}" in task.splits else []
     pivots = [("dev", language) for language in target.pivots]
-    wanted = [("dev", target.language), ("dev", task.languages[0]), *pivots, ("test", target.language)]
+    further = [(split, language) for language in others for split in ("dev", "test")]
+    wanted = [("dev", first), *english, *pivots, ("test", first), *further]
+    if f"all/{first}" in task.splits:  # one file: queries are divided between dev and test, all candidates stay
+        wanted = [("dev", first), ("test", first), *pivots, *further]
     found = []
     for split, language in wanted:
-        key = f"{split}/{language}"
-        english = split == "dev" and language == task.languages[0]
-        if (english and (not target.english or key not in task.splits)) or (
-            split == "test" and not sources.has(target.task, key)
-        ):
+        whole = f"all/{language}"
+        key = whole if whole in task.splits else f"{split}/{language}"
+        if split == "test" and key != whole and not sources.has(target.task, key):
             continue
         data = sources.spec(target.task, key, target.max_length, target.stride)
-        selection = split == "dev" and language == target.language
-        found.append(EvaluationSpec(data, language, split, split == "test", selection))
+        found.append(EvaluationSpec(data, language, split, split == "test", (split, language) == ("dev", first)))
     return tuple(found)
 
 

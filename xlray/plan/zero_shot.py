@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from xlray.config.recipes import Pretraining
@@ -33,22 +34,30 @@ def check_roles(sweep: Sweep, sources: Sources) -> None:
 
 
 def check_languages(sweep: Sweep, sources: Sources) -> None:
-    """Check that targets have dev sets in the sweep's language, and that nothing is trained on labels in it.
+    """Check that targets have dev sets in the sweep's languages, and that nothing is trained on labels in one.
 
     Raises:
-        InputError: a target has no dev set in it or is trained in it, or an intermediate task lists it.
+        InputError: a target has no dev set in one or is trained in it, or an intermediate task lists it.
     """
-    for target in sweep.targets:
-        task = sources.task(target.task)
+    tasks = [sources.task(target.task) for target in sweep.targets]
+    for task, language in itertools.product(tasks, sweep.evaluated):
         known = pivots_of(task)
         trained = language_of(task.languages[0])
-        if target.language not in known or language_of(target.language) == trained:
-            found = (
-                f"{target.language!r}, which it is trained in" if target.language == trained else repr(target.language)
-            )
-            law = f"target {target.task!r}: `language` must be one of its dev sets ({listed(known) or 'none'})"
-            raise InputError(f"{law}, but got {found}.{nearest(target.language, known)}")
-    _check_unlabelled(sweep, sources, [sweep.language], f"sweep {sweep.name!r}", "the language of its targets")
+        if language not in known or language_of(language) == trained:
+            found = f"{language!r}, which it is trained in" if language == trained else repr(language)
+            law = f"target {task.name!r}: `language` must be one of its dev sets ({listed(known, 60) or 'none'})"
+            raise InputError(f"{law}, but got {found}.{nearest(language, known)}{_have(tasks, language)}")
+    what = "the language of its targets" if len(sweep.evaluated) == 1 else "a language of its targets"
+    _check_unlabelled(sweep, sources, sweep.evaluated, f"sweep {sweep.name!r}", what)
+
+
+def _have(tasks: Sequence[Task], language: str) -> str:
+    """Which of several targets have a language, and what all of them have."""
+    has = [repr(task.name) for task in tasks if language in pivots_of(task)]
+    shared = [code for code in pivots_of(tasks[0]) if all(code in pivots_of(task) for task in tasks)]
+    if not has:
+        return ""
+    return f" {' and '.join(has)} {'has' if len(has) == 1 else 'have'} it; all targets have {listed(shared, 60) or 'none'}."
 
 
 def check_signal(sweep: Sweep, sources: Sources) -> None:
@@ -59,7 +68,7 @@ def check_signal(sweep: Sweep, sources: Sources) -> None:
     """
     tasks = {target.task: sources.task(target.task) for target in sweep.targets}
     for target in sweep.targets:
-        known = pivots_of(tasks[target.task], target.language)
+        known = pivots_of(tasks[target.task], sweep.language)
         for language in target.pivots:
             if language not in known:
                 has = listed(known, 8) or "none"
@@ -71,7 +80,7 @@ def check_signal(sweep: Sweep, sources: Sources) -> None:
     for target in trained or sweep.targets:
         task = tasks[target.task]
         if sweep.select_by == "pivot-dev" and not target.pivots:
-            some = pivots_of(task, target.language)[:2]
+            some = pivots_of(task, sweep.language)[:2]
             hint = f"; such as Target({target.task!r}, pivots={some!r})" if some else " and no dev set for one"
             raise InputError(
                 f"targets: select_by 'pivot-dev' needs pivots of every trained target, but {target.task!r} has none{hint}."

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from xlray.analysis import (
     CONTROL,
-    FI_ACCURACY,
     MIN_SAMPLES,
     WITHOUT_TATOEBA,
     Choice,
@@ -36,28 +35,31 @@ def write_answer(evidence: Evidence) -> str:
     sentences: list[str] = []
     for source, cell in sorted(sources.items()):
         own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
-        others = [(size, other) for size, other in own.items() if f"difference/{FI_ACCURACY}/{cell} - {other}" in found]
+        others = [
+            (size, other) for size, other in own.items() if f"difference/{evidence.headline}/{cell} - {other}" in found
+        ]
         sentences += _compared(evidence, found, cell, _half_and_none(others, largest), not sentences, not small)
         sentences += _against_controls(evidence, found, cell, not small)
     for first, second in itertools.permutations(sorted(sources), 2):
-        gap = found.get(f"difference/{FI_ACCURACY}/{sources[first]} - {sources[second]}")
+        gap = found.get(f"difference/{evidence.headline}/{sources[first]} - {sources[second]}")
         if gap is not None:
             value = number(gap.value, signed=True)
             ends = "" if small else f", {interval(gap)}"
             sentences.append(f"{count(largest, 'task')} from {first} instead of {second}: {value} points{ends}.")
     if not sentences:
         base = here[0].cell
+        value = number(found[f"mean/{evidence.headline}/{base}"].value)
         sentences.append(
-            f"Finnish dev accuracy is {number(found[f'mean/{FI_ACCURACY}/{base}'].value)} % in cell {base} after "
-            f"{evidence.rung:,} intermediate examples; there is no second cell with a common seed to compare it with."
+            f"{evidence.language} dev accuracy is {value} % in cell {base} after {evidence.rung:,} intermediate "
+            "examples; there is no second cell with a common seed to compare it with."
         )
     sentences += taken_values(evidence)
     sentences += _how_many(evidence, found)
     sentences[:0] = [*([small] if small else []), *_planned(evidence, found, not small)]
     best = evidence.results.best()
     sentences.append(
-        f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best['fi_accuracy'])} % "
-        "(selected by Finnish dev, so its score is biased upwards)."
+        f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best[evidence.headline])} % "
+        f"(selected by {evidence.language} dev, so its score is biased upwards)."
     )
     return " ".join(sentences)
 
@@ -84,7 +86,9 @@ def _taken(choice: Choice) -> str:
 
 def _how_many(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
     """How many comparisons were made, and which hold for all at once."""
-    known = {name.split("/", 2)[2]: e for name, e in found.items() if name.startswith(f"difference/{FI_ACCURACY}/")}
+    known = {
+        name.split("/", 2)[2]: e for name, e in found.items() if name.startswith(f"difference/{evidence.headline}/")
+    }
     made = {pair: e.p_holm for pair, e in known.items() if e.p_holm is not None}  # single points of a grid have none
     if len(made) < 2:
         return []
@@ -96,7 +100,7 @@ def _how_many(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
 
 def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
     """What stands before all numbers if no difference that the answer names has an interval, else ""."""
-    gaps = [found[f"difference/{FI_ACCURACY}/{more} - {fewer}"] for more, fewer in main_pairs(evidence)]
+    gaps = [found[f"difference/{evidence.headline}/{more} - {fewer}"] for more, fewer in main_pairs(evidence)]
     if not gaps or any(gap.low is not None for gap in gaps):
         return ""
     largest = max(gaps, key=lambda gap: (gap.num_seeds, gap.num_subsets))  # others may have fewer seeds in common
@@ -110,7 +114,7 @@ def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool)
     """Of a two by two: both main effects and the interaction, the same without Tatoeba, and what is called exploratory."""
     design = find_two_by_two(evidence.tuned_here)
     names = list(design.contrasts()) if design else []
-    if design is None or any(f"factor/{FI_ACCURACY}/{name}" not in found for name in names):
+    if design is None or any(f"factor/{evidence.headline}/{name}" not in found for name in names):
         return []
     (fewer, more), (first, second) = design.sizes, design.sources
     what = (
@@ -120,8 +124,8 @@ def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool)
     )
     texts: list[str] = []
     for words, name in zip(what, names, strict=True):
-        e = found[f"factor/{FI_ACCURACY}/{name}"]
-        value = f"{number(e.value, signed=True)}{'' if texts else ' points of Finnish dev accuracy'}"
+        e = found[f"factor/{evidence.headline}/{name}"]
+        value = f"{number(e.value, signed=True)}{'' if texts else f' points of {evidence.language} dev accuracy'}"
         ends = f"{' ' if texts else ', '}{interval(e, short=bool(texts))}" if intervals else ""
         texts.append(f"{words}: {value}{ends}")
     beside = [found[name] for name in (f"factor/{WITHOUT_TATOEBA}/{n}" for n in names) if name in found]
@@ -138,7 +142,7 @@ def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: s
     sentences = []
     size, source = next((p.num_tasks, p.source) for p in evidence.tuned_here if p.cell == cell)
     for control in _controls(evidence, source):
-        gain = _difference(found, FI_ACCURACY, cell, control)
+        gain = _difference(found, evidence.headline, cell, control)
         if gain is not None:
             first, *others = {p.tasks for p in evidence.tuned_here if p.cell == control}
             alone = control if others or len(first) > 1 else f"{first[0]} alone"
@@ -183,7 +187,7 @@ def main_pairs(evidence: Evidence) -> list[tuple[str, str]]:
         pairs += [(cell, other) for _, other in _half_and_none(list(own.items()), largest)]
         pairs += [pair for control in _controls(evidence, source) for pair in ((cell, control), (control, cell))]
     pairs += [(sources[a], sources[b]) for a, b in itertools.permutations(sorted(sources), 2)]
-    return [(more, fewer) for more, fewer in pairs if f"difference/{FI_ACCURACY}/{more} - {fewer}" in found]
+    return [(more, fewer) for more, fewer in pairs if f"difference/{evidence.headline}/{more} - {fewer}" in found]
 
 
 def _half_and_none(others: Sequence[tuple[int, str]], largest: int) -> list[tuple[int, str]]:
@@ -210,11 +214,12 @@ def _compared(
     size = ("these " if len({p.tasks for p in points}) == 1 and more > 1 else "") + count(more, "task")
     text, apart = f"{size}{_from(source)}", []
     for place, (fewer, other) in enumerate(others):
-        gain = found[f"difference/{FI_ACCURACY}/{cell} - {other}"]
+        gain = found[f"difference/{evidence.headline}/{cell} - {other}"]
         value, versus = number(gain.value, signed=True), str(fewer or "none")
         if place == 0:
             text += (
-                f" instead of {versus}: {value} points of Finnish dev accuracy{_from_to(evidence, found, other, cell)}"
+                f" instead of {versus}: {value} points of {evidence.language} dev accuracy"
+                f"{_from_to(evidence, found, other, cell)}"
             )
             text += f", {interval(gain)}" if intervals else ""
             text += f", {repetitions(points, gain)}"
@@ -237,7 +242,7 @@ def _from_to(evidence: Evidence, found: Mapping[str, Estimate], before: str, aft
     seeds = [{p.seed for p in evidence.tuned_here if p.cell == cell} for cell in (before, after)]
     if seeds[0] != seeds[1]:
         return ""
-    means = [number(found[f"mean/{FI_ACCURACY}/{cell}"].value) for cell in (before, after)]
+    means = [number(found[f"mean/{evidence.headline}/{cell}"].value) for cell in (before, after)]
     return f" (from {means[0]} to {means[1]} %)"
 
 

@@ -8,8 +8,12 @@ from xlray.analysis import Choice
 from xlray.report.tables import Cell, Precise, Signed, Table
 
 
-def values(choices: Sequence[Choice]) -> Table:
-    """Every population at every point of the grid, the deepest rung first, the best values first."""
+def values(choices: Sequence[Choice], headline: str) -> Table:
+    """Every population at every point of the grid, the deepest rung first, the best values first.
+
+    Args:
+        headline: the outcome that is the mean of the targets.
+    """
     rows: list[tuple[Cell, ...]] = []
     for choice in sorted(choices, key=lambda choice: -choice.rung_index):
         best = choice.means[choice.best]
@@ -20,7 +24,7 @@ def values(choices: Sequence[Choice]) -> Table:
                 setting,
                 Precise(mean),
                 Signed(mean - best, 2),
-                Precise(choice.finnish[setting]) if setting in choice.finnish else None,
+                Precise(choice.accuracy[setting]) if setting in choice.accuracy else None,
                 choice.counts[setting],
             )
             for setting, mean in choice.means.items()
@@ -31,7 +35,7 @@ def values(choices: Sequence[Choice]) -> Table:
         ("values", "Values"),
         ("signal", "Chosen by (%)"),
         ("loss", "Below the best (points)"),
-        ("fi_accuracy", "fi_accuracy (%)"),
+        (headline, f"{headline} (%)"),
         ("num_seeds", "Seeds scored here"),
     )
     note = (

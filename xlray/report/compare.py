@@ -12,7 +12,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from xlray.analysis import (
-    FI_ACCURACY,
     WITHOUT_TATOEBA,
     CellItems,
     Estimate,
@@ -21,6 +20,7 @@ from xlray.analysis import (
     Sampling,
     averaged_targets,
     estimable,
+    headline_of,
     items_by_cell,
     variance_of,
 )
@@ -68,7 +68,7 @@ def compare_sweeps(
     """Compare two sweeps and write `<first>/report/compare-<second>.html` with its table and figure.
 
     Returns:
-        `{first, second, answer, rows, differing, warnings, files}`; a row has rung, cell, outcome, first, second,
+        `{language, first, second, answer, rows, differing, warnings, files}`; a row has rung, cell, outcome, first, second,
         difference, low, high, level, num_pairs, num_seeds and num_subsets.
 
     Raises:
@@ -81,7 +81,7 @@ def compare_sweeps(
         raise InputError(f"compare: two different sweeps must be given, but got {first} twice.")
     sides = tuple(collect_evidence(sweep, sampling) for sweep in sweeps)
     names = tuple(side.results.name for side in sides)
-    languages = [languages_of(side.definition) for side in sides]
+    languages = [languages_of(side.definition)[:1] for side in sides]
     if all(languages) and languages[0] != languages[1]:
         both = " and ".join(", ".join(found) for found in languages)
         raise InputError(f"compare: the sweeps must be evaluated in one language, but theirs are {both}.")
@@ -93,11 +93,13 @@ def compare_sweeps(
     left, right = ({k: v for k, v in side.definition.items() if k not in WORDS} for side in sides)
     differing = [line if len(line) <= LONG else f"{line[:LONG]}\u2026" for line in differing_fields(left, right)]
     warnings = [f"{name}: {w}" for name, side in zip(names, sides, strict=True) for w in find_warnings(side)]
-    answer = _answer(rows, names)
-    table, drawing = _table(rows, names), _forest(rows, names)
+    headline, language = sides[0].headline, sides[0].language
+    answer = _answer(rows, names, headline, language)
+    table, drawing = _table(rows, names, language), _forest(rows, names, language)
     text = page.render(_page(names, answer, warnings, differing, table, drawing), [drawing], [table])
     files = write_files(sweeps[0] / "report", f"compare-{names[1]}.html", text, [table], [drawing])
     return {
+        "language": sides[0].results.languages[0],
         "first": names[0],
         "second": names[1],
         "answer": answer,
@@ -125,7 +127,7 @@ def compare_points(
     for rung in sorted(sides[0].keys() & sides[1].keys(), reverse=True):
         here, there = sides[0][rung], sides[1][rung]
         cells = sorted({p.cell for p in here} & {p.cell for p in there}, key=lambda c: (_size(here, c), c))
-        outcomes = [o for o in (FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)) if o in there[0].scores]
+        outcomes = [o for o in (headline_of(here), WITHOUT_TATOEBA, *target_names(here)) if o in there[0].scores]
         for cell in [*([ALL] if len(cells) > 1 else []), *cells]:
             chosen = set(cells) if cell == ALL else {cell}
             inside = [[p for p in side if p.cell in chosen] for side in (here, there)]
@@ -221,14 +223,14 @@ def _plain(row: Row, level: float) -> dict[str, Any]:
     }
 
 
-def _answer(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """The last rung's Finnish accuracy over all shared cells, or in the only one."""
+def _answer(rows: Sequence[Row], names: Sequence[str], headline: str, language: str) -> str:
+    """The last rung's accuracy over all shared cells, or in the only one."""
     paired = [row for row in rows if row.difference is not None]
-    row = next((row for row in paired or rows if row.outcome == FI_ACCURACY), rows[0])
+    row = next((row for row in paired or rows if row.outcome == headline), rows[0])
     gap = row.difference
     value = number(gap.value if gap else row.second - row.first, signed=True)
     where = f"over {row.cell}" if row.cell == ALL else f"in cell {row.cell}"
-    text = f"{names[1]} instead of {names[0]}: {value} points of Finnish dev accuracy {where} (from {number(row.first)} to "
+    text = f"{names[1]} instead of {names[0]}: {value} points of {language} dev accuracy {where} (from {number(row.first)} to "
     text += f"{number(row.second)} %) after {row.rung:,} intermediate examples"
     if gap is None:
         return f"{text}; no trial has its pair in the other sweep, so there is no interval."
@@ -238,7 +240,7 @@ def _answer(rows: Sequence[Row], names: Sequence[str]) -> str:
     return f"{text}, {100 * gap.level:.0f} % CI {ends}, {count(row.num_pairs, 'pair')} of trials."
 
 
-def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
+def _table(rows: Sequence[Row], names: Sequence[str], language: str) -> Table:
     cells = []
     for row in rows:
         gap = row.difference
@@ -248,7 +250,7 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
     columns = (
         ("rung", "Rung (examples)"),
         ("cell", "Cell"),
-        ("outcome", "Score on Finnish dev"),
+        ("outcome", f"Score on {language} dev"),
         ("first", f"{names[0]} (%)"),
         ("second", f"{names[1]} (%)"),
         ("difference", "Difference (points)"),
@@ -262,7 +264,7 @@ def _table(rows: Sequence[Row], names: Sequence[str]) -> Table:
     return Table(f"compare-{names[1]}", f"{names[1]} less {names[0]}", note, columns, tuple(cells))
 
 
-def _forest(rows: Sequence[Row], names: Sequence[str]) -> Drawing:
+def _forest(rows: Sequence[Row], names: Sequence[str], language: str) -> Drawing:
     """Differences of each outcome at the last shared rung."""
     name, title = f"compare-{names[1]}", f"{names[1]} less {names[0]}"
     here = [row for row in rows if row.rung == rows[0].rung and row.difference is not None]
@@ -278,7 +280,7 @@ def _forest(rows: Sequence[Row], names: Sequence[str]) -> Drawing:
             forest(axes, place, gap)
         signed_points(axes)
         axes.set_yticks(range(len(order)), [f"{row.cell}: {row.outcome}" for row in order], fontsize=8)
-        axes.set(xlabel="Difference on Finnish dev (points)", ylim=(-0.6, len(order) - 0.4))
+        axes.set(xlabel=f"Difference on {language} dev (points)", ylim=(-0.6, len(order) - 0.4))
 
     svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))
     caption = f"Paired differences after {here[0].rung:,} intermediate examples. Coloured: the interval leaves out 0."

@@ -80,7 +80,7 @@ def _panels(name: str, title: str, caption: str, curves: Sequence[Curve], label:
         handles, labels = panels[0].get_legend_handles_labels()
         (beyond,) = panels[0].plot([], [], ":", color=GREY)
         figure.legend([*handles, beyond], [*labels, "extrapolation"], loc="outside lower center", ncols=3, fontsize=8)
-        figure.supylabel("Finnish dev (%)", fontsize=9)
+        figure.supylabel("Headline metric on dev (%)", fontsize=9)
 
     svg, pdf = draw(paint, WIDTH, 1.75 * lines + 0.6)
     said = "; ".join(_spoken(curve) for curve in curves)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Curve, Estimate, Point, cell_pairs, find_two_by_two
-from xlray.report.evidence import target_names
+from xlray.analysis import WITHOUT_TATOEBA, Curve, Estimate, Point, cell_pairs, find_two_by_two, headline_of
+from xlray.report.evidence import dev_of, target_names
 from xlray.report.score_tables import as_p_value, with_interval
 from xlray.report.tables import Cell, Precise, Signed, Table
 from xlray.report.warnings import count
@@ -30,15 +30,15 @@ def two_by_two(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
     rung, design = (here[0].rung if here else 0), find_two_by_two(here)
     known = {e.name: e for e in estimates if e.rung == rung}
     rows: list[tuple[Cell, ...]] = []
-    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)] if design else []:
+    for outcome in [headline_of(here), WITHOUT_TATOEBA, *target_names(here)] if design else []:
         for name in design.contrasts() if design else ():
             e = known.get(f"factor/{outcome}/{name}")
             rows += [(outcome, name, *_compared(e))] if e is not None else []
-    columns = (("outcome", "Score on Finnish dev"), ("effect", "Effect"), *COMPARED)
+    columns = (("outcome", f"Score on {dev_of(here)}"), ("effect", "Effect"), *COMPARED)
     note = (
         f"After {rung:,} intermediate examples, over the seeds that all four cells have. Main effects are means over the other "
         "factor; the interaction is what more tasks gain from one source, less what they gain from the other. Holm's p-values "
-        "hold at once for the three effects on fi_accuracy, and for those on all targets. Planned."
+        f"hold at once for the three effects on {headline_of(here)}, and for those on all targets. Planned."
     )
     missing = "" if rows else "two numbers of tasks, each from the same two sources, with a common seed"
     return Table("two_by_two", "Number of tasks by source", note, columns, tuple(rows), missing)
@@ -56,23 +56,24 @@ def differences(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
     rung = here[0].rung if here else 0
     known = {e.name: e for e in estimates if e.rung == rung}
     rows: list[tuple[Cell, ...]] = []
-    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)] if here else []:
+    for outcome in [headline_of(here), WITHOUT_TATOEBA, *target_names(here)] if here else []:
         for more, fewer in reversed(cell_pairs(here)):
             e = known.get(f"difference/{outcome}/{more} - {fewer}")
             if e is not None:
                 rows.append((outcome, more, fewer, *_compared(e)))
     columns = (
-        ("outcome", "Score on Finnish dev"),
+        ("outcome", f"Score on {dev_of(here)}"),
         ("more", "Cell"),
         ("fewer", "Instead of"),
         *COMPARED,
     )
     made = [e for name, e in known.items() if name.startswith("difference/") and e.p_holm is not None]
-    mean, targets = (sum((FI_ACCURACY in e.name) == m for e in made) for m in (True, False))
+    headline = headline_of(here)
+    mean, targets = (sum(e.name.startswith(f"difference/{headline}/") == m for e in made) for m in (True, False))
     note = f"After {rung:,} intermediate examples, over the seeds that both cells have."
     if mean:
         note += " Intervals and p are of one comparison by itself. Holm's p-values hold at once for the "
-        note += f"{count(mean, 'comparison')} of fi_accuracy{f', and for the {targets:,} of the targets' if targets else ''}."
+        note += f"{count(mean, 'comparison')} of {headline}{f', and for the {targets:,} of the targets' if targets else ''}."
     note += " They are exploratory: planned was the two by two." if find_two_by_two(here) else ""
     missing = "" if rows else "two cells at one rung with a common seed"
     return Table("differences", "Differences between cells", note, columns, tuple(rows), missing)
@@ -88,7 +89,7 @@ def fits(curves: Sequence[Curve]) -> Table:
             what = (curve.outcome, AXES[curve.axis], curve.source, len(curve.sizes))
             rows.append((*what, fit.model, fit.formula, Precise(fit.held_out_error), best, *knee))
     columns = (
-        ("outcome", "Score on Finnish dev"),
+        ("outcome", "Score on dev"),
         ("axis", "Over"),
         ("source", "Pool or cell"),
         ("num_sizes", "Sizes"),

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xlray.analysis import (
-    FI_ACCURACY,
     WITHOUT_TATOEBA,
     ChainContributions,
     Choice,
@@ -41,6 +40,7 @@ from xlray.analysis import (
     interactions,
     is_control_source,
     item_variances,
+    mean_names,
     minimum_detectable_effect,
     subset_item_variance,
     sweep_estimates,
@@ -54,6 +54,7 @@ from xlray.plan.definition import WORDS
 from xlray.storage.journal import read_lines
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import SweepFolder, open_sweep, read_definition
+from xlray.tasks.languages import language_name
 
 ENDED = ("finished", "stopped", "failed")
 
@@ -92,6 +93,16 @@ class Evidence:
     unsealings: Sequence[Mapping[str, Any]]
     data: Mapping[str, Any]
 
+    @property
+    def headline(self) -> str:
+        """The outcome that is the mean of the targets: `fi_accuracy`."""
+        return self.results.accuracy_name
+
+    @property
+    def language(self) -> str:
+        """The name of the language that the targets' headlines are in."""
+        return language_name(self.results.languages[0])
+
 
 def collect_evidence(directory: SweepFolder | Path | str, sampling: Sampling | None = None) -> Evidence:
     """Read a sweep's folder, finished or not, and estimate what it allows.
@@ -106,7 +117,7 @@ def collect_evidence(directory: SweepFolder | Path | str, sampling: Sampling | N
     results = _of_now(results, statuses)
     points = collect_points(results, journal)
     definition = read_definition(results.directory)
-    select_by = str(definition.get("select_by", "finnish-dev"))
+    select_by = str(definition.get("select_by", "target-dev"))
     tuned, choices = at_best_values(points, select_by)
     usable = [index for index in {point.rung_index for point in tuned} if estimable(tuned, index)]
     # The deepest rung with two cells, for the question is about differences; else the deepest with anything.
@@ -139,8 +150,13 @@ def _data(path: Path) -> Mapping[str, Any]:
 
 def target_names(points: Sequence[Point]) -> list[str]:
     """The target tasks, in the order of their names."""
-    names = {name for point in points for name in point.scores}
-    return sorted(name for name in names if name not in (FI_ACCURACY, WITHOUT_TATOEBA) and "@" not in name)
+    names = {name for point in points for name in point.scores} - mean_names(points)
+    return sorted(name for name in names if "@" not in name)
+
+
+def dev_of(points: Sequence[Point]) -> str:
+    """The data that the targets' scores are of: `Finnish dev`; `dev` without points."""
+    return f"{language_name(points[0].languages[0])} dev" if points else "dev"
 
 
 def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -221,9 +237,10 @@ class Findings:
 
     Attributes:
         effects: outcome to the ranking of single tasks by regression.
-        chains: gains by chains in fi_accuracy, for each source.
-        pairs: interactions of two tasks in fi_accuracy.
-        groups: attribute of tasks to the means of its groups in the ranking for fi_accuracy.
+        headline: the outcome that is the mean of the targets.
+        chains: gains by chains in it, for each source.
+        pairs: interactions of two tasks in it.
+        groups: attribute of tasks to the means of its groups in the ranking for it.
         task_curves: over the number of tasks: every outcome, every source.
         example_curves: over the examples: every outcome, every cell.
         powers: of every outcome.
@@ -231,6 +248,7 @@ class Findings:
     """
 
     effects: Mapping[str, Contributions]
+    headline: str
     chains: tuple[ChainContributions, ...]
     pairs: Interactions
     groups: Mapping[str, tuple[Estimate, ...]]
@@ -253,16 +271,18 @@ class Findings:
 def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
     """Everything that the scores at the rung of the answer allow; what is missing is said in each part."""
     here = evidence.tuned_here
-    outcomes = [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(here)] if here else []
+    headline = evidence.results.accuracy_name
+    outcomes = [headline, WITHOUT_TATOEBA, *target_names(here)] if here else []
     reached = [p for p in evidence.tuned if evidence.rung_index is not None and p.rung_index <= evidence.rung_index]
     effects = {outcome: contributions(here, outcome, sampling) for outcome in outcomes}
-    main = effects.get(FI_ACCURACY, Contributions((), missing="a rung with all targets scored"))
+    main = effects.get(headline, Contributions((), missing="a rung with all targets scored"))
     lines = chain_lines(evidence.definition) or None
     items = subset_item_variance(evidence.results, [point for point in here if point.role == "measure"])
     return Findings(
         effects=effects,
-        chains=tuple(chain_contributions(here, FI_ACCURACY, sampling, lines, items)),
-        pairs=interactions(here, FI_ACCURACY, sampling),
+        headline=headline,
+        chains=tuple(chain_contributions(here, headline, sampling, lines, items)),
+        pairs=interactions(here, headline, sampling),
         groups=grouped_contributions(main, task_facts(main.tasks)),
         task_curves=tuple(curve for outcome in outcomes for curve in task_curves(here, outcome, sampling)),
         example_curves=tuple(curve for outcome in outcomes for curve in example_curves(reached, outcome, sampling)),
@@ -333,14 +353,14 @@ def with_other_overlap(evidence: Evidence, sampling: Sampling) -> tuple[Estimate
         return ()
     results, definition = load_results(folder), read_definition(folder)
     points = collect_points(results, open_sweep(folder).journal.read())
-    points, _ = at_best_values(points, str(definition.get("select_by", "finnish-dev")))
+    points, _ = at_best_values(points, str(definition.get("select_by", "target-dev")))
     index = next((point.rung_index for point in points if point.rung == evidence.rung), None)
     here = [] if index is None else estimable(points, index)
     if not here:
         return ()
     items = item_variances(results, here).get(here[0].rung_index)
     variant = "with_overlap" if _kept(definition) else "without_overlap"
-    found = cell_differences(here, FI_ACCURACY, sampling, items)
+    found = cell_differences(here, results.accuracy_name, sampling, items)
     return tuple(dataclasses.replace(e, name=f"robustness/{variant}/{e.name.split('/', 2)[2]}") for e in found)
 
 

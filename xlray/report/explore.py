@@ -9,9 +9,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point
+from xlray.analysis import WITHOUT_TATOEBA, Estimate, Point
 from xlray.report.evidence import Evidence, target_names
 from xlray.report.training_curves import shuffled, training_data
+from xlray.storage.standings import accuracy_name
+from xlray.tasks.languages import language_name
 
 MOST_CURVES = 1_000  # trials with their scores at every rung; of the others the page holds those at the last one
 DIGITS = 2  # of scores, in percent
@@ -22,11 +24,12 @@ def explore_data(e: Evidence) -> dict[str, Any]:
     """The trials of a sweep for a page that draws, filters and compares them.
 
     Returns:
-        `outcomes` (key and title), `rungs` (examples), `rung` (index of the answer's, or of the last one that was reached),
-        `axes` (fields that vary), `tasks`, `cells`, `statuses`, `level` of the intervals, `groups` (what trials of all seeds
-        share) and `trials` by column, `training` (see `training_data`), and `means`: (outcome, cell, rung index, mean, low,
-        high) of estimates. `trials["scores"]` has for each outcome a list by rung of each trial (None where it was not
-        scored); where there are more than `MOST_CURVES` trials, of some only the number at the last rung that they reached.
+        `outcomes` (key and title), `language` (of the targets), `rungs` (examples), `rung` (index of the answer's, or of the
+        last one that was reached), `axes` (fields that vary), `tasks`, `cells`, `statuses`, `level` of the intervals, `groups`
+        (what trials of all seeds share), `trials` by column, `training` (see `training_data`), and `means`: (outcome, cell,
+        rung index, mean, low, high) of estimates. `trials["scores"]` has for each outcome a list by rung of each trial (None
+        where it was not scored); where there are more than `MOST_CURVES` trials, of some only the number at the last rung that
+        they reached.
         `{}` before a trial has been scored.
     """
     points: dict[str, list[Point]] = {}
@@ -38,9 +41,10 @@ def explore_data(e: Evidence) -> dict[str, Any]:
     rows = _rows(e, points)
     reached = [point for curve in points.values() for point in curve]
     targets = target_names(reached)
-    titles = {FI_ACCURACY: "Finnish accuracy", WITHOUT_TATOEBA: "without Tatoeba"}
+    titles = {accuracy_name(code): f"{language_name(code)} accuracy" for code in e.results.languages}
+    titles[WITHOUT_TATOEBA] = "without Tatoeba"
     known = {outcome for point in reached for outcome, value in point.scores.items() if math.isfinite(value)}
-    outcomes = [name for name in (FI_ACCURACY, WITHOUT_TATOEBA, *targets) if name in known]
+    outcomes = [name for name in (*titles, *targets) if name in known]
     rungs = {point.rung_index: point.rung for point in reached}
     axes = [field for axis in e.definition.get("vary") or () for field in axis["fields"]]
     tasks = sorted({task for row in rows for task in row["tasks"]})
@@ -54,6 +58,7 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "outcomes": [[name, titles.get(name, name)] for name in outcomes],
         "rungs": [rungs[index] for index in sorted(rungs)],
         "rung": sorted(rungs).index(e.rung_index) if e.rung_index in rungs else max(0, len(rungs) - 1),
+        "language": e.language,
         "axes": axes,
         "tasks": tasks,
         "cells": cells,

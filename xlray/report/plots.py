@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from xlray.analysis import FI_ACCURACY, Sampling
+from xlray.analysis import Sampling
 from xlray.report import score_figures, task_figures
 from xlray.report.drawing import Drawing
 from xlray.report.evidence import Evidence, Findings, collect_evidence, collect_findings
@@ -27,7 +27,7 @@ class Plots:
         return collect_findings(self._evidence, self._sampling)
 
     def scaling(self, targets: bool = False) -> Drawing:
-        """Finnish accuracy by number of tasks, with the intervals of the means.
+        """Accuracy by number of tasks, with the intervals of the means.
 
         Args:
             targets: each target by itself instead of their mean.
@@ -37,13 +37,13 @@ class Plots:
         return draw(found.tuned, found.estimates, found.rung_index)
 
     def curves(self) -> Drawing:
-        """Finnish accuracy of each trial over its rungs, those that were stopped too."""
+        """Accuracy of each trial over its rungs, those that were stopped too."""
         return score_figures.learning_curves(self._evidence.points, self._evidence.estimates, self._evidence.statuses)
 
     def contributions(self) -> Drawing:
         """What single tasks add: by chains with intervals, and the ranking of the ridge regression."""
         found = self._findings
-        return task_figures.contribution_forest(found.effects.get(FI_ACCURACY), found.chains, self._evidence.rung)
+        return task_figures.contribution_forest(found.effects.get(found.headline), found.chains, self._evidence.rung)
 
     def transfer(self) -> Drawing:
         """The ranking of tasks for each target."""

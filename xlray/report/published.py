@@ -65,7 +65,7 @@ def anchors(evidence: Evidence) -> Table:
     columns = (
         ("what", "Number"),
         ("published", "Published (%)"),
-        ("ours", "Ours, Finnish dev, no intermediate task (%)"),
+        ("ours", f"Ours, {evidence.language} dev, no intermediate task (%)"),
         ("source_of", "Source"),
         ("status_of", "What it is"),
         ("checked", "Checked in the paper"),
@@ -92,14 +92,14 @@ def encoder_name(definition: Mapping[str, Any]) -> str:
 
 
 def _without_tasks(evidence: Evidence) -> dict[tuple[str, str], float]:
-    """(target, metric) to the mean of the control's trials on Finnish dev at the rung of the answer."""
+    """(target, metric) to the mean of the control's trials on dev in the sweep's language at the rung of the answer."""
     if evidence.rung_index is None:
         return {}
     scores = evidence.results.scores
     rows = scores.filter(
         pc.and_(
             pc.and_(pc.equal(scores["num_tasks"], 0), pc.equal(scores["rung_index"], evidence.rung_index)),
-            pc.and_(pc.equal(scores["language"], "fi"), pc.equal(scores["split"], "dev")),
+            pc.and_(pc.equal(scores["language"], evidence.results.languages[0]), pc.equal(scores["split"], "dev")),
         )
     )
     rows = rows.filter(pc.is_finite(rows["value"]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xlray.analysis import FI_ACCURACY, Estimate, Point
+from xlray.analysis import Estimate, Point, headline_of
 from xlray.analysis.selection import ENGLISH_DEV, MIN_TRIALS, PIVOT_DEV, selection_scores
 from xlray.report.drawing import BLACK, COLOURS, WIDTH, Drawing, draw, forest, spell
 from xlray.report.reliability_tables import VARIANTS
@@ -19,18 +19,18 @@ LABELS = {ENGLISH_DEV: "English dev, mean (%)", PIVOT_DEV: "Pivot dev, mean (%)"
 
 
 def orders(points: Sequence[Point], here: Sequence[Point], estimates: Sequence[Estimate]) -> Drawing:
-    """Finnish accuracy at the rung of the answer against earlier rungs and against other signals, a point per trial."""
+    """Accuracy at the rung of the answer against earlier rungs and against other signals, a point per trial."""
     name, title = "orders", "Rank correlations of the trials"
     found: list[tuple[str, list[tuple[Point, float]], Estimate | None]] = []
     rung = here[0].rung if here else 0
     late = {p.trial_id: p for p in here}
     for early in sorted({p.rung for p in points if p.rung < rung}):
-        before = [(late[p.trial_id], p.scores[FI_ACCURACY]) for p in points if p.rung == early and p.trial_id in late]
-        e = find_estimate(estimates, f"rank_correlation/{FI_ACCURACY}/{early} - {rung}", rung)
+        before = [(late[p.trial_id], p.accuracy) for p in points if p.rung == early and p.trial_id in late]
+        e = find_estimate(estimates, f"rank_correlation/{headline_of(here)}/{early} - {rung}", rung)
         found.append((f"After {early:,} examples (%)", before, e))
     for signal, label in LABELS.items():
         beside = [(p, score) for p in here if (score := selection_scores(p).get(signal)) is not None]
-        found.append((label, beside, find_estimate(estimates, f"rank_correlation/{signal}/{FI_ACCURACY}", rung)))
+        found.append((label, beside, find_estimate(estimates, f"rank_correlation/{signal}/{headline_of(here)}", rung)))
     found = [panel for panel in found if len(panel[1]) >= MIN_TRIALS]
     if not found:
         missing = "at least four trials at two rungs, or dev scores in other languages"
@@ -43,7 +43,7 @@ def orders(points: Sequence[Point], here: Sequence[Point], estimates: Sequence[E
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for axes, (label, pairs, e) in zip(panels, found, strict=False):
             for size, colour in colours.items():
-                inside = [(x, p.scores[FI_ACCURACY]) for p, x in pairs if p.num_tasks == size]
+                inside = [(x, p.accuracy) for p, x in pairs if p.num_tasks == size]
                 if inside:
                     rasterized = len(pairs) > MAX_VECTOR_LINES
                     axes.plot(
@@ -57,7 +57,7 @@ def orders(points: Sequence[Point], here: Sequence[Point], estimates: Sequence[E
         for size, colour in colours.items():
             panels[0].plot([], [], "o", markersize=4, color=colour, label=f"{size} tasks" if size != 1 else "1 task")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-        figure.supylabel(f"fi_accuracy on dev after {rung:,} examples (%)", fontsize=9)
+        figure.supylabel(f"{headline_of(here)} on dev after {rung:,} examples (%)", fontsize=9)
 
     svg, pdf = draw(paint, WIDTH, 1.9 * lines + 0.6)
     caption = (
@@ -65,7 +65,7 @@ def orders(points: Sequence[Point], here: Sequence[Point], estimates: Sequence[E
         "whose interval is in the table."
     )
     said = "; ".join(f"{label.lower()}: {len(pairs)} trials, Spearman {_said(e)}" for label, pairs, e in found)
-    return Drawing(name, title, caption, f"Finnish accuracy after {rung:,} examples against {said}.", svg, pdf)
+    return Drawing(name, title, caption, f"{headline_of(here)} after {rung:,} examples against {said}.", svg, pdf)
 
 
 def _said(estimate: Estimate | None) -> str:
@@ -111,7 +111,7 @@ def robustness(estimates: Sequence[Estimate], pairs: Sequence[tuple[str, str]]) 
             colour, marker = looks[variant]
             axes.plot([], [], marker, color=colour, markersize=4.5, label=VARIANTS[variant].lower())
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-        axes.set(xlabel="Difference in Finnish accuracy (points)", ylim=(-0.6, len(rows) - 0.4))
+        axes.set(xlabel="Difference in accuracy (points)", ylim=(-0.6, len(rows) - 0.4))
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
     svg, pdf = draw(paint, WIDTH, 1.2 + 0.48 * len(rows))

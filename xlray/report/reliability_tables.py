@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xlray.analysis import Estimate
 from xlray.report.evidence import Power
@@ -18,11 +18,11 @@ VARIANTS = {
     "with_overlap": "Overlapping examples kept",
     "without_overlap": "Overlapping examples left out",
 }
-SIGNALS = {"english-dev": "English dev", "pivot-dev": "pivot dev", "fi_accuracy": "Finnish dev"}
+SIGNALS = {"english-dev": "English dev", "pivot-dev": "pivot dev"}
 
 
-def selection_gap(estimates: Sequence[Estimate]) -> Table:
-    """Finnish points lost by choosing tasks without Finnish labels."""
+def selection_gap(estimates: Sequence[Estimate], language: str) -> Table:
+    """Points lost by choosing tasks without labels in the sweep's language."""
     rows: list[tuple[Cell, ...]] = []
     for e in estimates:
         kind, _, signal = e.name.partition("/")
@@ -30,26 +30,35 @@ def selection_gap(estimates: Sequence[Estimate]) -> Table:
             rows.append((SIGNALS.get(signal, signal), *with_interval(e, True, 2), e.num_subsets, e.num_seeds))
     columns = (
         ("signal", "Chosen by"),
-        ("gap", "Finnish points lost"),
+        ("gap", f"{language} points lost"),
         ("interval", "Interval"),
         ("num_subsets", "Subsets to choose from"),
         ("num_seeds", "Seeds"),
     )
     note = (
-        "Best subset by Finnish dev less best subset by the other signal, each chosen on all seeds but one and scored on "
+        f"Best subset by {language} dev less best subset by the other signal, each chosen on all seeds but one and scored on "
         "that one. Below 0: the other signal chose better by luck."
     )
     missing = "" if rows else "two subsets with dev scores in English or in a pivot language at every seed"
     return Table("selection_gap", "Selection gap", note, columns, tuple(rows), missing)
 
 
-def correlations(estimates: Sequence[Estimate]) -> Table:
+def correlations(estimates: Sequence[Estimate], headline: str, language: str) -> Table:
     """Whether the order of trials by one score stands for that by another."""
     rows: list[tuple[Cell, ...]] = []
+    signals = {**SIGNALS, headline: f"{language} dev"}
     for e in estimates:
         kind, _, rest = e.name.partition("/")
         if kind == "rank_correlation":
-            rows.append((ordered_by(rest), *with_interval(e, digits=2), e.num_trials, e.num_seeds, e.num_subsets))
+            rows.append(
+                (
+                    ordered_by(rest, signals),
+                    *with_interval(e, digits=2),
+                    e.num_trials,
+                    e.num_seeds,
+                    e.num_subsets,
+                )
+            )
     columns = (
         ("of", "Rank correlations"),
         ("correlation", "Spearman"),
@@ -60,21 +69,25 @@ def correlations(estimates: Sequence[Estimate]) -> Table:
     )
     note = (
         "Rank correlations over trials that no score kept from the later rung. Two rungs: is early stopping safe here? Two "
-        "signals: does choosing without Finnish labels choose the same?"
+        f"signals: does choosing without {language} labels choose the same?"
     )
     missing = "" if rows else "at least four trials at two rungs, or dev scores in other languages"
     return Table("correlations", "Rank correlations", note, columns, tuple(rows), missing)
 
 
-def ordered_by(rest: str) -> str:
-    """What two orders are by, for people, from an estimate's name without its kind."""
+def ordered_by(rest: str, signals: Mapping[str, str]) -> str:
+    """What two orders are by, for people, from an estimate's name without its kind.
+
+    Args:
+        signals: outcome to its name for people.
+    """
     first, _, second = rest.rpartition("/")
-    if first in SIGNALS and " - " in second:
+    if first in signals and " - " in second:
         early, late = (int(number) for number in second.split(" - "))
         return f"after {early:,} and {late:,} examples"
     if first.startswith("dev - test"):
         return f"dev and test, {second}"
-    return f"{SIGNALS.get(first, first)} and {SIGNALS.get(second, second)}"
+    return f"{signals.get(first, first)} and {signals.get(second, second)}"
 
 
 def robustness(estimates: Sequence[Estimate], kept_overlap: bool) -> Table:
@@ -90,7 +103,7 @@ def robustness(estimates: Sequence[Estimate], kept_overlap: bool) -> Table:
         cells = [with_interval(variants.get(variant), True, 2) for variant in used]
         rows.append((pair, *(cell for two in cells for cell in two)))
     heads = [(key, head) for v in used for key, head in ((v, f"{VARIANTS[v]} (points)"), (f"{v}_interval", "Interval"))]
-    note = "Differences in fi_accuracy between cells at the rung of the answer. "
+    note = "Differences in accuracy between cells at the rung of the answer. "
     note += "" if "without_degenerate" in used else "No trial behind them collapsed. "
     note += f"Training examples that hold text of the target data were {'kept' if kept_overlap else 'left out'}"
     note += (
@@ -112,7 +125,7 @@ def power(powers: Sequence[Power]) -> Table:
             shown = (None if effect is None else Precise(effect) for effect in effects)
             rows.append((p.outcome, *(Precise(s) for s in spreads), p.num_subsets, p.num_seeds, *shown))
     columns = (
-        ("outcome", "Score on Finnish dev"),
+        ("outcome", "Score on dev"),
         ("subset", "SD of subsets (points)"),
         ("seed", "SD of seeds (points)"),
         ("trial", "SD of a trial (points)"),

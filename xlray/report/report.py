@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlray.analysis import FI_ACCURACY, Estimate, Sampling, dev_test_correlations, find_two_by_two
+from xlray.analysis import Estimate, Sampling, dev_test_correlations, find_two_by_two
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.report import (
     axis_tables,
@@ -38,17 +38,18 @@ from xlray.report.warnings import behind, count, find_warnings, moment
 from xlray.storage.files import atomic_file
 from xlray.storage.journal import read_lines
 from xlray.storage.sweep_folder import SweepFolder, open_sweep
+from xlray.tasks.languages import language_names
 
 METHOD = (
     Paragraph(
-        "fi_accuracy",
-        "is the plain mean of the targets' headline metrics on Finnish dev, in percent. Targets are trained in English "
+        "{headline}",
+        "is the plain mean of the targets' headline metrics on {language} dev, in percent. Targets are trained in English "
         "only; Tatoeba is not trained, and since it moves by tens of points the mean without it is always given too.",
     ),
     Paragraph(
         "Intervals",
         "at {level} % are about other subsets and seeds: subsets (whole chains, where subsets contain one another) and "
-        "seeds are crossed, and both vary at once. At 95 % those of differences of fi_accuracy hold the truth in 91 to 100 % "
+        "seeds are crossed, and both vary at once. At 95 % those of differences of that mean hold the truth in 91 to 100 % "
         "of simulated sweeps, and in fewer than 93 % only where pairs of tasks make up nearly everything (docs/statistics.md).",
     ),
     Paragraph(
@@ -86,7 +87,7 @@ def write_report(
         progress: gets what is done next, in words.
 
     Returns:
-        `{answer, estimates, warnings, files}`; the same data give the same bytes.
+        `{answer, headline (name of the mean of the targets), estimates, warnings, files}`; the same data give the same bytes.
 
     Raises:
         InputError: the folder is no sweep's, or a file in it cannot be read.
@@ -117,6 +118,7 @@ def write_report(
     files = write_files(sweep / "report", "report.html", text, made, drawn)
     return {
         "answer": answer,
+        "headline": evidence.headline,
         "estimates": [dataclasses.asdict(estimate) for estimate in estimates],
         "warnings": warnings,
         "files": files,
@@ -153,8 +155,9 @@ def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
     return [
         score_tables.leaderboard(e.results, e.points, e.statuses),
         score_tables.by_cell(e.results, e.points, e.estimates, e.statuses),
-        *([axis_tables.values(e.choices)] if e.choices else []),
+        *([axis_tables.values(e.choices, e.headline)] if e.choices else []),
         score_tables.by_target(e.tuned_here, e.estimates, e.majority),
+        *([score_tables.by_language(e.tuned_here, e.estimates)] if len(e.results.languages) > 1 else []),
         score_tables.rungs(e.points, e.estimates, e.journal),
         score_tables.decisions(e.journal),
         curve_tables.two_by_two(e.tuned_here, e.estimates),
@@ -173,8 +176,8 @@ def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
 
 def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[Table]:
     return [
-        reliability_tables.selection_gap(e.estimates),
-        reliability_tables.correlations([*e.estimates, *between]),
+        reliability_tables.selection_gap(e.estimates, e.language),
+        reliability_tables.correlations([*e.estimates, *between], e.headline, e.language),
         reliability_tables.robustness(
             [*e.estimates, *f.overlap], kept_overlap=not e.definition.get("drop_overlap", True)
         ),
@@ -183,7 +186,7 @@ def _reliability(e: Evidence, f: Findings, between: Sequence[Estimate]) -> list[
 
 
 def _figures(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Drawing]:
-    ridge = f.effects.get(FI_ACCURACY)
+    ridge = f.effects.get(f.headline)
     return [
         score_figures.accuracy_by_num_tasks(e.tuned, e.estimates, e.rung_index),
         score_figures.targets_by_num_tasks(e.tuned, e.estimates, e.rung_index),
@@ -208,12 +211,18 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
     ]
     seconds = max((float(entry.get("time") or 0) for entry in evidence.journal), default=0.0)
     tags += [f"last journal entry {moment(seconds)}"] if seconds else []
-    method = tuple(Paragraph(p.lead, p.text.format(level=f"{100 * level:.0f}")) for p in METHOD)
+    words = {"level": f"{100 * level:.0f}", "headline": evidence.headline, "language": evidence.language}
+    method = tuple(Paragraph(p.lead.format(**words), p.text.format(**words)) for p in METHOD)
     planned = ("two_by_two",) if find_two_by_two(evidence.tuned_here) else ()
     sections = (
         Section(
-            "number", "Number of tasks", "Finnish accuracy by number of tasks", ("by_num_tasks", "by_target"),
+            "number", "Number of tasks", f"{evidence.language} accuracy by number of tasks", ("by_num_tasks", "by_target"),
             (*planned, "by_num_tasks", "differences", "by_target"),
+        ),
+        *(
+            [Section("languages", "Languages", "Every language of the sweep", tables=("by_language",))]
+            if len(evidence.results.languages) > 1
+            else []
         ),
         *([Section("values", "Values", "Values of the axes", tables=("values",))] if evidence.choices else []),
         Section("curves", "Curves", "Scaling curves", ("task_curves", "example_curves"), ("curves",)),
@@ -239,7 +248,7 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
     return Page(
         kind="report",
         name=evidence.results.name,
-        question=str(evidence.definition.get("question") or "Which intermediate tasks help on Finnish?"),
+        question=str(evidence.definition.get("question") or f"Which intermediate tasks help on {evidence.language}?"),
         answer=answer,
         warnings=warnings,
         tags=tags,
@@ -267,6 +276,7 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     facts = [
         ("Encoder", published.encoder_name(definition)),
         ("Targets", ", ".join(targets)),
+        ("Evaluated in", language_names(evidence.results.languages)),
         ("Rungs (examples)", ", ".join(f"{rung:,}" for rung in rungs)),
         ("Seeds", ", ".join(str(seed) for seed in definition.get("seeds") or ())),
         ("Precision", str(definition.get("precision") or "")),

@@ -11,9 +11,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Estimate, Point, estimable
+from xlray.analysis import WITHOUT_TATOEBA, Estimate, Point, estimable, headline_of
 from xlray.report.drawing import BLACK, BLUE, COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
-from xlray.report.evidence import target_names
+from xlray.report.evidence import dev_of, target_names
 from xlray.report.tables import number
 
 MAX_VECTOR_LINES = 300
@@ -51,13 +51,13 @@ def _means_with_band(axes: Any, sizes: Sequence[int], found: Sequence[Estimate],
 
 def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate], rung_index: int | None) -> Drawing:
     """Every trial as a point and the mean of each cell with its interval."""
-    name, title = "by_num_tasks", "Finnish accuracy by number of intermediate tasks"
+    name, title = "by_num_tasks", "Accuracy by number of intermediate tasks"
     here = estimable(points, rung_index) if rung_index is not None else []
     if len({p.num_tasks for p in here}) < 2:
         return Drawing(name, title, "", "", missing=TWO_SIZES)
     used = {p.trial_id for p in here}
     others = [p for p in points if p.rung_index == rung_index and p.trial_id not in used]
-    means = _means(estimates, FI_ACCURACY, here[0].rung)
+    means = _means(estimates, headline_of(here), here[0].rung)
     seeds = {seed: place for place, seed in enumerate(sorted({p.seed for p in points}), start=1)}
     sources = _sources(here + others)
     many = len(here) + len(others) > MAX_VECTOR_LINES
@@ -69,7 +69,7 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
             for source, colour in [*sources.items(), ("", BLACK)]:
                 inside = [p for p in group if (p.source if p.num_tasks else "") == source]
                 x = [p.num_tasks + seeds[p.seed] * step for p in inside]
-                y = [p.scores[FI_ACCURACY] for p in inside]
+                y = [p.accuracy for p in inside]
                 face = colour if filled else "white"
                 look: dict[str, Any] = {"color": colour, "markerfacecolor": face, "rasterized": many}
                 axes.plot(x, y, "o", markersize=3.5, zorder=2, alpha=0.2 if many else 0.7, **look)
@@ -80,17 +80,17 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
         axes.plot([], [], "o", markersize=3.5, color=GREY, label="one trial")
         if others:
             axes.plot([], [], "o", markersize=3.5, color=GREY, markerfacecolor="white", label="not in the mean")
-        axes.set(xlabel="Intermediate tasks (number)", ylabel="fi_accuracy on dev (%)")
+        axes.set(xlabel="Intermediate tasks (number)", ylabel=f"{headline_of(here)} on dev (%)")
         axes.set_xticks(few(sorted({p.num_tasks for p in here})))
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
     svg, pdf = draw(paint, WIDTH, 3.5)
     values = "; ".join(f"cell {cell}: {spell(mean)}" for cell, mean in means.items())
     caption = (
-        f"Mean of the targets' headline metrics on Finnish dev after {here[0].rung:,} intermediate examples. "
+        f"Mean of the targets' headline metrics on {dev_of(here)} after {here[0].rung:,} intermediate examples. "
         "Points are trials (shifted by seed); bars and band are intervals over subsets and seeds."
     )
-    alt = f"Finnish dev accuracy against number of intermediate tasks after {here[0].rung:,} examples. {values}."
+    alt = f"{dev_of(here)} accuracy against number of intermediate tasks after {here[0].rung:,} examples. {values}."
     return Drawing(name, title, caption, alt, svg, pdf)
 
 
@@ -101,7 +101,7 @@ def few(sizes: Sequence[int], most: int = 10) -> list[int]:
 
 
 def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate], rung_index: int | None) -> Drawing:
-    """One panel per target: means of the cells on Finnish dev with their band."""
+    """One panel per target: means of the cells on dev with their band."""
     name, title = "by_target", "Each target by number of intermediate tasks"
     here = estimable(points, rung_index) if rung_index is not None else []
     if len({p.num_tasks for p in here}) < 2:
@@ -127,7 +127,7 @@ def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate],
         for axes in panels[max(0, len(targets) - columns) : len(targets)]:
             axes.set_xlabel("Intermediate tasks")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-        figure.supylabel("Headline metric on Finnish dev (%)", fontsize=9)
+        figure.supylabel(f"Headline metric on {dev_of(here)} (%)", fontsize=9)
 
     svg, pdf = draw(paint, WIDTH, 1.5 * lines + 0.5)
     values = []
@@ -136,10 +136,10 @@ def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate],
             f"{target}: " + ", ".join(f"{spell(mean)} in cell {cell}" for cell, mean in means[target].items())
         )
     caption = (
-        f"Headline metric of each target on Finnish dev after {here[0].rung:,} intermediate examples; bars and band are "
+        f"Headline metric of each target on {dev_of(here)} after {here[0].rung:,} intermediate examples; bars and band are "
         "intervals over subsets and seeds. Scales differ between panels; the table has English dev and the majority answer."
     )
-    return Drawing(name, title, caption, "Finnish dev score by number of tasks. " + "; ".join(values) + ".", svg, pdf)
+    return Drawing(name, title, caption, f"{dev_of(here)} score by number of tasks. {'; '.join(values)}.", svg, pdf)
 
 
 def _palette(number_of: int) -> list[Any]:
@@ -156,8 +156,8 @@ def colours_of_sizes(points: Sequence[Point]) -> dict[int, Any]:
 
 
 def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], statuses: Mapping[str, str]) -> Drawing:
-    """Finnish accuracy of each trial over the rungs, means of cells over them; stopped trials end in a cross."""
-    name, title = "learning_curves", "Finnish accuracy over the rungs"
+    """Accuracy of each trial over the rungs, means of cells over them; stopped trials end in a cross."""
+    name, title = "learning_curves", "Accuracy over the rungs"
     rungs = sorted({p.rung for p in points})
     if len(rungs) < 2:
         return Drawing(name, title, "", "", missing="trials that have finished at least two rungs")
@@ -166,7 +166,7 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
         curves.setdefault(point.trial_id, []).append(point)
     cells = list(dict.fromkeys(p.cell for p in sorted(points, key=lambda p: (p.num_tasks, p.cell))))
     palette = _palette(len(cells))
-    means = [_means(estimates, FI_ACCURACY, rung) for rung in rungs]
+    means = [_means(estimates, headline_of(points), rung) for rung in rungs]
     faint = len(curves) > 40
 
     def paint(figure: Figure) -> None:
@@ -177,12 +177,12 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
                 inside = [
                     c for c in curves.values() if c[0].cell == cell and (c[0].role == "measure") == (role == "measure")
                 ]
-                lines = [[(p.rung, p.scores[FI_ACCURACY]) for p in curve] for curve in inside]
+                lines = [[(p.rung, p.accuracy) for p in curve] for curve in inside]
                 shade, alpha = (GREY, 0.2) if faint else (colour, 0.8)
                 axes.add_collection(LineCollection(lines, colors=[shade], linestyles=[style], alpha=alpha, **look))
                 for status, mark in MARKS.items():
                     ends = [c[-1] for c in inside if statuses.get(c[0].trial_id) == status]
-                    x, y = [p.rung for p in ends], [p.scores[FI_ACCURACY] for p in ends]
+                    x, y = [p.rung for p in ends], [p.accuracy for p in ends]
                     axes.plot(x, y, mark, markersize=5, color=shade if faint else colour, alpha=0.8, **look)
             known = [(rung, found[cell].value) for rung, found in zip(rungs, means, strict=True) if cell in found]
             if known:
@@ -190,7 +190,7 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
             axes.plot([], [], "-o", color=colour, markersize=4, label=f"cell {cell}")
         log_examples(axes, rungs)
         axes.autoscale_view()
-        axes.set(xlabel="Intermediate examples seen (log scale)", ylabel="fi_accuracy on dev (%)")
+        axes.set(xlabel="Intermediate examples seen (log scale)", ylabel=f"{headline_of(points)} on dev (%)")
         axes.plot([], [], linestyle=DASHES, color=GREY, label="explore")
         for status, mark in MARKS.items():
             if status in statuses.values():
@@ -204,8 +204,8 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
         "Thick: means of cells over trials that no score kept. Early rungs may train the targets on fewer examples, so "
         "compare within a rung."
     )
-    alt = f"Finnish dev accuracy of {len(curves)} trials at {len(rungs)} rungs, {stopped} of them stopped early."
+    alt = f"{dev_of(points)} accuracy of {len(curves)} trials at {len(rungs)} rungs, {stopped} of them stopped early."
     for rung in rungs:
-        values = [p.scores[FI_ACCURACY] for p in points if p.rung == rung]
+        values = [p.accuracy for p in points if p.rung == rung]
         alt += f" At {rung:,} examples {len(values)} trials from {number(min(values))} to {number(max(values))}."
     return Drawing(name, title, caption, alt, svg, pdf)

@@ -9,7 +9,6 @@ from typing import Any
 
 from xlray.analysis import (
     ENGLISH,
-    FI_ACCURACY,
     WITHOUT_TATOEBA,
     Estimate,
     Point,
@@ -17,13 +16,16 @@ from xlray.analysis import (
     cell_differences,
     cell_means,
     estimable,
+    headline_of,
+    means_of_languages,
 )
 from xlray.analysis.results import Results
-from xlray.report.evidence import target_names
+from xlray.report.evidence import dev_of, target_names
 from xlray.report.exposures import cell_exposure
 from xlray.report.sealed import Opened
 from xlray.report.tables import Cell, Interval, Precise, PValue, Signed, Table, number
-from xlray.storage.standings import Standing, is_by_rank, passed, standings
+from xlray.storage.standings import Standing, accuracy_name, accuracy_of, is_by_rank, passed, standings
+from xlray.tasks.languages import language_name
 
 CELLS = (
     "Means over measure trials, and over explore trials with the weight that their recorded probability of getting there gives "
@@ -37,6 +39,7 @@ CELLS = (
 def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str, str]) -> Table:
     """Every trial, also those without a score; the ones that got furthest first."""
     targets = target_names(points)
+    headline, *others = map(accuracy_name, results.languages)
     last: dict[str, Point] = {}
     for reached in points:
         if not reached.diverged:
@@ -59,9 +62,10 @@ def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str
                 ", ".join(tasks),
                 point.seed if point else row.get("seed"),
                 point.rung if point else None,
-                scores.get(FI_ACCURACY),
+                scores.get(headline),
                 scores.get(WITHOUT_TATOEBA),
                 *(scores.get(task) for task in targets),
+                *(scores.get(mean) for mean in others),
                 status,
             )
         )
@@ -72,20 +76,20 @@ def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str
         ("tasks", "Intermediate tasks"),
         ("seed", "Seed"),
         ("last_rung", "Last rung (examples)"),
-        (FI_ACCURACY, "fi_accuracy (%)"),
+        (headline, f"{headline} (%)"),
         (WITHOUT_TATOEBA, "Without Tatoeba (%)"),
-        *((task, f"{task} (%)") for task in targets),
+        *((name, f"{name} (%)") for name in (*targets, *others)),
         ("status", "Status"),
     )
     note = (
-        "Finnish dev accuracy at the last rung that a trial has finished; trials that got further come first, "
-        "since scores compare within a rung only. The order is an oracle's: it uses Finnish labels."
+        f"{dev_of(points)} accuracy at the last rung that a trial has finished; trials that got further come first, "
+        "since scores compare within a rung only. The order is an oracle's: it uses labels in that language."
     )
     return Table("leaderboard", "Leaderboard", note, columns, tuple(rows), "" if rows else "a trial")
 
 
 def _rank(point: Point | None, trial: str) -> tuple[float, float, str]:
-    return (-point.rung_index, -point.scores[FI_ACCURACY], trial) if point else (1.0, 0.0, trial)
+    return (-point.rung_index, -point.accuracy, trial) if point else (1.0, 0.0, trial)
 
 
 def find_estimate(estimates: Sequence[Estimate], name: str, rung: int) -> Estimate | None:
@@ -110,25 +114,28 @@ def with_interval(estimate: Estimate | None, signed: bool = False, digits: int =
 def by_cell(
     results: Results, points: Sequence[Point], estimates: Sequence[Estimate], statuses: Mapping[str, str]
 ) -> Table:
-    """Mean Finnish accuracy of each cell at each rung, with what became of its trials."""
+    """Mean accuracy of each cell at each rung, with what became of its trials."""
     trials = {row["trial_id"]: row for row in results.trials.to_pylist()}
     ended = _ended(trials, statuses)
+    means = means_of_languages(points) or ["accuracy"]
     rows: list[tuple[Cell, ...]] = []
     for rung_index in sorted({point.rung_index for point in points}, reverse=True):
         here = estimable(points, rung_index)
         base = here[0].cell if here else ""
         for cell in dict.fromkeys(point.cell for point in here):
             inside = [point for point in here if point.cell == cell]
-            mean = find_estimate(estimates, f"mean/{FI_ACCURACY}/{cell}", inside[0].rung)
-            gain = find_estimate(estimates, f"difference/{FI_ACCURACY}/{cell} - {base}", inside[0].rung)
+            rung = inside[0].rung
+            mean, *others = (with_interval(find_estimate(estimates, f"mean/{name}/{cell}", rung)) for name in means)
+            gain = find_estimate(estimates, f"difference/{means[0]}/{cell} - {base}", rung)
             counts = ended.get(cell, Counter())
             rows.append(
                 (
-                    inside[0].rung,
+                    rung,
                     cell,
                     inside[0].num_tasks,
-                    *with_interval(mean),
+                    *mean,
                     *with_interval(gain, True),
+                    *(part for other in others for part in other),
                     len(inside),
                     len({p.seed for p in inside}),
                     len({p.tasks for p in inside}),
@@ -140,10 +147,11 @@ def by_cell(
         ("rung", "Rung (examples)"),
         ("cell", "Cell"),
         ("num_tasks", "Tasks"),
-        ("mean", "fi_accuracy (%)"),
+        ("mean", f"{means[0]} (%)"),
         ("mean_interval", "Interval"),
         ("gain", "Gain (points)"),
         ("gain_interval", "Interval"),
+        *(column for name in means[1:] for column in ((name, f"{name} (%)"), (f"{name}_interval", "Interval"))),
         ("num_trials", "Trials in mean"),
         ("num_seeds", "Seeds"),
         ("num_subsets", "Subsets"),
@@ -158,7 +166,7 @@ def by_cell(
     )
     return Table(
         "by_num_tasks",
-        "Finnish dev accuracy by number of tasks",
+        "Accuracy on dev by number of tasks",
         CELLS,
         columns,
         tuple(rows),
@@ -176,7 +184,7 @@ def _ended(trials: Mapping[str, Mapping[str, Any]], statuses: Mapping[str, str])
 
 
 def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Mapping[str, float]) -> Table:
-    """Each target by cell at one rung: Finnish, the gain, English dev and the majority answer."""
+    """Each target by cell at one rung: in the sweep's language, the gain, English dev and the majority answer."""
     rows: list[tuple[Cell, ...]] = []
     for task in [*target_names(here), WITHOUT_TATOEBA] if here else []:
         for cell in dict.fromkeys(point.cell for point in here):
@@ -202,8 +210,8 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
         ("target", "Target"),
         ("cell", "Cell"),
         ("num_tasks", "Tasks"),
-        ("finnish", "Finnish dev (%)"),
-        ("finnish_interval", "Interval"),
+        ("dev", f"{dev_of(here)} (%)"),
+        ("dev_interval", "Interval"),
         ("gain", "Gain (points)"),
         ("gain_interval", "Interval"),
         ("english", "English dev (%)"),
@@ -225,6 +233,33 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
     )
 
 
+def by_language(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
+    """The mean and each target by cell in every language of the sweep, at one rung."""
+    languages = here[0].languages if here else ()
+    rung = here[0].rung if here else 0
+    rows: list[tuple[Cell, ...]] = []
+    for task in ["", *target_names(here)] if here else []:
+        names = [
+            accuracy_name(code) if not task else f"{task}@{code}" if code != languages[0] else task
+            for code in languages
+        ]
+        for cell in dict.fromkeys(point.cell for point in here):
+            means = [find_estimate(estimates, f"mean/{name}/{cell}", rung) for name in names]
+            if any(means):
+                rows.append((task or "mean", cell, *(part for mean in means for part in with_interval(mean))))
+    heads = ((f"{code}", f"{language_name(code)} dev (%)") for code in languages)
+    columns = [column for key, head in heads for column in ((key, head), (f"{key}_interval", "Interval"))]
+    return Table(
+        "by_language",
+        "Every language of the sweep",
+        f"Headline metrics after {rung:,} intermediate examples, of targets that were trained once and evaluated in each "
+        "language. Trials were ranked and stopped by the first alone.",
+        (("target", "Target"), ("cell", "Cell"), *columns),
+        tuple(rows),
+        "" if rows else "a rung with all targets scored",
+    )
+
+
 def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
     """Test scores by cell beside the dev scores of the same trials; says that they are sealed where they are.
 
@@ -235,7 +270,7 @@ def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
     points, names = opened.points, {point.trial_id for point in opened.points}
     dev = [point for point in here if point.trial_id in names]
     rows: list[tuple[Cell, ...]] = []
-    for outcome in [FI_ACCURACY, WITHOUT_TATOEBA, *target_names(points)] if points else []:
+    for outcome in [headline_of(points), WITHOUT_TATOEBA, *target_names(points)] if points else []:
         before = {e.name: e for e in cell_means(dev, outcome, sampling)}
         means = {e.name: e for e in cell_means(points, outcome, sampling)}
         gaps = {e.name: e for e in cell_differences(points, outcome, sampling)}
@@ -250,8 +285,8 @@ def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
         ("target", "Score"),
         ("cell", "Cell"),
         ("num_tasks", "Tasks"),
-        ("dev", "Finnish dev (%)"),
-        ("test", "Finnish test (%)"),
+        ("dev", f"{dev_of(here)} (%)"),
+        ("test", f"{dev_of(here).removesuffix('dev')}test (%)"),
         ("test_interval", "Interval"),
         ("gain", "Gain on test (points)"),
         ("gain_interval", "Interval"),
@@ -275,9 +310,9 @@ def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Seque
     reached = [point for point in points if not point.diverged]
     for rung_index in sorted({point.rung_index for point in reached}):
         here = [point for point in reached if point.rung_index == rung_index]
-        values = [point.scores[FI_ACCURACY] for point in here]
+        values = [point.accuracy for point in here]
         order = next(
-            (e for e in estimates if e.name == f"rank_correlation/{FI_ACCURACY}/{here[0].rung} - {last}"), None
+            (e for e in estimates if e.name == f"rank_correlation/{headline_of(here)}/{here[0].rung} - {last}"), None
         )
         text = "" if order is None else number(order.value, digits=2)
         if order is not None and order.low is not None and order.high is not None:
@@ -327,21 +362,21 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
         "role",
         "cell",
         "score",
-        "fi_accuracy",
+        "accuracy",
         "decided_on",
         "cutoff",
         "decision",
         "probability",
     )
     ordered = sorted(latest, key=lambda e: (e.get("rung_index") or 0, str(e.get("cell")), -(e.get("score") or 0.0)))
-    rows = tuple(tuple(_plain(entry.get(key)) for key in keys) for entry in ordered)
+    rows = tuple(tuple(_plain({**entry, "accuracy": accuracy_of(entry)}.get(key)) for key in keys) for entry in ordered)
     headings = (
         "Rung (examples)",
         "Trial",
         "Role",
         "Cell",
         "Ranked by (%)",
-        "fi_accuracy (%)",
+        "Accuracy (%)",
         "Decided on (%)",
         "Cut (%)",
         "Decision",

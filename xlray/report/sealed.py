@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pyarrow.parquet as pq
 
-from xlray.analysis import FI_ACCURACY, WITHOUT_TATOEBA, Point
-from xlray.analysis.results import HEADLINE, UNSEALED_FILE, fi_accuracy, without_tatoeba
+from xlray.analysis import WITHOUT_TATOEBA, Point
+from xlray.analysis.results import HEADLINE, UNSEALED_FILE, mean_headline, without_tatoeba
 from xlray.errors import InputError
 from xlray.phases.spec import RetrievalSpec, TrainSpec
 from xlray.phases.store import Store
@@ -89,17 +89,19 @@ def _opened(directory: SweepFolder, point: Point, rungs: Mapping[int, Entry]) ->
         if not any(evaluation.selection for evaluation in spec.evaluations):
             continue
         task = spec.evaluations[0].data.task
-        if not any(evaluation.sealed for evaluation in spec.evaluations):
+        language = point.languages[0]
+        if not any(evaluation.sealed and evaluation.language == language for evaluation in spec.evaluations):
             return f"no test file of {task} was there when it ran"
         if not store.has(spec) or SEALED_SCORES not in store.done(spec)["files"]:
             return f"the phase that scores {task} is not in the storage"
         rows = pq.read_table(store.open(spec, SEALED_SCORES)).to_pylist()
-        headlines = [row["value"] for row in rows if row["metric"] == HEADLINE and row["value"] is not None]
+        rows = [row for row in rows if row["metric"] == HEADLINE and row["language"] == language]
+        headlines = [row["value"] for row in rows if row["value"] is not None]
         if not headlines:
             return f"the test set of {task} has no labels"
         scores[task] = headlines[0]
         retrieval |= {task} if isinstance(spec, RetrievalSpec) else set()
     if not scores:
         return "no target was evaluated"
-    means = {FI_ACCURACY: fi_accuracy(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
+    means = {point.headline: mean_headline(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
     return dataclasses.replace(point, scores={**means, **scores})

@@ -10,7 +10,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from xlray.analysis import (
-    FI_ACCURACY,
     ChainContributions,
     Contributions,
     Estimate,
@@ -72,7 +71,7 @@ def contribution_forest(ridge: Contributions | None, chains: Sequence[ChainContr
     caption = f"After {rung:,} examples. Ranking by ridge regression: shrunken values, without intervals."
     caption += " Chains: the mean gain at which a task enters, with its interval." if both else ""
     said = "; ".join(f"{pair.task} {_both(pair)}" for pair in pairs)
-    return Drawing(name, title, caption, f"Ranking of the tasks for Finnish dev accuracy in points: {said}.", svg, pdf)
+    return Drawing(name, title, caption, f"Ranking of the tasks for accuracy on dev in points: {said}.", svg, pdf)
 
 
 def _both(pair: SideBySide) -> str:
@@ -98,7 +97,7 @@ def group_forest(groups: Mapping[str, Sequence[Estimate]], missing: str, rung: i
             axes.set_yticks(range(len(estimates)), [label.replace("_", " ") for label in labels], fontsize=8)
             axes.set(title=f"by {attribute}", ylim=(-0.6, len(estimates) - 0.4))
         signed_points(panels[-1])
-        panels[-1].set_xlabel("Mean ranking (shrunken points of fi_accuracy)")
+        panels[-1].set_xlabel("Mean ranking (shrunken points of accuracy)")
 
     svg, pdf = draw(paint, WIDTH, 0.9 + sum(0.19 * len(estimates) + 0.3 for estimates in groups.values()))
     caption = (
@@ -125,7 +124,7 @@ def pair_forest(pairs: Interactions, rung: int) -> Drawing:
             range(len(order)), [e.name.split("/", 2)[2].replace(" x ", " \u00d7 ") for e in order], fontsize=8
         )
         signed_points(axes)
-        axes.set(xlabel="Beyond the sum of both (points of fi_accuracy)", ylim=(-0.6, len(order) - 0.4))
+        axes.set(xlabel="Beyond the sum of both (points of accuracy)", ylim=(-0.6, len(order) - 0.4))
 
     svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))
     caption = (
@@ -143,7 +142,7 @@ def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
     if not known:
         missing = next((found.missing for found in effects.values() if found.missing), "estimates of single tasks")
         return Drawing(name, title, "", "", missing=missing)
-    first = known.get(FI_ACCURACY) or next(iter(known.values()))
+    first = next(iter(known.values()))  # that of the mean, where there is one
     tasks = sorted(first, key=lambda task: -first[task].value)
     values = np.array([[known[o][t].value if t in known[o] else np.nan for o in known] for t in tasks])
     edge = float(np.nanmax(np.abs(values))) or 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xlray.analysis import FI_ACCURACY, ChainContributions, Contributions, Estimate, side_by_side
+from xlray.analysis import ChainContributions, Contributions, Estimate, side_by_side
 from xlray.analysis.groups import groups_of
 from xlray.report.evidence import Findings, task_facts
 from xlray.report.score_tables import as_p_value, with_interval
@@ -19,7 +19,7 @@ KINDS_OF_GAINS = {
 
 def contributions(found: Findings, rung: int) -> Table:
     """Each task's place in the ranking by regression and its gain by chains, side by side, with what the task is."""
-    ridge = found.effects.get(FI_ACCURACY) or Contributions((), missing=NO_RUNG)
+    ridge = found.effects.get(found.headline) or Contributions((), missing=NO_RUNG)
     pairs = side_by_side(ridge.estimates, found.chains)
     by_chains = any(pair.chains for pair in pairs)
     facts = task_facts([pair.task for pair in pairs])
@@ -31,7 +31,7 @@ def contributions(found: Findings, rung: int) -> Table:
         about = (groups["kind"], language, groups["language family"], groups["script"], groups["size"])
         gains = with_interval(pair.chains, True, 2) if by_chains else ()
         rows.append((pair.task, _signed(pair.regression), *gains, *about))
-    note = "Points of fi_accuracy that a trial with the task has more than one without, other tasks equal."
+    note = f"Points of {found.headline} that a trial with the task has more than one without, other tasks equal."
     if ridge.estimates:
         note += (
             f" Ranking by ridge regression within seeds after {rung:,} examples: values are shrunk towards 0 (penalty "
@@ -78,7 +78,7 @@ def blocks(chains: Sequence[ChainContributions], rung: int) -> Table:
         ("num_seeds", "Seeds"),
     )
     note = (
-        f"Gain in fi_accuracy of each block of a chain over the prefix before it, after {rung:,} examples. An interval is "
+        f"Gain in accuracy of each block of a chain over the prefix before it, after {rung:,} examples. An interval is "
         "over seeds alone: it is about these tasks after those."
     )
     single = any(found.kind != "block" and found.estimates for found in chains)
@@ -103,7 +103,7 @@ def interactions(found: Findings, rung: int) -> Table:
         ("p_holm", "p (Holm)"),
     )
     note = (
-        f"Points of fi_accuracy that a pair adds beyond the sum of its tasks, after {rung:,} examples, for "
+        f"Points of {found.headline} that a pair adds beyond the sum of its tasks, after {rung:,} examples, for "
         f"{len(rows):,} of {pairs.num_pairs:,} pairs that the design identifies. Holm's correction is over these; an "
         "interval is of one pair by itself."
     )
@@ -123,10 +123,10 @@ def groups(found: Findings, rung: int) -> Table:
         ("ranking", "Mean ranking (shrunken points)"),
     )
     note = (
-        f"Mean of the ranking's shrunken values for fi_accuracy over the tasks of a group, after {rung:,} examples. Groups "
-        "differ in more than their name says: this is no effect of kind or language by itself."
+        f"Mean of the ranking's shrunken values for {found.headline} over the tasks of a group, after {rung:,} examples. "
+        "Groups differ in more than their name says: this is no effect of kind or language by itself."
     )
-    ridge = found.effects.get(FI_ACCURACY)
+    ridge = found.effects.get(found.headline)
     missing = "" if rows else ridge.missing if ridge else NO_RUNG
     return Table("groups", "Groups of tasks", note, columns, tuple(rows), missing)
 

@@ -12,23 +12,21 @@ from xlray.data.shortfalls import sentences
 from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.report.exposures import exposure_cautions
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
-from xlray.storage.sweep_folder import languages_of
-from xlray.tasks.languages import label_note
 
 FEW = 5  # seeds or subsets below which intervals are known to be rough
 SELECTION = {  # `select_by` of the definition
-    "finnish-dev": (
-        "Oracle selection: the scheduler's ranking and the best trial use Finnish dev labels, which a real zero-shot "
+    "target-dev": (
+        "Oracle selection: the scheduler's ranking and the best trial use {language} dev labels, which a real zero-shot "
         "setting does not have. Means and differences over measure trials select nothing."
     ),
-    "pivot-dev": "The scheduler ranks by dev scores of pivot languages; the best trial shown is selected by Finnish dev.",
-    "english-dev": "The scheduler ranks by English dev scores; the best trial shown is selected by Finnish dev.",
+    "pivot-dev": "The scheduler ranks by dev scores of pivot languages; the best trial shown is selected by {language} dev.",
+    "english-dev": "The scheduler ranks by English dev scores; the best trial shown is selected by {language} dev.",
 }
 
 
 def find_warnings(evidence: Evidence) -> list[str]:
-    """Everything worth knowing first: another language than Finnish, then an unfinished sweep, before all else."""
-    found = [_language(evidence), _unfinished(evidence), _nothing_scored(evidence)]
+    """Everything worth knowing first: an unfinished sweep before all else."""
+    found = [_unfinished(evidence), _nothing_scored(evidence)]
     found += [*_sampling(evidence), _survivors(evidence)]
     found += [*_edges(evidence), *_chosen(evidence), _older(evidence), _without_scores(evidence)]
     found += [_listed_twice(evidence), _unequal_seeds(evidence), *exposure_cautions(evidence), _ends(evidence)]
@@ -69,10 +67,6 @@ def num_diverged(evidence: Evidence) -> int:
 
 def _members(evidence: Evidence) -> dict[str, Standing]:
     return {name: s for name, s in standings(evidence.journal).trials.items() if name in evidence.statuses}
-
-
-def _language(evidence: Evidence) -> str:
-    return " ".join(filter(None, map(label_note, languages_of(evidence.definition))))
 
 
 def _unfinished(evidence: Evidence) -> str:
@@ -240,8 +234,8 @@ def _searched(evidence: Evidence) -> str:
 
 
 def _selection(evidence: Evidence) -> str:
-    chosen = str(evidence.definition.get("select_by") or "finnish-dev")
-    return SELECTION.get(chosen, SELECTION["finnish-dev"]) if evidence.points else ""
+    chosen = str(evidence.definition.get("select_by") or "target-dev")
+    return SELECTION[chosen].format(language=evidence.language) if evidence.points else ""
 
 
 def _mixed(evidence: Evidence) -> list[str]:

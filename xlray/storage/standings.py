@@ -11,6 +11,17 @@ from typing import Any
 Entry = Mapping[str, Any]
 
 
+def accuracy_name(language: str) -> str:
+    """The name under which the mean of a language's headlines is reported: `fi_accuracy`."""
+    return f"{language}_accuracy"
+
+
+def accuracy_of(entry: Entry) -> float | None:
+    """The mean headline of a rung's entry in the sweep's language; earlier versions named it after Finnish alone."""
+    found: float | None = entry.get("accuracy", entry.get("fi_accuracy"))
+    return found
+
+
 @dataclass
 class Standing:
     """What the journal says of one trial; later entries win.

@@ -65,8 +65,22 @@ def open_sweep(directory: SweepFolder | Path | str) -> SweepFolder:
 
 
 def languages_of(definition: Mapping[str, Any]) -> list[str]:
-    """The languages that targets are evaluated in, by a sweep's definition."""
-    return sorted({str(target.get("language", "fi")) for target in definition.get("targets") or ()})
+    """The languages that targets are evaluated in, by a sweep's definition, that of the headline first; [] without targets."""
+    if not definition.get("targets"):
+        return []
+    return [str(code) for code in definition.get("languages") or (definition.get("language", "fi"),)]
+
+
+def of_now(definition: dict[str, Any]) -> dict[str, Any]:
+    """A sweep's definition as this version writes it: earlier ones had the language in each target, and "finnish-dev"."""
+    targets = definition.get("targets")
+    named = [target["language"] for target in targets or () if isinstance(target, dict) and "language" in target]
+    if named:
+        bare = [{key: value for key, value in target.items() if key != "language"} for target in targets or ()]
+        definition = {**definition, "targets": bare, "language": named[0], "languages": []}
+    if definition.get("select_by") == "finnish-dev":
+        definition = {**definition, "select_by": "target-dev"}
+    return definition
 
 
 def read_definition(directory: Path) -> dict[str, Any]:
@@ -80,7 +94,7 @@ def read_definition(directory: Path) -> dict[str, Any]:
         return {}
     document = read_json(path)
     inner = document.get("definition")
-    return inner if isinstance(inner, dict) else document
+    return of_now(inner if isinstance(inner, dict) else document)
 
 
 def is_sweep_folder(folder: Path) -> bool:

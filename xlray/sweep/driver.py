@@ -249,12 +249,12 @@ class Driver:
         """
         if name == SHARED:
             return False
-        phases, rungs = self.jobs[name], self.plan.sweep.intermediate.rungs
-        for index, rung in enumerate(rungs):
+        phases, sweep = self.jobs[name], self.plan.sweep
+        for index, rung in enumerate(sweep.intermediate.rungs):
             if any(phase_hash(p.spec) not in self.stored for p in up_to_rung(phases, index)):
                 break
             try:
-                found = rung_report(self.store, phases, index, rung, self.plan.sweep.select_by)
+                found = rung_report(self.store, phases, index, rung, sweep.select_by, sweep.evaluated)
             except StoreError as error:  # damaged, and moved aside: it is computed again
                 self.stored -= {phase_hash(p.spec) for p in phases if not self.store.has(p.spec)}
                 self.write({"event": "damaged", "trial_id": name, "error": str(error)})
@@ -331,7 +331,8 @@ class Driver:
         place, known = (trial_id, trial.cell, trial.role, index), standing.rungs.get(index, {})
         report = Report(trial_id, trial.population, trial.role, index, float(result["score"]), bool(result["diverged"]))
         decision = decide(self.found, report, self.plan.sweep.stopping, self.last_rung_index)
-        entry = {**rung_entry(place, result, self._read_from(trial_id, index), decision, known), **place_of(trial)}
+        read_from, languages = self._read_from(trial_id, index), self.plan.sweep.evaluated
+        entry = {**rung_entry(place, result, read_from, decision, known, languages), **place_of(trial)}
         if index in standing.outdated or entry != {key: value for key, value in known.items() if key != "time"}:
             self._alike.clear()
             self.write(entry)

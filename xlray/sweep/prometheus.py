@@ -11,6 +11,7 @@ from typing import Any
 from ray.util.metrics import Gauge, Histogram
 
 from xlray.plan.jobs import SHARED, Job, trial_title
+from xlray.storage.standings import accuracy_of
 from xlray.sweep.driver import Driver
 
 MOST_TRIALS = 200  # whose accuracy is exported: a series each per target and for the mean, those that reported last
@@ -23,7 +24,7 @@ class SweepMetrics:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.name = driver.plan.sweep.name
-        self.accuracy, self.phases = gauge("xlray_finnish_accuracy"), gauge("xlray_phases")
+        self.accuracy, self.phases = gauge("xlray_accuracy"), gauge("xlray_phases")
         self.trials = gauge("xlray_trials")
         description, tags = METRICS["xlray_phase_seconds"]
         self.seconds = Histogram("xlray_phase_seconds", description, boundaries=PHASE_SECONDS, tag_keys=tags)
@@ -87,7 +88,8 @@ class SweepMetrics:
             return
         title = trial_title(trial)
         tags = {"sweep": self.name, "trial": title, "cell": trial.cell, "rung": str(last["rung"])}
-        for target, value in {"mean": last["fi_accuracy"], **last["scores"]}.items():
+        tags["language"] = self.driver.plan.sweep.language
+        for target, value in {"mean": accuracy_of(last), **last["scores"]}.items():
             if value is not None and math.isfinite(value):
                 self.accuracy.set(value, {**tags, "target": target})
 
@@ -100,9 +102,9 @@ STALE_S = 60.0  # after which a phase's speed says nothing of what runs
 
 # Name without Ray's prefix `ray_`, what it is, its tags. The dashboard in deploy/grafana is made from these.
 METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "xlray_finnish_accuracy": (
-        "Finnish dev accuracy of a trial at its last rung, in percent; target `mean` is the mean of all",
-        ("sweep", "trial", "cell", "rung", "target"),
+    "xlray_accuracy": (
+        "Dev accuracy of a trial in the sweep's language at its last rung, in percent; target `mean` is the mean of all",
+        ("sweep", "trial", "cell", "rung", "target", "language"),
     ),
     "xlray_tokens_per_second": ("Tokens that a trial trains on per second, over all ranks", ("sweep", "trial", "kind")),
     "xlray_padding_ratio": ("Share of padding and idle tokens among those computed", ("sweep", "trial", "kind")),

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xlray.analysis.results import ITEMS, PHASES, SCORES, SETTING, STEPS, TRIALS
+from xlray.analysis.results import ITEMS, PHASES, SCORES, SETTING, STEPS, trials_schema
 from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
 from xlray.phases.curves import MOST_ROWS, STEPS_FILE, read_curve, thinned
@@ -20,7 +20,7 @@ from xlray.plan.exposure import exposure, rung_tokens
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import write_atomically
 from xlray.storage.parquet import to_table, write_table
-from xlray.storage.standings import Standing, standings
+from xlray.storage.standings import Standing, accuracy_name, accuracy_of, standings
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 
@@ -51,7 +51,10 @@ def write_results(plan: SweepPlan, store: Store) -> None:
     tables = {
         "scores": to_table(scores, SCORES),
         "trials": with_axes(
-            to_table([_trial_row(plan, t, known.get(t.trial_id, Standing()), records) for t in plan.trials], TRIALS),
+            to_table(
+                [_trial_row(plan, t, known.get(t.trial_id, Standing()), records) for t in plan.trials],
+                trials_schema(plan.sweep.evaluated),
+            ),
             plan,
         ),
         "phases": to_table(phase_rows(plan, records), PHASES),
@@ -142,7 +145,8 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
         "error": standing.error,
         "execution": _recorded(finished, "execution"),
         "method_versions": json.dumps(versions, sort_keys=True),
-        "fi_accuracy": last.get("fi_accuracy"),
+        **{accuracy_name(language): last.get(accuracy_name(language)) for language in plan.sweep.evaluated},
+        accuracy_name(plan.sweep.language): accuracy_of(last),
         "versions": _recorded(finished, "versions"),
         "examples_per_task": trial.subset.examples_per_task,
         "design": trial.subset.design,

@@ -25,6 +25,7 @@ from xlray.phases.store import Store
 from xlray.plan.jobs import trial_title
 from xlray.plan.rung_report import at_rung
 from xlray.storage.journal import append_line, read_lines
+from xlray.storage.standings import accuracy_name
 from xlray.storage.sweep_folder import SweepFolder
 
 PACKAGES = {"mlflow": "mlflow", "wandb": "wandb"}  # name in `Sweep.tracking` -> module
@@ -67,10 +68,17 @@ def parameters(trial: Trial, pool: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def scores_of(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a reported rung by name, without those that are none."""
-    named = {"fi_accuracy": entry["fi_accuracy"], "score": entry["score"]}
-    named |= {f"fi/{task}": value for task, value in entry["scores"].items()}
+def scores_of(entry: Mapping[str, Any], languages: Sequence[str]) -> dict[str, float]:
+    """The numbers of a reported rung by name, without those that are none.
+
+    Args:
+        languages: that targets are evaluated in, that of the headline first.
+    """
+    by_language = {languages[0]: entry["scores"], **entry.get("scores_in", {})}
+    named = {accuracy_name(language): entry.get(accuracy_name(language)) for language in languages}
+    named["score"] = entry["score"]
+    for language in languages:
+        named |= {f"{language}/{task}": value for task, value in by_language.get(language, {}).items()}
     return {name: float(v) for name, v in named.items() if v is not None and math.isfinite(v)}
 
 
@@ -143,7 +151,7 @@ def tensorboard(
         if entry["event"] != "rung":
             return
         trial, rung = progress.trial, int(entry["rung"])
-        scores = scores_of(entry)
+        scores = scores_of(entry, sweep.evaluated)
         try:
             curves = curves_at(directory, progress, entry)
         except XlrayError as error:
@@ -280,7 +288,7 @@ class MLflow:
     def __init__(self, sweep: Sweep, directory: SweepFolder) -> None:
         import mlflow
 
-        self.directory, self.pool = directory, sweep.pool
+        self.directory, self.pool, self.languages = directory, sweep.pool, sweep.evaluated
         self._entities = mlflow.entities
         self.to = str(mlflow.get_tracking_uri())
         self.client = mlflow.MlflowClient(self.to)
@@ -290,7 +298,7 @@ class MLflow:
     def send(self, progress: Progress, run: str | None, new: Sequence[Mapping[str, Any]]) -> str:
         run = run or self._run(progress.trial)
         for entry in new:
-            found = [(name, value, int(entry["rung"])) for name, value in scores_of(entry).items()]
+            found = [(name, value, int(entry["rung"])) for name, value in scores_of(entry, self.languages).items()]
             for prefix, curve in run_curves(self.directory, progress, entry).items():
                 found += [(f"{prefix}/{name}", value, at) for at, row in curve.points for name, value in row.items()]
             time_ms = round(entry["time"] * 1000)
@@ -349,7 +357,7 @@ class WeightsAndBiases:
                 settings=self.wandb.Settings(console="off"),
             )
         for entry in new:
-            self._log(self.open[run], "rung", [(int(entry["rung"]), scores_of(entry))])
+            self._log(self.open[run], "rung", [(int(entry["rung"]), scores_of(entry, self.sweep.evaluated))])
             for prefix, curve in run_curves(self.directory, progress, entry).items():
                 rows = [(at, {f"{prefix}/{name}": value for name, value in row.items()}) for at, row in curve.points]
                 self._log(self.open[run], f"{prefix}/examples", rows)

@@ -21,6 +21,7 @@ from ray.util.state.exception import RayStateApiException
 from xlray.plan.jobs import Prepared, make_job, trial_title, write_job
 from xlray.signals import gently
 from xlray.storage.leases import renewing
+from xlray.storage.standings import accuracy_name
 from xlray.sweep.driver import Driver
 from xlray.sweep.prometheus import SweepMetrics
 from xlray.sweep.ray_patches import ask_to_stop, withdraw_request
@@ -42,7 +43,7 @@ class Queue(Searcher):  # type: ignore[misc]
     """
 
     def __init__(self, driver: Driver, num_slots: int, prepared: Prepared) -> None:
-        super().__init__(metric="fi_accuracy", mode="max")
+        super().__init__(metric=accuracy_name(driver.plan.sweep.language), mode="max")
         self.driver = driver
         self.num_slots = num_slots
         self.prepared = prepared
@@ -209,7 +210,7 @@ def tune(
     tuner = ray.tune.Tuner(
         trainable(function),
         tune_config=ray.tune.TuneConfig(
-            metric="fi_accuracy",
+            metric=accuracy_name(driver.plan.sweep.language),
             mode="max",
             search_alg=Queue(driver, num_slots, prepared),
             num_samples=MAX_JOBS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from xlray.errors import InputError
 
@@ -54,8 +55,25 @@ def language_of(code: str) -> str:
     return _KNOWN.get(base, base)
 
 
-def label_note(language: str) -> str:
-    """What must be said of a sweep in another language, since labels of columns and figures say Finnish; else ""."""
-    if language == "fi":
-        return ""
-    return f"Targets are evaluated in {language!r}, not in Finnish: wherever a label says Finnish or fi_, read {language!r}."
+# Of XTREME-R's fifty languages and a few more.
+_NAMES = """
+af Afrikaans, ar Arabic, az Azerbaijani, bg Bulgarian, bn Bengali, cs Czech, da Danish, de German, el Greek, en English,
+es Spanish, et Estonian, eu Basque, fa Persian, fi Finnish, fr French, gu Gujarati, ha Hausa, he Hebrew, hi Hindi, hr Croatian,
+ht Haitian Creole, hu Hungarian, id Indonesian, is Icelandic, it Italian, ja Japanese, jv Javanese, ka Georgian, kk Kazakh,
+ko Korean, lt Lithuanian, lv Latvian, ml Malayalam, mr Marathi, ms Malay, my Burmese, nl Dutch, no Norwegian, pa Punjabi,
+pl Polish, pt Portuguese, qu Quechua, ro Romanian, ru Russian, se Northern Sami, sk Slovak, sl Slovenian, sr Serbian,
+sv Swedish, sw Swahili, ta Tamil, te Telugu, th Thai, tl Tagalog, tr Turkish, uk Ukrainian, ur Urdu, vi Vietnamese, wo Wolof,
+yo Yoruba, zh Chinese
+"""
+_NAME_OF = dict(pair.split(maxsplit=1) for pair in _NAMES.replace("\n", " ").split(","))
+
+
+def language_name(code: str) -> str:
+    """A language in English words; one without a known name stays its code."""
+    return _NAME_OF.get(language_of(code), code).strip()
+
+
+def language_names(codes: Iterable[str]) -> str:
+    """Several of them: `Finnish, Estonian and Hungarian`."""
+    *some, last = map(language_name, codes)
+    return f"{', '.join(some)} and {last}" if some else last

@@ -15,6 +15,7 @@ from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, from_plain, ph
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job
 from xlray.storage.sweep_folder import SweepFolder, languages_of, read_definition
+from xlray.tasks.languages import language_names
 from xlray.tasks.task import Task
 
 PIPELINES = {
@@ -174,8 +175,8 @@ def _training(facts: Facts) -> str:
         for s in facts.phases
     ]
     head = "| phase | tasks | examples seen | batch | learning rate | schedule | seed |\n|---|---|---|---|---|---|---|"
-    last, language = facts.phases[-1], _language(facts)
-    unseen = "Finnish label" if language == "fi" else f"Finnish label and none in {language!r}"
+    last, others = facts.phases[-1], [code for code in languages_of(facts.definition) if code != "fi"]
+    unseen = f"Finnish label{f' and none in {language_names(others)}' if others else ''}"
     return (
         f"## Training\n\n{head}\n" + "\n".join(rows) + f"\n\nAdamW, {last.precision}, hidden dropout {last.dropout:g}, "
         f"clipping at {last.clip_norm:g}. No {unseen} was trained on; the weights are fp32."

@@ -375,7 +375,9 @@ def _run_phases(
         index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
         report(
             _agree(
-                rung_report(store, job.phases, index, job.rungs[index], job.select_by) if dist.get_rank() == 0 else None
+                rung_report(store, job.phases, index, job.rungs[index], job.select_by, job.languages)
+                if dist.get_rank() == 0
+                else None
             )
         )
         if broken:  # nothing can be built on it

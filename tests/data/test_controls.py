@@ -156,7 +156,7 @@ def plan_of(*design: Subset, own_tasks: tuple[Task, ...] = OWN) -> SweepPlan:
 
 def trunk_of(plan: SweepPlan, source: str) -> TrainSpec:
     (trial,) = [trial for trial in plan.trials if trial.subset.source == source]
-    spec = plan.phases[trial.trial_id][0].spec
+    spec = next(iter(plan.phases[trial.trial_id]))
     assert isinstance(spec, TrainSpec) and spec.kind == "trunk"
     return spec
 

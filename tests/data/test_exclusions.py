@@ -53,7 +53,7 @@ def sweep(encoder: Path, *targets: str) -> Sweep:
 
 def trained_on(sweep: Sweep, data: Path, root: Path | None) -> DataSpec:
     plan = plan_sweep(sweep, data, None if root is None else Storage(root))
-    return next(p.spec for ps in plan.phases.values() for p in ps if p.spec.kind == "trunk").data[0]  # type: ignore[union-attr]
+    return next(spec for phases in plan.phases.values() for spec in phases if spec.kind == "trunk").data[0]
 
 
 def test_an_example_with_a_finnish_target_text_is_left_out_and_counted(

@@ -11,7 +11,7 @@ from xlray.cli.main import main
 from xlray.config.execution import Execution
 from xlray.errors import RemoteError
 from xlray.phases.garbage import FORGOTTEN_S, find_garbage, remove
-from xlray.phases.spec import PlannedPhase, data_name, phase_hash, phase_name
+from xlray.phases.spec import Phases, data_name, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, write_job
 from xlray.storage.leases import Leases
@@ -44,9 +44,9 @@ def finish(root, spec, tokenizer="pieces"):
 def refer(root, spec, trial_id="t1", sweep="s"):
     """A sweep with one trial that needs the phase; its journal and its job say so."""
     directory = sweep_folder(root, sweep)
-    phases, parents = (PlannedPhase(spec),), {phase_hash(spec): str(Store(root).folder(spec))}
+    phases, parents = Phases(shared=(spec,)), {phase_hash(spec): str(Store(root).folder(spec))}
     progress = directory / "progress" / "t1.json"
-    job = Job(trial_id, sweep, root, Execution(), phases, {}, parents, 10, 4, (64,), progress)
+    job = Job(trial_id, sweep, root, Execution(), phases, {}, parents, 10, 4, progress)
     write_job(directory / "jobs" / f"{trial_id}.json", job)
     directory.journal.append({"event": "created", "trial_id": trial_id})
 

@@ -60,7 +60,7 @@ def examples(plan: SweepPlan) -> dict[tuple[int, int | None, str], dict[str, int
     """(number of tasks, draw, arm) to the training examples of each task, as the trunk counts them."""
     found = {}
     for trial in plan.trials:
-        trunk = next(p.spec for p in plan.phases[trial.trial_id] if p.spec.kind == "trunk")
+        trunk = next(spec for spec in plan.phases[trial.trial_id] if spec.kind == "trunk")
         place = (len(trial.config.tasks), trial.subset.chain, trial.subset.source)
         found[place] = {data.task: data.num_records for data in trunk.data}
     return found

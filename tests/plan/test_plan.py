@@ -75,23 +75,23 @@ def phases_of(plan, tasks, seed=0):
 
 
 def by_kind(phases, kind):
-    return [p.spec for p in phases if p.spec.kind == kind]
+    return [spec for spec in phases if spec.kind == kind]
 
 
 def test_phases_come_rung_by_rung_trunk_then_cooldown_then_targets(plan):
     found = phases_of(plan, PAIR.tasks)
-    assert [(p.spec.kind, p.rung_index) for p in found] == [
-        step
-        for rung in range(3)
-        for step in (("trunk", None), ("cooldown", None), ("target", rung), ("target", rung), ("retrieval", rung))
-    ]
+    assert found.shared == () and tuple(rung.num_examples for rung in found.rungs) == RECIPE.rungs
+    for rung in found.rungs:
+        assert [spec.kind for spec in rung.training] == ["trunk", "cooldown"]
+        assert [spec.kind for spec in rung.targets] == ["target", "target", "retrieval"]
+    assert list(found) == found.up_to(2) == [spec for rung in found.rungs for spec in (*rung.training, *rung.targets)]
 
 
 def test_every_phase_starts_from_an_earlier_one(plan):
     known = {phase_hash(spec) for spec in plan.shared}
-    for planned in phases_of(plan, PAIR.tasks):
-        assert planned.spec.parent in known
-        known.add(phase_hash(planned.spec))
+    for spec in phases_of(plan, PAIR.tasks):
+        assert spec.parent in known
+        known.add(phase_hash(spec))
 
 
 def test_trunk_segments_follow_one_another_and_cooldowns_branch_off(plan):
@@ -112,18 +112,15 @@ def test_trunk_segments_follow_one_another_and_cooldowns_branch_off(plan):
 
 
 def test_targets_start_from_the_cooldown_of_their_rung(plan):
-    found = phases_of(plan, PAIR.tasks)
-    cooldowns = [phase_hash(c) for c in by_kind(found, "cooldown")]
-    for planned in found:
-        if planned.rung_index is not None:
-            assert planned.spec.parent == cooldowns[planned.rung_index]
+    for rung in phases_of(plan, PAIR.tasks).rungs:
+        assert {spec.parent for spec in rung.targets} == {phase_hash(rung.training[-1])}
 
 
 def test_targets_are_probed_at_early_rungs_and_trained_in_full_at_the_last(plan):
     for tasks in (PAIR.tasks, ()):
         found = phases_of(plan, tasks)
         sizes = {
-            task: [p.spec.num_examples for p in found if p.spec.kind == "target" and p.spec.data[0].task == task]
+            task: [spec.num_examples for spec in by_kind(found, "target") if spec.data[0].task == task]
             for task in ("mini_udpos", "mini_tydiqa")
         }
         assert sizes == {"mini_udpos": [64, 64, 128], "mini_tydiqa": [96, 96, 96]}
@@ -131,18 +128,17 @@ def test_targets_are_probed_at_early_rungs_and_trained_in_full_at_the_last(plan)
 
 def test_the_empty_subset_has_no_trunk_and_starts_from_the_encoder(plan):
     found = phases_of(plan, ())
-    assert {p.spec.kind for p in found} == {"target", "retrieval"}
-    assert {p.spec.parent for p in found} == {phase_hash(plan.shared[-1])}
-    assert [p.rung_index for p in found] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert {spec.parent for spec in found} == {phase_hash(plan.shared[-1])}
+    for rung in found.rungs:
+        assert rung.training == () and [spec.kind for spec in rung.targets] == ["target", "target", "retrieval"]
 
 
 def test_the_linear_schedule_needs_no_cooldown():
     plan = plan_sweep(replace_recipe(rungs=(128,), schedule="linear"), None)
-    found = phases_of(plan, PAIR.tasks)
-    assert [p.spec.kind for p in found] == ["trunk", "target", "target", "retrieval"]
-    trunk = found[0].spec
+    trunk, *targets = phases_of(plan, PAIR.tasks)
+    assert [spec.kind for spec in (trunk, *targets)] == ["trunk", "target", "target", "retrieval"]
     assert trunk.schedule == "warmup_linear" and trunk.ends_at_zero
-    assert all(p.spec.parent == phase_hash(trunk) for p in found[1:])
+    assert all(spec.parent == phase_hash(trunk) for spec in targets)
 
 
 def test_pretraining_is_a_tokenizer_and_one_phase_shared_by_all(plan):
@@ -183,21 +179,21 @@ def test_retrieval_is_evaluated_from_the_cooldown(plan):
 
 def test_seeds_differ_in_the_seed_alone(plan):
     for a, b in zip(phases_of(plan, PAIR.tasks, 0), phases_of(plan, PAIR.tasks, 1), strict=True):
-        if hasattr(a.spec, "seed"):
-            assert (a.spec.seed, b.spec.seed) == (0, 1)
-            assert dataclasses.replace(b.spec, seed=0, parent=a.spec.parent) == a.spec
+        if hasattr(a, "seed"):
+            assert (a.seed, b.seed) == (0, 1)
+            assert dataclasses.replace(b, seed=0, parent=a.parent) == a
 
 
 def test_a_sample_of_examples_is_part_of_the_identity(plan):
-    sampled = phases_of(plan_sweep(replace_recipe(examples_per_task=50), None), PAIR.tasks)[0].spec
-    whole = phases_of(plan, PAIR.tasks)[0].spec
+    sampled = next(iter(phases_of(plan_sweep(replace_recipe(examples_per_task=50), None), PAIR.tasks)))
+    whole = next(iter(phases_of(plan, PAIR.tasks)))
     assert [d.num_records for d in sampled.data] == [50, 50]
     assert all(a.fingerprint != b.fingerprint for a, b in zip(sampled.data, whole.data, strict=True))
 
 
 def test_only_span_qa_data_depends_on_the_stride(plan):
     other = plan_sweep(replace_recipe(stride=16), None)
-    assert phases_of(other, PAIR.tasks)[0].spec == phases_of(plan, PAIR.tasks)[0].spec
+    assert next(iter(phases_of(other, PAIR.tasks))) == next(iter(phases_of(plan, PAIR.tasks)))
 
 
 # --- summary -------------------------------------------------------------------------------------------------------
@@ -256,8 +252,8 @@ def test_with_one_rung_there_is_no_trunk_to_share():
 
 
 def test_phases_that_several_trials_need_are_counted_as_shared(plan, tmp_path):
-    uses = [phase_hash(p.spec) for phases in plan.phases.values() for p in phases]
-    within = [{phase_hash(p.spec) for p in phases} for phases in plan.phases.values()]
+    uses = [phase_hash(spec) for phases in plan.phases.values() for spec in phases]
+    within = [{phase_hash(spec) for spec in phases} for phases in plan.phases.values()]
     shared = sum(map(len, within)) - len(set(uses))
     # The retrieval of the two controls, whose repeated probes are shared within a trial.
     assert shared == 1
@@ -298,8 +294,7 @@ def test_a_trial_that_was_stopped_has_nothing_left_to_do(plan, tmp_path):
     storage = Storage(tmp_path)
     store, stopped = Store(storage), plan.trials[-1]
     phases = plan.phases[stopped.trial_id]
-    last = max(place for place, planned in enumerate(phases) if planned.rung_index == 0)
-    for spec in (*plan.shared, *(planned.spec for planned in phases[: last + 1])):
+    for spec in (*plan.shared, *phases.up_to(0)):
         if not store.has(spec):
             with store.staging(spec) as staged:
                 store.commit(spec, staged, {"device_seconds": 1.0})
@@ -317,8 +312,8 @@ def test_a_trial_that_was_stopped_has_nothing_left_to_do(plan, tmp_path):
         journal.append({**rung, "reason": "below the cut", "phases": measured_by(phases, 0)})
         journal.append({"event": "stopped", "trial_id": stopped.trial_id})
     after = summary(plan, store)
-    others = {p.spec.key for trial in plan.trials[:-1] for p in plan.phases[trial.trial_id]}
-    saved = [p.spec for p in phases[last + 1 :] if p.spec.key not in others]
+    others = {spec.key for trial in plan.trials[:-1] for spec in plan.phases[trial.trial_id]}
+    saved = [spec for rung in phases.rungs[1:] for spec in rung.phases if spec.key not in others]
     assert saved and after["ended"] == {"stopped": 1} and before["ended"] == {}
     assert before["remaining_steps"] - after["remaining_steps"] == sum(map(steps_of, saved))
     assert before["phases"]["new"] - after["phases"]["new"] == len(saved)
@@ -332,7 +327,7 @@ def test_a_trial_that_finished_has_the_rungs_to_do_that_the_sweep_got_since(plan
     storage = Storage(tmp_path)
     store, journal = Store(storage), sweep_folder(storage, plan.sweep.name).journal
     done = plan.trials[0]
-    specs = [*plan.shared, *(planned.spec for planned in plan.phases[done.trial_id])]
+    specs = [*plan.shared, *plan.phases[done.trial_id]]
     for spec in {spec.key: spec for spec in specs}.values():
         with store.staging(spec) as staged:
             store.commit(spec, staged, {"device_seconds": 1.0})
@@ -443,7 +438,7 @@ def test_the_variants_of_9_against_20_make_nine_tasks_nine(setting):
     sweep = dataclasses.replace(sweep, measure=tuple(s for s in sweep.measure if len(s.tasks) == 9)[:2], seeds=(0,))
     name, _, value = setting.partition("=")
     plan = plan_sweep(with_fields(sweep, {name: value}), None, assume_sizes=True)
-    found = [exposure(phases, ()) for phases in plan.phases.values()]
+    found = [exposure(phases.rungs, ()) for phases in plan.phases.values()]
     assert [round(e.effective_tasks, 6) for e in found if e is not None] == [9, 9]
     assert value == "uniform" or {e.num_distinct for e in found if e is not None} == {9_000}
 
@@ -452,11 +447,11 @@ def test_sizes_are_assumed_only_where_the_files_are_not_here_and_only_when_asked
     real = dataclasses.replace(SWEEP, measure=(Subset(("mini_topic_en", "mnli")),), explore=())
     plan = plan_sweep(real, None, assume_sizes=True)
     assert plan.sources.assumed == {"mnli train/en"}
-    data = {d.task: d for d in phases_of(plan, ("mini_topic_en", "mnli"))[0].spec.data}
+    data = {d.task: d for d in next(iter(phases_of(plan, ("mini_topic_en", "mnli")))).data}
     assert (data["mnli"].num_records, data["mnli"].fingerprint) == (392_702, "assumed")
     assert (
         data["mini_topic_en"]
-        == plan_sweep(SWEEP, None).all_specs()[phases_of(plan_sweep(SWEEP, None), ONE.tasks)[0].spec.key].data[0]
+        == plan_sweep(SWEEP, None).all_specs()[next(iter(phases_of(plan_sweep(SWEEP, None), ONE.tasks))).key].data[0]
     )
     with pytest.raises(InputError, match="sizes can be assumed of"):
         architecture_of(Encoder("someone/else", "abc"), None)
@@ -601,7 +596,7 @@ def test_execution_is_in_no_spec(plan):
 
 def test_phases_of_all_trials_are_distinct_within_a_trial_but_for_repeated_probes(plan):
     for trial in plan.trials:
-        hashes = [phase_hash(p.spec) for p in plan.phases[trial.trial_id]]
+        hashes = [phase_hash(spec) for spec in plan.phases[trial.trial_id]]
         repeated = len(hashes) - len(set(hashes))
         assert repeated == (0 if trial.config.tasks else 1 + 2 + 2)
     assert all(len(list(group)) >= 1 for _, group in itertools.groupby(sorted(plan.phases)))

@@ -11,7 +11,7 @@ from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset
 from xlray.config.sweep import Stopping, Sweep
 from xlray.phases.spec import TrainSpec
 from xlray.plan.costs import Cost
-from xlray.plan.simulate import by_rung, play, recorded, synthetic, timeline_svg
+from xlray.plan.simulate import play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan, plan_sweep
 
 ENCODER = Pretraining(("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=64, max_length=64)
@@ -37,13 +37,6 @@ def priced(plan: SweepPlan) -> tuple[dict[str, Cost], dict[str, float]]:
     specs = plan.all_specs()
     costs = {k: Cost(s.num_steps if isinstance(s, TrainSpec) else 0, 0.0, 1.0, 0.0) for k, s in specs.items()}
     return costs, {key: float(max(1, cost.steps)) for key, cost in costs.items()}
-
-
-def test_a_rung_is_all_that_comes_before_its_report(plan: SweepPlan) -> None:
-    phases = next(p for t in plan.trials if t.config.tasks for p in [plan.phases[t.trial_id]])
-    parts = by_rung(phases)
-    assert [[p.spec.kind for p in part] for part in parts] == [["trunk", "cooldown", "target"]] * 3
-    assert tuple(itertools.chain(*parts)) == phases
 
 
 @pytest.mark.parametrize("promote", [False, True])

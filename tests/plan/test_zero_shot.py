@@ -132,14 +132,15 @@ def test_a_further_language_is_evaluated_beside_the_first_and_changes_no_phase_b
     alone, both = (plan_sweep(sweep(task, language="fi", languages=more), None) for more in ((), ("fi", "et")))
     assert [trial.trial_id for trial in alone.trials] == [trial.trial_id for trial in both.trials]
     (first,), (second,) = alone.phases.values(), both.phases.values()
-    kept = [a.spec.kind for a, b in zip(first, second, strict=True) if a.spec.key == b.spec.key]
+    kept = [a.kind for a, b in zip(first, second, strict=True) if a.key == b.key]
     assert kept == ["trunk", "cooldown"]
-    found = [(e.language, e.split, e.selection) for e in second[-1].spec.evaluations]
+    (one,), (two,) = first.targets(0), second.targets(0)
+    found = [(e.language, e.split, e.selection) for e in two.evaluations]
     assert found == [("fi", "dev", True), ("en", "dev", False), ("et", "dev", False)]
-    assert second[-1].spec.evaluations[:2] == first[-1].spec.evaluations
+    assert two.evaluations[:2] == one.evaluations
     assert alone.sweep.basis(0) == both.sweep.basis(0), "trials rank alike"
-    assert ranking_languages(second[-1].spec, "target-dev", ("fi", "et")) == ("fi",)
-    assert ranking_languages(second[-1].spec, "pivot-dev", ("fi", "et")) == ()
+    assert ranking_languages(two, "target-dev", ("fi", "et")) == ("fi",)
+    assert ranking_languages(two, "pivot-dev", ("fi", "et")) == ()
 
 
 def test_labels_are_no_text_for_pre_training() -> None:

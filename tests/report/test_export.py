@@ -12,7 +12,7 @@ from xlray.analysis.results import UNSEALED_FILE
 from xlray.cli import main
 from xlray.config.execution import Execution
 from xlray.errors import InputError, StoreError
-from xlray.phases.spec import PlannedPhase, phase_hash
+from xlray.phases.spec import Phases, Rung, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job, write_job
 from xlray.report import report
@@ -107,9 +107,9 @@ def test_a_rung_that_is_in_the_store_but_was_not_reached_by_the_trial_is_not_tak
 
 def test_a_job_of_other_phases_than_those_that_were_measured_exports_nothing(tmp_path):
     directory = make_sweep(tmp_path, {"a": 2})
-    phases = [p for p in read_job(directory / "jobs" / "a.json").phases if p.rung_index == 0]
+    targets = read_job(directory / "jobs" / "a.json").phases.rungs[0].targets
     entry = {"event": "rung", "trial_id": "a", "rung_index": 0, "rung": RUNGS[0]}
-    open_sweep(directory).journal.append(entry | {"phases": [phase_hash(p.spec) for p in phases]})
+    open_sweep(directory).journal.append(entry | {"phases": [phase_hash(spec) for spec in targets]})
     assert export_predictions(open_sweep(directory))["trials"]
     open_sweep(directory).journal.append(entry | {"phases": ["of other inputs"]})
     out = tmp_path / "out"
@@ -161,9 +161,8 @@ def test_a_sweep_without_test_sets_is_refused(tmp_path):
     spec = target_phase("udpos", "aaa-0", TAGS)
     spec = dataclasses.replace(spec, evaluations=spec.evaluations[:1])
     finish(Store(Storage(tmp_path)), spec, TAGS)
-    job = Job(
-        "aaa", "s", Storage(tmp_path), Execution(), (PlannedPhase(spec, 0),), {}, {}, 9, 4, RUNGS, directory / "p" / "x"
-    )
+    phases = Phases((Rung(RUNGS[0], targets=(spec,)),))
+    job = Job("aaa", "s", Storage(tmp_path), Execution(), phases, {}, {}, 9, 4, directory / "p" / "x")
     write_job(directory / "jobs" / "aaa.json", job)
     open_sweep(directory).journal.append({"event": "rung", "trial_id": "aaa", "rung_index": 0, "rung": 256})
     with pytest.raises(InputError, match="a test set must have been evaluated"):

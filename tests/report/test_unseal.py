@@ -11,7 +11,7 @@ from reported_sweep import rewrite
 from xlray.analysis import Sampling
 from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
 from xlray.errors import InputError
-from xlray.phases.spec import RetrievalSpec
+from xlray.phases.spec import Phases, RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import read_job, write_job
 from xlray.report import report
@@ -71,11 +71,8 @@ def test_without_test_scores_nothing_is_recorded(sweep):
 
 
 def test_a_trial_without_one_target_is_left_out(sweep):
-    (spec,) = [
-        planned.spec
-        for planned in read_job(sweep / "jobs" / "bbb.json").phases
-        if planned.rung_index == 1 and isinstance(planned.spec, RetrievalSpec)
-    ]
+    targets = read_job(sweep / "jobs" / "bbb.json").phases.rungs[1].targets
+    (spec,) = [spec for spec in targets if isinstance(spec, RetrievalSpec)]
     (Store(Storage(sweep.parents[1])).folder(spec) / "DONE").unlink()
     report.write_report(sweep, FEW, unseal=True)
     assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "ccc", "ddd"]
@@ -116,16 +113,18 @@ def rewritten(sweep, task, change):
     """Every job of the sweep with the phases of one target changed, and these phases stored again."""
     store = Store(Storage(sweep.parents[1]))
     for path in (sweep / "jobs").iterdir():
-        job, phases = read_job(path), []
-        for planned in job.phases:
-            spec, outcomes = planned.spec, None
-            if spec.evaluations[0].data.task == task:
-                spec, outcomes = change(spec)
-                with store.staging(spec) as staged:
-                    write_outcomes(staged, outcomes)
-                    store.commit(spec, staged, {"num_steps": 4})
-            phases.append(dataclasses.replace(planned, spec=spec))
-        write_job(path, dataclasses.replace(job, phases=tuple(phases)))
+        job, rungs = read_job(path), []
+        for rung in job.phases.rungs:
+            specs = []
+            for spec in rung.targets:
+                if spec.evaluations[0].data.task == task:
+                    spec, outcomes = change(spec)
+                    with store.staging(spec) as staged:
+                        write_outcomes(staged, outcomes)
+                        store.commit(spec, staged, {"num_steps": 4})
+                specs.append(spec)
+            rungs.append(dataclasses.replace(rung, targets=tuple(specs)))
+        write_job(path, dataclasses.replace(job, phases=Phases(tuple(rungs))))
 
 
 def outcome(evaluation):

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xlray import Execution, Pretraining, Sweep, mini, subsets
-from xlray.phases.spec import PlannedPhase, TokenizerSpec
+from xlray.phases.spec import Phases, TokenizerSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import Prepared, make_job
 from xlray.plan.trials import plan_sweep
@@ -48,7 +48,7 @@ def pretrain(root: Path) -> Path:
     prepared = Prepared(vocabulary.size, vocabulary.mask, folders)
     with single_process():
         for spec in phases:
-            run_phase(spec, make_job("pretrain", (PlannedPhase(spec),), plan, store, prepared))
+            run_phase(spec, make_job("pretrain", Phases(shared=(spec,)), plan, store, prepared))
     return store.folder(phases[-1]) / "weights"
 
 

@@ -10,8 +10,7 @@ import pytest
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
-from xlray.phases.spec import PlannedPhase, phase_hash
-from xlray.plan.rung_report import up_to_rung
+from xlray.phases.spec import Phases, Rung, phase_hash
 from xlray.plan.trials import SweepPlan
 from xlray.storage.leases import Leases
 from xlray.storage.storage import Storage
@@ -23,8 +22,8 @@ def stored_scores(monkeypatch):
     """What the stored rungs say, by (trunk, rung index); nothing unless a test says so."""
     scores = {}
 
-    def rung_report(store, phases, index, rung, select_by, languages):
-        score = scores.get((phases[0].spec.data[0].task, index))
+    def rung_report(store, phases, index, select_by, languages):
+        score = scores.get((phases.rungs[0].training[0].data[0].task, index))
         return None if score is None else rung_result(index, score)
 
     monkeypatch.setattr("xlray.sweep.driver.rung_report", rung_report)
@@ -58,14 +57,14 @@ def data(name):
 
 def phases_of(trunk, num_rungs=2):
     """Two rungs: segment of the trunk, cooldown, target."""
-    planned, parent = [], "root"
+    rungs, parent = [], "root"
     for index in range(num_rungs):
         segment = helpers.train_spec("trunk", parent, [data(trunk)], first_example=64 * index)
         cooldown = helpers.train_spec("cooldown", segment, [data(trunk)], first_example=64 * (index + 1))
         target = helpers.train_spec("target", cooldown, [data("target")])
-        planned += [PlannedPhase(segment), PlannedPhase(cooldown), PlannedPhase(target, index)]
+        rungs.append(Rung(64 * (index + 1), (segment, cooldown), (target,)))
         parent = segment
-    return tuple(planned)
+    return Phases(tuple(rungs))
 
 
 def make_plan(trunks, role="explore", name="s", shared=(), **changes):
@@ -108,7 +107,7 @@ def make_driver(tmp_path, plan, stored=None, num_slots=2, **changes):
 def finish(driver, name, up_to=None):
     """Store the phases of a job, all of them or those of the first rungs."""
     jobs = driver.jobs[name]
-    driver.store.finish(*(p.spec for p in (jobs if up_to is None else up_to_rung(jobs, up_to - 1))))
+    driver.store.finish(*(jobs if up_to is None else jobs.up_to(up_to - 1)))
 
 
 def report(driver, trial_id, rung_index, score):

@@ -8,7 +8,7 @@ import json
 import helpers
 
 from xlray.config.execution import Execution
-from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, data_key
+from xlray.phases.spec import EvaluationSpec, Phases, RetrievalSpec, Rung, data_key
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, write_job
 from xlray.storage.storage import Storage
@@ -72,29 +72,18 @@ def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
     """A store with a sweep `s` of `trials`: id to number of rungs finished, of two."""
     store, directory = Store(Storage(root)), root / "sweeps" / "s"
     for trial, num_finished in trials.items():
-        phases, folders = [], {}
+        specs, folders = [[] for _ in RUNGS], {}
         for index, task in itertools.product(range(len(RUNGS)), targets):
             spec = target_phase(prefix + task, f"{trial}-{index}", PREDICTIONS[task])
-            phases.append(PlannedPhase(spec, index))
+            specs[index].append(spec)
             folder = root / "data" / f"{prefix}{task}-x"
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "references.json").write_text(json.dumps({"ids": IDS}))
             folders |= {data_key(e.data): f"/moved/since/{folder.name}" for e in spec.evaluations}
             if index < num_finished:
                 finish(store, spec, PREDICTIONS[task][:: 1 if index else -1])
-        job = Job(
-            trial,
-            "s",
-            Storage(root),
-            Execution(),
-            tuple(phases),
-            folders,
-            {},
-            9,
-            4,
-            RUNGS,
-            directory / "progress" / trial,
-        )
+        phases = Phases(tuple(Rung(size, targets=tuple(here)) for size, here in zip(RUNGS, specs, strict=True)))
+        job = Job(trial, "s", Storage(root), Execution(), phases, folders, {}, 9, 4, directory / "progress" / trial)
         write_job(directory / "jobs" / f"{trial}.json", job)
         open_sweep(directory).journal.append({"event": "created", "trial_id": trial, "role": "measure"})
         for index in range(num_finished):

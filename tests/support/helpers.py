@@ -13,7 +13,7 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
 from xlray.data.tokenization import Examples, load_vocabulary, prepare
 from xlray.data.tokenizer import SPECIAL
-from xlray.phases.spec import DataSpec, EncoderSpec, PlannedPhase, TrainSpec, data_key, data_of, phase_hash
+from xlray.phases.spec import DataSpec, EncoderSpec, Phases, TrainSpec, data_key, data_of, phase_hash
 from xlray.plan.jobs import Job
 from xlray.training.model import Model, random_encoder
 from xlray.training.weights import save_weights
@@ -146,12 +146,11 @@ def make_job(storage, specs, records, vocabulary, parents, execution=None, **cha
         "test",
         storage,
         execution or Execution(),
-        tuple(PlannedPhase(s) for s in specs),
+        Phases(shared=tuple(specs)),
         folders,
         known,
         vocabulary.size,
         vocabulary.mask,
-        (64,),
         storage / "progress.json",
     )
     return dataclasses.replace(job, **changes)

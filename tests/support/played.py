@@ -16,7 +16,7 @@ from xlray.config.sweep import Stopping, Sweep
 from xlray.data.records import Sources
 from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
 from xlray.phases.store import Store
-from xlray.plan.rung_report import rung_report, up_to_rung
+from xlray.plan.rung_report import rung_report
 from xlray.plan.trials import SweepPlan, with_trials
 from xlray.storage.leases import Leases
 from xlray.storage.storage import Storage
@@ -79,7 +79,7 @@ def headline(spec, evaluation):
 
 def truth(plan, trial_id, rung_index):
     """The Finnish accuracy of a trial at a rung, from nothing but its phases."""
-    specs = [p.spec for p in plan.phases[trial_id] if p.rung_index == rung_index]
+    specs = plan.phases[trial_id].rungs[rung_index].targets
     return math.fsum(headline(s, e) for s in specs for e in s.evaluations if e.selection) / len(specs)
 
 
@@ -101,11 +101,9 @@ def work(driver, name, num_rungs):
     """Do what the workers of a job do, up to so many rungs."""
     plan, phases = driver.plan, driver.jobs[name]
     for index in range(num_rungs):
-        for planned in up_to_rung(phases, index):
-            compute(driver.store, planned.spec, plan.sweep.name, name)
-        rung = plan.sweep.intermediate.rungs[index]
-        sweep = plan.sweep
-        report = rung_report(driver.store, phases, index, rung, sweep.select_by, sweep.evaluated)
+        for spec in phases.up_to(index):
+            compute(driver.store, spec, plan.sweep.name, name)
+        report = rung_report(driver.store, phases, index, plan.sweep.select_by, plan.sweep.evaluated)
         if driver.on_rung(name, report) != "continue":
             break
     driver.on_end(name, None)

@@ -50,7 +50,7 @@ def needing(plan):
     """Phase to the trials that need it; "" stands for the job before all trials."""
     found = {spec.key: [""] for spec in plan.shared}
     for trial_id, phases in plan.phases.items():
-        for key in {p.spec.key for p in phases}:
+        for key in {spec.key for spec in phases}:
             found.setdefault(key, []).append(trial_id)
     return found
 

@@ -15,7 +15,7 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Target
 from xlray.config.sweep import Stopping
 from xlray.errors import StoreError
-from xlray.phases.spec import PlannedPhase, phase_hash
+from xlray.phases.spec import Phases, phase_hash
 from xlray.plan.jobs import SHARED
 from xlray.sweep.driver import lease_keys
 
@@ -96,11 +96,11 @@ def test_all_wait_for_the_phases_before_all_trials(tmp_path):
 
 def test_one_lease_covers_all_that_hangs_on_a_segment_of_the_trunk():
     phases = phases_of("a")
-    keys = lease_keys(phases, [p.spec for p in phases])
+    keys = lease_keys(phases, list(phases))
     assert len(set(keys.values())) == 2
-    assert len({keys[phase_hash(p.spec)] for p in phases[:3]}) == 1
-    alone = (PlannedPhase(helpers.train_spec("target", "root", [data("x")]), 0),)
-    assert lease_keys(alone, [alone[0].spec]) == {phase_hash(alone[0].spec): f"phase-{phase_hash(alone[0].spec)}"}
+    assert len({keys[phase_hash(spec)] for spec in phases.up_to(0)}) == 1
+    alone = helpers.train_spec("target", "root", [data("x")])
+    assert lease_keys(Phases(shared=(alone,)), [alone]) == {phase_hash(alone): f"phase-{phase_hash(alone)}"}
 
 
 def test_a_phase_that_another_driver_computes_is_waited_for_and_then_taken_over(tmp_path):
@@ -131,7 +131,7 @@ def test_what_is_stored_is_reported_without_workers(tmp_path, stored_scores):
     stored_scores.update({("a", 0): 60.0, ("a", 1): 65.0, ("b", 0): 50.0})
     plan = make_plan("abc", stopping=Stopping(reduction_factor=50.0, survival_probability=0.0))
     storage = Stored(tmp_path)
-    storage.finish(*(p.spec for p in phases_of("a")), *(p.spec for p in phases_of("b")[:3]))
+    storage.finish(*phases_of("a"), *phases_of("b").up_to(0))
     driver = make_driver(tmp_path, plan, storage)
     assert [status(driver, t) for t in ids(plan)] == ["finished", "stopped", "created"]
     assert start_all(driver) == ids(plan)[2:]
@@ -141,7 +141,7 @@ def test_what_is_stored_is_reported_without_workers(tmp_path, stored_scores):
 def test_a_trial_with_a_stored_rung_is_still_open(tmp_path, stored_scores):
     stored_scores["a", 0] = 60.0
     storage = Stored(tmp_path)
-    storage.finish(*(p.spec for p in phases_of("a")[:3]))
+    storage.finish(*phases_of("a").up_to(0))
     plan = make_plan("a", role="measure")
     driver = make_driver(tmp_path, plan, storage)
     assert status(driver, ids(plan)[0]) == "created" and len(events(driver, "rung")) == 1
@@ -165,10 +165,10 @@ def test_a_trial_that_another_driver_has_finished_meanwhile_needs_no_workers(tmp
 def test_a_damaged_score_is_reported_and_computed_again(tmp_path, monkeypatch):
     plan = make_plan("a", role="measure")
     storage = Stored(tmp_path)
-    storage.finish(*(p.spec for p in phases_of("a")))
+    storage.finish(*phases_of("a"))
 
     def damaged(store, phases, *place):
-        store.hashes.discard(phase_hash(phases[2].spec))
+        store.hashes.discard(phase_hash(phases.rungs[0].targets[0]))
         raise StoreError("target-x/scores.parquet is damaged")
 
     monkeypatch.setattr("xlray.sweep.driver.rung_report", damaged)
@@ -391,7 +391,7 @@ def test_a_finished_trial_whose_phases_have_gone_is_opened_and_said(tmp_path):
     driver = make_driver(tmp_path, plan)
     run_to_the_end(driver, driver.next().name)
     assert not make_driver(tmp_path, plan, driver.store)._any_open()
-    driver.store.hashes.remove(phase_hash(driver.jobs[ids(plan)[0]][2].spec))
+    driver.store.hashes.remove(phase_hash(driver.jobs[ids(plan)[0]].rungs[0].targets[0]))
     again = make_driver(tmp_path, plan, driver.store)
     assert "target-" in events(again, "retried")[0]["error"]
     assert len(events(again, "retried")) == 1 and start_all(again) == ids(plan)
@@ -484,14 +484,12 @@ def test_the_runs_of_a_killed_driver_are_known(tmp_path):
 def grown(plan, **changes):
     """The plan of the sweep with one more target."""
     sweep = dataclasses.replace(plan.sweep, targets=(*plan.sweep.targets, Target("panx")))
-    phases = {}
-    for trial_id, before in plan.phases.items():
-        phases[trial_id] = ()
-        for planned in before:
-            phases[trial_id] += (planned,)
-            if planned.rung_index is not None:
-                more = helpers.train_spec("target", planned.spec.parent, [data("another target")])
-                phases[trial_id] += (PlannedPhase(more, planned.rung_index),)
+
+    def with_more(rung):
+        more = helpers.train_spec("target", rung.targets[0].parent, [data("another target")])
+        return dataclasses.replace(rung, targets=(*rung.targets, more))
+
+    phases = {trial_id: Phases(tuple(map(with_more, before.rungs))) for trial_id, before in plan.phases.items()}
     return dataclasses.replace(plan, sweep=sweep, phases=phases, **changes)
 
 
@@ -655,7 +653,7 @@ def test_a_stopped_trial_whose_phases_have_gone_is_computed_again_up_to_where_it
     plan = make_plan("ab", stopping=NEVER_SPARED)
     first, second = ids(plan)
     driver = play(make_driver(tmp_path, plan, num_slots=1), {first: 60.0, second: 50.0})
-    driver.store.hashes.remove(phase_hash(driver.jobs[second][2].spec))
+    driver.store.hashes.remove(phase_hash(driver.jobs[second].rungs[0].targets[0]))
     again = make_driver(tmp_path, plan, driver.store)
     assert start_all(again) == [second]
     finish(again, second, up_to=1)

@@ -215,6 +215,6 @@ def test_a_run_that_finds_everything_stored_writes_the_jobs_of_its_trials(encode
     for trial_id, status in zip(*(results.trials[name].to_pylist() for name in ("trial_id", "status")), strict=True):
         job = read_job(storage / "sweeps" / "again" / "jobs" / f"{trial_id}.json")
         assert status in ("finished", "stopped") and job.vocab_size == encoders.encoder_vocabulary(encoder).size
-        read = {data_key(data) for planned in job.phases for data in data_of(planned.spec)}
+        read = {data_key(data) for spec in job.phases for data in data_of(spec)}
         assert read == job.folders.keys()
         assert any((Path(folder) / "tokenizer.json").is_file() for folder in job.parents.values())  # the encoder's

@@ -27,7 +27,7 @@ def check_jobs(folder, driver):
         job = read_job(folder / "jobs" / f"{name}.json")
         check_measured(job.phases, rungs, name)
         assert job.phases == driver.plan.phases[name]
-        assert {spec.parent for spec in (p.spec for p in job.phases)} <= job.parents.keys()
+        assert {spec.parent for spec in job.phases} <= job.parents.keys()
 
 
 def test_a_sweep_whose_phases_are_all_those_of_another_has_the_jobs_of_its_trials(tmp_path):

@@ -10,7 +10,7 @@ from xlray.config.recipes import Encoder, Subset
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.phases.curves import POINTS_FILE, STEPS_FILE, LogPoint, add_point, write_curve
-from xlray.phases.spec import PlannedPhase, RetrievalSpec
+from xlray.phases.spec import Phases, RetrievalSpec, Rung
 from xlray.phases.store import Store
 from xlray.plan.jobs import trial_title
 from xlray.storage.journal import read_lines
@@ -37,16 +37,16 @@ def rung(trial_id, number, value):
 
 
 def phases_of(trial_id):
-    """Trunk, cooldown, a trained target and retrieval, at two rungs; those before the targets only with tasks."""
+    """Trunk, cooldown, a trained target and retrieval, at three rungs; those before the targets only with tasks."""
     data = helpers.data_spec("udpos", "tagging", "train/en", [], 32)
-    planned = []
-    for index, first in enumerate((0, 64)):
+    rungs = []
+    for index, first in enumerate((0, 64, 192)):
         trunk = helpers.train_spec("trunk", trial_id, [], first_example=first, schedule="warmup_constant")
         cooldown = helpers.train_spec("cooldown", trial_id, [], first_example=first + 64, num_examples=16)
-        planned += [PlannedPhase(trunk), PlannedPhase(cooldown)] if TRIALS[trial_id].config.tasks else []
         target = helpers.train_spec("target", trial_id, [data], seed=index)
-        planned += [PlannedPhase(target, index), PlannedPhase(RetrievalSpec(trial_id, (), index, "fp32", 1), index)]
-    return tuple(planned)
+        targets = (target, RetrievalSpec(trial_id, (), index, "fp32", 1))
+        rungs.append(Rung(first + 64, (trunk, cooldown) if TRIALS[trial_id].config.tasks else (), targets))
+    return Phases(tuple(rungs))
 
 
 def finish(storage, spec, num_looks=4, loss=1.0):
@@ -63,7 +63,7 @@ def finish(storage, spec, num_looks=4, loss=1.0):
 
 
 def finish_all(storage, trial_id, **changes):
-    for spec in (p.spec for p in phases_of(trial_id) if not isinstance(p.spec, RetrievalSpec)):
+    for spec in (spec for spec in phases_of(trial_id) if not isinstance(spec, RetrievalSpec)):
         finish(storage, spec, **changes)
 
 
@@ -109,7 +109,7 @@ def test_event_files_hold_the_training_of_each_phase_within_bounds(tmp_path):
     directory = sweep_folder(Storage(tmp_path), "demo")
     stored, partly = [trial_id for trial_id, trial in TRIALS.items() if trial.config.tasks][:2]
     finish_all(directory.storage, stored)
-    long = phases_of(partly)[2].spec  # the target at the first rung; its trunk was stored by an earlier version
+    long = phases_of(partly).rungs[0].targets[0]  # its trunk was stored by an earlier version
     finish(directory.storage, long, num_looks=450, loss=math.nan)
     track = tensorboard(SWEEP, directory, print)
     for trial_id in (stored, partly):
@@ -145,7 +145,7 @@ def test_a_curve_that_cannot_be_read_ends_nothing_and_is_said(tmp_path):
     directory, said = sweep_folder(Storage(tmp_path), "demo"), []
     trial_id = next(trial_id for trial_id, trial in TRIALS.items() if trial.config.tasks)
     finish_all(directory.storage, trial_id)
-    path = Store(directory.storage).folder(phases_of(trial_id)[1].spec) / STEPS_FILE
+    path = Store(directory.storage).folder(phases_of(trial_id).rungs[0].training[1]) / STEPS_FILE
     path.write_bytes(b"cut")
     track = tensorboard(SWEEP, directory, said.append)
     for number in RUNGS:

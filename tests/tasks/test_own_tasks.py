@@ -48,7 +48,7 @@ SWEEP = Sweep(
 
 def trunk_data(sweep: Sweep) -> dict[str, Any]:
     plan = plan_sweep(sweep, None)
-    spec = next(p.spec for phases in plan.phases.values() for p in phases if p.spec.kind == "trunk")
+    spec = next(s for phases in plan.phases.values() for s in phases if s.kind == "trunk")
     return {data.task: data for data in spec.data}
 
 
@@ -108,7 +108,7 @@ def test_a_registered_task_is_read_from_other_files_under_its_own_name(tmp_path:
     files = Files("news", {"train/en": ("part.jsonl",)}, partial(json_lines, shape=shape))
     sweep = reading(mini_topic_en=files)
     plan = plan_sweep(sweep, tmp_path)
-    spec = next(p.spec for phases in plan.phases.values() for p in phases if p.spec.kind == "trunk")
+    spec = next(s for phases in plan.phases.values() for s in phases if s.kind == "trunk")
     data = next(data for data in spec.data if data.task == "mini_topic_en")
     assert (data.num_records, data.kind, data.labels) == (6, TOPIC.kind, TOPIC.labels)
     document = summary(plan, Store(Storage(tmp_path / "runs")))

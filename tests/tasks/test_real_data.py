@@ -15,7 +15,7 @@ from xlray.config.recipes import Encoder, Intermediate, Target
 from xlray.config.sweep import Sweep
 from xlray.data.encoders import encoder_vocabulary
 from xlray.data.tokenization import open_examples
-from xlray.phases.spec import PlannedPhase, data_of
+from xlray.phases.spec import Phases, data_of
 from xlray.phases.store import Store
 from xlray.plan.jobs import Prepared, make_job
 from xlray.plan.trials import SweepPlan, plan_sweep
@@ -67,15 +67,15 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> SweepPlan:
     return plan_sweep(sweep, DATA, Storage(tmp_path_factory.mktemp("runs")))
 
 
-def run_phases_of(plan: SweepPlan, phases: list[PlannedPhase]) -> list[str | None]:
+def run_phases_of(plan: SweepPlan, phases: Phases) -> list[str | None]:
     assert plan.sources.storage is not None and plan.folder is not None
     store, vocabulary = Store(plan.sources.storage), encoder_vocabulary(plan.folder)
-    wanted = {data for phase in phases for data in data_of(phase.spec)}
+    wanted = {data for spec in phases for data in data_of(spec)}
     folders = prepare_splits(plan.sources, store.storage, wanted, vocabulary)
     assert all(len(open_examples(folder, spec)) >= 1 for spec, folder in folders.items())
-    job = make_job("real", tuple(phases), plan, store, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
+    job = make_job("real", phases, plan, store, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
     job.progress.parent.mkdir(parents=True, exist_ok=True)
-    return [run_phase(phase.spec, job) for phase in phases]
+    return [run_phase(spec, job) for spec in phases]
 
 
 def test_there_are_at_least_thirty_sets_of_all_kinds() -> None:
@@ -87,21 +87,20 @@ def test_there_are_at_least_thirty_sets_of_all_kinds() -> None:
 def test_subsets_of_nine_twenty_and_all_sets_train_together(plan: SweepPlan) -> None:
     sizes = []
     for trial in plan.trials:
-        trunk = next(phase for phase in plan.phases[trial.trial_id] if phase.spec.kind == "trunk")
-        assert run_phases_of(plan, [trunk]) == [None], "the loss must stay finite"
+        trunk = next(spec for spec in plan.phases[trial.trial_id] if spec.kind == "trunk")
+        assert run_phases_of(plan, Phases(shared=(trunk,))) == [None], "the loss must stay finite"
         sizes.append(len(trial.config.tasks))
     assert sizes == [9, 20, len(trainable())]
 
 
 @pytest.mark.slow
 def test_the_four_targets_train_in_english_and_are_scored_in_finnish(plan: SweepPlan) -> None:
-    phases = list(plan.phases[plan.trials[0].trial_id])
+    phases = plan.phases[plan.trials[0].trial_id]
     run_phases_of(plan, phases)
     assert plan.sources.storage is not None
     found: dict[str, Any] = {}
-    for phase in phases:
-        if phase.rung_index is not None:
-            rows = pq.read_table(Store(plan.sources.storage).folder(phase.spec) / "scores.parquet").to_pylist()
-            found |= {r["task"]: r["value"] for r in rows if r["language"] == "fi" and r["metric"] == "headline"}
+    for spec in (spec for rung in phases.rungs for spec in rung.targets):
+        rows = pq.read_table(Store(plan.sources.storage).folder(spec) / "scores.parquet").to_pylist()
+        found |= {r["task"]: r["value"] for r in rows if r["language"] == "fi" and r["metric"] == "headline"}
     assert found.keys() == {"udpos", "panx", "tydiqa", "tatoeba"}
     assert all(math.isfinite(value) for value in found.values())

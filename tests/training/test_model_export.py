@@ -22,7 +22,7 @@ from xlray.canonical import to_plain
 from xlray.cli import main
 from xlray.config.recipes import Encoder
 from xlray.errors import InputError
-from xlray.phases.spec import EvaluationSpec, PlannedPhase, RetrievalSpec, phase_hash, phase_name
+from xlray.phases.spec import EvaluationSpec, Phases, RetrievalSpec, Rung, phase_hash, phase_name
 from xlray.plan.jobs import write_job
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import open_sweep
@@ -39,7 +39,7 @@ def sweep_of(world, *targets, trunk=()):
     """A sweep's folder with one trial that has run these phases; targets of the same rung."""
     directory = world.storage / "sweeps" / "demo"
     job = world.job(*trunk, *targets)
-    phases = (*(PlannedPhase(s) for s in trunk), *(PlannedPhase(s, 0) for s in targets))
+    phases = Phases((Rung(64, tuple(trunk), targets),))
     job = dataclasses.replace(job, name=TRIAL, sweep="demo", phases=phases)
     write_job(directory / "jobs" / f"{TRIAL}.json", job)
     definition = {"encoder": to_plain(Encoder("some/encoder")), "question": "Why?", "targets": [{"language": "fi"}]}

@@ -13,7 +13,7 @@ from trained_world import COLOURS, World, records_of, weights_of
 
 from xlray.config.controls import Control
 from xlray.data.controls import control_records
-from xlray.phases.spec import EvaluationSpec, PlannedPhase, phase_hash
+from xlray.phases.spec import EvaluationSpec, Phases, Rung, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.storage import Storage, open_storage
@@ -297,11 +297,8 @@ def test_a_diverging_trunk_ends_the_trial_after_its_rung_was_reported(world):
         kind="cooldown", parent=phase_hash(trunk), first_example=640, num_examples=32, continues=True, schedule="decay"
     )
     target = world.target("classification", ("accuracy",), parent=phase_hash(cooldown))
-    job = world.job(trunk, cooldown, target, longer)
-    rungs = (None, None, 0, None)
-    job = dataclasses.replace(
-        job, phases=tuple(PlannedPhase(p.spec, r) for p, r in zip(job.phases, rungs, strict=True))
-    )
+    phases = Phases((Rung(64, (trunk, cooldown), (target,)), Rung(128, (longer,))))
+    job = dataclasses.replace(world.job(trunk, cooldown, target, longer), phases=phases)
     reports = []
     run_phases(job, reports.append)
     assert len(reports) == 1
@@ -334,11 +331,8 @@ def test_a_trial_reports_each_rung_once_with_its_own_targets(world):
             world.target(kind, ("accuracy",), dropout=dropout, num_examples=64)
             for kind in ("classification", "tagging")
         ]
-    job = world.job(*specs, rungs=(64, 128))
-    rungs = (None, 0, 0, 1, 1)
-    job = dataclasses.replace(
-        job, phases=tuple(PlannedPhase(p.spec, r) for p, r in zip(job.phases, rungs, strict=True))
-    )
+    phases = Phases((Rung(64, (trunk,), tuple(specs[1:3])), Rung(128, targets=tuple(specs[3:]))))
+    job = world.job(*specs, phases=phases)
     reports = []
     run_phases(job, reports.append)
     assert [(r["rung_index"], r["rung"]) for r in reports] == [(0, 64), (1, 128)]
@@ -370,12 +364,12 @@ def test_the_signal_ranks_and_finnish_stays_the_accuracy(world):
     for select_by, score in (("target-dev", 10.0), ("english-dev", 50.0), ("pivot-dev", 30.0)):
         reports = []
         job = world.job(spec, select_by=select_by)
-        run_phases(dataclasses.replace(job, phases=(PlannedPhase(spec, 0),)), reports.append)
+        run_phases(dataclasses.replace(job, phases=Phases((Rung(64, targets=(spec,)),))), reports.append)
         assert (reports[0]["fi_accuracy"], reports[0]["score"]) == (10.0, score), select_by
         assert reports[0]["fi/toy_classification"] == 10.0
     reports = []
     job = world.job(spec, select_by="pivot-dev", languages=("fi", "et"))
-    run_phases(dataclasses.replace(job, phases=(PlannedPhase(spec, 0),)), reports.append)
+    run_phases(dataclasses.replace(job, phases=Phases((Rung(64, targets=(spec,)),))), reports.append)
     found = {name: value for name, value in reports[0].items() if name.startswith(("fi", "et", "hu", "score"))}
     assert found == {
         "score": 40.0,  # a further language of the sweep is no pivot
@@ -396,7 +390,7 @@ def test_a_mean_that_lacks_a_score_is_no_number_and_says_so(world, select_by, la
         with world.store.staging(spec) as staged:
             write_outcomes(staged, outcomes)
             world.store.commit(spec, staged, {"degenerate": None})
-    report = rung_report(world.store, [PlannedPhase(spec, 0) for spec in specs], 0, 64, select_by, ("fi",))
+    report = rung_report(world.store, Phases((Rung(64, targets=tuple(specs)),)), 0, select_by, ("fi",))
     assert report["fi/toy_tagging"] == 40.0 and math.isnan(report["score"])
     without_finnish = lacking == "fi"
     assert math.isnan(report["fi_accuracy"]) is without_finnish

@@ -75,13 +75,13 @@ def test_a_pack_of_the_longest_rows_fills_its_budget():
 def test_auto_settles_on_numbers_and_remembers_the_budget(world, monkeypatch):
     job, _, store = world
     auto = job(micro_batch_tokens="auto", zero_stage="auto", activation_checkpointing="auto")
-    execution = autotune.settle(auto, CPU)
+    execution = autotune.settle(auto, auto.phases, CPU)
     assert execution.micro_batch_tokens in autotune.CPU_BUDGETS
     assert (execution.zero_stage, execution.activation_checkpointing) == (0, False)
     (note,) = (store.storage / "tuning").iterdir()
     note.write_text(json.dumps({"micro_batch_tokens": 777}))
     monkeypatch.setattr(autotune, "_fastest", None)  # it is not asked again
-    assert autotune.settle(auto, CPU).micro_batch_tokens == 777
+    assert autotune.settle(auto, auto.phases, CPU).micro_batch_tokens == 777
 
 
 @pytest.fixture
@@ -95,28 +95,28 @@ def machines(tmp_path, monkeypatch, s3_uri):
 
 
 def test_another_machine_need_not_search_again(world, machines, monkeypatch):
-    job, _, _ = world
+    job, spec, _ = world
     monkeypatch.setattr(autotune, "_fastest", lambda *_: 1_234)
-    assert autotune.settle(job(machines[0], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
+    assert autotune.settle(job(machines[0], micro_batch_tokens="auto"), [spec], CPU).micro_batch_tokens == 1_234
     monkeypatch.setattr(autotune, "_fastest", None)
-    assert autotune.settle(job(machines[1], micro_batch_tokens="auto"), CPU).micro_batch_tokens == 1_234
+    assert autotune.settle(job(machines[1], micro_batch_tokens="auto"), [spec], CPU).micro_batch_tokens == 1_234
 
 
 def test_a_search_belongs_to_the_execution_it_was_made_for(world, monkeypatch):
-    job, _, _ = world
+    job, spec, _ = world
     found = itertools.count(1_000)
     monkeypatch.setattr(autotune, "_fastest", lambda *_: next(found))
     budgets = [
-        autotune.settle(job(micro_batch_tokens="auto", **fields), CPU).micro_batch_tokens
+        autotune.settle(job(micro_batch_tokens="auto", **fields), [spec], CPU).micro_batch_tokens
         for fields in ({}, {"zero_stage": 2}, {"activation_checkpointing": True}, {})
     ]
     assert budgets == [1_000, 1_001, 1_002, 1_000]
 
 
 def test_numbers_are_left_as_they_are(world):
-    job, _, store = world
+    job, spec, store = world
     assert (
-        autotune.settle(job(micro_batch_tokens=300, zero_stage=2), CPU)
+        autotune.settle(job(micro_batch_tokens=300, zero_stage=2), [spec], CPU)
         == job(micro_batch_tokens=300, zero_stage=2).execution
     )
     assert not (store.storage / "tuning").exists()
@@ -131,7 +131,7 @@ def test_a_phase_under_auto_is_the_same_phase_and_records_what_was_chosen(world)
     assert record["execution"]["zero_stage"] == 0
     assert record["micro_batch_tokens"] == record["execution"]["micro_batch_tokens"]
     assert record["peak_memory_bytes"] > 0
-    assert phase_hash(spec) == phase_hash(job().phases[0].spec)
+    assert phase_hash(spec) == phase_hash(next(iter(job().phases)))
 
 
 def test_a_gpu_is_refused_where_there_is_none():

@@ -19,7 +19,7 @@ from xlray.data.tokenization import load_vocabulary, prepare
 from xlray.data.tokenizer import train_tokenizer
 from xlray.errors import require
 from xlray.mini import ENCODER
-from xlray.phases.spec import DataSpec, PlannedPhase, TrainSpec, data_key
+from xlray.phases.spec import DataSpec, Phases, TrainSpec, data_key
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job, write_job
 from xlray.storage.storage import Storage
@@ -86,9 +86,9 @@ def _jobs(folder: Path, number: int) -> list[Path]:
             architecture=architecture,
         )
         name = f"job-{seed}"
-        phases = (PlannedPhase(spec),)
+        phases = Phases(shared=(spec,))
         sizes = (vocabulary.size, vocabulary.mask)
-        job = Job(name, "bench", storage, Execution(), phases, prepared, {}, *sizes, (), folder / "progress" / name)
+        job = Job(name, "bench", storage, Execution(), phases, prepared, {}, *sizes, folder / "progress" / name)
         paths.append(folder / f"{name}.json")
         write_job(paths[-1], job)
     return paths
@@ -100,7 +100,7 @@ def _timed(run: Callable[[Path], None], job: Path) -> tuple[float, float, float]
     run(job)
     ended = time.time()
     read = read_job(job)
-    done = Store(read.storage).done(read.phases[0].spec)
+    done = Store(read.storage).done(next(iter(read.phases)))
     return done["record"]["first_step_at"] - started, ended - done["time"], ended - started
 
 

@@ -16,7 +16,7 @@ from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep, Trial
 from xlray.data.records import Sources
-from xlray.phases.spec import DataSpec, EvaluationSpec, PlannedPhase, RetrievalSpec
+from xlray.phases.spec import DataSpec, EvaluationSpec, Phases, RetrievalSpec, Rung
 from xlray.phases.store import Store
 from xlray.plan.jobs import Prepared, read_job
 from xlray.plan.trials import SweepPlan
@@ -92,9 +92,10 @@ def _plan(sweep: Sweep, trials: Sequence[Trial]) -> SweepPlan:
     """One phase per trial, which is never stored."""
     data = DataSpec("none", "retrieval", "all/fi", "none", 1, 8)
     evaluation = EvaluationSpec(data, "fi", "dev", False, True)
-    phases: dict[str, tuple[PlannedPhase, ...]] = {}
+    phases: dict[str, Phases] = {}
     for trial in trials:
-        phases[trial.trial_id] = (PlannedPhase(RetrievalSpec(trial.trial_id, (evaluation,), None, "fp32", 1), 0),)
+        spec = RetrievalSpec(trial.trial_id, (evaluation,), None, "fp32", 1)
+        phases[trial.trial_id] = Phases((Rung(sweep.intermediate.rungs[0], targets=(spec,)),))
     return SweepPlan(sweep, tuple(trials), None, None, (), phases, Sources(None), Architecture())
 
 

@@ -106,7 +106,7 @@ def _driver_of_finished(planned: SweepPlan, finished: Sequence[Trial], storage: 
     (driver.directory / "journal").mkdir(parents=True)
     lines = (json.dumps(entry) + "\n" for entry in _entries(finished, planned))
     (driver.directory / "journal" / JOURNAL_FILE).write_text("".join(lines))
-    specs = {p.spec.key: p.spec for trial in finished for p in planned.phases[trial.trial_id]}
+    specs = {spec.key: spec for trial in finished for spec in planned.phases[trial.trial_id]}
     for spec in [*planned.shared, *specs.values()]:
         folder = driver.store.folder(spec)
         folder.mkdir(parents=True)

@@ -21,8 +21,6 @@ from xlray.storage.sweep_folder import SweepFolder
 
 ASK_EVERY_S = 5.0  # an object store for what another machine may have done
 
-Phases = tuple["PhaseWork", ...]
-
 
 @dataclass(frozen=True)
 class PhaseWork:
@@ -49,12 +47,12 @@ def phase_work(spec: Spec, store: Store) -> PhaseWork:
     return PhaseWork(store.folder(spec), spec.kind, f"{spec.kind} {name}".strip(), steps_of(spec))
 
 
-def phases_of_job(path: Path) -> Phases:
+def phases_of_job(path: Path) -> tuple[PhaseWork, ...]:
     """The phases of a job's document; none if it was not written."""
     if not path.is_file():
         return ()
     job = read_job(path)
-    return tuple(phase_work(p.spec, Store(job.storage)) for p in job.phases)
+    return tuple(phase_work(spec, Store(job.storage)) for spec in job.phases)
 
 
 @dataclass
@@ -74,7 +72,7 @@ class Watch:
     """
 
     directory: SweepFolder
-    phases: dict[str, Phases] = field(default_factory=dict)
+    phases: dict[str, tuple[PhaseWork, ...]] = field(default_factory=dict)
     finished: dict[Path, float] = field(default_factory=dict)
     stored: set[Path] = field(default_factory=set)
     done: int = 0
@@ -83,7 +81,7 @@ class Watch:
     _needed: dict[str, int] = field(default_factory=dict)  # how many of a job's phases are needed: the first ones
     _asked: dict[str, float] = field(default_factory=dict)  # what was looked for in an object store, and when
 
-    def know(self, jobs: Mapping[str, Phases]) -> None:
+    def know(self, jobs: Mapping[str, tuple[PhaseWork, ...]]) -> None:
         """Take the phases of jobs; `need` says afterwards which of them are needed."""
         new = {p.folder: p for phases in jobs.values() for p in phases if p.folder not in self._users}
         storage = self.directory.storage
@@ -180,6 +178,6 @@ class Watch:
         return True
 
 
-def phases_of_jobs(jobs: Mapping[str, Sequence[Spec]], store: Store) -> dict[str, Phases]:
+def phases_of_jobs(jobs: Mapping[str, Sequence[Spec]], store: Store) -> dict[str, tuple[PhaseWork, ...]]:
     """What is watched of planned jobs."""
     return {job: tuple(phase_work(spec, store) for spec in specs) for job, specs in jobs.items()}

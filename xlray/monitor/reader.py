@@ -69,7 +69,7 @@ class Reader:
         self.definition = plan.sweep.definition
         for trial in plan.trials:
             self.following.place(trial.trial_id, created_entry(trial))
-        jobs = {trial.trial_id: [p.spec for p in plan.phases[trial.trial_id]] for trial in plan.trials}
+        jobs = {trial.trial_id: list(plan.phases[trial.trial_id]) for trial in plan.trials}
         self.watch.know(phases_of_jobs({SHARED: plan.shared, **jobs}, store))
         self.watch.need(SHARED, "running")
 

@@ -7,7 +7,8 @@ so a phase's hash covers everything that went into it. Only identity is in a spe
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -246,8 +247,44 @@ def data_of(spec: Spec) -> tuple[DataSpec, ...]:
 
 
 @dataclass(frozen=True)
-class PlannedPhase:
-    """A phase of a trial; `rung_index` is set on the target phases, whose scores make up that rung."""
+class Rung:
+    """What a trial runs from one report to the next.
 
-    spec: Spec
-    rung_index: int | None = None
+    Attributes:
+        num_examples: seen by the trunk at its report.
+        training: segment of the trunk and cooldown on the way to it; none without intermediate tasks.
+        targets: phases whose scores make it up.
+    """
+
+    num_examples: int
+    training: tuple[TrainSpec, ...] = ()
+    targets: tuple[TrainSpec | RetrievalSpec, ...] = ()
+
+    @property
+    def phases(self) -> tuple[TrainSpec | RetrievalSpec, ...]:
+        """In the order in which they run."""
+        return (*self.training, *self.targets)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """What a job runs, in the order in which it is iterated.
+
+    Attributes:
+        rungs: of a trial; they are without phases where there are shared ones.
+        shared: phases that come before all trials and belong to no rung.
+    """
+
+    rungs: tuple[Rung, ...] = ()
+    shared: tuple[TrainSpec | RetrievalSpec, ...] = ()
+
+    def __iter__(self) -> Iterator[TrainSpec | RetrievalSpec]:
+        return itertools.chain(self.shared, *(rung.phases for rung in self.rungs))
+
+    def targets(self, index: int) -> tuple[TrainSpec | RetrievalSpec, ...]:
+        """Phases whose scores make up a rung; none of one that the trial does not have, as before the sweep grew."""
+        return self.rungs[index].targets if index < len(self.rungs) else ()
+
+    def up_to(self, index: int) -> list[TrainSpec | RetrievalSpec]:
+        """The phases of a trial up to its report at a rung."""
+        return [spec for rung in self.rungs[: index + 1] for spec in rung.phases]

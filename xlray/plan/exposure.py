@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xlray.data.mixture import probabilities
-from xlray.phases.spec import PlannedPhase, TrainSpec, phase_hash
+from xlray.phases.spec import Rung, phase_hash
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Exposure:
     translated: float
 
 
-def exposure(phases: Sequence[PlannedPhase], translated: Collection[str]) -> Exposure | None:
+def exposure(rungs: Sequence[Rung], translated: Collection[str]) -> Exposure | None:
     """The intermediate data of a trial; None without intermediate tasks.
 
     Args:
-        phases: of the trial.
+        rungs: of the trial.
         translated: tasks whose training texts are translations.
     """
-    trunk = next((p.spec for p in phases if isinstance(p.spec, TrainSpec) and p.spec.kind == "trunk"), None)
+    trunk = next((spec for rung in rungs for spec in rung.training if spec.kind == "trunk"), None)
     if trunk is None:
         return None
     sizes = [data.num_records for data in trunk.data]
@@ -46,24 +46,20 @@ def exposure(phases: Sequence[PlannedPhase], translated: Collection[str]) -> Exp
     )
 
 
-def rung_tokens(phases: Sequence[PlannedPhase], records: Mapping[str, Any]) -> list[int | None]:
+def rung_tokens(rungs: Sequence[Rung], records: Mapping[str, Any]) -> list[int | None]:
     """Tokens of the intermediate training that each rung's targets start from, the cooldown among them.
 
     Args:
-        phases: of a trial.
+        rungs: of a trial.
         records: what was recorded of finished phases, by hash, whoever computed them.
 
     Returns:
         by rung; None where a phase of it is not finished. Empty without intermediate tasks.
     """
     found: list[int | None] = []
-    trunk: int | None = 0
-    for spec in (planned.spec for planned in phases):
-        tokens = records[key]["num_tokens"] if (key := phase_hash(spec)) in records else None
-        if spec.kind == "trunk":
-            trunk = None if trunk is None or tokens is None else trunk + tokens
-            found.append(trunk)
-        elif spec.kind == "cooldown":
-            before = found[-1]
-            found[-1] = None if before is None or tokens is None else before + tokens
-    return found
+    trunk: set[str] = set()
+    for rung in rungs:
+        trunk |= {phase_hash(spec) for spec in rung.training if spec.kind == "trunk"}
+        needed = trunk | {phase_hash(spec) for spec in rung.training}
+        found.append(sum(records[key]["num_tokens"] for key in needed) if needed <= records.keys() else None)
+    return found if trunk else []

@@ -15,7 +15,7 @@ from xlray.phases.store import Store
 from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
 from xlray.plan.memory import ModelShape, table
 from xlray.plan.power import detectable_effects
-from xlray.plan.rung_report import measured_by, up_to_rung
+from xlray.plan.rung_report import measured_by
 from xlray.plan.search import with_proposed, with_stand_ins
 from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan
@@ -99,7 +99,7 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
     over = ended_trials(plan, journal, finished)
     rest = replace(plan, trials=tuple(trial for trial in plan.trials if trial.trial_id not in over))
-    open_specs = {p.spec.key for trial in rest.trials for p in plan.phases[trial.trial_id]}
+    open_specs = {spec.key for trial in rest.trials for spec in plan.phases[trial.trial_id]}
     left = open_specs.union(spec.key for spec in plan.shared if rest.trials) - records.keys()
     schedule = play(rest, costs, seconds, devices, records)
     full = play(plan, costs, seconds, devices, (), synthetic) if records else schedule
@@ -114,16 +114,16 @@ def ended_trials(plan: SweepPlan, journal: Sequence[Mapping[str, Any]], finished
     """
     found, roles = {}, {trial.trial_id: trial.role for trial in plan.trials}
     for trial_id, standing in standings(journal).trials.items():
-        phases = plan.phases.get(trial_id, ())
-        if standing.status not in ("finished", "stopped") or not phases or not standing.current:
+        phases = plan.phases.get(trial_id)
+        if standing.status not in ("finished", "stopped") or phases is None or not standing.current:
             continue
         if roles[trial_id] == "measure" and is_cut(standing):
             continue
         if any(entry.get("phases") != measured_by(phases, index) for index, entry in standing.current.items()):
             continue
         scored = [index for index, entry in standing.current.items() if entry.get("reason") != "diverged"]
-        needed = phases if standing.status == "finished" else up_to_rung(phases, max(scored)) if scored else ()
-        if all(planned.spec.key in finished for planned in needed):
+        needed = phases if standing.status == "finished" else phases.up_to(max(scored)) if scored else ()
+        if all(spec.key in finished for spec in needed):
             found[trial_id] = standing.status
     return found
 
@@ -143,12 +143,12 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
     schedule with invented scores. Hours, tokens and cost are of what is not stored yet, under that play.
     """
     plan = found.plan
-    uses = Counter(key for phases in plan.phases.values() for key in {p.spec.key for p in phases})
+    uses = Counter(key for phases in plan.phases.values() for key in {spec.key for spec in phases})
     steps = sum(cost.steps for cost in found.costs.values())
     naive, probes, trunk = naive_steps(plan)
     saved = {
         "trunk": trunk,
-        "sharing": sum(found.costs[p.spec.key].steps for phases in plan.phases.values() for p in phases)
+        "sharing": sum(found.costs[spec.key].steps for phases in plan.phases.values() for spec in phases)
         - sum(found.costs[key].steps for key in uses),
         "stopping": steps - found.full.steps,
     }
@@ -269,14 +269,14 @@ def naive_steps(plan: SweepPlan) -> tuple[int, int, int]:
     for trial in plan.trials:
         full = {t.task: t.num_examples // t.batch_size for t in trial.config.targets}
         trunk = 0
-        for planned in plan.phases[trial.trial_id]:
-            own = steps_of(planned.spec)
-            if planned.spec.kind == "trunk":
+        for spec in plan.phases[trial.trial_id]:
+            own = steps_of(spec)
+            if spec.kind == "trunk":
                 saved += trunk
                 trunk += own
                 own = trunk
-            elif isinstance(planned.spec, TrainSpec) and planned.spec.kind == "target":
-                probes += full[planned.spec.data[0].task] - own
-                own = full[planned.spec.data[0].task]
+            elif isinstance(spec, TrainSpec) and spec.kind == "target":
+                probes += full[spec.data[0].task] - own
+                own = full[spec.data[0].task]
             naive += own
     return naive, probes, saved

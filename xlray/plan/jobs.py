@@ -11,7 +11,7 @@ from typing import Any
 from xlray.canonical import to_plain
 from xlray.config.execution import Execution
 from xlray.config.sweep import Trial
-from xlray.phases.spec import DataSpec, PlannedPhase, Spec, data_key, data_of, from_plain, phase_hash
+from xlray.phases.spec import DataSpec, Phases, Rung, Spec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
@@ -28,10 +28,8 @@ class Job:
 
     Attributes:
         name: the trial's id, or the name of the shared phases.
-        phases: in the order in which they run.
         folders: `data_key` of each data spec -> its prepared folder.
         parents: hash of a phase or root -> the folder that holds its weights or state.
-        rungs: examples seen at each rung.
         select_by: the signal that ranks trials.
         keep_targets: store the weights of targets, too; a sweep keeps their scores alone.
         languages: that targets are evaluated in, as `Sweep.evaluated`.
@@ -42,12 +40,11 @@ class Job:
     sweep: str
     storage: Storage
     execution: Execution
-    phases: tuple[PlannedPhase, ...]
+    phases: Phases
     folders: Mapping[str, str]
     parents: Mapping[str, str]
     vocab_size: int
     mask_id: int
-    rungs: tuple[int, ...]
     progress: Path
     select_by: str = "target-dev"
     keep_targets: bool = False
@@ -71,13 +68,13 @@ class Prepared:
     encoder: Path | None = None
 
 
-def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store: Store, prepared: Prepared) -> Job:
+def make_job(name: str, phases: Phases, plan: SweepPlan, store: Store, prepared: Prepared) -> Job:
     """The job of a trial, or of the phases before all trials."""
-    parents = {phase_hash(spec): str(store.folder(spec)) for spec in (*plan.shared, *(p.spec for p in phases))}
+    parents = {phase_hash(spec): str(store.folder(spec)) for spec in (*plan.shared, *phases)}
     if plan.root is not None:
         parents[phase_hash(plan.root)] = str(prepared.encoder)
-    used = {phase_hash(p.spec) for p in phases} | {p.spec.parent for p in phases if hasattr(p.spec, "parent")}
-    wanted = {spec for p in phases for spec in data_of(p.spec)}
+    used = {key for spec in phases for key in (phase_hash(spec), spec.parent)}
+    wanted = {data for spec in phases for data in data_of(spec)}
     return Job(
         name,
         plan.sweep.name,
@@ -88,7 +85,6 @@ def make_job(name: str, phases: tuple[PlannedPhase, ...], plan: SweepPlan, store
         {key: path for key, path in parents.items() if key in used},
         prepared.vocab_size,
         prepared.mask_id,
-        plan.sweep.intermediate.rungs,
         sweep_folder(store.storage, plan.sweep.name) / f"progress/{name}.json",
         plan.sweep.select_by,
         languages=plan.sweep.evaluated,
@@ -101,6 +97,9 @@ _PLAIN = ("name", "sweep", "vocab_size", "mask_id", "select_by")
 def write_job(path: Path, job: Job) -> None:
     """Write the job as one JSON document, in which the storage's own paths are relative to it."""
     storage = job.storage
+    rows: list[tuple[Spec, int | None]] = [(spec, None) for spec in job.phases.shared]
+    for index, rung in enumerate(job.phases.rungs):
+        rows += [(spec, None) for spec in rung.training] + [(spec, index) for spec in rung.targets]
     document = {
         **{key: getattr(job, key) for key in _PLAIN},
         "storage": storage.uri,
@@ -108,9 +107,9 @@ def write_job(path: Path, job: Job) -> None:
         "parents": {key: storage.relative(folder) for key, folder in job.parents.items()},
         "progress": storage.relative(job.progress),
         "execution": asdict(job.execution),
-        "rungs": list(job.rungs),
+        "rungs": [rung.num_examples for rung in job.phases.rungs],
         "languages": list(job.languages),
-        "phases": [{"spec": to_plain(p.spec), "rung_index": p.rung_index} for p in job.phases],
+        "phases": [{"spec": to_plain(spec), "rung_index": index} for spec, index in rows],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     job.progress.parent.mkdir(parents=True, exist_ok=True)
@@ -118,22 +117,34 @@ def write_job(path: Path, job: Job) -> None:
     storage.send(path)
 
 
+def _phases(rungs: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> Phases:
+    """A document lists phases as they run, and the index of a rung stands at its targets alone."""
+    found, before = list(map(Rung, rungs)), list[Any]()
+    for row in rows:
+        spec, index = from_plain(row["spec"]), row["rung_index"]
+        if index is None:
+            before.append(spec)
+        else:
+            rung = found[index]
+            found[index] = Rung(rung.num_examples, (*rung.training, *before), (*rung.targets, spec))
+            before = []
+    return Phases(tuple(found), tuple(before))
+
+
 def read_job(path: Path) -> Job:
     """The inverse of `write_job`, with the paths of this machine."""
     document = read_json(path)
     storage = open_storage(document["storage"])
-    phases = tuple(PlannedPhase(from_plain(p["spec"]), p["rung_index"]) for p in document["phases"])
     return Job(
         document["name"],
         document["sweep"],
         storage,
         Execution(**document["execution"]),
-        phases,
+        _phases(document["rungs"], document["phases"]),
         {key: str(storage / folder) for key, folder in document["folders"].items()},
         {key: str(storage / folder) for key, folder in document["parents"].items()},
         document["vocab_size"],
         document["mask_id"],
-        tuple(document["rungs"]),
         storage / document["progress"],
         document["select_by"],
         languages=tuple(document.get("languages", ("fi",))),  # earlier versions wrote none

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from xlray.errors import InputError
-from xlray.phases.spec import PlannedPhase, RetrievalSpec, Spec, TokenizerSpec, phase_hash
+from xlray.phases.spec import Phases, RetrievalSpec, TrainSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.asha import Decision
 from xlray.plan.trials import ranking_languages
@@ -31,24 +31,12 @@ def diverged(kind: str, degenerate: str | None) -> bool:
     return kind in ("trunk", "cooldown") and not_finite(degenerate)
 
 
-def up_to_rung(phases: Sequence[PlannedPhase], index: int) -> Sequence[PlannedPhase]:
-    """The phases of a trial up to its report at a rung."""
-    return phases[: 1 + max(i for i, planned in enumerate(phases) if planned.rung_index == index)]
-
-
-def at_rung(phases: Sequence[PlannedPhase], index: int) -> Sequence[PlannedPhase]:
-    """The phases that a rung adds to those of the rung before."""
-    ends = [(i + 1, planned.rung_index) for i, planned in enumerate(phases) if planned.rung_index is not None]
-    start = max((end for end, of_rung in ends if of_rung < index), default=0)
-    return phases[start : max((end for end, of_rung in ends if of_rung <= index), default=0)]
-
-
-def measured_by(phases: Sequence[PlannedPhase], index: int) -> list[str]:
+def measured_by(phases: Phases, index: int) -> list[str]:
     """Hashes of the phases whose scores make up a rung; each covers all that came before it."""
-    return [phase_hash(planned.spec) for planned in phases if planned.rung_index == index]
+    return [phase_hash(spec) for spec in phases.targets(index)]
 
 
-def check_measured(phases: Sequence[PlannedPhase], rungs: Mapping[int, Mapping[str, Any]], where: str) -> None:
+def check_measured(phases: Phases, rungs: Mapping[int, Mapping[str, Any]], where: str) -> None:
     """Check that the rungs of a trial were read from these phases, those of its stored job document.
 
     The two differ while the inputs of a finished sweep have changed and changed back: its numbers are read from the store
@@ -113,20 +101,14 @@ def rung_entry(
 
 
 def rung_report(
-    store: Store,
-    phases: Sequence[PlannedPhase],
-    index: int,
-    rung: int,
-    select_by: str,
-    languages: Sequence[str],
+    store: Store, phases: Phases, index: int, select_by: str, languages: Sequence[str]
 ) -> dict[str, Any] | None:
     """What is reported of a rung: see `rung_metrics`, and what degenerated.
 
     A target without a score makes the mean of its language NaN, and `degenerate` names it.
 
     Args:
-        phases: of the trial, in order.
-        rung: examples seen at it.
+        phases: of the trial.
         select_by: the signal that ranks trials.
         languages: that targets are evaluated in, that of the headline first.
 
@@ -141,35 +123,37 @@ def rung_report(
     signals: dict[str, float] = {}
     retrieval: set[str] = set()
     broken = False
-    for planned in up_to_rung(phases, index):
-        if not store.has(planned.spec):
+    rung, needed = phases.rungs[index], phases.up_to(index)
+    first_target = len(needed) - len(rung.targets)
+    for i, spec in enumerate(needed):
+        if not store.has(spec):
             return None
-        reason = store.done(planned.spec)["record"]["degenerate"]
-        degenerate += [f"{planned.spec.kind}: {reason}"] if reason else []
-        broken = diverged(planned.spec.kind, reason)
+        reason = store.done(spec)["record"]["degenerate"]
+        degenerate += [f"{spec.kind}: {reason}"] if reason else []
+        broken = diverged(spec.kind, reason)
         if broken:  # the rung has no scores
             break
-        if planned.rung_index == index:
+        if i >= first_target:
             for language in languages:
-                found = target_headlines(store, planned.spec, (language,))
+                found = target_headlines(store, spec, (language,))
                 headlines[language] |= found
                 lacking = [task for task, value in found.items() if math.isnan(value) and not reason]
                 degenerate += [f"{task}: no score on {language_name(language)} dev" for task in lacking]
-            signals |= target_headlines(store, planned.spec, ranking_languages(planned.spec, select_by, languages))
-            retrieval |= set(found) if isinstance(planned.spec, RetrievalSpec) else set()
+            signals |= target_headlines(store, spec, ranking_languages(spec, select_by, languages))
+            retrieval |= set(found) if isinstance(spec, RetrievalSpec) else set()
     if broken:
         headlines, signals = {language: {} for language in languages}, {}
     metrics = rung_metrics(headlines, signals, retrieval)
-    place = {"rung_index": index, "rung": rung, "degenerate": "; ".join(degenerate), "diverged": broken}
+    place = {"rung_index": index, "rung": rung.num_examples, "degenerate": "; ".join(degenerate), "diverged": broken}
     return {**metrics, **place}
 
 
-def target_headlines(store: Store, spec: Spec, languages: Sequence[str]) -> dict[str, float]:
+def target_headlines(store: Store, spec: TrainSpec | RetrievalSpec, languages: Sequence[str]) -> dict[str, float]:
     """`{task: headline}` of a finished target phase, as the mean over the dev sets in some languages; {} of none.
 
     NaN where one of these has no score, so that no mean is over fewer than it names.
     """
-    if isinstance(spec, TokenizerSpec) or not languages:
+    if not languages:
         return {}
     rows = pq.read_table(store.open(spec, "scores.parquet")).to_pylist()
     dev = {r["language"]: r["value"] for r in rows if r["metric"] == "headline" and r["split"] == "dev"}

@@ -12,7 +12,7 @@ import numpy as np
 
 from xlray.config.recipes import Subset
 from xlray.config.sweep import SOURCE, Search, Sweep, Trial
-from xlray.phases.spec import PlannedPhase, Spec
+from xlray.phases.spec import Spec
 from xlray.plan.trials import SweepPlan, with_trials
 
 NOISE = 0.5  # standard deviation of a score about the linear surrogate, that of all scores being 1
@@ -183,5 +183,4 @@ def pool_specs(plan: SweepPlan) -> list[Spec]:
     stand_in = replace(plan.trials[0], subset=Subset(plan.sweep.search.pool, SOURCE))
     config = plan.sweep.trial_config(stand_in.subset, plan.sweep.seeds[0])
     whole = with_trials(plan, (replace(stand_in, config=config),))
-    phases: Sequence[PlannedPhase] = whole.phases[config.trial_id]
-    return [planned.spec for planned in phases]
+    return list(whole.phases[config.trial_id])

@@ -12,7 +12,6 @@ from statistics import NormalDist
 from typing import Any
 
 from xlray.config.sweep import Trial
-from xlray.phases.spec import PlannedPhase
 from xlray.plan.asha import Report, decide, promotions
 from xlray.plan.costs import Cost
 from xlray.plan.trials import SweepPlan
@@ -93,7 +92,6 @@ class _Play:
     seconds: Mapping[str, float]
     curve: Curve
     computed: set[str]
-    parts: dict[str, list[list[PlannedPhase]]] = field(default_factory=dict)
     steps: int = 0
     busy_s: float = 0.0
     standings: Standings = field(default_factory=Standings)
@@ -101,11 +99,8 @@ class _Play:
 
     def begin(self, trial: Trial, rung_index: int) -> float:
         """Device-seconds of what a trial has to compute for its next report; it is computed by nobody else then."""
-        if trial.trial_id not in self.parts:
-            self.parts[trial.trial_id] = by_rung(self.plan.phases[trial.trial_id])
         total = 0.0
-        for planned in self.parts[trial.trial_id][rung_index]:
-            key = planned.spec.key
+        for key in (spec.key for spec in self.plan.phases[trial.trial_id].rungs[rung_index].phases):
             if key not in self.computed:
                 self.computed.add(key)
                 self.steps += self.costs[key].steps
@@ -131,20 +126,6 @@ class _Play:
         # One that was drawn to continue is promoted on paper only: it is beyond that rung already.
         paused = [e for e in due if self.standings.trials[e["trial_id"]].rungs[rung_index]["decision"] == "pause"]
         return decision.action, [(e["trial_id"], rung_index) for e in paused]
-
-
-def by_rung(phases: Sequence[PlannedPhase]) -> list[list[PlannedPhase]]:
-    """A trial's phases, one list per rung: all that has to be there before it reports."""
-    parts: list[list[PlannedPhase]] = []
-    pending: list[PlannedPhase] = []
-    for planned in phases:
-        pending.append(planned)
-        if planned.rung_index is not None:
-            if planned.rung_index == len(parts):
-                parts.append([])
-            parts[-1] += pending
-            pending = []
-    return parts
 
 
 def play(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from xlray.phases.spec import (
     DataSpec,
     EncoderSpec,
     EvaluationSpec,
-    PlannedPhase,
+    Phases,
     RetrievalSpec,
+    Rung,
     Spec,
     TokenizerSpec,
     TrainSpec,
@@ -39,7 +41,7 @@ class SweepPlan:
         root: the public encoder's identity, or None if the sweep pre-trains its own.
         folder: the public encoder's files; None without one, and where its sizes are assumed.
         shared: phases that come before all trials (tokenizer, pre-training), in order.
-        phases: of each trial, in order, by trial id.
+        phases: of each trial, by its id.
         architecture: sizes of the encoder.
     """
 
@@ -48,13 +50,13 @@ class SweepPlan:
     root: EncoderSpec | None
     folder: Path | None
     shared: tuple[Spec, ...]
-    phases: dict[str, tuple[PlannedPhase, ...]]
+    phases: dict[str, Phases]
     sources: Sources
     architecture: Architecture
 
     def all_specs(self) -> dict[str, Spec]:
         """Every distinct phase by hash."""
-        specs = [*self.shared, *(p.spec for phases in self.phases.values() for p in phases)]
+        specs = [*self.shared, *itertools.chain.from_iterable(self.phases.values())]
         return {spec.key: spec for spec in specs}
 
 
@@ -106,7 +108,7 @@ def check_axes(plan: SweepPlan) -> None:
     """Raise `InputError` where values of an axis change nothing that is computed: such trials would count twice."""
     found: dict[tuple[str, ...], Trial] = {}
     for trial in plan.trials if plan.sweep.axes else ():
-        same = found.setdefault(tuple(p.spec.key for p in plan.phases[trial.trial_id]), trial)
+        same = found.setdefault(tuple(spec.key for spec in plan.phases[trial.trial_id]), trial)
         if same is not trial:
             there = dict(same.values)
             names = [name for name, value in trial.values if there.get(name) != value]
@@ -129,14 +131,12 @@ def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
     return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
 
 
-def ranking_languages(spec: Spec, select_by: str, languages: Sequence[str]) -> tuple[str, ...]:
+def ranking_languages(spec: TrainSpec | RetrievalSpec, select_by: str, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages whose dev headlines of a target phase rank its trial.
 
     Args:
         languages: of the sweep, as `Sweep.evaluated`; the others are the training language and pivots.
     """
-    if isinstance(spec, TokenizerSpec):
-        return ()
     dev = [e for e in spec.evaluations if e.split == "dev"]
     if select_by not in ("pivot-dev", "english-dev"):
         return tuple(e.language for e in dev if e.selection)
@@ -194,8 +194,8 @@ def _measure(target: Target, languages: Sequence[str], sources: Sources) -> Meas
 
 def trial_phases(
     config: TrialConfig, start: str, sources: Sources, measures: Mapping[Target, Measure], known: dict[Any, Any]
-) -> tuple[PlannedPhase, ...]:
-    """The phases of one trial in the order in which they run.
+) -> Phases:
+    """The phases of one trial.
 
     At every rung: a segment of the trunk, a cooldown that branches off it, and the targets from the cooldown. Without
     intermediate tasks the targets start from the encoder itself.
@@ -210,16 +210,17 @@ def trial_phases(
     trunk = (config.tasks, config.caps, config.intermediate, *own)
     if trunk not in known:
         known[trunk] = _intermediate_phases(config, start, sources)
-    planned: list[PlannedPhase] = []
-    for index, (specs, parent) in enumerate(known[trunk]):
-        planned += [PlannedPhase(spec) for spec in specs]
-        last = index == len(config.intermediate.rungs) - 1
+    rungs: list[Rung] = []
+    for num_examples, (training, parent) in zip(config.intermediate.rungs, known[trunk], strict=True):
+        last = num_examples == config.intermediate.rungs[-1]
+        targets: list[TrainSpec | RetrievalSpec] = []
         for target in config.targets:
             key = (parent, target, last, *own)
             if key not in known:
                 known[key] = _target_spec(config, target, parent, last, measures[target])
-            planned.append(PlannedPhase(known[key], index))
-    return tuple(planned)
+            targets.append(known[key])
+        rungs.append(Rung(num_examples, training, tuple(targets)))
+    return Phases(tuple(rungs))
 
 
 def _intermediate_phases(config: TrialConfig, start: str, sources: Sources) -> list[tuple[tuple[TrainSpec, ...], str]]:
@@ -341,14 +342,14 @@ def _evaluations(target: Target, languages: Sequence[str], sources: Sources) -> 
     return tuple(found)
 
 
-def lease_keys(phases: Sequence[PlannedPhase], left: Sequence[Spec]) -> dict[str, str]:
+def lease_keys(phases: Phases, left: Sequence[Spec]) -> dict[str, str]:
     """Of each phase that is left to a job, the lease that covers it.
 
     A phase's identity covers its ancestors, so two jobs that share a phase share the segment of the trunk that it hangs
     on. One lease of that segment is enough for all that hangs on it; a phase without a trunk has its own.
     """
-    trunks = {phase_hash(p.spec) for p in phases if p.spec.kind == "trunk"}
-    parents = {phase_hash(p.spec): getattr(p.spec, "parent", "") for p in phases}
+    trunks = {phase_hash(spec) for spec in phases if spec.kind == "trunk"}
+    parents = {phase_hash(spec): spec.parent for spec in phases}
     keys = {}
     for spec in left:
         own = key = phase_hash(spec)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from xlray.analysis import WITHOUT_TATOEBA, Point
 from xlray.analysis.results import HEADLINE, UNSEALED_FILE, mean_headline, without_tatoeba
 from xlray.errors import InputError
-from xlray.phases.spec import RetrievalSpec, TrainSpec
+from xlray.phases.spec import RetrievalSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import read_job
 from xlray.plan.rung_report import check_measured
@@ -82,10 +82,7 @@ def _opened(directory: SweepFolder, point: Point, rungs: Mapping[int, Entry]) ->
     store, scores, retrieval = Store(directory.storage), {}, set()
     job = read_job(path)
     check_measured(job.phases, rungs, f"{directory.name}: trial {point.trial_id}")
-    for planned in job.phases:
-        spec = planned.spec
-        if planned.rung_index != point.rung_index or not isinstance(spec, TrainSpec | RetrievalSpec):
-            continue
+    for spec in job.phases.targets(point.rung_index):
         if not any(evaluation.selection for evaluation in spec.evaluations):
             continue
         task = spec.evaluations[0].data.task

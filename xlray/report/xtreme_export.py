@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from xlray.analysis.results import UNSEALED_FILE
 from xlray.errors import InputError, nearest
-from xlray.phases.spec import EvaluationSpec, RetrievalSpec, Spec, TrainSpec, data_key, phase_name
+from xlray.phases.spec import EvaluationSpec, Spec, data_key, phase_name
 from xlray.phases.store import Store
 from xlray.plan.jobs import Job, read_job
 from xlray.plan.rung_report import check_measured
@@ -124,8 +124,9 @@ def _chosen(directory: SweepFolder, trial_id: str | None, rung: int | None) -> l
         job = read_job(path)
         check_measured(job.phases, reported[trial], f"{directory.name}: trial {trial}")
         finished = [i for i in sorted(reported[trial]) if _is_finished(job, i, store)]
-        rungs |= {job.rungs[i] for i in finished}
-        wanted = [i for i in finished if rung is None or job.rungs[i] == rung]
+        sizes = [here.num_examples for here in job.phases.rungs]
+        rungs |= {sizes[i] for i in finished}
+        wanted = [i for i in finished if rung is None or sizes[i] == rung]
         if wanted:
             found.append((job, wanted[-1]))
     if not found:
@@ -138,7 +139,7 @@ def _chosen(directory: SweepFolder, trial_id: str | None, rung: int | None) -> l
 
 def _is_finished(job: Job, index: int, store: Store) -> bool:
     """A rung is reported also where its trunk diverged; then it has no target phases."""
-    specs = [p.spec for p in job.phases if p.rung_index == index]
+    specs = job.phases.targets(index)
     return bool(specs) and all(store.has(spec) for spec in specs)
 
 
@@ -146,13 +147,12 @@ def collect_trial(storage: Storage, job: Job, index: int) -> Exported:
     """Read the sealed predictions of one trial at the rung of that index."""
     files: dict[str, str] = {}
     missing = []
-    for planned in job.phases:
-        if planned.rung_index != index or not isinstance(planned.spec, TrainSpec | RetrievalSpec):
-            continue
-        for evaluation in (e for e in planned.spec.evaluations if e.sealed):
+    rung = job.phases.rungs[index]
+    for spec in rung.targets:
+        for evaluation in (e for e in spec.evaluations if e.sealed):
             task, kind = evaluation.data.task, evaluation.data.kind
             name = f"test-{evaluation.language}.{'json' if kind == 'span_qa' else 'tsv'}"
-            predictions = read_predictions(Store(storage), planned.spec, evaluation)
+            predictions = read_predictions(Store(storage), spec, evaluation)
             if predictions is None:
                 missing.append(f"{task}/{name}")
                 continue
@@ -160,7 +160,7 @@ def collect_trial(storage: Storage, job: Job, index: int) -> Exported:
             text = xtreme_text(kind, predictions, ids)
             files[f"{task}/{name}"] = text
             files.setdefault(f"{task.removeprefix(PREFIX)}/{name}", text)
-    return Exported(job.name, job.rungs[index], files, tuple(missing))
+    return Exported(job.name, rung.num_examples, files, tuple(missing))
 
 
 def read_predictions(store: Store, spec: Spec, evaluation: EvaluationSpec) -> list[Any] | None:

@@ -15,12 +15,12 @@ from typing import Any
 
 from xlray.config.sweep import Trial
 from xlray.errors import StoreError
-from xlray.phases.spec import PlannedPhase, Spec, TokenizerSpec, phase_hash, phase_name
+from xlray.phases.spec import Phases, Rung, Spec, TokenizerSpec, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
 from xlray.plan.jobs import SHARED, created_entry, place_of
-from xlray.plan.rung_report import measured_by, rung_entry, rung_report, up_to_rung
+from xlray.plan.rung_report import measured_by, rung_entry, rung_report
 from xlray.plan.search import propose, with_proposed
 from xlray.plan.trials import SweepPlan, lease_keys
 from xlray.storage.files import temporary_trouble
@@ -80,7 +80,7 @@ class Driver:
     asked_to_stop: bool = False
     found: Standings = field(default_factory=Standings)
     trials: dict[str, Trial] = field(default_factory=dict)
-    jobs: dict[str, tuple[PlannedPhase, ...]] = field(default_factory=dict)
+    jobs: dict[str, Phases] = field(default_factory=dict)
     running: dict[str, Running] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     opened_at: float = field(default_factory=time.monotonic)
@@ -126,8 +126,9 @@ class Driver:
         """Take over from the drivers before; returns whether anything is left to do."""
         self.journal, self.found, self.plan = journal, standings(journal), with_proposed(self.plan, journal)
         self.write({"event": "opened"})
-        before = tuple(PlannedPhase(s) for s in self.plan.shared if not isinstance(s, TokenizerSpec))
-        self.jobs = {SHARED: before, **{t.trial_id: self.plan.phases[t.trial_id] for t in self.plan.trials}}
+        rungs = tuple(map(Rung, self.plan.sweep.intermediate.rungs))  # every job's document says them
+        before = tuple(spec for spec in self.plan.shared if not isinstance(spec, TokenizerSpec))
+        self.jobs = {SHARED: Phases(rungs, before), **self.plan.phases}
         self.stored = set(self.store.finished(self.specs().values()))
         shared = self.found.trials.setdefault(SHARED, Standing())
         shared.status = "created" if self._left(SHARED) else "finished"
@@ -144,15 +145,15 @@ class Driver:
 
     def specs(self) -> dict[str, Spec]:
         """Every distinct phase of the jobs by hash."""
-        return {phase_hash(p.spec): p.spec for phases in self.jobs.values() for p in phases}
+        return {phase_hash(spec): spec for phases in self.jobs.values() for spec in phases}
 
-    def admit(self, trial: Trial, phases: tuple[PlannedPhase, ...]) -> None:
+    def admit(self, trial: Trial, phases: Phases) -> None:
         """Add one more trial; its data must be prepared."""
         self.plan = replace(
             self.plan, trials=(*self.plan.trials, trial), phases={**self.plan.phases, trial.trial_id: phases}
         )
         self.jobs[trial.trial_id] = phases
-        self.stored |= {phase_hash(p.spec) for p in phases if self.store.has(p.spec)}
+        self.stored |= {phase_hash(spec) for spec in phases if self.store.has(spec)}
         self._settle(trial)
 
     def _settle(self, trial: Trial) -> None:
@@ -187,12 +188,11 @@ class Driver:
             return self._left(trial_id)
         if end not in ("stopped", "paused") or not reported:
             return []
-        phases = up_to_rung(self.jobs[trial_id], max(reported))
-        return [p.spec for p in phases if phase_hash(p.spec) not in self.stored]
+        return [spec for spec in self.jobs[trial_id].up_to(max(reported)) if phase_hash(spec) not in self.stored]
 
     def _left(self, name: str) -> list[Spec]:
         """Phases of a job that are not stored, as far as known, in order and each once."""
-        specs = {phase_hash(p.spec): p.spec for p in self.jobs[name]}
+        specs = {phase_hash(spec): spec for spec in self.jobs[name]}
         return [spec for key, spec in specs.items() if key not in self.stored]
 
     def _is_open(self, name: str) -> bool:
@@ -250,13 +250,13 @@ class Driver:
         if name == SHARED:
             return False
         phases, sweep = self.jobs[name], self.plan.sweep
-        for index, rung in enumerate(sweep.intermediate.rungs):
-            if any(phase_hash(p.spec) not in self.stored for p in up_to_rung(phases, index)):
+        for index, rung in enumerate(phases.rungs):
+            if any(phase_hash(spec) not in self.stored for spec in rung.phases):
                 break
             try:
-                found = rung_report(self.store, phases, index, rung, sweep.select_by, sweep.evaluated)
+                found = rung_report(self.store, phases, index, sweep.select_by, sweep.evaluated)
             except StoreError as error:  # damaged, and moved aside: it is computed again
-                self.stored -= {phase_hash(p.spec) for p in phases if not self.store.has(p.spec)}
+                self.stored -= {phase_hash(spec) for spec in phases if not self.store.has(spec)}
                 self.write({"event": "damaged", "trial_id": name, "error": str(error)})
                 break
             if found is None or self.on_rung(name, found) != "continue":

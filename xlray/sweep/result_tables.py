@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ from xlray.analysis.results import ITEMS, PHASES, SCORES, SETTING, STEPS, trials
 from xlray.config.sweep import Trial
 from xlray.data.shortfalls import SHORTFALLS_FILE, shortfalls
 from xlray.phases.curves import MOST_ROWS, STEPS_FILE, read_curve, thinned
-from xlray.phases.spec import PlannedPhase, Spec, TrainSpec, phase_hash, phase_name
+from xlray.phases.spec import Spec, TrainSpec, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan.exposure import exposure, rung_tokens
 from xlray.plan.trials import SweepPlan
@@ -89,21 +89,18 @@ def _scores(
     items: list[pa.Table] = []
     read: dict[str, tuple[list[dict[str, Any]], pa.Table]] = {}
     for trial_id, phases in plan.phases.items():
-        for planned in (p for p in phases if p.rung_index is not None):
-            key = phase_hash(planned.spec)
-            if key not in records:
-                continue
-            if key not in read:
-                folder = store.folder(planned.spec)
-                read[key] = (
-                    pq.read_table(folder / "scores.parquet").to_pylist(),
-                    pq.read_table(folder / "items.parquet"),
-                )
-            assert planned.rung_index is not None
-            place = _place(plan, trials[trial_id], planned.rung_index)
-            seen = planned.spec.num_examples if isinstance(planned.spec, TrainSpec) else 0
-            rows += [{**place, "num_examples": seen, "phase": phase_name(planned.spec), **row} for row in read[key][0]]
-            items.append(_with_place(read[key][1], place))
+        for index, rung in enumerate(phases.rungs):
+            place = _place(plan, trials[trial_id], index)
+            for key, spec in ((phase_hash(spec), spec) for spec in rung.targets):
+                if key not in records:
+                    continue
+                if key not in read:
+                    folder = store.folder(spec)
+                    found = pq.read_table(folder / "scores.parquet").to_pylist()
+                    read[key] = (found, pq.read_table(folder / "items.parquet"))
+                seen = spec.num_examples if isinstance(spec, TrainSpec) else 0
+                rows += [{**place, "num_examples": seen, "phase": phase_name(spec), **row} for row in read[key][0]]
+                items.append(_with_place(read[key][1], place))
     return rows, pa.concat_tables(items) if items else ITEMS.empty_table()
 
 
@@ -124,10 +121,10 @@ def _with_place(items: pa.Table, place: Mapping[str, Any]) -> pa.Table:
 def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mapping[str, Any]) -> dict[str, Any]:
     last = standing.last
     phases = plan.phases[trial.trial_id]
-    specs = {phase_hash(p.spec): p.spec for p in phases}
+    specs = {phase_hash(spec): spec for spec in phases}
     finished = [records[key] for key in specs if key in records]
     versions = {spec.kind: spec.method_version for key, spec in specs.items() if key in records}
-    shown = exposure(phases, [name for name in trial.config.tasks if plan.sources.task(name).translated])
+    shown = exposure(phases.rungs, [name for name in trial.config.tasks if plan.sources.task(name).translated])
     return {
         "sweep": plan.sweep.name,
         "trial_id": trial.trial_id,
@@ -150,7 +147,7 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
         "versions": _recorded(finished, "versions"),
         "examples_per_task": trial.subset.examples_per_task,
         "design": trial.subset.design,
-        "rung_tokens": rung_tokens(phases, records),
+        "rung_tokens": rung_tokens(phases.rungs, records),
         **(asdict(shown) if shown is not None else {}),
     }
 
@@ -184,11 +181,11 @@ def phase_rows(plan: SweepPlan, records: Mapping[str, Any]) -> list[dict[str, An
     Args:
         records: what was recorded of finished phases, by hash.
     """
-    needed = {"": tuple(PlannedPhase(spec) for spec in plan.shared), **plan.phases}
+    needed: dict[str, Iterable[Spec]] = {"": plan.shared, **plan.phases}
     found = [
         (key, spec, trial_id)
         for trial_id, phases in needed.items()
-        for key, spec in {phase_hash(p.spec): p.spec for p in phases}.items()
+        for key, spec in {phase_hash(spec): spec for spec in phases}.items()
         if key in records
     ]
     payers: dict[str, str] = {}
@@ -243,9 +240,7 @@ def _first_rungs(plan: SweepPlan) -> dict[str, int]:
     """The first rung that needs each phase of a trial, in examples, by the phase's hash."""
     found: dict[str, int] = {}
     for phases in plan.phases.values():
-        index = 0
-        for planned in reversed(phases):
-            index = index if planned.rung_index is None else planned.rung_index
-            rung = plan.sweep.intermediate.rungs[index]
-            found[planned.spec.key] = min(rung, found.get(planned.spec.key, rung))
+        for rung in phases.rungs:
+            for spec in rung.phases:
+                found.setdefault(spec.key, rung.num_examples)
     return found

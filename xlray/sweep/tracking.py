@@ -20,10 +20,9 @@ from typing import Any, Protocol
 from xlray.config.sweep import Sweep, Trial
 from xlray.errors import InputError, XlrayError
 from xlray.phases.curves import STEPS_FILE, read_curve, thinned
-from xlray.phases.spec import PlannedPhase, TrainSpec
+from xlray.phases.spec import Phases, TrainSpec
 from xlray.phases.store import Store
 from xlray.plan.jobs import trial_title
-from xlray.plan.rung_report import at_rung
 from xlray.storage.journal import append_line, read_lines
 from xlray.storage.standings import accuracy_name
 from xlray.storage.sweep_folder import SweepFolder
@@ -89,13 +88,13 @@ class Progress:
     Attributes:
         status: as `Standing.status`.
         rungs: journal entries of the rungs that it has reported, in order.
-        phases: of the trial, in order.
+        phases: of the trial.
     """
 
     trial: Trial
     status: str
     rungs: tuple[Mapping[str, Any], ...]
-    phases: tuple[PlannedPhase, ...]
+    phases: Phases
 
     def document(self) -> dict[str, Any]:
         """What tells this from what was sent before."""
@@ -120,7 +119,7 @@ class Curve:
 def curves_at(directory: SweepFolder, progress: Progress, entry: Mapping[str, Any]) -> list[Curve]:
     """The training curves of what a trial has trained for a rung, since the rung before; phases may have none."""
     store = Store(directory.storage)
-    specs = [planned.spec for planned in at_rung(progress.phases, int(entry["rung_index"]))]
+    specs = progress.phases.rungs[int(entry["rung_index"])].phases
     store.bring_tables(specs, [STEPS_FILE])
     curves = []
     for spec in (spec for spec in specs if isinstance(spec, TrainSpec)):

@@ -75,7 +75,7 @@ def worker(config: dict[str, Any]) -> None:
         return
 
     def report_and_say(metrics: dict[str, Any]) -> None:
-        say(rung_line(metrics, len(job.rungs), job.languages))
+        say(rung_line(metrics, len(job.phases.rungs), job.languages))
         report(metrics)
 
     asked = watch(config["stop"], worker_gauges(job))

@@ -10,7 +10,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from xlray.data.encoders import read_config
 from xlray.data.examples import Examples
 from xlray.data.tokenization import open_examples
 from xlray.errors import InputError
-from xlray.phases.spec import TrainSpec, data_key
+from xlray.phases.spec import Spec, TrainSpec, data_key
 from xlray.plan import machine, memory
 from xlray.plan.jobs import Job, bring_inputs
 from xlray.plan.memory import ModelShape
@@ -56,7 +56,7 @@ def device_of(execution: Execution) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def settle(job: Job, device: torch.device) -> Execution:
+def settle(job: Job, phases: Iterable[Spec], device: torch.device) -> Execution:
     """The job's execution with every "auto" decided, the same on all ranks; collective.
 
     ZeRO stage and checkpointing follow from the predicted memory, the token budget from a search on this hardware that is
@@ -65,7 +65,7 @@ def settle(job: Job, device: torch.device) -> Execution:
     Raises:
         InputError: nothing fits, or the optimizer's state does not fit the host.
     """
-    training = [p.spec for p in job.phases if isinstance(p.spec, TrainSpec)]
+    training = [spec for spec in phases if isinstance(spec, TrainSpec)]
     if not training:
         return _without_training(job.execution)
     spec = next((s for s in training if any(d.kind == "mlm" for d in s.data)), training[0])

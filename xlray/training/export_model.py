@@ -60,7 +60,7 @@ class Chosen:
     @property
     def rung(self) -> int:
         """Examples seen by the trunk."""
-        return self.job.rungs[self.rung_index]
+        return self.job.phases.rungs[self.rung_index].num_examples
 
 
 def choose(directory: SweepFolder, trial_id: str, target: str | None, rung: int | None) -> Chosen:
@@ -82,19 +82,19 @@ def choose(directory: SweepFolder, trial_id: str, target: str | None, rung: int 
     check_measured(job.phases, standing.current, f"{directory.name}: trial {trial_id}")
     store = Store(directory.storage)
     found: dict[str, dict[int, TrainSpec | RetrievalSpec]] = {}
-    for planned in job.phases:
-        if planned.rung_index is not None and isinstance(planned.spec, TrainSpec | RetrievalSpec):
-            task = planned.spec.evaluations[0].data.task
-            found.setdefault(task, {})[planned.rung_index] = planned.spec
+    for index, here in enumerate(job.phases.rungs):
+        for spec in here.targets:
+            found.setdefault(spec.evaluations[0].data.task, {})[index] = spec
     if target is not None and target not in found:
         raise InputError(
             f"--target {target}: must be a target of the sweep ({', '.join(found)}).{nearest(target, list(found))}"
         )
     specs = found[target] if target is not None else next(iter(found.values()))
     finished = {index: spec for index, spec in specs.items() if store.has(spec)}
-    wanted = [i for i in finished if rung is None or job.rungs[i] == rung]
+    sizes = [here.num_examples for here in job.phases.rungs]
+    wanted = [i for i in finished if rung is None or sizes[i] == rung]
     if not wanted:
-        has = ", ".join(str(job.rungs[i]) for i in finished) or "none"
+        has = ", ".join(str(sizes[i]) for i in finished) or "none"
         which = "a rung" if rung is None else f"rung {rung}"
         raise InputError(
             f"{directory.name}: {which} of trial {trial_id} must be finished, but the finished ones are {has}."

@@ -79,7 +79,8 @@ def read_facts(
         parent = before.parent
     scores = pq.read_table(Store(directory.storage).open(spec, "scores.parquet")).to_pylist() if fine_tuned else []
     definition = read_definition(directory.path)
-    return Facts(definition, job, job.rungs[rung_index], tuple(phases), spec if fine_tuned else None, tuple(scores))
+    rung = job.phases.rungs[rung_index].num_examples
+    return Facts(definition, job, rung, tuple(phases), spec if fine_tuned else None, tuple(scores))
 
 
 def model_card(facts: Facts) -> str:

@@ -59,9 +59,9 @@ def find_job(storage: Storage, phase: str) -> tuple[Spec, Job]:
     """
     for path in sorted((storage / "sweeps").glob("*/jobs/*.json")):
         job = read_job(path)
-        for planned in job.phases:
-            if phase_name(planned.spec) == phase:
-                return planned.spec, job
+        for spec in job.phases:
+            if phase_name(spec) == phase:
+                return spec, job
     raise InputError(
         f"{phase}: must be a phase that workers ran for a sweep in {storage}, but no sweep's jobs name it "
         "(a tokenizer has none)."
@@ -123,8 +123,8 @@ def rerun(spec: Spec, job: Job, keep_targets: bool = False) -> Iterator[Path]:
         here = replace(job, storage=scratch, progress=scratch / "progress.json")
         here = replace(here, execution=execution, keep_targets=keep_targets)
         with single_process():
-            alone = replace(here, phases=tuple(p for p in job.phases if p.spec == spec))
-            run_phase(spec, replace(here, execution=autotune.settle(alone, autotune.device_of(execution))))
+            settled = autotune.settle(here, [spec], autotune.device_of(execution))
+            run_phase(spec, replace(here, execution=settled))
         yield Store(scratch).folder(spec)
     finally:
         shutil.rmtree(scratch.root, ignore_errors=True)

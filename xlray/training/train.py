@@ -356,29 +356,30 @@ def _run_phases(
     torch.set_num_threads(job.execution.cpus_per_worker)
     gc.freeze()  # what the imports made stays: collecting after each phase then takes milliseconds
     store = Store(job.storage)
-    pending = _agree([not store.has(p.spec) for p in job.phases] if dist.get_rank() == 0 else None)
-    ahead = replace(job, phases=tuple(itertools.compress(job.phases, pending)))
-    ahead = replace(
-        ahead, execution=replace(job.execution, num_workers=dist.get_world_size())
-    )  # of an elastic run, those there are
-    job = replace(job, execution=autotune.settle(ahead, autotune.device_of(job.execution)))
-    for i, planned in enumerate(job.phases):
+    pending = _agree([not store.has(spec) for spec in job.phases] if dist.get_rank() == 0 else None)
+    here = replace(job.execution, num_workers=dist.get_world_size())  # of an elastic run, those there are
+    ahead = itertools.compress(job.phases, pending)
+    job = replace(job, execution=autotune.settle(replace(job, execution=here), ahead, autotune.device_of(here)))
+    numbers = enumerate(pending, 1)
+
+    def breaks(spec: TrainSpec | RetrievalSpec) -> bool:
+        """Run the next phase; whether nothing can be built on it."""
         if stop.stops_now():
             raise Interrupted
-        if pending[i]:
-            steps = f", {planned.spec.num_steps:,} steps" if isinstance(planned.spec, TrainSpec) else ""
-            say(f"{job.name}: phase {i + 1} of {len(job.phases)}: {phase_name(planned.spec)}{steps}")
-        broken = diverged(planned.spec.kind, run_phase(planned.spec, job, stop))
-        following = job.phases[i + 1].rung_index if i + 1 < len(job.phases) else None
-        if not broken and (planned.rung_index is None or following == planned.rung_index):
-            continue
-        index = next(p.rung_index for p in job.phases[i:] if p.rung_index is not None)
-        report(
-            _agree(
-                rung_report(store, job.phases, index, job.rungs[index], job.select_by, job.languages)
-                if dist.get_rank() == 0
-                else None
-            )
-        )
+        number, is_new = next(numbers)
+        if is_new:
+            steps = f", {spec.num_steps:,} steps" if isinstance(spec, TrainSpec) else ""
+            say(f"{job.name}: phase {number} of {len(pending)}: {phase_name(spec)}{steps}")
+        return diverged(spec.kind, run_phase(spec, job, stop))
+
+    for spec in job.phases.shared:
+        breaks(spec)
+    for index, rung in enumerate(job.phases.rungs):
+        broken = any(breaks(spec) for spec in rung.phases)
+        if rung.phases:
+            found = None
+            if dist.get_rank() == 0:
+                found = rung_report(store, job.phases, index, job.select_by, job.languages)
+            report(_agree(found))
         if broken:  # nothing can be built on it
             return

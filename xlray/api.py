@@ -66,7 +66,7 @@ class SweepComparison(dict[str, Any]):
     """What `xlray compare --json` prints; in notebooks its answer, its warnings and its rows."""
 
     def _repr_html_(self) -> str:
-        texts = [self["answer"], *(f"differs: {line}" for line in self["differing"]), *self["warnings"]]
+        texts = [*self["answer"].splitlines(), *(f"differs: {line}" for line in self["differing"]), *self["warnings"]]
         keys = ("rung", "cell", "outcome", "first", "second", "difference", "low", "high", "num_pairs")
         rows = [{key: row[key] for key in keys} for row in self["rows"]]
         return "".join(f"<p>{html.escape(text)}</p>" for text in texts) + html_table(rows)

@@ -83,7 +83,9 @@ def test_the_three_effects_of_a_two_by_two_have_sizes_of_their_own_and_other_des
     # A main effect is the mean of two differences and the interaction the difference of two.
     assert effects[number] < gaps["9-en", "4-en"] < effects[both] == pytest.approx(2 * effects[number], rel=0.1)
     assert effects[source] < gaps["9-other", "9-en"]
-    line = f"        effects {number} {effects[number]:.2f}, {source} {effects[source]:.2f}, {both} {effects[both]:.2f} points"
+    named = {"9 tasks instead of 4": number, "tasks from other instead of English tasks": source}
+    named |= {"interaction of number and source": both}
+    line = f"        effects {', '.join(f'{words}: {effects[name]:.2f}' for words, name in named.items())} points"
     assert line in detectable_lines(found)
     alone = found_of(tmp_path, measure=random_subsets(POOL, 9, 12, seed=1))
     assert alone["effects"] == [] and not any("effects" in line for line in detectable_lines(alone))
@@ -117,7 +119,9 @@ def test_nothing_is_promised_of_what_the_analysis_gives_no_interval_for(tmp_path
     few = "two subsets are too few"
     assert missing == {("4-all", "0"): few, ("9-all", "0"): "", ("9-all", "4-all"): few}
     lines = detectable_lines(three)
-    assert "(9-all - 0) with" in lines[0] and lines[2] == f"        no interval for 2 of 3 differences: {few}"
+    assert (
+        "(9 tasks against none) with" in lines[0] and lines[2] == f"        no interval for 2 of 3 differences: {few}"
+    )
 
 
 def test_the_lines_name_the_easiest_and_the_hardest_comparison(tmp_path):
@@ -127,7 +131,7 @@ def test_the_lines_name_the_easiest_and_the_hardest_comparison(tmp_path):
     first, second = detectable_lines(found)
     low, high = (pick(c["points"] for c in found["comparisons"]) for pick in (min, max))
     assert first == (
-        f"finds   differences of {low:.2f} points (9-all - 0) to {high:.2f} points (4-all - 0) with probability 0.8"
+        f"finds   differences of {low:.2f} points (9 tasks against none) to {high:.2f} points (4 tasks against none) with probability 0.8"
     )
     spread = "subset 1.00, seed 0.10, trial 0.50, additive 1.00"
     assert second == f"        at variances {spread} (assumed, nothing was measured yet; additive 1 is the best case)"

@@ -34,6 +34,31 @@ def test_comparisons_that_are_taken_together_are_those_of_the_family_and_not_of_
     assert "Of 3 comparisons of cells" in write_answer(grid)
 
 
+def test_the_answer_is_a_headline_with_its_interval_and_a_few_short_lines(tmp_path):
+    found = collect_evidence(make_sweep(tmp_path / "s", seeds=(0, 1, 2), subsets=DESIGN, rungs=1), FEW)
+    headline, *lines = write_answer(found).splitlines()
+    said = r"4 tasks instead of 2: [+\u2212].* points of Finnish dev accuracy \(.*\), .*95 % CI \[.*\]\."
+    assert re.fullmatch(said, headline)
+    assert 3 <= len(lines) <= 6 and all(line.endswith(".") and len(line) < 130 for line in lines)
+
+
+def test_comparisons_that_hold_are_named_by_what_they_compare_and_many_are_counted(tmp_path):
+    sizes = [(tasks, "measure") for tasks in ((), ("random",), *(tuple(EFFECTS)[:n] for n in (2, 5, 8)))]
+    made = make_sweep(tmp_path / "s", seeds=range(5), subsets=sizes, rungs=1, noise=0.01)
+    (line,) = [line for line in write_answer(collect_evidence(made, FEW)).splitlines() if "(Holm)" in line]
+    pair = r"[^,]+ against [^,]+"
+    known = re.fullmatch(rf"Of 10 comparisons .*, ({pair}, {pair}, {pair}) and (\d+) more .* hold at .*", line)
+    assert known and int(known[2]) > 1 and "-" not in known[1]
+
+
+def test_a_warning_has_a_head_of_one_line_and_loses_nothing():
+    short = "Unfinished sweep: 1 of 2 trials have ended. Numbers will change."
+    long = f"Few repetitions (2 seeds): {'x' * 120}. End."
+    assert warnings.headed(short) == ("Unfinished sweep: 1 of 2 trials have ended.", "Numbers will change.")
+    assert warnings.headed(long) == ("Few repetitions (2 seeds)", f"{'x' * 120}. End.")
+    assert warnings.headed("x" * 200) == ("x" * 200, "") and warnings.headed("One.") == ("One.", "")
+
+
 def test_a_cell_that_no_axis_changes_is_estimated_once(grid):
     counts = Counter((e.name, e.rung) for e in grid.estimates)
     assert counts["mean/fi_accuracy/0", grid.rung] == 1 and max(counts.values()) == 1
@@ -115,11 +140,11 @@ def test_the_answer_is_of_pools_and_controls_are_what_these_are_compared_with(tm
     found = collect_evidence(with_sources(made, sources), FEW)
     answer = write_answer(found)
     assert answer.startswith("4 tasks instead of 2: ") and "5 tasks" not in answer and "from all-shuffled" not in answer
-    for control in ("5-control", "4-all-shuffled"):
-        (said,) = [sentence for sentence in answer.split(". ") if f"4 tasks instead of {control}: " in sentence]
+    for control, words in (("5-control", "5 control tasks"), ("4-all-shuffled", "4 tasks with shuffled labels")):
+        (said,) = [sentence for sentence in answer.splitlines() if f"4 tasks instead of {words}: " in sentence]
         means = {e.name: e.value for e in found.estimates if e.rung == found.rung}
         gap = means["mean/fi_accuracy/4-all"] - means[f"mean/fi_accuracy/{control}"]
-        assert f"{control}: {number(gap, signed=True)} points" in said
+        assert f"{words}: {number(gap, signed=True)} points" in said
 
 
 def test_what_the_design_can_detect_is_of_its_pools_and_as_a_plan_says(tmp_path):
@@ -139,8 +164,8 @@ def test_cautions_are_of_cells_of_pools_that_are_compared(tmp_path):
     made = make_sweep(tmp_path / "s", seeds=(0, 1), subsets=[*DESIGN, (("swag",), "measure")], rungs=1)
     found = with_sources(made, {("swag",): "control"})
     (said,) = [w for w in warnings.find_warnings(collect_evidence(found, FEW)) if w.startswith("Cells differ in more")]
-    assert "passes over the data 0.12 (4-all) to 0.25 (2-all)" in said
-    assert "1-control" not in said and "effective" not in said and said.count("(") == 2
+    assert "passes over the data 0.12 (4 tasks) to 0.25 (2 tasks)" in said
+    assert "control" not in said and "effective" not in said and said.count("(") == 2
 
     def uneven(row):
         tasks = {2: 0.6, 4: 2.0}.get(row["num_tasks"])
@@ -149,7 +174,7 @@ def test_cautions_are_of_cells_of_pools_that_are_compared(tmp_path):
     (said,) = [
         w for w in warnings.find_warnings(collect_evidence(rewrite(found, uneven), FEW)) if w.startswith("Cells differ")
     ]
-    assert "effective number of tasks per task 0.30 (2-all) to 0.50 (4-all)" in said
+    assert "effective number of tasks per task 0.30 (2 tasks) to 0.50 (4 tasks)" in said
 
 
 def test_rank_correlations_of_a_sweep_with_axes_are_of_the_trials_at_the_best_values(grid):

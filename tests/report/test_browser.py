@@ -45,7 +45,7 @@ def page(browser, study, request):
 def test_no_error_no_request_and_no_sideways_scrolling(page, study):
     assert page.said == [] and page.requested == [study.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.locator("p.answer").is_visible()
+    assert page.locator(".answer > p").is_visible()
 
 
 def test_every_figure_has_a_text_alternative_and_a_size(page):
@@ -272,5 +272,5 @@ def test_without_scripts_the_page_is_the_static_one(browser, study):
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto(study.as_uri())
     assert not page.locator("#explore").is_visible() and not page.locator("nav a[data-explore]").is_visible()
-    assert page.locator("p.answer").is_visible() and page.locator("#table-leaderboard").is_visible()
+    assert page.locator(".answer > p").is_visible() and page.locator("#table-leaderboard").is_visible()
     page.context.close()

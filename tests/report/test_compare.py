@@ -78,7 +78,7 @@ def test_nothing_shared_or_the_same_sweep_is_refused(pair, tmp_path):
         compare.compare_sweeps(pair[0], pair[0], FEW)
     alone = make_sweep(tmp_path / "alone", subsets=SUBSETS[5:6])
     with pytest.raises(
-        InputError, match="must share a cell at the same rung, but plain has 0, 2-all, 4-all; alone has"
+        InputError, match="must share a cell at the same rung, but plain has no task, 2 tasks, 4 tasks; alone has"
     ):
         compare.compare_sweeps(pair[0], alone, FEW)
 

@@ -70,7 +70,7 @@ def test_numbers_equal_an_independent_computation(finished):
     assert half == pytest.approx(means[8] - means[4])
     assert f"These 8 tasks instead of 4: +{half:.1f} points of Finnish dev accuracy" in document["answer"]
     assert f"(from {means[4]:.1f} to {means[8]:.1f} %)" in document["answer"]
-    assert f"; instead of none: +{gain['value']:.1f}." in document["answer"]
+    assert f"\nInstead of none: +{gain['value']:.1f}." in document["answer"]
     assert "2 seeds \u00d7 1 subset, after 16,384 intermediate examples (the last rung)" in document["answer"]
     first = frame[(frame.metric == "headline") & frame.selection & (frame.rung_index == 0) & (frame.num_tasks == 2)]
     early = next(e for e in document["estimates"] if e["name"] == "mean/fi_accuracy/2-all" and e["rung"] == RUNGS[0])
@@ -120,8 +120,8 @@ def test_what_cells_differ_in_beside_the_number_of_tasks_stands_in_their_table_a
     assert found["8-all"] == pytest.approx([4, RUNGS[2] / 16_384, tokens, 25])
     (said,) = [text for text in document["warnings"] if text.startswith("Cells differ in more than")]
     assert "effective number" not in said  # half as many as tasks in every cell
-    assert "passes over the data 1.00 (8-all) to 4.00 (2-all)" in said
-    assert f"% of examples translated {25 * share:.1f} (2-all) to 25.0 (8-all)" in said and "tokens" not in said
+    assert "passes over the data 1.00 (8 tasks) to 4.00 (2 tasks)" in said
+    assert f"% of examples translated {25 * share:.1f} (2 tasks) to 25.0 (8 tasks)" in said and "tokens" not in said
 
 
 def test_subsets_whose_tasks_are_made_of_the_same_examples_are_named(tmp_path, monkeypatch):
@@ -129,7 +129,9 @@ def test_subsets_whose_tasks_are_made_of_the_same_examples_are_named(tmp_path, m
     monkeypatch.setattr(reported_sweep, "EFFECTS", dict.fromkeys(("xnli_ar", "nli_tr", "squad", "ccg"), 1.0))
     found = warnings.find_warnings(evidence.collect_evidence(make_sweep(tmp_path / "s", subsets=subsets)))
     (said,) = [text for text in found if "made of the same examples" in text]
-    assert said.startswith("In 1 of 2 subsets tasks are made of the same examples, such as nli_tr and xnli_ar in 2-all")
+    assert said.startswith(
+        "In 1 of 2 subsets tasks are made of the same examples, such as nli_tr and xnli_ar among 2 tasks"
+    )
 
 
 def test_published_numbers_name_their_paper_and_whether_they_were_checked_in_it(finished):
@@ -206,7 +208,7 @@ def test_page_is_self_contained_and_every_figure_has_a_text_alternative(finished
         r'<svg [^>]*role="img" aria-labelledby="([^"]+)"[^>]*><title id="([^"]+)">([^<]{40,})</title>', html
     )
     assert len(images) == html.count("<svg") == 6 and all(label == id_ for label, id_, _ in images)
-    assert any(re.search(r"cell 8-all: \d\d\.\d", text) for _, _, text in images)
+    assert any(re.search(r"8 tasks: \d\d\.\d", text) for _, _, text in images)
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     used = re.findall(r'(?:href="#|url\(#)([^")]+)', html)
@@ -235,7 +237,7 @@ def test_one_seed_is_too_small_to_answer_and_has_no_interval(tmp_path):
     gain = next(e for e in document["estimates"] if e["name"] == "difference/fi_accuracy/8-all - 0")
     assert gain["low"] is None and gain["high"] is None and gain["num_seeds"] == 1
     assert document["answer"].startswith("This sweep is too small to answer: one seed, at least 3 are needed.")
-    assert re.search(r"; instead of none: \+\d\.\d\.", document["answer"])
+    assert re.search(r"\nInstead of none: \+\d\.\d\.", document["answer"])
     assert any(warning.startswith("One seed:") for warning in document["warnings"])
 
 
@@ -370,7 +372,7 @@ def test_two_pools_have_two_sentences(tmp_path):
         and "4 tasks from other instead" in document["answer"]
     )
     assert any(e["name"] == "difference/fi_accuracy/4-other - 4-english" for e in document["estimates"])
-    assert "4 tasks from other instead of english: " in document["answer"]
+    assert "4 tasks from other instead of 4 tasks from english: " in document["answer"]
 
 
 def test_what_is_no_sweep_or_damaged_is_one_line(tmp_path):
@@ -577,9 +579,9 @@ def test_a_two_by_two_is_answered_first_and_what_compares_single_cells_is_called
     gain, answer = found["factor/fi_accuracy/number 2 - 1"], document["answer"]
     planned = f"2 tasks instead of 1, mean of both sources: {gain['value']:+.1f} points of Finnish dev accuracy"
     assert answer.startswith(f"Planned, as a two by two: {planned}, rough 95 % CI [")
-    assert answer.index("interaction") < answer.index("exploratory") < answer.index("2 tasks from en instead of 1")
-    assert answer.index("Without Tatoeba: ") < answer.index("exploratory")
-    assert "2 tasks from en instead of qqp alone: " in answer and "The same" not in answer
+    assert answer.index("Interaction") < answer.index("Exploratory") < answer.index("2 English tasks instead of 1")
+    assert answer.index("without Tatoeba: ") < answer.index("Exploratory")
+    assert "2 English tasks instead of qqp alone: " in answer and "The same" not in answer
     assert page(folder).index("Number of tasks by source") < page(folder).index("Differences between cells")
     assert "planned was the two by two" in (folder / "report/tables/differences.md").read_text()
 

@@ -57,9 +57,10 @@ def compare(first: SweepName, second: SweepName, storage: StorageName = "runs") 
 
 
 def _print_comparison(console: Console, document: Mapping[str, Any]) -> None:
-    from xlray.cli.tables import make_table
+    from xlray.cli.tables import make_table, print_answer
+    from xlray.storage.cells import cell_in_words
 
-    console.print(document["answer"], highlight=False, markup=False)
+    print_answer(console, document["answer"])
     for line in document["differing"]:
         console.print(f"differs: {line}", highlight=False, markup=False)
     for warning in document["warnings"]:
@@ -68,7 +69,7 @@ def _print_comparison(console: Console, document: Mapping[str, Any]) -> None:
     rows = [
         (
             f"{row['rung']:,}",
-            row["cell"],
+            cell_in_words(row["cell"], "no task"),
             row["outcome"],
             f"{row['first']:.1f}",
             f"{row['second']:.1f}",

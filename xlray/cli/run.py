@@ -154,7 +154,7 @@ def _print_end(console: Console, results: Results, planned: SweepPlan, reader: R
 
     console.print(tables.phase_table(tables.phase_rows(planned, results)))
     console.print(tables.final_table(reader.view(Following.members), results.majority()))
-    console.print(report["answer"], highlight=False, markup=False)
+    tables.print_answer(console, report["answer"])
     page = next((f for f in report["files"] if f.endswith("report.html")), None)
     say(
         console,

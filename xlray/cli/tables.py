@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from xlray.analysis.points import WITHOUT_TATOEBA
 from xlray.analysis.results import Results
 from xlray.config.axes import short_value
 from xlray.data.shortfalls import sentences
@@ -21,9 +22,11 @@ from xlray.phases.spec import TrainSpec, phase_name
 from xlray.plan.forecast import steps_of
 from xlray.plan.memory import GIB
 from xlray.plan.trials import SweepPlan
+from xlray.storage.cells import PAIR, cell_in_words, effect_in_words, pair_in_words
 from xlray.tasks.languages import language_name, language_names
 
 LONG_TEXT = 60
+NAMES = {WITHOUT_TATOEBA: "without Tatoeba"}
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,14 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     phases, saved = document["phases"], {cause: n for cause, n in document["saved"].items() if n}
     axes = document.get("axes", ())
     counts = document["populations"] if axes else document["cells"]
-    cells = ", ".join(f"{cell}: {count}" for cell, count in counts.items())
+    cells = ", ".join(f"{cell_in_words(cell, 'no task')} {count:,}" for cell, count in counts.items())
     why = f" (saved: {', '.join(f'{cause} {n:,}' for cause, n in saved.items())})" if saved else ""
     hours, most = document["device_hours"], document["device_hours_at_most"]
     at_most = f", at most {most:,.2f} without stopping" if most > 1.005 * hours else ""
     money = "" if document["cost"] is None else f", cost {document['cost']:,.2f}"
     ended = " and ".join(f"{number:,} {status}" for status, number in document["ended"].items())
     lines = [
-        f"trials  {document['trials']} in cells (tasks-source: trials) {cells}{f'; {ended} already' if ended else ''}",
+        f"trials  {document['trials']} in cells: {cells}{f'; {ended} already' if ended else ''}",
         f"phases  {phases['new']} new, {phases['stored']} stored, {phases['shared']} shared with another trial",
         f"steps   {document['remaining_steps']:,} to do of {document['steps']:,}; {document['naive_steps']:,} if each "
         f"size of each trial were trained by itself with full targets{why}",
@@ -136,9 +139,10 @@ def detectable_lines(found: Mapping[str, Any]) -> list[str]:
     reasons = "; ".join(dict.fromkeys(c["missing"] for c in without))
     if not told:
         return [f"finds   no difference between cells, for there is no interval: {reasons}"]
-    low, high = (f"{c['points']:.2f} points ({' - '.join(c['cells'])})" for c in (told[0], told[-1]))
+    low, high = (f"{c['points']:.2f} points ({pair_in_words(PAIR.join(c['cells']))})" for c in (told[0], told[-1]))
     spread = ", ".join(f"{name} {value:.2f}" for name, value in found["variances"].items())
-    effects = ", ".join(f"{e['effect']} {e['points']:.2f}" for e in found["effects"] if e["points"] is not None)
+    known = [(effect_in_words(e["effect"]), e["points"]) for e in found["effects"] if e["points"] is not None]
+    effects = ", ".join(f"{effect}: {points:.2f}" for effect, points in known)
     return [
         f"finds   differences of {low if len(told) == 1 else f'{low} to {high}'} with probability 0.8",
         *([f"        effects {effects} points"] if effects else []),
@@ -299,14 +303,6 @@ def final_table(view: View, baseline: Mapping[str, float], in_order: bool = Fals
     return Fitted(columns, rows, title, columns[3:-1], dispensable, foot=majority if baseline else ())
 
 
-def cell_in_words(cell: str) -> str:
-    """`none` for `0`, `8 tasks` for `8-all`, `9 tasks from en lr=1e-5` for `9-en lr=1e-5`."""
-    population, _, values = cell.partition(" ")
-    number, _, source = population.partition("-")
-    tasks = "none" if number == "0" else "1 task" if number == "1" else f"{number} tasks"
-    return f"{tasks}{f' from {source}' if source not in ('', 'all') else ''}{f' {values}' if values else ''}"
-
-
 def estimate_in_words(name: str, headline: str = "fi_accuracy") -> str:
     """An estimate's name as a reader says it: `8 tasks against none` for `difference/fi_accuracy/8-all - 0`.
 
@@ -315,17 +311,39 @@ def estimate_in_words(name: str, headline: str = "fi_accuracy") -> str:
     """
     kind, _, rest = name.partition("/")
     outcome, _, about = rest.partition("/")
-    of = "" if outcome == headline else f"{outcome}: "
+    of = "" if outcome == headline else f"{NAMES.get(outcome, outcome)}: "
     if kind == "difference":
-        return of + " against ".join(map(cell_in_words, about.split(" - ")))
+        return of + pair_in_words(about)
+    if kind == "factor":
+        return of + effect_in_words(about)
     return f"{of}mean of {cell_in_words(about)}" if kind == "mean" else name
 
 
+def print_answer(console: Console, answer: str) -> None:
+    """The headline of an answer, and below it its lines as a list."""
+    headline, *lines = answer.splitlines()
+    console.print(Text(headline, style="bold"), highlight=False)
+    for line in lines:
+        print_point(console, line)
+
+
+def print_point(console: Console, line: str, style: str = "") -> None:
+    """A line of a list; what does not fit is set below its own beginning."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_row("-", Text(line, style=style))
+    console.print(grid, highlight=False)
+
+
 def print_estimates(console: Console, document: Mapping[str, Any], most: int = 12) -> None:
-    """A report's answer, warnings and first estimates: the last rung's first, and there differences before means."""
-    console.print(document["answer"], highlight=False, markup=False)
+    """A report's answer, the heads of its warnings and its first estimates: the last rung's, differences before means."""
+    from xlray.report.warnings import headed
+
+    print_answer(console, document["answer"])
+    if document["warnings"]:
+        console.print("Before you believe it (the report has them in full):", style="yellow", highlight=False)
     for warning in document["warnings"]:
-        console.print(f"- {warning}", style="yellow", highlight=False, markup=False)
+        print_point(console, headed(warning)[0], style="yellow")
+
     kinds = ("factor", "difference", "mean")
 
     def place(estimate: Mapping[str, Any]) -> tuple[float, int]:

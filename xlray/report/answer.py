@@ -1,4 +1,4 @@
-"""The answer in one paragraph of numbers made from the data."""
+"""The answer in a few lines of numbers made from the data."""
 
 from __future__ import annotations
 
@@ -20,48 +20,70 @@ from xlray.analysis import (
 from xlray.report.evidence import Evidence, num_rungs
 from xlray.report.tables import number
 from xlray.report.warnings import FEW, count
+from xlray.storage.cells import cell_in_words, pair_in_words, source_in_words
+
+MOST_NAMED = 3  # comparisons that hold
 
 
 def write_answer(evidence: Evidence) -> str:
-    """One paragraph: the two by two if it is one, the most tasks of each pool against fewer and none and against controls, the
-    pools against one another, the best trial."""
+    """The headline, then one line for each further statement, the most important first.
+
+    The two by two if it is one, the most tasks of each pool against fewer and none and against controls, the pools against
+    one another, how many comparisons hold, the best trial.
+    """
     here = evidence.tuned_here
     if not here:
         return "No trial has finished a rung from which anything can be estimated, so there is no answer yet."
     found = {e.name: e for e in evidence.estimates if e.rung == evidence.rung}
+    small = _too_small(evidence, found)
+    planned = _planned(evidence, found, not small)
+    first, *others = [*_by_pool(evidence, found, planned == [], not small), *_pools(evidence, found, not small)] or [[]]
+    if planned:
+        first, others = planned, [[f"Exploratory: {line}" for line in lines] for lines in (first, *others)]
+    if not first:
+        base = here[0].cell
+        value = number(found[f"mean/{evidence.headline}/{base}"].value)
+        first = [
+            f"{evidence.language} dev accuracy is {value} % with {cell_in_words(base, 'no task')} after {evidence.rung:,} "
+            "intermediate examples; there is no second cell with a common seed to compare it with."
+        ]
+    best = evidence.results.best()
+    chosen = [
+        f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best[evidence.headline])} % "
+        f"(selected by {evidence.language} dev, so its score is biased upwards)."
+    ]
+    behind = (small, first, taken_values(evidence), _how_many(evidence, found), chosen, *others)
+    return "\n".join(line for lines in behind for line in lines)
+
+
+def _by_pool(evidence: Evidence, found: Mapping[str, Estimate], headline: bool, intervals: bool) -> list[list[str]]:
+    """For each pool, what its most tasks gain over fewer, none and controls; the first with a headline if it is asked for."""
+    here = evidence.tuned_here
     sources = _largest(here)
     largest = max((p.num_tasks for p in here if p.cell in sources.values()), default=0)
-    small = _too_small(evidence, found)
-    sentences: list[str] = []
+    pools: list[list[str]] = []
     for source, cell in sorted(sources.items()):
         own = {p.num_tasks: p.cell for p in here if p.source == source or not p.num_tasks}
         others = [
             (size, other) for size, other in own.items() if f"difference/{evidence.headline}/{cell} - {other}" in found
         ]
-        sentences += _compared(evidence, found, cell, _half_and_none(others, largest), not sentences, not small)
-        sentences += _against_controls(evidence, found, cell, not small)
+        chosen = _half_and_none(others, largest)
+        lines = _compared(evidence, found, cell, chosen, headline and not pools, intervals)
+        pools.append([*lines, *_against_controls(evidence, found, cell, intervals)])
+    return [lines for lines in pools if lines]
+
+
+def _pools(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool) -> list[list[str]]:
+    """The largest cells of the pools against one another."""
+    sources = _largest(evidence.tuned_here)
+    lines = []
     for first, second in itertools.permutations(sorted(sources), 2):
         gap = found.get(f"difference/{evidence.headline}/{sources[first]} - {sources[second]}")
         if gap is not None:
-            value = number(gap.value, signed=True)
-            ends = "" if small else f", {interval(gap)}"
-            sentences.append(f"{count(largest, 'task')} from {first} instead of {second}: {value} points{ends}.")
-    if not sentences:
-        base = here[0].cell
-        value = number(found[f"mean/{evidence.headline}/{base}"].value)
-        sentences.append(
-            f"{evidence.language} dev accuracy is {value} % in cell {base} after {evidence.rung:,} intermediate "
-            "examples; there is no second cell with a common seed to compare it with."
-        )
-    sentences += taken_values(evidence)
-    sentences += _how_many(evidence, found)
-    sentences[:0] = [*([small] if small else []), *_planned(evidence, found, not small)]
-    best = evidence.results.best()
-    sentences.append(
-        f"Best after {best['rung']:,} examples: trial {best['trial_id']} with {number(best[evidence.headline])} % "
-        f"(selected by {evidence.language} dev, so its score is biased upwards)."
-    )
-    return " ".join(sentences)
+            ends = f", {interval(gap)}" if intervals else ""
+            names = (cell_in_words(sources[first]), cell_in_words(sources[second]))
+            lines.append(f"{' instead of '.join(names)}: {number(gap.value, signed=True)} points{ends}.")
+    return [lines] if lines else []
 
 
 def taken_values(evidence: Evidence) -> list[str]:
@@ -92,22 +114,23 @@ def _how_many(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
     made = {pair: e.p_holm for pair, e in known.items() if e.p_holm is not None}  # single points of a grid have none
     if len(made) < 2:
         return []
-    sure = [pair for pair, p_holm in made.items() if p_holm <= 0.05]
-    which = f"{', '.join(sure)} {'hold' if len(sure) > 1 else 'holds'}" if sure else "none holds"
+    sure = [pair_in_words(pair) for pair, p_holm in made.items() if p_holm <= 0.05]
+    rest = f" and {len(sure) - MOST_NAMED:,} more (table of differences)" if len(sure) > MOST_NAMED else ""
+    which = f"{', '.join(sure[:MOST_NAMED])}{rest} {'hold' if len(sure) > 1 else 'holds'}" if sure else "none holds"
     text = f"Of {count(len(made), 'comparison')} of cells, each with an interval of its own, {which} at 5 % with all"
     return [f"{text} taken together (Holm)."]
 
 
-def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> str:
-    """What stands before all numbers if no difference that the answer names has an interval, else ""."""
+def _too_small(evidence: Evidence, found: Mapping[str, Estimate]) -> list[str]:
+    """What stands before all numbers if no difference that the answer names has an interval, else nothing."""
     gaps = [found[f"difference/{evidence.headline}/{more} - {fewer}"] for more, fewer in main_pairs(evidence)]
     if not gaps or any(gap.low is not None for gap in gaps):
-        return ""
+        return []
     largest = max(gaps, key=lambda gap: (gap.num_seeds, gap.num_subsets))  # others may have fewer seeds in common
-    return (
-        f"This sweep is too small to answer: {largest.missing}, at least {MIN_SAMPLES} are needed. What follows was "
-        "measured in its trials and says nothing about others."
-    )
+    return [
+        f"This sweep is too small to answer: {largest.missing}, at least {MIN_SAMPLES} are needed.",
+        "What follows was measured in its trials and says nothing about others.",
+    ]
 
 
 def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool) -> list[str]:
@@ -117,38 +140,36 @@ def _planned(evidence: Evidence, found: Mapping[str, Estimate], intervals: bool)
     if design is None or any(f"factor/{evidence.headline}/{name}" not in found for name in names):
         return []
     (fewer, more), (first, second) = design.sizes, design.sources
+    one, other = (source_in_words(source, "").strip().removeprefix("from ") or source for source in (first, second))
     what = (
-        f"{count(more, 'task')} instead of {fewer}, mean of both sources",
-        f"{second} instead of {first}, mean of both numbers",
-        f"interaction (what {more} instead of {fewer} gain from {second}, less what they gain from {first})",
+        f"Planned, as a two by two: {count(more, 'task')} instead of {fewer}, mean of both sources",
+        f"{source_in_words(second)} instead of {source_in_words(first)}, mean of both numbers",
+        f"Interaction (what {more} instead of {fewer} gain from {other}, less what they gain from {one})",
     )
     texts: list[str] = []
     for words, name in zip(what, names, strict=True):
         e = found[f"factor/{evidence.headline}/{name}"]
         value = f"{number(e.value, signed=True)}{'' if texts else f' points of {evidence.language} dev accuracy'}"
         ends = f"{' ' if texts else ', '}{interval(e, short=bool(texts))}" if intervals else ""
-        texts.append(f"{words}: {value}{ends}")
+        texts.append(f"{words[0].upper()}{words[1:]}: {value}{ends}.")
     beside = [found[name] for name in (f"factor/{WITHOUT_TATOEBA}/{n}" for n in names) if name in found]
     apart = [number(e.value, signed=True) + (f" {interval(e, short=True)}" if intervals else "") for e in beside]
-    return [
-        f"Planned, as a two by two: {'; '.join(texts)}.",
-        *([f"Without Tatoeba: {'; '.join(apart)}."] if apart else []),
-        "What follows compares single cells and is exploratory.",
-    ]
+    conditions = f"After {evidence.rung:,} intermediate examples ({_which_rung(evidence)})."
+    return [*texts, *([f"The three without Tatoeba: {'; '.join(apart)}."] if apart else []), conditions]
 
 
 def _against_controls(evidence: Evidence, found: Mapping[str, Estimate], cell: str, intervals: bool) -> list[str]:
     """One sentence for each control of the cell: a strong single task, its subsets with shuffled labels or masked words."""
     sentences = []
-    size, source = next((p.num_tasks, p.source) for p in evidence.tuned_here if p.cell == cell)
+    source = next(p.source for p in evidence.tuned_here if p.cell == cell)
     for control in _controls(evidence, source):
         gain = _difference(found, evidence.headline, cell, control)
         if gain is not None:
             first, *others = {p.tasks for p in evidence.tuned_here if p.cell == control}
-            alone = control if others or len(first) > 1 else f"{first[0]} alone"
+            alone = cell_in_words(control) if others or len(first) > 1 else f"{first[0]} alone"
             ends = f", {interval(gain)}" if intervals else ""
             value = number(gain.value, signed=True)
-            sentences.append(f"{count(size, 'task')}{_from(source)} instead of {alone}: {value} points{ends}.")
+            sentences.append(f"{cell_in_words(cell)} instead of {alone}: {value} points{ends}.")
     return sentences
 
 
@@ -202,39 +223,39 @@ def _compared(
     found: Mapping[str, Estimate],
     cell: str,
     others: Sequence[tuple[int, str]],
-    first: bool,
+    headline: bool,
     intervals: bool,
 ) -> list[str]:
-    """One sentence for the largest cell of a pool against each of the others, and one for the same without Tatoeba."""
+    """The largest cell of a pool against each of the others, and the same without Tatoeba: in lines, or in a single one."""
     if not others:
         return []
+
+    def short(gain: Estimate) -> str:
+        return number(gain.value, signed=True) + (f" {interval(gain, short=True)}" if intervals else "")
+
     points = [p for p in evidence.tuned_here if p.cell == cell]
-    more, source = points[0].num_tasks, points[0].source
+    gains = [(str(n or "none"), found[f"difference/{evidence.headline}/{cell} - {other}"]) for n, other in others]
+    (fewer, gain), *rest = gains
     # With a single subset the statement is about these tasks, not about any as many.
-    size = ("these " if len({p.tasks for p in points}) == 1 and more > 1 else "") + count(more, "task")
-    text, apart = f"{size}{_from(source)}", []
-    for place, (fewer, other) in enumerate(others):
-        gain = found[f"difference/{evidence.headline}/{cell} - {other}"]
-        value, versus = number(gain.value, signed=True), str(fewer or "none")
-        if place == 0:
-            text += (
-                f" instead of {versus}: {value} points of {evidence.language} dev accuracy"
-                f"{_from_to(evidence, found, other, cell)}"
-            )
-            text += f", {interval(gain)}" if intervals else ""
-            text += f", {repetitions(points, gain)}"
-            text += f", after {evidence.rung:,} intermediate examples ({_which_rung(evidence)})" if first else ""
-        else:
-            text += f"; instead of {versus}: {value}" + (f" {interval(gain, short=True)}" if intervals else "")
-        beside = found.get(f"difference/{WITHOUT_TATOEBA}/{cell} - {other}")
-        if beside is not None:
-            ends = f" {interval(beside, short=True)}" if intervals else ""
-            apart.append(f"{number(beside.value, signed=True)}{ends}")
-    return [text[0].upper() + text[1:] + ".", *([f"Without Tatoeba: {'; '.join(apart)}."] if apart else [])]
+    these = "these " if len({p.tasks for p in points}) == 1 and points[0].num_tasks > 1 else ""
+    text = f"{these}{cell_in_words(cell)} instead of {fewer}: {number(gain.value, signed=True)} points"
+    text += f" of {evidence.language} dev accuracy"
+    text += _from_to(evidence, found, others[0][1], cell) + (f", {interval(gain)}" if intervals else "")
+    lines = [text, *(f"instead of {name}: {short(other)}" for name, other in rest)]
+    beside = [
+        (name, found.get(f"difference/{WITHOUT_TATOEBA}/{cell} - {other}"))
+        for (name, _), (_, other) in zip(gains, others, strict=True)
+    ]
+    apart = [f"instead of {name} {short(e)}" if rest else short(e) for name, e in beside if e is not None]
+    lines += [f"without Tatoeba: {', '.join(apart)}"] if apart else []
+    if not headline:
+        return [_sentence("; ".join((f"{text}, {repetitions(points, gain)}", *lines[1:])))]
+    conditions = f"{repetitions(points, gain)}, after {evidence.rung:,} intermediate examples ({_which_rung(evidence)})"
+    return [_sentence(line) for line in (*lines, conditions)]
 
 
-def _from(source: str) -> str:
-    return "" if source in ("all", "") else f" from {source}"
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _from_to(evidence: Evidence, found: Mapping[str, Estimate], before: str, after: str) -> str:

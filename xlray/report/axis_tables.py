@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xlray.analysis import Choice
-from xlray.report.tables import Cell, Precise, Signed, Table
+from xlray.report.tables import Cell, CellName, Precise, Signed, Table
 
 
 def values(choices: Sequence[Choice], headline: str) -> Table:
@@ -20,7 +20,7 @@ def values(choices: Sequence[Choice], headline: str) -> Table:
         rows += [
             (
                 choice.rung,
-                choice.population,
+                CellName(choice.population),
                 setting,
                 Precise(mean),
                 Signed(mean - best, 2),

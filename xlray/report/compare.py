@@ -35,8 +35,9 @@ from xlray.report.drawing import BLACK, WIDTH, Drawing, draw, forest, signed_poi
 from xlray.report.evidence import collect_evidence, target_names
 from xlray.report.page import Page, Section
 from xlray.report.report import write_files
-from xlray.report.tables import Interval, Signed, Table, number
-from xlray.report.warnings import count, find_warnings
+from xlray.report.tables import CellName, Interval, Signed, Table, number
+from xlray.report.warnings import count, find_warnings, named
+from xlray.storage.cells import cell_in_words
 from xlray.storage.sweep_folder import SweepFolder, languages_of, open_sweep
 
 ALL = "all shared cells"
@@ -87,7 +88,7 @@ def compare_sweeps(
         raise InputError(f"compare: the sweeps must be evaluated in one language, but theirs are {both}.")
     rows = compare_points(sides[0].points, sides[1].points, sampling, tuple(side.results for side in sides))
     if not rows:
-        cells = (", ".join(sorted({p.cell for p in side.points})) or "none" for side in sides)
+        cells = (named({p.cell for p in side.points}) or "none" for side in sides)
         has = "; ".join(f"{name} has {own}" for name, own in zip(names, cells, strict=True))
         raise InputError(f"compare: the sweeps must share a cell at the same rung, but {has}.")
     left, right = ({k: v for k, v in side.definition.items() if k not in WORDS} for side in sides)
@@ -229,7 +230,7 @@ def _answer(rows: Sequence[Row], names: Sequence[str], headline: str, language: 
     row = next((row for row in paired or rows if row.outcome == headline), rows[0])
     gap = row.difference
     value = number(gap.value if gap else row.second - row.first, signed=True)
-    where = f"over {row.cell}" if row.cell == ALL else f"in cell {row.cell}"
+    where = f"over {row.cell}" if row.cell == ALL else f"with {cell_in_words(row.cell, 'no task')}"
     text = f"{names[1]} instead of {names[0]}: {value} points of {language} dev accuracy {where} (from {number(row.first)} to "
     text += f"{number(row.second)} %) after {row.rung:,} intermediate examples"
     if gap is None:
@@ -246,7 +247,7 @@ def _table(rows: Sequence[Row], names: Sequence[str], language: str) -> Table:
         gap = row.difference
         interval = Interval(gap.low, gap.high) if gap else Interval(None, None)
         value = Signed(gap.value if gap else row.second - row.first)
-        cells.append((row.rung, row.cell, row.outcome, row.first, row.second, value, interval, row.num_pairs))
+        cells.append((row.rung, CellName(row.cell), row.outcome, row.first, row.second, value, interval, row.num_pairs))
     columns = (
         ("rung", "Rung (examples)"),
         ("cell", "Cell"),
@@ -270,7 +271,7 @@ def _forest(rows: Sequence[Row], names: Sequence[str], language: str) -> Drawing
     here = [row for row in rows if row.rung == rows[0].rung and row.difference is not None]
     if not here:
         return Drawing(name, title, "", "", missing="trials with the same subset and seed in both sweeps")
-    order = here[::-1]
+    order, labels = here[::-1], [f"{cell_in_words(row.cell, 'no task')}: {row.outcome}" for row in here]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -279,12 +280,16 @@ def _forest(rows: Sequence[Row], names: Sequence[str], language: str) -> Drawing
             assert gap is not None
             forest(axes, place, gap)
         signed_points(axes)
-        axes.set_yticks(range(len(order)), [f"{row.cell}: {row.outcome}" for row in order], fontsize=8)
+        axes.set_yticks(range(len(order)), labels[::-1], fontsize=8)
         axes.set(xlabel=f"Difference on {language} dev (points)", ylim=(-0.6, len(order) - 0.4))
 
     svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))
     caption = f"Paired differences after {here[0].rung:,} intermediate examples. Coloured: the interval leaves out 0."
-    said = "; ".join(f"{row.cell} {row.outcome} {spell(row.difference, True)}" for row in here if row.difference)
+    said = "; ".join(
+        f"{cell_in_words(row.cell, 'no task')} {row.outcome} {spell(row.difference, True)}"
+        for row in here
+        if row.difference
+    )
     return Drawing(name, title, caption, f"Differences in points. {said}.", svg, pdf)
 
 

@@ -14,6 +14,7 @@ from xlray.report.curve_tables import missing_of
 from xlray.report.drawing import COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
 from xlray.report.score_figures import few
 from xlray.report.tables import number
+from xlray.storage.cells import cell_in_words, source_in_words
 
 MARKERS = "osD^v"
 MOST_CELLS = 3  # cells with a curve of their own in a panel
@@ -99,13 +100,17 @@ def _draw_curve(axes: Any, curve: Curve, look: tuple[str, str]) -> None:
     axes.fill_between(x[inside], low[inside], high[inside], color=colour, alpha=0.16, linewidth=0)
     axes.fill_between(x[outside], low[outside], high[outside], color=colour, alpha=0.06, linewidth=0)
     values = [mean.value for mean in curve.means]
-    axes.plot(curve.sizes, values, marker, color=colour, markersize=4, zorder=4, label=curve.source or "all")
+    axes.plot(curve.sizes, values, marker, color=colour, markersize=4, zorder=4, label=_pool_or_cell(curve))
     ends = [(s, m.low, m.high) for s, m in zip(curve.sizes, curve.means, strict=True) if m.low is not None]
     if ends:
         axes.vlines(*zip(*ends, strict=True), color=colour, linewidth=1.2, alpha=0.7, zorder=2)
 
 
+def _pool_or_cell(curve: Curve) -> str:
+    return source_in_words(curve.source) if curve.axis == "num_tasks" else cell_in_words(curve.source, "no task")
+
+
 def _spoken(curve: Curve) -> str:
     means: Mapping[float, str] = {s: spell(m) for s, m in zip(curve.sizes, curve.means, strict=True)}
     points = ", ".join(f"{number(size, digits=0)}: {text}" for size, text in means.items())
-    return f"{curve.outcome} {curve.source}: {curve.fits[0].model} {curve.fits[0].formula}; means {points}"
+    return f"{curve.outcome}, {_pool_or_cell(curve)}: {curve.fits[0].model} {curve.fits[0].formula}; means {points}"

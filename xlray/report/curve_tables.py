@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xlray.analysis import WITHOUT_TATOEBA, Curve, Estimate, Point, cell_pairs, find_two_by_two, headline_of
 from xlray.report.evidence import dev_of, target_names
 from xlray.report.score_tables import as_p_value, with_interval
-from xlray.report.tables import Cell, Precise, Signed, Table
+from xlray.report.tables import Cell, CellName, Effect, Precise, Signed, Table
 from xlray.report.warnings import count
 
 AXES = {"num_tasks": "tasks", "num_examples": "examples"}
@@ -33,7 +33,7 @@ def two_by_two(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
     for outcome in [headline_of(here), WITHOUT_TATOEBA, *target_names(here)] if design else []:
         for name in design.contrasts() if design else ():
             e = known.get(f"factor/{outcome}/{name}")
-            rows += [(outcome, name, *_compared(e))] if e is not None else []
+            rows += [(outcome, Effect(name), *_compared(e))] if e is not None else []
     columns = (("outcome", f"Score on {dev_of(here)}"), ("effect", "Effect"), *COMPARED)
     note = (
         f"After {rung:,} intermediate examples, over the seeds that all four cells have. Main effects are means over the other "
@@ -60,7 +60,7 @@ def differences(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
         for more, fewer in reversed(cell_pairs(here)):
             e = known.get(f"difference/{outcome}/{more} - {fewer}")
             if e is not None:
-                rows.append((outcome, more, fewer, *_compared(e)))
+                rows.append((outcome, CellName(more), CellName(fewer), *_compared(e)))
     columns = (
         ("outcome", f"Score on {dev_of(here)}"),
         ("more", "Cell"),
@@ -86,7 +86,7 @@ def fits(curves: Sequence[Curve]) -> Table:
         for place, fit in enumerate(curve.fits):
             knee = with_interval(curve.knee) if fit.model == "knee" else (None, None)
             best = "best" if place == 0 else ""
-            what = (curve.outcome, AXES[curve.axis], curve.source, len(curve.sizes))
+            what = (curve.outcome, AXES[curve.axis], CellName(curve.source), len(curve.sizes))
             rows.append((*what, fit.model, fit.formula, Precise(fit.held_out_error), best, *knee))
     columns = (
         ("outcome", "Score on dev"),

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from xlray.analysis import WITHOUT_TATOEBA, Estimate, Point
 from xlray.report.evidence import Evidence, target_names
 from xlray.report.training_curves import shuffled, training_data
+from xlray.storage.cells import cell_in_words
 from xlray.storage.standings import accuracy_name
 from xlray.tasks.languages import language_name
 
@@ -25,8 +26,9 @@ def explore_data(e: Evidence) -> dict[str, Any]:
 
     Returns:
         `outcomes` (key and title), `language` (of the targets), `rungs` (examples), `rung` (index of the answer's, or of the
-        last one that was reached), `axes` (fields that vary), `tasks`, `cells`, `statuses`, `level` of the intervals, `groups`
-        (what trials of all seeds share), `trials` by column, `training` (see `training_data`), and `means`: (outcome, cell,
+        last one that was reached), `axes` (fields that vary), `tasks`, `cells`, `cell_names` (in words), `statuses`, `level` of
+        the intervals, `groups` (what trials of all seeds share), `trials` by column, `training` (see `training_data`), and
+        `means`: (outcome, cell,
         rung index, mean, low, high) of estimates. `trials["scores"]` has for each outcome a list by rung of each trial (None
         where it was not scored); where there are more than `MOST_CURVES` trials, of some only the number at the last rung that
         they reached.
@@ -62,6 +64,7 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "axes": axes,
         "tasks": tasks,
         "cells": cells,
+        "cell_names": [cell_in_words(cell, "no task") for cell in cells],
         "statuses": statuses,
         "level": next((estimate.level for estimate in e.estimates), 0.95),
         "groups": groups,

@@ -11,6 +11,7 @@ from typing import Any
 from xlray.analysis import Point, compared_cells, without_controls
 from xlray.report.evidence import Evidence
 from xlray.report.tables import number
+from xlray.storage.cells import cell_in_words
 from xlray.tasks.pools import shared_origins
 
 ALIKE = 1.25  # cells whose largest and smallest value have a smaller ratio are not mentioned
@@ -82,7 +83,7 @@ def exposure_cautions(evidence: Evidence) -> list[str]:
         (cell, _), origins = next(iter(shared.items()))
         cautions.append(
             f"In {len(shared):,} of {len(subsets):,} subsets tasks are made of the same examples, such as "
-            f"{' and '.join(origins[0])} in {cell}: they are fewer tasks than are counted."
+            f"{' and '.join(origins[0])} among {cell_in_words(cell)}: they are fewer tasks than are counted."
         )
     return cautions
 
@@ -100,6 +101,7 @@ def _furthest(name: str, values: Mapping[str, float | None], pairs: Sequence[tup
             digits = 1 if high >= TENS else 2
             widest, said = (
                 ratio,
-                f"{name} {number(low, digits=digits)} ({first}) to {number(high, digits=digits)} ({second})",
+                f"{name} {number(low, digits=digits)} ({cell_in_words(first)}) "
+                f"to {number(high, digits=digits)} ({cell_in_words(second)})",
             )
     return said

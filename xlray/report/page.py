@@ -10,10 +10,12 @@ from markupsafe import Markup, escape
 from xlray.report import tables
 from xlray.report.drawing import Drawing, inline_svg
 from xlray.report.tables import Table
+from xlray.report.warnings import headed
 from xlray.templates import ECHARTS, render_template
 
 MAX_ROWS = 300  # of a table on the page; the files hold all
 PRINTED_ROWS = 30  # of a table on paper
+SHOWN_LINES = 7  # of the answer below its headline; the others open on a click
 FILTER_FROM = 8  # rows above which a table can be filtered
 WIDE = ("tasks", "what", "status_of", "source_of", "fields")  # columns of running text
 
@@ -74,6 +76,7 @@ def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> st
             "show": tables.show,
             "sort_key": tables.sort_key,
             "inline_svg": lambda drawing: Markup(inline_svg(drawing)),  # made by us, its texts are escaped
+            "headed": headed,
             "in_text": lambda text: Markup(str(escape(text)).replace("&#34;", '"')),  # quotes end no element
             "as_it_is": Markup,  # scripts: ECharts' own, and JSON that ends no element
         },
@@ -84,5 +87,6 @@ def render(page: Page, drawings: Sequence[Drawing], made: Sequence[Table]) -> st
         max_rows=MAX_ROWS,
         printed_rows=PRINTED_ROWS,
         filter_from=FILTER_FROM,
+        shown_lines=SHOWN_LINES,
         wide=WIDE,
     )

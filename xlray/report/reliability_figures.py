@@ -14,6 +14,7 @@ from xlray.report.reliability_tables import VARIANTS
 from xlray.report.score_figures import MAX_VECTOR_LINES, colours_of_sizes
 from xlray.report.score_tables import find_estimate
 from xlray.report.tables import number
+from xlray.storage.cells import cell_in_words
 
 LABELS = {ENGLISH_DEV: "English dev, mean (%)", PIVOT_DEV: "Pivot dev, mean (%)"}
 
@@ -85,7 +86,7 @@ def robustness(estimates: Sequence[Estimate], pairs: Sequence[tuple[str, str]]) 
         variants = [(v, known.get(f"robustness/{v}/{more} - {fewer}")) for v in VARIANTS]
         there = [(variant, e) for variant, e in variants if e is not None]
         if there:
-            rows.append((f"{more} \u2212 {fewer}", there))
+            rows.append((f"{cell_in_words(more)}\nagainst {cell_in_words(fewer)}", there))
     if not rows:
         return Drawing(name, title, "", "", missing="two cells at one rung with a common seed")
     rows.reverse()
@@ -117,7 +118,7 @@ def robustness(estimates: Sequence[Estimate], pairs: Sequence[tuple[str, str]]) 
     svg, pdf = draw(paint, WIDTH, 1.2 + 0.48 * len(rows))
     caption = "The main differences with their intervals, and again without possible confounders."
     said = "; ".join(
-        f"{label}: " + ", ".join(f"{VARIANTS[v].lower()} {spell(e, True)}" for v, e in there)
+        f"{' '.join(label.split())}: " + ", ".join(f"{VARIANTS[v].lower()} {spell(e, True)}" for v, e in there)
         for label, there in rows[::-1]
     )
     return Drawing(name, title, caption, f"Differences in points. {said}.", svg, pdf)

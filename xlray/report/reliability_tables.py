@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from xlray.analysis import Estimate
 from xlray.report.evidence import Power
 from xlray.report.score_tables import with_interval
-from xlray.report.tables import Cell, Precise, Table
+from xlray.report.tables import Cell, CellName, Precise, Table
 
 VARIANTS = {
     "all": "All",
@@ -101,7 +101,7 @@ def robustness(estimates: Sequence[Estimate], kept_overlap: bool) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for pair, variants in reversed(found.items()):
         cells = [with_interval(variants.get(variant), True, 2) for variant in used]
-        rows.append((pair, *(cell for two in cells for cell in two)))
+        rows.append((CellName(pair), *(cell for two in cells for cell in two)))
     heads = [(key, head) for v in used for key, head in ((v, f"{VARIANTS[v]} (points)"), (f"{v}_interval", "Interval"))]
     note = "Differences in accuracy between cells at the rung of the answer. "
     note += "" if "without_degenerate" in used else "No trial behind them collapsed. "

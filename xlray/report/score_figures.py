@@ -15,6 +15,7 @@ from xlray.analysis import WITHOUT_TATOEBA, Estimate, Point, estimable, headline
 from xlray.report.drawing import BLACK, BLUE, COLOURS, GREY, WIDTH, Drawing, draw, log_examples, spell
 from xlray.report.evidence import dev_of, target_names
 from xlray.report.tables import number
+from xlray.storage.cells import cell_in_words, source_in_words
 
 MAX_VECTOR_LINES = 300
 DASHES = (0, (3, 1.5))
@@ -75,7 +76,7 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
                 axes.plot(x, y, "o", markersize=3.5, zorder=2, alpha=0.2 if many else 0.7, **look)
         for source, colour in sources.items():
             cells = {size: cell for size, cell in _line_of(here, source).items() if cell in means}
-            label = "mean and interval" if len(sources) == 1 else f"{source}: mean and interval"
+            label = "mean and interval" if len(sources) == 1 else source_in_words(source)
             _means_with_band(axes, list(cells), [means[cell] for cell in cells.values()], colour, label)
         axes.plot([], [], "o", markersize=3.5, color=GREY, label="one trial")
         if others:
@@ -85,7 +86,7 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
 
     svg, pdf = draw(paint, WIDTH, 3.5)
-    values = "; ".join(f"cell {cell}: {spell(mean)}" for cell, mean in means.items())
+    values = "; ".join(f"{cell_in_words(cell, 'no task')}: {spell(mean)}" for cell, mean in means.items())
     caption = (
         f"Mean of the targets' headline metrics on {dev_of(here)} after {here[0].rung:,} intermediate examples. "
         "Points are trials (shifted by seed); bars and band are intervals over subsets and seeds."
@@ -118,7 +119,7 @@ def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate],
             for source, colour in sources.items():
                 line = _line_of(here, source)
                 known = {size: means[target][cell] for size, cell in line.items() if cell in means[target]}
-                label = source if len(sources) > 1 else "mean and interval"
+                label = source_in_words(source) if len(sources) > 1 else "mean and interval"
                 _means_with_band(axes, list(known), list(known.values()), colour, label)
             axes.set(title="without Tatoeba" if target == WITHOUT_TATOEBA else target, xticks=few(sizes, 6))
             axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -133,7 +134,8 @@ def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate],
     values = []
     for target in targets:
         values.append(
-            f"{target}: " + ", ".join(f"{spell(mean)} in cell {cell}" for cell, mean in means[target].items())
+            f"{target}: "
+            + ", ".join(f"{spell(mean)} with {cell_in_words(cell, 'no task')}" for cell, mean in means[target].items())
         )
     caption = (
         f"Headline metric of each target on {dev_of(here)} after {here[0].rung:,} intermediate examples; bars and band are "
@@ -187,7 +189,7 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
             known = [(rung, found[cell].value) for rung, found in zip(rungs, means, strict=True) if cell in found]
             if known:
                 axes.plot(*zip(*known, strict=True), "-o", color=colour, linewidth=2.2, markersize=4, zorder=5)
-            axes.plot([], [], "-o", color=colour, markersize=4, label=f"cell {cell}")
+            axes.plot([], [], "-o", color=colour, markersize=4, label=cell_in_words(cell, "no task"))
         log_examples(axes, rungs)
         axes.autoscale_view()
         axes.set(xlabel="Intermediate examples seen (log scale)", ylabel=f"{headline_of(points)} on dev (%)")

@@ -23,7 +23,7 @@ from xlray.analysis.results import Results
 from xlray.report.evidence import dev_of, target_names
 from xlray.report.exposures import cell_exposure
 from xlray.report.sealed import Opened
-from xlray.report.tables import Cell, Interval, Precise, PValue, Signed, Table, number
+from xlray.report.tables import Cell, CellName, Interval, Precise, PValue, Signed, Table, number
 from xlray.storage.standings import Standing, accuracy_name, accuracy_of, is_by_rank, passed, standings
 from xlray.tasks.languages import language_name
 
@@ -58,7 +58,7 @@ def leaderboard(results: Results, points: Sequence[Point], statuses: Mapping[str
             (
                 trial,
                 point.role if point else row.get("role"),
-                cell,
+                None if cell is None else CellName(str(cell)),
                 ", ".join(tasks),
                 point.seed if point else row.get("seed"),
                 point.rung if point else None,
@@ -131,7 +131,7 @@ def by_cell(
             rows.append(
                 (
                     rung,
-                    cell,
+                    CellName(cell),
                     inside[0].num_tasks,
                     *mean,
                     *with_interval(gain, True),
@@ -197,7 +197,7 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
                 rows.append(
                     (
                         task,
-                        cell,
+                        CellName(cell),
                         inside[0].num_tasks,
                         *with_interval(mean),
                         *with_interval(gain, True),
@@ -280,7 +280,7 @@ def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
             gap = with_interval(gaps.get(f"difference/{outcome}/{cell} - {points[0].cell}"), True)
             test = with_interval(means.get(name))
             own = before[name].value if name in before else None
-            rows.append((outcome, cell, inside[0].num_tasks, own, *test, *gap, len(inside)))
+            rows.append((outcome, CellName(cell), inside[0].num_tasks, own, *test, *gap, len(inside)))
     columns = (
         ("target", "Score"),
         ("cell", "Cell"),
@@ -369,7 +369,13 @@ def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
         "probability",
     )
     ordered = sorted(latest, key=lambda e: (e.get("rung_index") or 0, str(e.get("cell")), -(e.get("score") or 0.0)))
-    rows = tuple(tuple(_plain({**entry, "accuracy": accuracy_of(entry)}.get(key)) for key in keys) for entry in ordered)
+    rows = tuple(
+        tuple(
+            CellName(str(value)) if key == "cell" and value else _plain(value)
+            for key, value in ((key, {**entry, "accuracy": accuracy_of(entry)}.get(key)) for key in keys)
+        )
+        for entry in ordered
+    )
     headings = (
         "Rung (examples)",
         "Trial",

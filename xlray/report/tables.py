@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xlray.storage.cells import PAIR, cell_in_words, cell_order, effect_in_words, pair_in_words
+
 MINUS, NOTHING = "\u2212", "\u2013"
 
 
@@ -43,7 +45,21 @@ class PValue:
     value: float
 
 
-Cell = str | int | float | bool | Interval | Signed | Precise | PValue | None
+@dataclass(frozen=True)
+class CellName:
+    """The name of a cell, or of two with ` - ` between them: in words for the eye, as it is stored in the CSV."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The name of an effect of a two by two: in words for the eye, as it is stored in the CSV."""
+
+    name: str
+
+
+Cell = str | int | float | bool | Interval | Signed | Precise | PValue | CellName | Effect | None
 
 
 @dataclass(frozen=True)
@@ -69,7 +85,7 @@ class Table:
         """Which columns hold numbers only, to be aligned to the right."""
         return tuple(
             any(row[n] is not None for row in self.rows)
-            and not any(isinstance(row[n], (str, bool)) for row in self.rows)
+            and not any(isinstance(row[n], (str, bool, CellName, Effect)) for row in self.rows)
             for n in range(len(self.columns))
         )
 
@@ -85,6 +101,10 @@ def show(cell: Cell) -> str:
     """A cell as text for the eye."""
     if cell is None or cell == "":
         return NOTHING
+    if isinstance(cell, CellName):
+        return pair_in_words(cell.name) if PAIR in cell.name else cell_in_words(cell.name, "no task")
+    if isinstance(cell, Effect):
+        return effect_in_words(cell.name)
     if isinstance(cell, Interval):
         ends = [None if end is None else number(end, digits=cell.digits) for end in (cell.low, cell.high)]
         return NOTHING if None in ends else f"[{ends[0]}, {ends[1]}]"
@@ -103,6 +123,10 @@ def show(cell: Cell) -> str:
 
 def sort_key(cell: Cell) -> str:
     """What the page sorts a cell by."""
+    if isinstance(cell, CellName):
+        return cell_order(cell.name)
+    if isinstance(cell, Effect):
+        return cell.name
     if isinstance(cell, Interval):
         cell = cell.low
     if isinstance(cell, Signed | Precise | PValue):
@@ -125,7 +149,8 @@ def to_csv(table: Table) -> str:
             if two:
                 cells += [cell.low, cell.high] if isinstance(cell, Interval) else [None, None]
             else:
-                cells.append(cell.value if isinstance(cell, Signed | Precise | PValue) else cell)
+                value = cell.name if isinstance(cell, CellName | Effect) else cell
+                cells.append(value.value if isinstance(value, Signed | Precise | PValue) else value)
         writer.writerow(cells)
     return out.getvalue()
 

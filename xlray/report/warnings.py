@@ -5,19 +5,21 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from xlray.analysis import MIN_SAMPLES, edges, estimable
 from xlray.data.shortfalls import sentences
 from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.report.exposures import exposure_cautions
+from xlray.storage.cells import cell_in_words, cell_order
 from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
 
 FEW = 5  # seeds or subsets below which intervals are known to be rough
+MOST_FIRST = 110  # characters of what a warning says first
 SELECTION = {  # `select_by` of the definition
     "target-dev": (
-        "Oracle selection: the scheduler's ranking and the best trial use {language} dev labels, which a real zero-shot "
-        "setting does not have. Means and differences over measure trials select nothing."
+        "Oracle selection: the scheduler's ranking and the best trial use {language} dev labels. A real zero-shot setting does "
+        "not have them; means and differences over measure trials select nothing."
     ),
     "pivot-dev": "The scheduler ranks by dev scores of pivot languages; the best trial shown is selected by {language} dev.",
     "english-dev": "The scheduler ranks by English dev scores; the best trial shown is selected by {language} dev.",
@@ -33,6 +35,15 @@ def find_warnings(evidence: Evidence) -> list[str]:
     found += [_searched(evidence), _selection(evidence), *_mixed(evidence), _overlap(evidence)]
     found += [*sentences(evidence.data), _unsealed(evidence)]
     return [warning for warning in found if warning]
+
+
+def headed(warning: str) -> tuple[str, str]:
+    """A warning as what it says first, in a line, and the rest, which may be ""."""
+    first, stop, rest = warning.partition(". ")
+    if len(first) <= MOST_FIRST:
+        return first + stop.strip(), rest
+    head, colon, rest = warning.partition(": ")
+    return (head, rest) if colon and len(head) <= MOST_FIRST else (warning, "")
 
 
 def count(amount: int, noun: str) -> str:
@@ -152,7 +163,7 @@ def _chosen(evidence: Evidence) -> list[str]:
     found = []
     selected = {point.trial_id for point in evidence.points if point.selected}
     if selected:
-        cells = ", ".join(sorted({point.cell for point in evidence.points if point.selected}))
+        cells = named({point.cell for point in evidence.points if point.selected})
         found.append(
             f"{count(len(selected), 'trial')} of {cells} met a cut before being moved to measure or opened again, and not all "
             "that were cut there are in the sweep and opened again: past that rung they enter no estimate."
@@ -166,7 +177,8 @@ def _chosen(evidence: Evidence) -> list[str]:
         held = sum(is_cut(s) for s in members.values() if s.cell == cell)
         if held and all(point.weight == 1 for point in here if point.cell == cell):
             found.append(
-                f"Winners only: in {cell} {count(held, 'trial')} below a cut did not continue, and none below it did; its mean "
+                f"Winners only: of {cell_in_words(cell, 'no task')} {count(held, 'trial')} below a cut did not "
+                "continue, and none below it did; its mean "
                 f"after {evidence.rung:,} examples is of those above the cut and flatters the cell."
             )
     return found
@@ -193,7 +205,7 @@ def _without_scores(evidence: Evidence) -> str:
         return ""
     return (
         f"Without a trial that could be estimated from after {evidence.rung:,} examples, and in no mean or comparison there: "
-        f"{', '.join(sorted(map(str, cells)))}."
+        f"{named(map(str, cells))}."
     )
 
 
@@ -204,9 +216,14 @@ def _edges(evidence: Evidence) -> list[str]:
         for place in edges(choice) if choice.rung_index == evidence.rung_index else ():
             found.setdefault(place, []).append(choice.population)
     return [
-        f"The best value of {axis} is the {side} that was tried, {best}, in {', '.join(cells)}: a better one may lie beyond."
+        f"The best value of {axis} is the {side} that was tried, {best}, in {named(cells)}: a better one may lie beyond."
         for (axis, best, side), cells in found.items()
     ]
+
+
+def named(cells: Iterable[str]) -> str:
+    """Cells in words, the smallest first."""
+    return ", ".join(cell_in_words(cell, "no task") for cell in sorted(cells, key=cell_order))
 
 
 def _listed_twice(evidence: Evidence) -> str:

@@ -7,7 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from xlray.data.encoders import check_weights, encoder_files, expected_shapes, read_config, weight_files
+from xlray.config.recipes import Encoder
+from xlray.data.encoders import (
+    check_weights,
+    encoder_files,
+    encoder_folder,
+    expected_shapes,
+    read_config,
+    weight_files,
+)
 from xlray.errors import InputError
 from xlray.training.model import load_encoder
 
@@ -65,6 +73,54 @@ def test_an_encoder_of_another_kind_is_refused_though_its_weights_have_the_same_
         path.write_text(json.dumps({**config, "model_type": other}))
         with pytest.raises(InputError, match=rf"`model_type` must be 'xlm-roberta', but got {other!r}"):
             read_config(encoder)
+
+
+# What the configurations of encoders in XLM-R's layout hold beside their sizes, as published.
+PUBLISHED = {
+    "XLM-R, multilingual E5-base and E5-large": {"output_past": True, "layer_norm_eps": 1e-05, "use_cache": True},
+    "XLM-V and Glot500": {"classifier_dropout": None, "bos_token_id": 0, "eos_token_id": 2, "torch_dtype": "float32"},
+    "without what is XLM-R's by default": {"pad_token_id": None, "position_embedding_type": None},
+}
+
+
+@pytest.mark.parametrize("more", PUBLISHED.values(), ids=PUBLISHED)
+def test_published_configurations_of_the_layout_load(encoder, more):
+    path = encoder / "config.json"
+    config = json.loads(path.read_text()) | {"pad_token_id": 1, "position_embedding_type": "absolute", **more}
+    path.write_text(
+        json.dumps({name: value for name, value in config.items() if name not in more or value is not None})
+    )
+    assert encoder_folder(Encoder(str(encoder))) == encoder
+    load_encoder(encoder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"model_type": "bert"},
+            "but got 'bert'. If its tokenizer is XLM-R's, `xlray.data.bert_layout.from_bert` converts",
+        ),
+        ({"model_type": "xlm-roberta-xl"}, "`model_type` must be 'xlm-roberta', but got 'xlm-roberta-xl'."),
+        ({"pad_token_id": 0}, "`pad_token_id` must be 1, as XLM-R's, but got 0"),
+        ({"position_embedding_type": "relative_key"}, "`position_embedding_type` must be 'absolute', as XLM-R's, but"),
+        ({"is_decoder": True}, "`is_decoder` must be False, as XLM-R's, but got True"),
+    ],
+)
+def test_what_would_be_read_otherwise_than_it_was_trained_is_refused(encoder, changes, said):
+    path = encoder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(InputError) as caught:
+        encoder_folder(Encoder(str(encoder)))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_slow_tokenizer_alone_is_refused_with_what_makes_a_fast_one(encoder):
+    (encoder / "tokenizer.json").rename(encoder / "sentencepiece.bpe.model")
+    with pytest.raises(
+        InputError, match=r"lacks tokenizer\.json\. `AutoTokenizer.*save_pretrained\(\.\.\.\)` writes it"
+    ):
+        encoder_folder(Encoder(str(encoder)))
 
 
 def test_shards_load_like_one_file(encoder):

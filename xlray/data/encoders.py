@@ -20,6 +20,9 @@ from xlray.storage.files import atomic_folder, file_digest
 from xlray.storage.storage import Storage
 
 MODEL_TYPE = "xlm-roberta"  # others with weights of the same names, such as BERT's, number positions otherwise
+# Positions count from the one after `pad_token_id`: with another one each token would have its neighbour's.
+FIXED = {"pad_token_id": 1, "position_embedding_type": "absolute", "is_decoder": False}
+CONVERTIBLE = " If its tokenizer is XLM-R's, `xlray.data.bert_layout.from_bert` converts it."
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 PATTERNS = (CONFIG, TOKENIZER, WEIGHTS, INDEX, "model-*.safetensors")  # what is fetched of a repository on the Hub
@@ -47,7 +50,12 @@ def read_config(folder: Path) -> tuple[Architecture, int]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / CONFIG} must be an XLM-R configuration, but: {error!r}.") from error
     if kind != MODEL_TYPE:
-        raise InputError(f"{folder / CONFIG}: `model_type` must be {MODEL_TYPE!r}, but got {kind!r}.")
+        other = CONVERTIBLE if kind == "bert" else ""
+        raise InputError(f"{folder / CONFIG}: `model_type` must be {MODEL_TYPE!r}, but got {kind!r}.{other}")
+    for name, wanted in FIXED.items():
+        value = config.get(name, wanted)
+        if value != wanted:
+            raise InputError(f"{folder / CONFIG}: `{name}` must be {wanted!r}, as XLM-R's, but got {value!r}.")
     return found
 
 
@@ -125,7 +133,9 @@ def encoder_files(folder: Path) -> tuple[str, ...]:
     names = (CONFIG, TOKENIZER, *shards, *(() if shards == (WEIGHTS,) else (INDEX,)))
     absent = [name for name in names if not (folder / name).is_file()]
     if absent:
-        raise InputError(f"encoder folder {str(folder)!r} must hold {', '.join(names)}, but lacks {', '.join(absent)}.")
+        how = " `AutoTokenizer.from_pretrained(...).save_pretrained(...)` writes it." if absent == [TOKENIZER] else ""
+        must = f"encoder folder {str(folder)!r} must hold {', '.join(names)}"
+        raise InputError(f"{must}, but lacks {', '.join(absent)}.{how}")
     return names
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from ray.util.metrics import Gauge, Histogram
 
 from xlray.plan.jobs import SHARED, Job, trial_title
-from xlray.storage.standings import accuracy_of
+from xlray.storage.standings import accuracy_name, accuracy_of
 from xlray.sweep.driver import Driver
 
 MOST_TRIALS = 200  # whose accuracy is exported: a series each per target and for the mean, those that reported last
@@ -88,10 +88,12 @@ class SweepMetrics:
             return
         title = trial_title(trial)
         tags = {"sweep": self.name, "trial": title, "cell": trial.cell, "rung": str(last["rung"])}
-        tags["language"] = self.driver.plan.sweep.language
-        for target, value in {"mean": accuracy_of(last), **last["scores"]}.items():
-            if value is not None and math.isfinite(value):
-                self.accuracy.set(value, {**tags, "target": target})
+        by_language = {self.driver.plan.sweep.language: last["scores"], **last.get("scores_in", {})}
+        for language, scores in by_language.items():
+            mean = last.get(accuracy_name(language), accuracy_of(last))  # earlier versions named it after Finnish
+            for target, value in {"mean": mean, **scores}.items():
+                if value is not None and math.isfinite(value):
+                    self.accuracy.set(value, {**tags, "target": target, "language": language})
 
 
 SET_EVERY_S = 5.0  # Ray exports every 10 s

@@ -1,0 +1,107 @@
+"""A sweep that is evaluated in one language, and then in a second one, with real Ray."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from xlray.api import load_results
+from xlray.storage.storage import Storage
+from xlray.storage.sweep_folder import sweep_folder
+
+pytestmark = pytest.mark.ray
+
+SWEEP = """
+from xlray import Architecture, Execution, Intermediate, Pretraining, Subset, Sweep, Target, Task
+from xlray.mini import realise
+from xlray.mini.tasks import records, tagged_sentence
+from xlray.mini.words import UPOS, text_of
+
+
+def parts_of_speech(rng, scenes, language):
+    words = tagged_sentence(rng, scenes, language).words
+    return {"tokens": [word.text for word in words], "tags": [word.upos for word in words]}
+
+
+def pairs(rng, scenes, language):
+    make = realise.any_sentence(rng, next(scenes), next(scenes), 0.2)
+    return {"text": text_of(make("en").words), "text_pair": text_of(make(language).words)}
+
+
+SIZES = {"dev/fi": 40, "test/fi": 40, "dev/de": 40, "test/de": 40}
+LANGUAGES = ("en", "fi", "de")
+sweep = Sweep(
+    name="small",
+    encoder=Pretraining(
+        tasks=("mini_text",), architecture=Architecture(32, 1, 2, 64, 1000, 130), num_examples=64, batch_size=32
+    ),
+    measure=(Subset(()), Subset(("mini_topic_en",))),
+    intermediate=Intermediate(
+        rungs=(64,), batch_size=16, learning_rate=1e-3, warmup_examples=32, max_length=64, stride=32
+    ),
+    targets=(Target("pos", num_examples=64, batch_size=16, learning_rate=1e-3), Target("pairs")),
+    own_tasks=(
+        Task("pos", "tagging", "target", LANGUAGES, records("pos", parts_of_speech, {"train/en": 200, **SIZES}), UPOS),
+        Task("pairs", "retrieval", "target", LANGUAGES, records("pairs", pairs, SIZES)),
+    ),
+    execution=Execution(num_workers=1, micro_batch_tokens=1024, checkpoint_every_steps=4),
+)
+"""
+BOTH = ("--set", 'languages=["fi", "de"]')
+
+
+def test_a_second_language_trains_the_targets_again_and_nothing_before_them(tmp_path):
+    file = tmp_path / "small.py"
+    file.write_text(SWEEP)
+
+    def xlray(*arguments):
+        command = [sys.executable, "-m", "xlray", *map(str, arguments), "--storage", str(tmp_path / "runs")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    xlray("run", file)
+    folder = sweep_folder(Storage(tmp_path / "runs"), "small")
+    alone = load_results(folder.path)
+    assert alone.languages == ("fi",) and "de_accuracy" not in alone.trials.column_names
+    planned = json.loads(xlray("plan", file, *BOTH, "--json"))
+    assert planned["languages"] == ["fi", "de"]
+    assert planned["phases"] == {"new": 4, "stored": 4, "shared": 0}, (
+        "two targets of two trials; shared ones are stored"
+    )
+    printed = xlray("run", file, *BOTH)
+    assert "German" in printed
+    both = load_results(folder.path)
+    assert both.languages == ("fi", "de") and both.accuracy_name == "fi_accuracy"
+
+    def dev(results, language):
+        rows = results.scores.to_pylist()
+        return {
+            (r["trial_id"], r["task"], r["metric"]): r["value"]
+            for r in rows
+            if r["language"] == language and r["split"] == "dev"
+        }
+
+    assert dev(both, "fi") == dev(alone, "fi"), "the headline's numbers stay what they were"
+    german = dev(both, "de")
+    assert german and {r["split"] for r in both.scores.to_pylist()} == {"dev"}, "test sets are sealed"
+    for row in both.trials.to_pylist():
+        mean = sum(german[row["trial_id"], task, "headline"] for task in ("pos", "pairs")) / 2
+        assert row["de_accuracy"] == pytest.approx(mean)
+    last = [entry for entry in folder.journal.read() if entry["event"] == "rung"][-1]
+    assert last["accuracy"] == last["fi_accuracy"] and set(last["scores_in"]["de"]) == {"pos", "pairs"}
+    (trial, _) = json.loads(xlray("status", "small", "--json"))["trials"]
+    assert {"fi_accuracy", "de_accuracy"} <= set(trial)
+    found = {estimate["name"] for estimate in json.loads(xlray("report", "small", "--json"))["estimates"]}
+    assert {"mean/fi_accuracy/0", "mean/de_accuracy/0", "difference/de_accuracy/1-all - 0"} <= found
+    rows = list(csv.DictReader((folder / "report/tables/by_language.csv").open()))
+    assert [(row["target"], row["cell"]) for row in rows[:2]] == [("mean", "0"), ("mean", "1-all")]
+    assert all(row["fi"] and row["de"] for row in rows) and {row["target"] for row in rows} == {"mean", "pos", "pairs"}
+    refused = [sys.executable, "-m", "xlray", "plan", str(file), "--set", 'languages=["fi", "et"]']
+    done = subprocess.run(refused, capture_output=True, text=True, timeout=100, check=False)
+    assert (
+        done.returncode == 2
+        and "target 'pos': `language` must be one of its dev sets (fi, de), but got 'et'" in done.stderr
+    )

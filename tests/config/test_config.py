@@ -61,8 +61,21 @@ SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))
         (lambda: Execution(num_workers=0), "num_workers >= 1"),
         (lambda: Execution(num_workers=1.0), r"a whole number or \(least, most\)` must hold, but got 1.0"),
         (lambda: Execution(cpus_per_worker=True), "cpus_per_worker >= 1, a whole number` must hold, but got True"),
-        (lambda: Execution(gpus_per_worker=2), r"gpus_per_worker in \(0, 1\)` must hold, but got 2"),
-        (lambda: Execution(gpus_per_worker=0.5), r"gpus_per_worker in \(0, 1\)` must hold, but got 0.5"),
+        *(
+            (
+                lambda value=value: Execution(gpus_per_worker=value),
+                f"gpus_per_worker = 0, 1 or a fraction .*got {value!r}",
+            )
+            for value in (2, 1.5, -0.5, 1e-5, float("nan"), True, "half")
+        ),
+        (lambda: Execution(trials_per_gpu=0), 'trials_per_gpu >= 1, a whole number or "auto"` must hold, but got 0'),
+        (lambda: Execution(trials_per_gpu=10_001), "trials_per_gpu <= 10,000"),
+        (lambda: Execution(gpus_per_worker=0.5, trials_per_gpu=2), "gpus_per_worker = 1, which trials_per_gpu divides"),
+        (lambda: Execution(gpus_per_worker=0.5, num_workers=2), "num_workers = 1 where trials share a GPU .*got 2"),
+        (
+            lambda: Execution(gpus_per_worker=1, trials_per_gpu="auto", num_workers=(1, 2)),
+            r"num_workers = 1 .*\(1, 2\)",
+        ),
         (lambda: Execution(zero_stage=4), r"zero_stage in \(0, 1, 2, 3, 'auto'\)` must hold, but got 4"),
         (lambda: Execution(zero_stage=True), "zero_stage in .* must hold, but got True"),
         (lambda: Execution(zero_stage=0, offload=True), "offload needs zero_stage >= 1"),

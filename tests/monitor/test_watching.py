@@ -147,6 +147,9 @@ def test_a_page_gets_everything_once_and_then_what_changed(sweep):
     assert (first["targets"], first["rungs"], first["device"]) == (TARGETS, [64, 128], "GPU")
     assert len(first["rows"]) == 3 and first["running"] == [] and not first["more"]
     assert first["cost"] == pytest.approx(36.0 * first["device_hours"])
+    (sweep / "ray.json").write_text(json.dumps({"device_share": 0.25}))
+    shared = SweepPage(open_sweep(sweep)).document()
+    assert shared["device_hours"] == pytest.approx(first["device_hours"] / 4)
     again = page.document(first["version"], first["replay"])
     assert again["rows"] == [] and again["cells"] is None and first["cells"][0]["reported"] == 1
     open_sweep(sweep).journal.append(rung("t1", 0, 55.0))

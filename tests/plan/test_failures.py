@@ -23,6 +23,21 @@ def test_the_cause_wins_over_what_it_does_to_the_other_ranks():
         assert classify(f"[Rank 1] {collateral}\n[Rank 0] {ERRORS[kind]}") == kind
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        # of a process that keeps to its part of a GPU
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of "
+        "which 50.00 GiB is free. 19.03 GiB allowed; Of the allocated memory 18.20 GiB is allocated by PyTorch",
+        # beside torch's allocator
+        "torch.AcceleratorError: CUDA error: out of memory",
+        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_that_others_on_the_gpu_hold_is_memory(error):
+    assert classify(error) == "memory"
+
+
 def test_a_lost_node_is_not_charged_and_a_bug_is_never_tried_again():
     assert [may_retry("process", {"process": n}, 2) for n in range(4)] == [True, True, False, False]
     assert may_retry("node", {"node": 50, "process": 2}, 2)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from xlray.cli import tables
 from xlray.cli.sweep_file import load_sweep
+from xlray.config.execution import Execution
 from xlray.config.overrides import with_fields
 from xlray.config.recipes import (
     XLM_R_BASE,
@@ -35,6 +36,7 @@ from xlray.plan.forecast import Terms, naive_steps, over_budget, simulation, ste
 from xlray.plan.jobs import created_entry
 from xlray.plan.memory import ModelShape
 from xlray.plan.rung_report import measured_by
+from xlray.plan.sharing import MOST_PER_GPU, PROCESS_BYTES, with_sharing
 from xlray.plan.trials import plan_sweep
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
@@ -371,6 +373,44 @@ def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):
     several = summary(plan, Store(Storage(tmp_path)), Terms(devices=4, device_tflops=0.001))
     assert several["wall_hours"] < alone["wall_hours"] == pytest.approx(alone["device_hours"])
     assert several["steps"] == alone["steps"]
+
+
+def test_trials_that_share_gpus_take_as_many_hours_of_them_and_as_long(plan, tmp_path):
+    def shared(terms, **fields):
+        execution = Execution(gpus_per_worker=1, **fields)
+        other = dataclasses.replace(plan, sweep=dataclasses.replace(plan.sweep, execution=execution))
+        return summary(other, Store(Storage(tmp_path)), terms)
+
+    terms = Terms(devices=2, device_tflops=0.001, gpu_gib=40.0)
+    whole, half = shared(terms), shared(terms, trials_per_gpu=2)
+    assert whole["sharing"] is None
+    assert (whole["devices"], half["devices"]) == (2, 2)
+    assert half["device_hours"] == pytest.approx(whole["device_hours"])
+    assert half["sharing"] == {
+        "trials_per_gpu": 2,
+        "gpu_bytes": 40 * 2**30,
+        "gpu_bytes_source": "as given",
+        "limit_bytes": 20 * 2**30 - PROCESS_BYTES,
+        "predicted_bytes": half["sharing"]["predicted_bytes"],
+    }
+    assert 0 < half["sharing"]["predicted_bytes"] < half["sharing"]["limit_bytes"]
+    (line,) = tables.sharing_lines(half["sharing"])
+    assert line.startswith("share   2 trials on each GPU; each may use 19.2 GiB of its 40.0 (as given), ")
+    assert "too much" not in line and tables.sharing_lines(None) == []
+    (line,) = tables.sharing_lines({**half["sharing"], "predicted_bytes": 20 * 2**30})
+    assert "20.0 are predicted, which is too much" in line
+    auto = shared(Terms(), trials_per_gpu="auto")  # a tiny encoder
+    assert auto["sharing"]["trials_per_gpu"] == MOST_PER_GPU and auto["devices"] == 1
+    assert auto["sharing"]["gpu_bytes_source"] in ("assumed", "of this machine")
+    with pytest.raises(InputError, match="--gpu-gib: a number above 0"):
+        Terms(gpu_gib=0.0)
+
+
+def test_a_plan_for_cpus_has_no_gpu_to_share(plan):
+    execution = Execution(trials_per_gpu="auto")
+    settled = with_sharing(dataclasses.replace(plan, sweep=dataclasses.replace(plan.sweep, execution=execution)), None)
+    assert settled.sweep.execution == Execution()
+    assert with_sharing(plan, None) is plan
 
 
 def test_a_budget_below_the_expected_hours_is_refused(plan, tmp_path):

@@ -11,7 +11,7 @@ from xlray.config.recipes import Architecture, Intermediate, Pretraining, Subset
 from xlray.config.sweep import Stopping, Sweep
 from xlray.phases.spec import TrainSpec
 from xlray.plan.costs import Cost
-from xlray.plan.simulate import play, recorded, synthetic, timeline_svg
+from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan, plan_sweep
 
 ENCODER = Pretraining(("mini_text",), Architecture(64, 2, 4, 128, 400, 66), num_examples=64, max_length=64)
@@ -60,6 +60,22 @@ def test_places_hold_one_trial_at_a_time_and_rungs_follow_one_another(
     assert all(len(by_trial[trial_id]) == 3 for trial_id in measured)
     assert by_trial.keys() == {t.trial_id for t in plan.trials}
     assert schedule.reached[0] == len(plan.trials) > schedule.reached[2] >= len(measured)
+
+
+def test_trials_that_share_a_device_divide_its_time(plan: SweepPlan) -> None:
+    costs, seconds = priced(plan)
+    never = dataclasses.replace(SWEEP, stopping=Stopping(survival_probability=1.0))
+
+    def schedule(devices: int, **fields: float) -> Schedule:
+        sweep = dataclasses.replace(never, execution=Execution(**fields))
+        return play(dataclasses.replace(plan, sweep=sweep), costs, seconds, devices)
+
+    whole, quarter, rest = schedule(2), schedule(2, gpus_per_worker=0.25), schedule(2, gpus_per_worker=0.4)
+    assert (whole.num_slots, quarter.num_slots, rest.num_slots) == (2, 8, 4)
+    assert whole.busy_s == pytest.approx(quarter.busy_s)
+    bars = {(bar.trial_id, bar.rung_index): bar.end_s - bar.start_s for bar in whole.bars}
+    shared = {(bar.trial_id, bar.rung_index): bar.end_s - bar.start_s for bar in quarter.bars}
+    assert shared == {key: pytest.approx(4 * took) for key, took in bars.items()}
 
 
 def test_the_same_scores_give_the_same_schedule_and_more_devices_a_shorter_one(plan: SweepPlan) -> None:

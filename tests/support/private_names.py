@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 # Modules whose names say nothing, but which their library keeps to itself.
 INTERNAL = ("ray.train.v2", "ray.experimental", "ray.core.generated")
+ADDED_TO_ACTORS = "_ray_trace_ctx"  # by Ray to the methods of a class once it was made an actor in this process
 NAMED_TUPLES = {"_replace", "_asdict", "_make", "_fields"}
 
 
@@ -71,7 +72,8 @@ def as_read(door: str) -> str:
         signature = inspect.signature(found)
     except ValueError:  # compiled
         return ""
-    plain = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    own = [one for name, one in signature.parameters.items() if name != ADDED_TO_ACTORS]
+    plain = [one.replace(annotation=inspect.Parameter.empty) for one in own]
     return str(inspect.Signature(plain))[1:-1]
 
 

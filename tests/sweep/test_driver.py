@@ -349,6 +349,13 @@ def test_device_hours_count_workers(tmp_path):
     assert driver.device_hours() == pytest.approx(2.0, abs=0.01)
 
 
+def test_a_trial_at_a_quarter_of_a_gpu_takes_a_quarter_of_its_hours(tmp_path):
+    driver = make_driver(tmp_path, make_plan("ab", role="measure", execution=Execution(gpus_per_worker=0.25)))
+    for _ in range(2):
+        driver.running[driver.next().name].started -= 3600
+    assert driver.device_hours() == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_time_budget_stops_gently(tmp_path):
     driver = make_driver(tmp_path, make_plan("a", execution=Execution(time_budget_s=60.0)))
     driver.look()
@@ -447,6 +454,15 @@ def test_concurrency_comes_from_devices_and_is_capped_by_the_head():
     assert concurrent_trials(execution, [head], small, None) == 25
     with pytest.raises(InputError, match="fits on the cluster"):  # the sum would do, no node does
         concurrent_trials(dataclasses.replace(execution, cpus_per_worker=4), [head], small, None)
+    quarter = Execution(gpus_per_worker=0.25)
+    assert concurrent_trials(quarter, [head, gpus], None, None) == 32
+    assert concurrent_trials(dataclasses.replace(quarter, cpus_per_worker=8), [head, gpus], None, None) == 8
+    for share, there in ((0.1, 10), (1 / 3, 3), (1 / 6, 6), (0.4, 2)):  # a part is of one GPU
+        execution = dataclasses.replace(quarter, gpus_per_worker=share)
+        assert concurrent_trials(execution, [head, {"CPU": 64.0, "GPU": 2.0}], None, None) == 2 * there
+    assert concurrent_trials(quarter, [head], NodeTypes((({"CPU": 64.0, "GPU": 1.0}, 3),), 3), None) == 12
+    with pytest.raises(InputError, match="fits on the cluster"):
+        concurrent_trials(quarter, [head, {"CPU": 64.0}], None, None)
     with pytest.raises(InputError, match="`trial_driver`"):
         concurrent_trials(Execution(), [{"CPU": 2.0}], None, None)
     assert concurrent_trials(Execution(), [{"CPU": 2.0, "trial_driver": 64.0}], None, None) == 2

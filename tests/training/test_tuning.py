@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import shutil
+import time
+from types import SimpleNamespace
 
 import helpers
 import numpy as np
@@ -12,8 +15,10 @@ from xlray.config.execution import Execution
 from xlray.errors import InputError
 from xlray.phases.spec import phase_hash
 from xlray.phases.store import Store
+from xlray.plan.memory import GIB
+from xlray.plan.sharing import PROCESS_BYTES
 from xlray.storage.storage import Storage, open_storage
-from xlray.training import autotune, engine
+from xlray.training import autotune, engine, weights
 from xlray.training.train import run_phase, run_phases
 
 WORDS = [f"word{i}" for i in range(40)]
@@ -142,6 +147,59 @@ def test_a_gpu_is_refused_where_there_is_none():
     assert autotune.device_of(Execution()) == CPU
 
 
+@pytest.fixture
+def card(monkeypatch):
+    """A GPU of 80 GiB of which 70 are free; gives the limits that are set."""
+    limits = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (70 * GIB, 80 * GIB))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: limits.append(limit))
+    return limits
+
+
+def test_a_process_that_shares_a_gpu_keeps_to_its_part(card):
+    device = torch.device("cuda", 0)
+    quarter = Execution(gpus_per_worker=0.25)
+    autotune.limit_memory(quarter, device)
+    assert card == [((20 * GIB - PROCESS_BYTES) / (80 * GIB), device)]
+    assert autotune.free_bytes(quarter, device) == 20 * GIB - PROCESS_BYTES
+    assert autotune.free_bytes(Execution(gpus_per_worker=0.9), device) == 70 * GIB  # others hold the rest
+
+
+def test_a_process_that_has_a_device_for_itself_is_not_limited(card):
+    autotune.limit_memory(Execution(gpus_per_worker=1), torch.device("cuda", 0))
+    autotune.limit_memory(Execution(), CPU)
+    assert card == []
+    assert autotune.free_bytes(Execution(gpus_per_worker=1), torch.device("cuda", 0)) == 70 * GIB
+
+
+def test_a_limit_is_set_before_anything_is_on_the_device(world, monkeypatch):
+    job, _, _ = world
+    calls = []
+    for name in ("limit_memory", "settle"):
+        original = getattr(autotune, name)
+        monkeypatch.setattr(autotune, name, lambda *a, name=name, original=original: calls.append(name) or original(*a))
+    run_phases(job(micro_batch_tokens=64), lambda _: None)
+    assert calls == ["limit_memory", "settle"]
+
+
+def test_a_phase_at_a_quarter_of_a_gpu_costs_a_quarter_of_its_time(world, monkeypatch):
+    job, spec, store = world
+    monkeypatch.setattr(autotune, "device_of", lambda _: CPU)
+
+    def device_seconds(**execution):
+        clock = itertools.count()  # a second passes from one look at it to the next
+        fake = SimpleNamespace(monotonic=lambda: float(next(clock)), time=time.time)
+        with monkeypatch.context() as context:
+            context.setattr(weights, "time", fake)
+            run_phase(spec, job(micro_batch_tokens=64, **execution))
+        record = store.done(spec)["record"]
+        shutil.rmtree(store.folder(spec))
+        return record["device_seconds"]
+
+    whole = device_seconds()
+    assert device_seconds(gpus_per_worker=0.25) == pytest.approx(whole / 4) and whole > 12
+
+
 # --- when memory runs out ------------------------------------------------------------------------------------------
 
 
@@ -170,6 +228,7 @@ def test_only_errors_of_memory_are_taken_for_such():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert autotune.is_out_of_memory(caught.value)
+    assert autotune.is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
     assert not autotune.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
 
 

@@ -79,6 +79,7 @@ def run_checks(storage: Storage) -> list[Check]:
         lambda: _imports("ray"),
         lambda: _imports("deepspeed"),
         _compiler,
+        _shared_gpu,
         _cores,
         _memory,
         _shared_memory,
@@ -170,6 +171,22 @@ def _compiler() -> list[Check]:
     if missing:
         return [Check("C compiler", "problem", f"missing for training on a GPU: {', '.join(missing)}")]
     return [Check("C compiler", "ok", f"{compiler}, {header}")]
+
+
+def _shared_gpu() -> list[Check]:
+    """Whether kernels of trials that share a GPU run side by side: CUDA finds MPS by itself where its daemon runs."""
+    good, line = _torch_probe()
+    if not (good and json.loads(line)["devices"]):
+        return []
+    pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps")
+    try:
+        running = Path("/proc", (pipes / "nvidia-cuda-mps-control.pid").read_text().strip()).is_dir()
+    except OSError:
+        running = False
+    found = (
+        f"on, in {pipes}" if running else "off: trials that share a GPU take turns on it (nvidia-cuda-mps-control -d)"
+    )
+    return [Check("MPS", "ok", found)]
 
 
 def _cores() -> list[Check]:

@@ -22,6 +22,12 @@ AssumeSizes = Annotated[
     ),
 ]
 Devices = Annotated[int | None, typer.Option(help="Number of devices in the cluster; by default those of one trial.")]
+GpuGib = Annotated[
+    float | None,
+    typer.Option(
+        "--gpu-gib", help="Memory of a GPU of the cluster in GiB, where trials share it; else that of this machine."
+    ),
+]
 Tflops = Annotated[
     float | None, typer.Option("--device-tflops", help="Sustained TFLOP/s of a device, where nothing was measured.")
 ]
@@ -41,13 +47,14 @@ def plan(
     ] = None,
     device_tflops: Tflops = None,
     budget_hours: BudgetHours = None,
+    gpu_gib: GpuGib = None,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial.")] = False,
 ) -> Shown:
     """Show what a sweep would compute, what is already stored and what the rest costs; computes nothing."""
     from xlray.phases.store import Store
     from xlray.plan.forecast import Terms, over_budget, summary
 
-    terms = Terms(devices, price_per_hour, device_tflops, budget_hours)
+    terms = Terms(devices, price_per_hour, device_tflops, budget_hours, gpu_gib)
     opened = named_storage(storage)
     sweep, planned = load_plan(sweep_file, settings, data_dir, opened, on_bad_example == "skip", assume_sizes)
     document = summary(planned, Store(opened), terms)
@@ -81,6 +88,7 @@ def simulate(
     assume_sizes: AssumeSizes = False,
     devices: Devices = None,
     device_tflops: Tflops = None,
+    gpu_gib: GpuGib = None,
     out: Annotated[Path | None, typer.Option(help="SVG file of the timeline; by default NAME-timeline.svg.")] = None,
 ) -> Shown:
     """Simulate a sweep's schedule on a virtual clock, with the scores of its journal or invented ones."""
@@ -90,7 +98,7 @@ def simulate(
 
     opened = named_storage(storage)
     sweep, planned = load_plan(sweep_file, settings, data_dir, opened, on_bad_example == "skip", assume_sizes)
-    document, figure = simulation(planned, Store(opened), Terms(devices, None, device_tflops))
+    document, figure = simulation(planned, Store(opened), Terms(devices, None, device_tflops, gpu_gib=gpu_gib))
     path = out if out is not None else Path(f"{sweep.name}-timeline.svg")
     write_atomically(path, figure)
     document["figure"] = str(path)

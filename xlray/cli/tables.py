@@ -108,6 +108,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         f"hours   {hours:,.2f} device-hours{at_most}{money}; {document['wall_hours']:,.2f} h on {document['devices']} "
         f"device(s)",
         f"rates   {document['device_hours_source']}",
+        *sharing_lines(document["sharing"]),
         f"storage {document['storage_bytes'] / 1e9:,.2f} GB to be added ({document['num_parameters'] / 1e6:,.1f} M parameters)",
         *detectable_lines(document["detectable"]),
     ]
@@ -128,6 +129,18 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     if document["missing_test_sets"]:
         lines.append(f"absent  test sets, which are left out: {', '.join(document['missing_test_sets'])}")
     return lines + [f"data    {sentence}" for sentence in sentences(document)]
+
+
+def sharing_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """How many trials share a GPU, and what they take of its memory; nothing where none do."""
+    if found is None:
+        return []
+    limit, predicted, size = (found[key] / GIB for key in ("limit_bytes", "predicted_bytes", "gpu_bytes"))
+    more = ", which is too much" if predicted > limit else ""
+    return [
+        f"share   {found['trials_per_gpu']} trials on each GPU; each may use {limit:,.1f} GiB of its {size:,.1f} "
+        f"({found['gpu_bytes_source']}), {predicted:,.1f} are predicted{more}; no gain is assumed"
+    ]
 
 
 def detectable_lines(found: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from xlray.errors import InputError
 from xlray.phases.versions import differences, must_agree
+from xlray.plan.sharing import gpu_bytes
 from xlray.storage.storage import Storage, open_storage
 
 WITHIN_S = 120.0  # a node that is up answers within a second; one that just came starts a process first
@@ -39,6 +40,30 @@ def check_nodes(storage: Storage) -> None:
     finally:
         if storage.remote is None:
             shutil.rmtree(storage / probe, ignore_errors=True)
+
+
+def smallest_gpu_bytes() -> int:
+    """Memory of the smallest GPU of the nodes that are up, as their drivers say.
+
+    Raises:
+        InputError: no node with a GPU is up, or one does not know.
+    """
+    law = "Execution: `trials_per_gpu = a number` must hold"
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= 1]
+    if not nodes:
+        raise InputError(f'{law} where no node with a GPU is up yet, but got "auto".')
+    look = ray.remote(num_cpus=0, max_retries=0)(gpu_bytes)
+    asked = [
+        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
+        for node in nodes
+    ]
+    found = ray.get(asked, timeout=WITHIN_S)
+    for node, size in zip(nodes, found, strict=True):
+        if size is None:
+            raise InputError(
+                f'{law} where nvidia-smi does not tell, as on {node["NodeManagerHostname"]}, but got "auto".'
+            )
+    return int(min(found))
 
 
 def _judge(storage: Storage, where: str, answer: Any) -> None:

@@ -45,8 +45,16 @@ class NodeTypes:
 
 
 def fit(node: Mapping[str, float], each: Mapping[str, float]) -> int:
-    """How many workers that need `each` fit on a machine."""
-    return min(int(node.get(key, 0.0) // need) for key, need in each.items())
+    """How many workers that need `each` fit on a machine. Ray gives a part of a GPU from one GPU alone."""
+
+    def times(there: float, need: float) -> int:
+        return int(there / need + 1e-6)  # 1 // 0.1 is 9
+
+    parts = {key: times(1, need) for key, need in each.items() if key == "GPU" and need < 1}
+    return min(
+        int(node.get(key, 0)) * parts[key] if key in parts else times(node.get(key, 0), need)
+        for key, need in each.items()
+    )
 
 
 def node_types(gcs_address: str) -> NodeTypes | None:

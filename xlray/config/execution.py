@@ -9,6 +9,8 @@ from typing import Any, Literal
 from xlray.canonical import require_numbers
 from xlray.errors import require
 
+GRAINS = 10_000  # parts of a GPU that Ray counts
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -18,7 +20,10 @@ class Execution:
         num_workers: processes per trial; `(least, most)` lets a trial run on what a cluster that shrinks and grows has room
             for. It is then restarted from its last state with another number, the same run up to rounding.
         cpus_per_worker: CPU cores (and threads of torch) per worker.
-        gpus_per_worker: 0 runs on CPU with gloo, 1 on a GPU with NCCL; a worker drives one device.
+        gpus_per_worker: 0 runs on CPU with gloo, 1 on a GPU with NCCL; a worker drives one device. A fraction lets several
+            trials of one worker share each GPU: four at 0.25.
+        trials_per_gpu: trials that share each GPU, instead of a fraction; "auto" takes as many as are predicted to fit
+            its memory, at most 8. On a CPU it says nothing.
         zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device.
         offload: optimizer state on the CPU (stages 1 to 3).
         micro_batch_tokens: token budget of one forward and backward per worker. "auto" finds the largest that fits a GPU,
@@ -33,7 +38,8 @@ class Execution:
 
     num_workers: int | tuple[int, int] = 1
     cpus_per_worker: int = 1
-    gpus_per_worker: int = 0
+    gpus_per_worker: float = 0
+    trials_per_gpu: int | Literal["auto"] = 1
     zero_stage: int | Literal["auto"] = 1
     offload: bool = False
     micro_batch_tokens: int | Literal["auto"] = 8_192
@@ -52,7 +58,7 @@ class Execution:
         self._require_number("max_failures", 0)
         if self.time_budget_s is not None:
             self._require_seconds()
-        self._require_one_of("gpus_per_worker", (0, 1))
+        self._require_gpus()
         self._require_one_of("zero_stage", (0, 1, 2, 3, "auto"))
         self._require_one_of("offload", (False, True))
         self._require_one_of("activation_checkpointing", (False, True, "auto"))
@@ -69,6 +75,34 @@ class Execution:
     def max_workers(self) -> int:
         """The processes of a trial where there is room."""
         return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @property
+    def device_share(self) -> float:
+        """Devices that a worker takes: less than one where trials share a GPU. `trials_per_gpu` must be a number by now."""
+        return self.gpus_per_worker / int(self.trials_per_gpu) if self.gpus_per_worker else 1.0
+
+    @property
+    def gpu_share(self) -> float:
+        """GPUs that a worker asks of Ray, in whole ten-thousandths: three at 0.3333 fit on one, at 0.3334 two."""
+        return math.floor(GRAINS * self.device_share + 1e-6) / GRAINS if self.gpus_per_worker else 0.0
+
+    @property
+    def workers_per_device(self) -> int:
+        """Workers that share a device."""
+        return GRAINS // round(GRAINS * self.gpu_share) if self.gpus_per_worker else 1
+
+    def _require_gpus(self) -> None:
+        gpus: Any = self.gpus_per_worker
+        valid = type(gpus) in (int, float) and (gpus in (0, 1) or 1 / GRAINS <= gpus < 1)
+        require(valid, f"gpus_per_worker = 0, 1 or a fraction of at least {1 / GRAINS:g}", gpus, "Execution")
+        if self.trials_per_gpu != "auto":
+            self._require_number("trials_per_gpu", 1, ' or "auto"')
+            require(self.trials_per_gpu <= GRAINS, f"trials_per_gpu <= {GRAINS:,}", self.trials_per_gpu, "Execution")
+        whole = gpus in (0, 1) or self.trials_per_gpu == 1
+        require(whole, "gpus_per_worker = 1, which trials_per_gpu divides,", gpus, "Execution")
+        shared = 0 < gpus < 1 or (gpus and self.trials_per_gpu != 1)
+        law = "num_workers = 1 where trials share a GPU (NCCL refuses two ranks of one trial on one GPU)"
+        require(not shared or self.max_workers == 1, law, self.num_workers, "Execution")
 
     def _require_workers(self) -> None:
         if isinstance(self.num_workers, list):  # a pair that was stored as JSON or given with --set

@@ -20,7 +20,7 @@ from xlray.tasks.languages import language_name
 MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one right after the other
 
 
-def hours_left(left_s: float | None, devices: int) -> float | None:
+def hours_left(left_s: float | None, devices: float) -> float | None:
     """Device-hours to come if as many devices stay held as are held now; None if the time left is not known."""
     return None if left_s is None else left_s * devices / 3600
 
@@ -57,7 +57,9 @@ class SweepPage:
         execution = self.reader.definition.get("execution", {})
         seconds = followed.job_seconds(now if self.reader.held else followed.changed)
         workers = execution.get("num_workers", 1)  # or the least and the most
-        devices = workers[1] if isinstance(workers, list) else workers  # of one job
+        ray = self._read("ray.json")
+        share = (ray or {}).get("device_share", 1)
+        devices = share * (workers[1] if isinstance(workers, list) else workers)  # of one job
         hours, left = seconds * devices / 3600, hours_left(view.left_s, len(followed.open_runs) * devices)
         more = version < followed.version
         return {
@@ -81,7 +83,7 @@ class SweepPage:
             "running": [self._running(job) for job in followed.open_runs] if self.reader.held else [],
             "notes": [self._note(entry) for entry in reversed(followed.notes)],
             "report": self._has_report(),
-            "ray": self._read("ray.json"),
+            "ray": ray,
         }
 
     def trial(self, trial_id: str) -> dict[str, Any]:

@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 # that goes away takes processes with it.
 KINDS = (
     ("damage", r"DamagedError|StoreError: .*quarantine"),
-    ("memory", r"OutOfMemoryError|CUDA out of memory|MemoryError|can't allocate memory|running low on memory"),
+    (
+        "memory",
+        r"OutOfMemoryError|CUDA out of memory|MemoryError|can't allocate memory|running low on memory"
+        # Beside torch's allocator, where other processes have left nothing of the GPU.
+        r"|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED",
+    ),
     ("storage", r"No space left on device|Read-only file system|Disk quota exceeded|RemoteError"),
     ("node", r"[Nn]ode has died|node was (?:terminated|preempted|lost)|NodeDiedError|PreemptionError|preempted"),
     (

@@ -8,15 +8,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xlray.config.execution import Execution
 from xlray.data.shortfalls import shortfalls
 from xlray.errors import BudgetError, InputError
 from xlray.phases.spec import Spec, TrainSpec
 from xlray.phases.store import Store
 from xlray.plan.costs import Cost, Rates, phase_cost, rates_of
-from xlray.plan.memory import ModelShape, table
+from xlray.plan.memory import GIB, ModelShape, table
 from xlray.plan.power import detectable_effects
 from xlray.plan.rung_report import measured_by
 from xlray.plan.search import with_proposed, with_stand_ins
+from xlray.plan.sharing import ASSUMED_GPU_BYTES, gpu_bytes, limit_bytes, plan_shape, predicted_bytes, with_sharing
 from xlray.plan.simulate import Schedule, play, recorded, synthetic, timeline_svg
 from xlray.plan.trials import SweepPlan
 from xlray.storage.standings import is_cut, standings
@@ -28,22 +30,36 @@ class Terms:
     """What a user says about the machines and the money.
 
     Attributes:
-        devices: of the cluster; None takes what one trial at a time needs.
+        devices: of the cluster; None takes what one trial at a time needs, or one GPU that trials share.
         price_per_hour: of one device.
         device_tflops: sustained by a device where nothing was measured; None takes an assumption.
         budget_hours: device-hours that may be spent.
+        gpu_gib: memory of a GPU of the cluster, where trials share it; None takes this machine's, or an assumption.
     """
 
     devices: int | None = None
     price_per_hour: float | None = None
     device_tflops: float | None = None
     budget_hours: float | None = None
+    gpu_gib: float | None = None
 
     def __post_init__(self) -> None:
         for name, option in (("devices", "--devices"), ("price_per_hour", "--price-per-hour")):
             require_positive(getattr(self, name), option)
         for name, option in (("device_tflops", "--device-tflops"), ("budget_hours", "--budget-hours")):
             require_positive(getattr(self, name), option)
+        require_positive(self.gpu_gib, "--gpu-gib")
+
+    def gpu_memory(self) -> tuple[int, str]:
+        """Bytes of a GPU, and where the number is from."""
+        if self.gpu_gib is not None:
+            return int(self.gpu_gib * GIB), "as given"
+        found = gpu_bytes()
+        return (found, "of this machine") if found is not None else (ASSUMED_GPU_BYTES, "assumed")
+
+    def devices_of(self, execution: Execution) -> int:
+        """Devices of the cluster."""
+        return self.devices if self.devices is not None else math.ceil(execution.max_workers * execution.device_share)
 
 
 def require_positive(value: float | None, option: str) -> None:
@@ -89,6 +105,7 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     directory = sweep_folder(store.storage, plan.sweep.name)
     journal = directory.journal.read()
     plan = with_stand_ins(with_proposed(plan, journal), journal)
+    plan = with_sharing(plan, lambda: terms.gpu_memory()[0])
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
@@ -96,7 +113,7 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     costs = {key: phase_cost(spec, shape) for key, spec in specs.items()}
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
-    devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
+    devices = terms.devices_of(plan.sweep.execution)
     over = ended_trials(plan, journal, finished)
     rest = replace(plan, trials=tuple(trial for trial in plan.trials if trial.trial_id not in over))
     open_specs = {spec.key for trial in rest.trials for spec in plan.phases[trial.trial_id]}
@@ -172,7 +189,10 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "device_hours": hours,
         "device_hours_at_most": math.fsum(found.seconds[key] for key in new) / 3600,
         "device_hours_source": found.rates.source,
-        "devices": found.schedule.num_slots * plan.sweep.execution.max_workers,
+        "devices": math.ceil(
+            found.schedule.num_slots * plan.sweep.execution.max_workers / plan.sweep.execution.workers_per_device
+        ),
+        "sharing": sharing(plan, terms),
         "wall_hours": found.schedule.wall_s / 3600,
         "price_per_hour": terms.price_per_hour,
         "cost": None if terms.price_per_hour is None else hours * terms.price_per_hour,
@@ -205,8 +225,23 @@ def _axes(plan: SweepPlan) -> dict[str, Any]:
 def memory_table(found: Forecast) -> list[dict[str, Any]]:
     """Memory of one worker under each choice of ZeRO stage, offload and checkpointing; see `memory.table`."""
     sweep = found.plan.sweep
-    masked = any(d.kind == "mlm" for s in found.plan.all_specs().values() if isinstance(s, TrainSpec) for d in s.data)
-    return table(ModelShape(found.plan.architecture, masked), sweep.precision, sweep.execution, found.records.values())
+    return table(plan_shape(found.plan), sweep.precision, sweep.execution, found.records.values())
+
+
+def sharing(plan: SweepPlan, terms: Terms) -> dict[str, Any] | None:
+    """How many trials share a GPU, what each may take of its memory and is predicted to take; None where none share."""
+    execution = plan.sweep.execution
+    if execution.device_share == 1:
+        return None
+    device_bytes, source = terms.gpu_memory()
+    limit = limit_bytes(execution, device_bytes)
+    return {
+        "trials_per_gpu": execution.workers_per_device,
+        "gpu_bytes": device_bytes,
+        "gpu_bytes_source": source,
+        "limit_bytes": limit,
+        "predicted_bytes": predicted_bytes(plan_shape(plan), plan.sweep.precision, execution, limit),
+    }
 
 
 def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, Any], str]:
@@ -217,8 +252,8 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
     """
     found = forecast(plan, store, terms)
     entries = found.directory.journal.read()
-    devices = terms.devices if terms.devices is not None else plan.sweep.execution.max_workers
-    schedule = play(plan, found.costs, found.seconds, devices, (), recorded(entries))
+    devices = terms.devices_of(found.plan.sweep.execution)
+    schedule = play(found.plan, found.costs, found.seconds, devices, (), recorded(entries))
     rest = document(replace(found, full=schedule, schedule=schedule), terms)
     known = sum(len(standing.current) for standing in standings(entries).trials.values())
     shown = ("trials", "cells", "devices", "wall_hours", "device_hours", "naive_steps", "steps_ratio", "saved")

@@ -212,8 +212,8 @@ def table(
     measured: dict[tuple[Any, ...], tuple[int, int]] = {}  # bytes, tokens
     for record in records:
         ran, peak = record.get("execution", {}), record.get("peak_memory_bytes")
-        wanted = (execution.min_workers, execution.gpus_per_worker)
-        same = (ran.get("num_workers"), ran.get("gpus_per_worker")) == wanted
+        wanted = (execution.min_workers, execution.gpus_per_worker > 0)
+        same = (ran.get("num_workers"), ran.get("gpus_per_worker", 0) > 0) == wanted
         if peak and same and (auto or record["micro_batch_tokens"] == execution.micro_batch_tokens):
             key = (ran["zero_stage"], ran["offload"], ran["activation_checkpointing"])
             measured[key] = max(measured.get(key, (0, 0)), (int(peak), int(record["micro_batch_tokens"])))

@@ -141,13 +141,15 @@ def play(
     Args:
         costs: of each phase, by hash.
         seconds: device-seconds of each phase, by hash.
-        devices: of the cluster; a trial takes `execution.max_workers` of them at a time.
+        devices: of the cluster; each is shared by `execution.workers_per_device` workers, of which a trial has
+            `execution.max_workers`. Sharing is taken to gain nothing: trials that share a device divide its time.
         stored: phases that need not be computed.
     """
-    workers = plan.sweep.execution.max_workers
-    num_slots = max(1, devices // workers)
-    if plan.sweep.execution.max_concurrent_trials is not None:
-        num_slots = min(num_slots, plan.sweep.execution.max_concurrent_trials)
+    execution = plan.sweep.execution
+    held = execution.max_workers * execution.device_share  # devices that a trial has
+    num_slots = max(1, devices * execution.workers_per_device // execution.max_workers)
+    if execution.max_concurrent_trials is not None:
+        num_slots = min(num_slots, execution.max_concurrent_trials)
     state = _Play(plan, costs, seconds, curve, set(stored))
     trials = {trial.trial_id: trial for trial in plan.trials}
     waiting = deque((trial.trial_id, 0) for trial in plan.trials)
@@ -158,14 +160,14 @@ def play(
     state.computed |= {spec.key for spec in before}
     state.steps += sum(costs[spec.key].steps for spec in before)
     state.busy_s += sum(seconds[spec.key] for spec in before)
-    now = sum(seconds[spec.key] for spec in before) / workers
+    now = sum(seconds[spec.key] for spec in before) / held
     last = len(plan.sweep.intermediate.rungs) - 1
     order = 0
 
     def start(slot: int, trial_id: str, index: int) -> None:
         nonlocal order
         order += 1
-        took = state.begin(trials[trial_id], index) / workers
+        took = state.begin(trials[trial_id], index) / held
         heapq.heappush(running, (now + took, order, slot, trial_id, index, now))
 
     while waiting or running:

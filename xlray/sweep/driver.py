@@ -319,7 +319,8 @@ class Driver:
         """Device-hours of this run so far, at most: the time of every job on all the workers that it may have."""
         now = time.monotonic()
         seconds = self._spent_s + sum(now - job.started for job in self.running.values())
-        return seconds * self.plan.sweep.execution.max_workers / 3600
+        execution = self.plan.sweep.execution
+        return seconds * execution.max_workers * execution.device_share / 3600
 
     def on_rung(self, trial_id: str, result: Mapping[str, Any]) -> str:
         """Decide on a reported rung: "continue", "stop" or "pause".

@@ -141,7 +141,8 @@ def check_machine(sweep: Sweep, architecture: Architecture) -> None:
     execution = sweep.execution
     if execution.gpus_per_worker:
         found = num_gpus()
-        law = f"num_workers <= {found}, the number of this machine's GPUs, with gpus_per_worker = 1"
+        gpus = f"gpus_per_worker = {execution.gpus_per_worker:g}"
+        law = f"num_workers <= {found}, the number of this machine's GPUs, with {gpus}"
         require(execution.min_workers <= found, law, execution.num_workers, "Execution")
     check_offload(ModelShape(architecture), sweep.precision, execution, execution.min_workers, free_host_bytes())
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xlray.analysis.results import Results, load_results
-from xlray.cluster.node_check import check_nodes
+from xlray.cluster.node_check import check_nodes, smallest_gpu_bytes
 from xlray.config.recipes import Pretraining
 from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
@@ -26,12 +26,13 @@ from xlray.phases.store import Store, check_writable
 from xlray.plan.definition import check_definition
 from xlray.plan.jobs import Prepared
 from xlray.plan.search import next_trial, pool_specs
+from xlray.plan.sharing import with_sharing
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.storage.files import write_atomically
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
 from xlray.storage.storage import Storage
-from xlray.storage.sweep_folder import open_sweep, sweep_folder
+from xlray.storage.sweep_folder import SweepFolder, open_sweep, sweep_folder
 from xlray.sweep.driver import LEASE_TTL_S, Driver, Listener
 from xlray.sweep.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.sweep.ray_session import await_machines, check_machine, num_slots, ray_session
@@ -128,15 +129,23 @@ def _compute(driver: Driver, address: str | None) -> None:
     plan = with_encoder(driver.plan, storage)
     vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
     with ray_session(plan.sweep.execution, address, plan.sweep.name) as place:
-        write_atomically(directory / "ray.json", json.dumps(place))  # for the live page
-        storage.send(directory / "ray.json")
+        _tell(directory, place)
         if address is not None:
             await_machines(lambda: driver.listener({"event": "stage", "stage": "machines"}))
             check_nodes(storage)
-        slots = num_slots(plan.sweep.execution)
+        driver.plan = with_sharing(driver.plan, smallest_gpu_bytes)
+        execution = driver.plan.sweep.execution
+        _tell(directory, {**place, "device_share": execution.device_share})
+        slots = num_slots(execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
         tune(driver, slots, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
+
+
+def _tell(directory: SweepFolder, place: Mapping[str, Any]) -> None:
+    """Write down for the live page where Ray is, and what part of a device a worker takes."""
+    write_atomically(directory / "ray.json", json.dumps(place))
+    directory.storage.send(directory / "ray.json")
 
 
 def _prepared(driver: Driver) -> Prepared:

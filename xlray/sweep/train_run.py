@@ -152,7 +152,7 @@ def worker_resources(execution: Execution) -> dict[str, float]:
     """What each worker of a trial asks of Ray."""
     resources: dict[str, float] = {"CPU": execution.cpus_per_worker}
     if execution.gpus_per_worker:
-        resources["GPU"] = execution.gpus_per_worker
+        resources["GPU"] = execution.gpu_share
     return resources
 
 

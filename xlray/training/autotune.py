@@ -28,8 +28,10 @@ from xlray.data.tokenization import open_examples
 from xlray.errors import InputError
 from xlray.phases.spec import Spec, TrainSpec, data_key
 from xlray.plan import machine, memory
+from xlray.plan.failures import classify
 from xlray.plan.jobs import Job, bring_inputs
 from xlray.plan.memory import ModelShape
+from xlray.plan.sharing import limit_bytes
 from xlray.storage.files import write_atomically
 from xlray.storage.storage import Storage
 from xlray.training import batches
@@ -52,7 +54,8 @@ def device_of(execution: Execution) -> torch.device:
     if not execution.gpus_per_worker:
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise InputError("Execution: `gpus_per_worker = 0` must hold on a machine without a GPU, but got 1.")
+        law = "`gpus_per_worker = 0` must hold on a machine without a GPU"
+        raise InputError(f"Execution: {law}, but got {execution.gpus_per_worker:g}.")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
@@ -73,7 +76,7 @@ def settle(job: Job, phases: Iterable[Spec], device: torch.device) -> Execution:
     precision, shape = spec.precision, _shape(spec, job)
     host = machine.free_host_bytes()
     memory.check_offload(shape, precision, job.execution, workers_on_host(), host)
-    device_bytes = int(least_of_all(free_bytes(device), device))
+    device_bytes = int(least_of_all(free_bytes(job.execution, device), device))
     own_host = int(least_of_all(host // workers_on_host(), device))
     examples = [open_examples(Path(job.folders[data_key(d)]), d) for d in spec.data]
     longest = max(int(e.row_tokens.max()) for e in examples)
@@ -237,7 +240,7 @@ def _fastest(run: Callable[[Batch], None], pack: Callable[[int], Batch], fits: C
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that the device or the host has no memory left for a tensor."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    return classify(f"{type(error).__name__}: {error}") == "memory"
 
 
 def note_out_of_memory(storage: Storage, attempt: Path, budget: int) -> None:
@@ -275,10 +278,18 @@ def workers_on_host() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-def free_bytes(device: torch.device) -> int:
+def limit_memory(execution: Execution, device: torch.device) -> None:
+    """Keep this process to its part of a GPU that trials share: one that wants more runs out of memory by itself."""
+    if device.type == "cuda" and execution.device_share < 1:
+        total = int(torch.cuda.mem_get_info(device)[1])
+        torch.cuda.set_per_process_memory_fraction(limit_bytes(execution, total) / total, device)
+
+
+def free_bytes(execution: Execution, device: torch.device) -> int:
     """Memory that this worker may use on its device; on a CPU its share of what is free."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        free, total = torch.cuda.mem_get_info(device)
+        return int(free) if execution.device_share == 1 else min(int(free), limit_bytes(execution, int(total)))
     return machine.free_host_bytes() // workers_on_host()
 
 

@@ -119,7 +119,8 @@ def rerun(spec: Spec, job: Job, keep_targets: bool = False) -> Iterator[Path]:
     scratch = Storage(Path(tempfile.mkdtemp(prefix="xlray-rerun-")))
     try:
         # On the device that is here, whatever the sweep had.
-        execution = replace(job.execution, num_workers=1, gpus_per_worker=int(torch.cuda.is_available()))
+        gpus = int(torch.cuda.is_available())
+        execution = replace(job.execution, num_workers=1, gpus_per_worker=gpus, trials_per_gpu=1)
         here = replace(job, storage=scratch, progress=scratch / "progress.json")
         here = replace(here, execution=execution, keep_targets=keep_targets)
         with single_process():

@@ -300,7 +300,7 @@ def _run_retrieval(spec: RetrievalSpec, job: Job, store: Store) -> str | None:
         store.begin(spec)
         with store.staging(spec) as staged:
             write_outcomes(staged, outcomes)
-            seconds = (time.monotonic() - started) * dist.get_world_size()
+            seconds = (time.monotonic() - started) * dist.get_world_size() * job.execution.device_share
             record = {
                 "num_steps": 0,
                 "num_executed_steps": 0,
@@ -359,7 +359,9 @@ def _run_phases(
     pending = _agree([not store.has(spec) for spec in job.phases] if dist.get_rank() == 0 else None)
     here = replace(job.execution, num_workers=dist.get_world_size())  # of an elastic run, those there are
     ahead = itertools.compress(job.phases, pending)
-    job = replace(job, execution=autotune.settle(replace(job, execution=here), ahead, autotune.device_of(here)))
+    device = autotune.device_of(here)
+    autotune.limit_memory(here, device)
+    job = replace(job, execution=autotune.settle(replace(job, execution=here), ahead, device))
     numbers = enumerate(pending, 1)
 
     def breaks(spec: TrainSpec | RetrievalSpec) -> bool:

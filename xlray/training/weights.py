@@ -120,7 +120,7 @@ class Ledger:
         self.path = attempt / "steps.log"
         self.job = job
         self.spec = spec
-        self.num_workers = num_workers
+        self.num_devices = num_workers * job.execution.device_share
         self.show_every_s = SHOW_EVERY_S if job.storage.remote is None else SEND_EVERY_S
         self.file = self.path.open("ab", buffering=0)
         keep_points(attempt / POINTS_FILE, first_step)
@@ -136,7 +136,7 @@ class Ledger:
         """Record one executed step of all ranks, and tell the live view."""
         now = time.monotonic()
         self.first_step_at = self.first_step_at or time.time()
-        self.file.write(f"{step} {num_tokens} {num_slots} {(now - self.before) * self.num_workers:.4f}\n".encode())
+        self.file.write(f"{step} {num_tokens} {num_slots} {(now - self.before) * self.num_devices:.4f}\n".encode())
         self.before = now
         self.num_tokens += num_tokens
         self.num_slots += num_slots
@@ -183,7 +183,7 @@ class Ledger:
         """Steps, tokens, share of idle and padding tokens, and device-seconds over all attempts at this phase."""
         self.file.close()
         self.points.close()
-        seconds = (time.monotonic() - self.before) * self.num_workers  # evaluation and saving
+        seconds = (time.monotonic() - self.before) * self.num_devices  # evaluation and saving
         lines = [line.split() for line in self.path.read_text().splitlines() if line.count(" ") == 3]
         steps = [int(line[0]) for line in lines]
         seconds += sum(float(line[3]) for line in lines)

@@ -86,7 +86,14 @@ SWEEP = Sweep("s", ENCODER, measure=(Subset(("a", "b")),), seeds=(0, 1))
         (lambda: Execution(micro_batch_tokens="most"), 'micro_batch_tokens >= 1, a whole number or "auto"` must hold'),
         (lambda: Execution(max_failures=-1), "max_failures >= 0, a whole number` must hold, but got -1"),
         (lambda: Execution(max_failures=None), "max_failures >= 0"),
-        (lambda: Execution(checkpoint_every_steps=0), "checkpoint_every_steps >= 1"),
+        (lambda: Execution(checkpoint_every_steps=0), "checkpoint_every_steps >= 1, a whole number or None"),
+        *(
+            (
+                lambda value=value: Execution(checkpoint_every_s=value),
+                "checkpoint_every_s > 0, a finite number of seconds`",
+            )
+            for value in (0, -1.0, float("inf"), None, True)
+        ),
         (lambda: Execution(max_concurrent_trials=0), "max_concurrent_trials >= 1"),
         (lambda: Execution(num_workers=0), r"num_workers >= 1, a whole number or \(least, most\)"),
         (lambda: Execution(num_workers=(3, 2)), r"num_workers = \(least, most\).*1 <= least <= most.*\(3, 2\)"),

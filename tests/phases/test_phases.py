@@ -262,6 +262,7 @@ def test_nothing_of_the_execution_is_in_a_spec():
         "cpus_per_worker",
         "gpus_per_worker",
         "trials_per_gpu",
+        "checkpoint_every_s",
         "checkpoint_every_steps",
     }
     assert not names & execution

@@ -159,8 +159,9 @@ def test_a_gpu_keeps_no_masks_of_dropout():
     assert 0.08 < 1 - there / here < 0.12
 
 
-def test_the_embeddings_gradient_is_cast_where_activations_were():
+def test_the_embeddings_gradient_is_cast_where_activations_were_but_not_on_a_gpu():
     cast = 4 * LARGE.embedding
+    assert predict(LARGE, "bf16", Execution(gpus_per_worker=1), 64).activations < cast
     assert predict(LARGE, "bf16", Execution(), 64).activations == cast
     assert predict(LARGE, "fp32", Execution(), 64).activations < cast
     assert predict(LARGE, "bf16", Execution(), 8_192).activations > cast

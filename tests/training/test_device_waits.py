@@ -75,6 +75,66 @@ def test_deepspeed_does_not_wait_for_the_device_to_time_steps():
     waits.assert_not_called()
 
 
+class Reads(TorchDispatchMode):
+    """How many values of tensors are read, for which a GPU would be waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket._qualified_op_name
+        self.number += name in {f"aten::{one}" for one in ("_local_scalar_dense", "nonzero", "equal", "masked_select")}
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision", "asked"), [(0, "fp32", 0), (1, "fp32", 3), (1, "bf16", 2), (2, "bf16", 4), (3, "bf16", 1)]
+)
+def test_a_step_reads_no_value_but_what_deepspeed_asks_for_in_its_update(stage, precision, asked):
+    data, plan, model = build_model()
+    optimization = engine.Optimization(0.01, CLIP_NORM, precision)
+    running = engine.start_engine(model, Execution(zero_stage=stage), optimization, CPU)
+    running.train()
+    rows = batches.step_rows(data, np.arange(12) % len(data), np.arange(12), 0, 0, plan)
+    update, before = running.step, []
+    for number in (1, 2, 6):  # micro-batches
+        packs = [batches.collate(data, rows[i::number], plan) for i in range(number)]
+        with Reads() as reads, mock.patch.object(running, "step", lambda: (before.append(reads.number), update())):
+            loss = engine.train_step(running, packs, LEARNING_RATE)
+            norm_of_step = engine.gradient_norm(running)
+        assert (before.pop(), reads.number) == (0, asked)
+        assert torch.isfinite(loss).all() and torch.isfinite(norm_of_step)
+    with Reads() as reads:
+        loss.sum().item()
+    assert reads.number == 1  # one would be seen
+    engine.stop_engine(running)
+
+
+class Casts(TorchDispatchMode):
+    """Elements of each bf16 tensor that is copied as fp32."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket is torch.ops.aten._to_copy and args[0].dtype == torch.bfloat16:
+            self.sizes += [result.numel()] if result.dtype == torch.float32 else []
+        return result
+
+
+def test_gradients_in_bf16_are_added_to_their_sums_without_a_copy_and_to_the_same_sums():
+    with Casts() as ours:
+        added = trained(Execution(), "bf16", 2)
+    with mock.patch.object(engine, "add_gradients_without_a_copy", lambda _: None), Casts() as theirs:
+        copied = trained(Execution(), "bf16", 2)
+    assert all(torch.equal(value, copied[name]) for name, value in added.items())
+    embedding = helpers.TINY.vocab_size * helpers.TINY.hidden_size
+    assert theirs.sizes.count(embedding) >= 4 and ours.sizes.count(embedding) == 0  # two steps of several micro-batches
+
+
 @pytest.mark.parametrize("stage", [1, 3])
 def test_an_optimizer_that_is_kept_on_the_cpu_makes_one_pass_over_its_state(stage):
     with Seen() as seen:

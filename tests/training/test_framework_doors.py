@@ -31,9 +31,13 @@ DOORS = {
     "deepspeed.runtime.utils:clip_grad_norm_": "parameters, max_norm, norm_type=2, mpu=None",
     "deepspeed.runtime.zero.stage_1_and_2:DeepSpeedZeroOptimizer._lazy_init_hp_params_optimizer_state": "self",
     "deepspeed.runtime.zero.stage_1_and_2:DeepSpeedZeroOptimizer._hp_optimizer_states_linked": "",
+    "deepspeed.runtime.bf16_optimizer:BF16_Optimizer._update_hp_grad": "self, lp, group_idx, param_idx, clear_lp_grads",
+    "deepspeed.runtime.bf16_optimizer:BF16_Optimizer.fp32_groups_gradients": "",
+    "deepspeed.runtime.bf16_optimizer:BF16_Optimizer.fp32_groups_has_gradients": "",
 }
 # Attributes that DeepSpeed sets on parameters: where, and the line.
 ON_PARAMETERS = {
+    "_hp_grad": ("deepspeed.runtime.bf16_optimizer:BF16_Optimizer", "lp._hp_grad = hp_grad"),
     "ds_shape": ("deepspeed.runtime.zero.partition_parameters:Init", "param.ds_shape = param.shape"),
     "ds_tensor": ("deepspeed.runtime.zero.partition_parameters:Init", "param.ds_tensor = None"),
     "_z3_optimizer": ("deepspeed.runtime.zero.stage3:DeepSpeedZeroOptimizer_Stage3", "p._z3_optimizer = self"),
@@ -70,6 +74,15 @@ def test_clipping_without_zero_is_the_call_that_is_made_in_its_place():
 
     call = "clip_grad_norm_(parameters=self.module.parameters(), max_norm=self.gradient_clipping(), mpu=self.mpu)"
     assert inspect.getsource(DeepSpeedEngine.clip_fp32_gradients).split("\n", 1)[1].strip() == call
+
+
+def test_the_sum_of_gradients_is_the_one_that_is_made_in_its_place():
+    from deepspeed.runtime.bf16_optimizer import BF16_Optimizer
+
+    lines = [line.strip() for line in inspect.getsource(BF16_Optimizer._update_hp_grad).splitlines()]
+    assert "hp_grad.data.add_(lp.grad.data.to(hp_grad.dtype).view(hp_grad.shape))" in lines
+    start = lines.index('if self.autoep_folding_tp_group is not None and getattr(lp, "ds_grad_is_ready", True):')
+    assert lines[start - 3 : start - 1] == ["if lp.grad is None:", "return"]  # the condition is of expert parallelism
 
 
 def test_no_other_module_uses_what_is_private_of_them():

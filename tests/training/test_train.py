@@ -18,7 +18,9 @@ from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_metrics, rung_report
 from xlray.storage.storage import Storage, open_storage
 from xlray.tasks import Generated, Task
-from xlray.training import engine
+from xlray.training import engine, train
+from xlray.training import interrupt as interrupt_module
+from xlray.training.interrupt import DUE, GO_ON, SAVE, STOP, StopSignal
 from xlray.training.score_files import Outcome, write_outcomes
 from xlray.training.train import run_phases
 
@@ -204,6 +206,22 @@ def test_what_is_saved_on_a_notice_is_where_a_killed_phase_resumes_from(world, m
     record = world.store.done(spec)["record"]
     assert record["num_repeated_steps"] == 3 and record["num_steps"] == 12  # 7 to 9, and not all of them
     assert len(said) == 1 and "phase 1 of 1: trunk" in said[0] and said[0].endswith("12 steps")
+
+
+def test_states_are_saved_by_the_clock_unless_steps_are_named(world, monkeypatch):
+    spec, saved = world.trunk(), []
+    clock = itertools.count()  # a second passes from one step to the next
+    monkeypatch.setattr(train, "every", lambda seconds: interrupt_module.every(seconds, lambda: float(next(clock))))
+    monkeypatch.setattr(train, "_save", lambda writer, path, *_: saved.append(path.name))
+    execution = dataclasses.replace(world.job(spec).execution, checkpoint_every_steps=None, checkpoint_every_s=5.0)
+    run_phases(dataclasses.replace(world.job(spec), execution=execution), lambda metrics: None)
+    assert saved == ["state-5.safetensors", "state-10.safetensors", "state.safetensors"]
+
+
+def test_what_a_rank_asks_for_by_itself_yields_to_what_it_is_asked_for():
+    asked = iter([GO_ON, SAVE, STOP, GO_ON])
+    signal = StopSignal(lambda: next(asked))
+    assert [signal.agreed(own) for own in (DUE, DUE, GO_ON, GO_ON)] == [DUE, SAVE, STOP, GO_ON]
 
 
 def test_training_goes_on_while_a_state_is_carried_to_the_object_store(world, monkeypatch):

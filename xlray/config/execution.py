@@ -29,7 +29,8 @@ class Execution:
         micro_batch_tokens: token budget of one forward and backward per worker. "auto" finds the largest that fits a GPU,
             or the fastest on a CPU, by a short trial before training, and remembers it in the storage.
         activation_checkpointing: recompute activations in the backward pass. "auto" does so only where it must to fit.
-        checkpoint_every_steps: steps between two saved states of an unfinished phase.
+        checkpoint_every_s: seconds between two saved states of an unfinished phase.
+        checkpoint_every_steps: steps between them instead; None goes by the clock.
         max_concurrent_trials: trials that run at one time; None takes as many as the cluster has devices for.
         max_failures: times a trial is restarted after a process died, before it counts as failed. A node that was
             lost and memory that ran out are counted apart, an exception in its code is not retried.
@@ -44,20 +45,22 @@ class Execution:
     offload: bool = False
     micro_batch_tokens: int | Literal["auto"] = 8_192
     activation_checkpointing: bool | Literal["auto"] = False
-    checkpoint_every_steps: int = 500
+    checkpoint_every_s: float = 300.0
+    checkpoint_every_steps: int | None = None
     max_concurrent_trials: int | None = None
     max_failures: int = 3
     time_budget_s: float | None = None
 
     def __post_init__(self) -> None:
         self._require_workers()
-        for name in ("cpus_per_worker", "checkpoint_every_steps"):
-            self._require_number(name, 1)
-        if self.max_concurrent_trials is not None:
-            self._require_number("max_concurrent_trials", 1)
+        self._require_number("cpus_per_worker", 1)
+        for name in ("checkpoint_every_steps", "max_concurrent_trials"):
+            if getattr(self, name) is not None:
+                self._require_number(name, 1, " or None")
         self._require_number("max_failures", 0)
+        self._require_seconds("checkpoint_every_s", "")
         if self.time_budget_s is not None:
-            self._require_seconds()
+            self._require_seconds("time_budget_s", ", or None")
         self._require_gpus()
         self._require_one_of("zero_stage", (0, 1, 2, 3, "auto"))
         self._require_one_of("offload", (False, True))
@@ -119,10 +122,10 @@ class Execution:
         require(valid, f"{name} >= {least}, a whole number{otherwise}", value, "Execution")
         require_numbers(value, name, "Execution")
 
-    def _require_seconds(self) -> None:
-        value: Any = self.time_budget_s
+    def _require_seconds(self, name: str, otherwise: str) -> None:
+        value: Any = getattr(self, name)
         valid = type(value) in (int, float) and 0 < value < math.inf
-        require(valid, "time_budget_s > 0, a finite number of seconds, or None", value, "Execution")
+        require(valid, f"{name} > 0, a finite number of seconds{otherwise}", value, "Execution")
 
     def _require_one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
         value = getattr(self, name)

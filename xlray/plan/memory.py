@@ -124,8 +124,8 @@ def predict(shape: ModelShape, precision: str, execution: Execution, tokens: int
         masters, moments = 0, 0
     recompute, on_gpu = bool(execution.activation_checkpointing), execution.gpus_per_worker > 0
     activations = activation_bytes(shape, precision, recompute, on_gpu, tokens)
-    if stage == 1 and precision == "bf16":
-        activations = max(activations, largest)  # when they are gone, it is cast to fp32, to be added
+    if stage == 1 and precision == "bf16" and not on_gpu:
+        activations = max(activations, largest)  # when they are gone, torch casts it to fp32, to add it
     return Need(parameters, gradients, masters, moments, buffers, activations, host)
 
 

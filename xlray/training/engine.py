@@ -23,6 +23,7 @@ from xlray.config.execution import Execution
 from xlray.plan.memory import LIVE_PARAMETERS, REDUCE_BUCKET
 from xlray.training.batches import Batch
 from xlray.training.framework_internals import (
+    add_gradients_without_a_copy,
     full_shape,
     keep_gradient_norm,
     leave_out_compiled_collectives,
@@ -127,6 +128,7 @@ def start_engine(model: Model, execution: Execution, optimization: Optimization,
         skip_backward_allreduce(engine)
     if execution.zero_stage == 0:
         keep_gradient_norm(engine)
+    add_gradients_without_a_copy(engine.optimizer)
     return engine
 
 

@@ -31,7 +31,7 @@ from xlray.plan.rung_report import NOT_FINITE, diverged, not_finite, rung_report
 from xlray.training import autotune, batches, collapse, engine, evaluate
 from xlray.training.batches import Layout
 from xlray.training.checkpoint import StateWriter, latest_state
-from xlray.training.interrupt import GO_ON, SAVE, STOP, Interrupted, StopSignal
+from xlray.training.interrupt import DUE, GO_ON, SAVE, STOP, Interrupted, StopSignal, every
 from xlray.training.metrics import headline
 from xlray.training.model import Model, initialise_heads, random_encoder
 from xlray.training.prefetch import Step, made_ahead, pack_step, pinned
@@ -160,6 +160,7 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
     total = torch.zeros(len(examples), device=running.device)  # stays there, so that no step waits for its losses
     norms = torch.zeros((), device=running.device)
     steps = _steps(run, order, first)
+    every_steps, is_due = job.execution.checkpoint_every_steps, every(job.execution.checkpoint_every_s)
     for step in made_ahead(map(pinned, steps)) if total.is_cuda else steps:
         total += engine.train_step(running, step.micro_batches, spec.learning_rate_at(step.number))
         norms += engine.gradient_norm(running)
@@ -176,12 +177,14 @@ def _train(run: _Run, running: Any, first: int, ledger: Ledger | None, writer: S
                 return f"{NOT_FINITE} at step {done}"
             total.zero_()
             norms.zero_()
-        asked = GO_ON if run.stop is None else run.stop.agreed()
-        due = (done - spec.first_step) % job.execution.checkpoint_every_steps == 0
+        # The clock of one rank, since those of others may be apart by a step.
+        own = DUE if ledger is not None and every_steps is None and is_due() else GO_ON
+        asked = GO_ON if run.stop is None else run.stop.agreed(own)
+        due = every_steps is not None and (done - spec.first_step) % every_steps == 0
         if done != end and (due or asked != GO_ON):
             state = run.attempt / f"state-{done}.safetensors"
             _save(writer, state, running, done, partial(run.store.save_attempt, spec))
-            if asked != GO_ON:  # whoever asked may be about to take the machine away
+            if asked > DUE:
                 writer.wait()
         if done != end and asked == STOP:
             raise Interrupted

@@ -1,4 +1,4 @@
-"""What is private of Ray stands in two modules, and is what it was when they were written."""
+"""What is private of Ray stands in three modules, and is what it was when they were written."""
 
 import tomllib
 from importlib.metadata import version
@@ -9,7 +9,7 @@ import pytest
 from packages import PACKAGE
 
 READ_AT = "2.60"  # the version of Ray at which the doors below were read
-MODULES = ("sweep/ray_patches.py", "cluster/ray_internals.py")
+MODULES = ("sweep/ray_patches.py", "sweep/ray_workers.py", "cluster/ray_internals.py")
 TRAIN = "ray.train.v2._internal"
 GROUP = f"{TRAIN}.execution.worker_group:WorkerGroup"
 AUTOSCALER = "ray.autoscaler._private"
@@ -26,6 +26,22 @@ DOORS = {
     "ray._private.accelerators:get_accelerator_manager_for_resource": "resource_name",
     "ray._private.accelerators.nvidia_gpu:NvidiaGPUAcceleratorManager.get_current_process_visible_accelerator_ids": "",
     "ray._private.accelerators.nvidia_gpu:NvidiaGPUAcceleratorManager.get_current_node_num_accelerators": "",
+    # workers that are forked
+    "ray._private.ray_constants:SETUP_WORKER_FILENAME": "",
+    "ray._private.workers.setup_worker:parser": "",
+    "ray._private.workers.setup_worker:Language.Value": "name",
+    "ray._private.workers.setup_worker:RuntimeEnvContext.__init__": (
+        "self, command_prefix=None, env_vars=None, py_executable=None, override_worker_entrypoint=None, java_jars=None"
+    ),
+    "ray._private.workers.setup_worker:RuntimeEnvContext.exec_worker": "self, passthrough_args, language",
+    "ray._private.workers.setup_worker:RuntimeEnvContext.deserialize": "json_string",
+    "ray._private.utils:update_envs": "env_vars",
+    "ray.actor:ActorClassID.from_random": "",
+    "ray.actor:ActorClassID.size": "",
+    "ray._raylet:WorkerID.from_random": "",
+    "ray._private.node:Node.all_processes": "",
+    "ray._private.node:Node.raylet_socket_name": "",
+    "ray._private.ray_constants:PROCESS_TYPE_RAYLET": "",
     # between the driver and its workers
     "ray.experimental.internal_kv:_internal_kv_put": "key, value, overwrite=True, *, namespace=None",
     "ray.experimental.internal_kv:_internal_kv_exists": "key, *, namespace=None",

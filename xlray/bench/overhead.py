@@ -32,7 +32,8 @@ def bench_overhead(repetitions: int = 5) -> dict[str, Any]:
     """Seconds from the start of a trial to its first step, and from its stored result to its end.
 
     Both sides run `train.run_phases` over a job of one short training phase with one worker: `torchrun` starts it as a
-    process, xlray as a Tune trial on a Ray that is up, as in a sweep. The sides take turns after one that does not count.
+    process, xlray as a Tune trial on a Ray that is up, whose workers are forked, as in a sweep. The sides take turns after
+    one that does not count.
 
     Returns:
         `{bench, machine, versions, rows, ratios}`; `ratios["xlray/torchrun"]` is that of the medians to the first step,
@@ -41,13 +42,16 @@ def bench_overhead(repetitions: int = 5) -> dict[str, Any]:
     Raises:
         InputError: no repetitions.
     """
+    from xlray.sweep.fork_server import worker_forks
     from xlray.sweep.ray_session import ray_session
 
     require(repetitions > 0, "repetitions > 0", repetitions, "bench overhead")
     os.environ.setdefault("RAY_worker_niceness", "0")  # as torchrun's processes have; Ray's own is 15
     sides: dict[str, Callable[[Path], None]] = {"xlray": _tune_trial, "torchrun": _torchrun}
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in sides}
-    with tempfile.TemporaryDirectory(prefix="xlray-bench-") as name, ray_session(Execution(), None):
+    execution, folder = Execution(), tempfile.TemporaryDirectory(prefix="xlray-bench-")
+    with folder as name, ray_session(execution, None), worker_forks(execution, None) as forks:
+        assert forks is not None and forks.wait()
         jobs = iter(_jobs(Path(name), len(sides) * (repetitions + 1)))
         for number in range(repetitions + 1):
             for side, run in sides.items():

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,7 +23,9 @@ from xlray.errors import InputError, SessionError, require
 from xlray.plan.machine import free_host_bytes, load_per_core, num_cpus
 from xlray.plan.memory import ModelShape, check_offload
 from xlray.storage.object_store import ENVIRONMENT
+from xlray.sweep import fork_client
 from xlray.sweep.ray_patches import num_gpus, patient_start, shut_down, signals_left_alone
+from xlray.sweep.ray_workers import workers_started_by
 from xlray.sweep.train_run import TRAIN_ENVIRONMENT, worker_environment, worker_resources
 
 JOIN_WITHIN_S = 120.0  # `ray up` installs nothing again on them; a machine that is off is not waited for any longer
@@ -65,9 +68,11 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
         start: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": environment}}
         _check_answers(address)
     else:
-        # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here.
+        # A process per trial would watch for notices that this machine is to be taken away: nothing gives them here. And
+        # one per core would be started in advance, which trials cannot use, since theirs have an environment of their own.
         os.environ.update(worker_environment(execution))
-        os.environ.update({"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", **ray_environment()})
+        spared = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_prestart_worker_first_driver": "0"}
+        os.environ.update({**spared, **ray_environment()})
         # Named for the questions about actors and groups, which a second Ray on the machine would otherwise be asked.
         port = _free_port()
         os.environ.update({"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{ray.util.get_node_ip_address()}:{port}"})
@@ -80,7 +85,9 @@ def ray_session(execution: Execution, address: str | None, sweep: str = "") -> I
             "_temp_dir": str(ray_folder()),
         }
     try:
-        yield _where(_init({**start, **common}))
+        with workers_started_by(Path(fork_client.__file__)):  # of a Ray that is started here
+            context = _init({**start, **common})
+        yield _where(context)
     finally:
         shut_down()
         if address is None:

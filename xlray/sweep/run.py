@@ -34,6 +34,7 @@ from xlray.storage.standings import OPEN_STATES
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import SweepFolder, open_sweep, sweep_folder
 from xlray.sweep.driver import LEASE_TTL_S, Driver, Listener
+from xlray.sweep.fork_server import worker_forks
 from xlray.sweep.preparation import check_budget, missing_splits, prepare_splits, worth_processes
 from xlray.sweep.ray_session import await_machines, check_machine, num_slots, ray_session
 from xlray.sweep.reported_jobs import write_jobs
@@ -128,7 +129,8 @@ def _compute(driver: Driver, address: str | None) -> None:
     store, directory, storage = driver.store, driver.directory, driver.store.storage
     plan = with_encoder(driver.plan, storage)
     vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
-    with ray_session(plan.sweep.execution, address, plan.sweep.name) as place:
+    asked = plan.sweep.execution
+    with ray_session(asked, address, plan.sweep.name) as place, worker_forks(asked, address) as forks:
         _tell(directory, place)
         if address is not None:
             await_machines(lambda: driver.listener({"event": "stage", "stage": "machines"}))
@@ -139,6 +141,9 @@ def _compute(driver: Driver, address: str | None) -> None:
         slots = num_slots(execution)
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
+        if forks is not None and not forks.wait():
+            text = "nothing forks workers, each of which imports everything by itself now"
+            driver.listener({"event": "note", "text": text})
         tune(driver, slots, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
 
 

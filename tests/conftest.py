@@ -44,14 +44,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def embedded_records_are_generated_once(tmp_path_factory):
-    """In a run, whatever the number of its processes."""
+def embedded_records_are_generated_once(request, tmp_path_factory):
+    """For all processes of a run, and in pytest's cache, unless that is turned off, for the runs after it."""
     import embedded_records
 
     root = tmp_path_factory.getbasetemp()
-    with embedded_records.generated_once(
-        (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "embedded-records"
-    ):
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "embedded-records"
+    if (cache := getattr(request.config, "cache", None)) is not None:
+        folder = embedded_records.kept(cache.mkdir("embedded-records"))
+    with embedded_records.generated_once(folder):
         yield
 
 

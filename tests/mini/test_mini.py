@@ -8,6 +8,7 @@ import random
 import unicodedata
 from collections import Counter, defaultdict
 from functools import cache
+from pathlib import Path
 
 import embedded_records
 import pytest
@@ -60,6 +61,21 @@ def test_the_same_seed_gives_the_same_records() -> None:
         source = MINI_TASKS[name].source
         assert isinstance(source, Generated)
         assert list(source.generate(key)) == records(name, key)
+
+
+def test_records_are_kept_between_runs_while_the_code_that_makes_them_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_records, "PACKAGE", tmp_path / "package")
+    (tmp_path / "package" / "mini").mkdir(parents=True)
+    (tmp_path / "cache").mkdir()
+    source = tmp_path / "package" / "mini" / "finnish.py"
+    source.write_text("a = 1")
+    place = embedded_records.kept(tmp_path / "cache")
+    place.mkdir()
+    assert embedded_records.kept(tmp_path / "cache") == place and place.exists()
+    source.write_text("a = 2")
+    assert embedded_records.kept(tmp_path / "cache") != place and not place.exists()
 
 
 def test_ids_are_unique_within_a_split() -> None:

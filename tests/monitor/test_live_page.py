@@ -1,66 +1,13 @@
 """The live page in a real browser, on made-up sweeps: what it says of progress, cost and a sweep that has ended."""
 
-import json
-import threading
-
+import made_sweeps
 import pytest
+from made_sweeps import write_sweep
 
-from xlray.monitor import server as dashboard
 from xlray.monitor.page import SweepPage, hours_left, share_done
 from xlray.monitor.progress import PhaseWork
-from xlray.storage.sweep_folder import open_sweep
 
-TARGETS = ("mini_udpos", "mini_panx", "mini_tydiqa", "mini_tatoeba")
-CELL = "8-all learning_rate=1e-5 temperature=3 schedule=cosine"
-
-
-def write_sweep(folder, statuses, time):
-    """A sweep with trials of some statuses; the finished ones have two rungs."""
-    journal = open_sweep(folder).journal
-    journal.append({"event": "opened", "time": time})
-    for number, status in enumerate(statuses):
-        trial = {"trial_id": f"t{number}", "cell": CELL, "role": "measure", "time": time}
-        journal.append({"event": "created", **trial, "tasks": ["a"], "seed": number})
-        if status != "created":
-            journal.append({"event": "running", **trial, "attempt": 1, "run": f"r{number}", "phases": []})
-        if status == "finished":
-            for index in range(2):
-                scores = dict.fromkeys(TARGETS, 50.0 + number)
-                rung = {"event": "rung", **trial, "rung": 64 * (index + 1), "rung_index": index, "score": 50.0}
-                rung |= {"fi_accuracy": 50.0 + number, "scores": scores, "degenerate": "", "decision": "continue"}
-                journal.append({**rung, "reason": "", "cutoff": None, "probability": 1.0})
-            journal.append({"event": "finished", **trial})
-    definition = {"question": "Does it help?", "targets": [{"task": task} for task in TARGETS]}
-    definition |= {"intermediate": {"rungs": [64, 128]}, "execution": {"num_workers": 2, "gpus_per_worker": 1}}
-    (folder / "sweep.json").write_text(json.dumps(definition))
-    return open_sweep(folder)
-
-
-@pytest.fixture
-def served(browser, tmp_path):
-    """Opens the page of a sweep; gives the tab and the list of what went wrong in it."""
-    made = []
-
-    def serve(statuses, width=1600, change=lambda found: found):
-        sweep = write_sweep(tmp_path / "sweeps" / "demo", statuses, 1_790_000_000.0)
-        board = dashboard.Dashboard(sweep, "http://127.0.0.1:9", 2.0)
-        answer = board.document
-        board.document = lambda *asked: change(answer(*asked))
-        server = dashboard.make_server(board, "demo", "127.0.0.1", 0)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        tab, faults = browser.new_page(viewport={"width": width, "height": 900}), []
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on("console", lambda message: faults.append(message.text))
-        made.extend([tab, server])
-        tab.goto(f"http://127.0.0.1:{server.server_address[1]}/demo/")
-        tab.locator("#trials tbody tr").first.wait_for()
-        return tab, faults
-
-    yield serve
-    for tab, server in zip(made[::2], made[1::2], strict=True):
-        tab.close()
-        server.shutdown()
-        server.server_close()
+served = made_sweeps.served  # a fixture
 
 
 def as_running(share, **more):

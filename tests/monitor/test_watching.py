@@ -19,6 +19,7 @@ from xlray.monitor.reader import Reader
 from xlray.storage import follower, journal
 from xlray.storage.storage import Storage, open_storage
 from xlray.storage.sweep_folder import SweepFolder, open_sweep, sweep_folder
+from xlray.templates import ECHARTS
 
 TARGETS = ("udpos", "tatoeba")
 
@@ -368,7 +369,7 @@ def served(sweep):
     """The URL of a server on that storage, and what may be asked of it."""
     (sweep / "report").mkdir()
     (sweep / "report" / "report.html").write_text("<h1>answer</h1>")
-    server = dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "demo", "127.0.0.1", 0)
+    server = dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
@@ -383,7 +384,9 @@ def get(url, **headers):
 
 def test_the_server_has_a_page_its_data_and_the_report(served):
     url, page = get(served + "/")
-    assert url == f"{served}/demo/" and "<title>demo: xlray live</title>" in page
+    assert url == f"{served}/" and "<title>Sweeps: xlray live</title>" in page
+    assert "<title>demo: xlray live</title>" in get(f"{served}/demo/")[1]
+    assert get(f"{served}/demo/echarts.js")[1] == ECHARTS.read_text(encoding="utf-8")
     found = json.loads(get(f"{served}/demo/data?since=0")[1])
     assert (found["name"], found["sweeps"], found["report"]) == ("demo", ["demo"], True)
     assert (found["ray"]["reachable"], found["question"]) == (False, "Does it <b>help</b>?")
@@ -401,6 +404,7 @@ def test_the_server_has_a_page_its_data_and_the_report(served):
         ("/demo/report/", 404),
         ("/demo/trial?id=t9", 404),
         ("/demo/nothing", 404),
+        ("/demo/curves?metric=nothing", 404),
         ("/..%2f/", 404),
         ("/demo/log?node=a&job=b&pid=1", 502),  # no Ray is known
     ],
@@ -421,7 +425,7 @@ def test_a_name_that_resolves_to_the_loopback_is_refused(served):
 def test_a_port_that_is_taken_is_reported_in_one_line(served, sweep):
     port = int(served.rpartition(":")[2])
     with pytest.raises(InputError, match=f"--port {port}: must be free to listen on"):
-        dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "demo", "127.0.0.1", port)
+        dashboard.make_server(dashboard.Dashboard(open_sweep(sweep)), "127.0.0.1", port)
 
 
 def test_the_sweep_that_ran_last_is_taken_and_a_storage_without_one_refused(sweep, tmp_path):

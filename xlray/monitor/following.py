@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from xlray.monitor.view import ORDER, Row, last_line
 from xlray.plan.jobs import readable_name
+from xlray.storage.cells import cell_order
 from xlray.storage.standings import OPEN_STATES, Entry, Standing, Standings, accuracy_name, accuracy_of
 
 ENDINGS = ("finished", "stopped", "paused", "interrupted", "failed", "retried")
@@ -221,6 +222,10 @@ class Following:
         """The trials that have changed since a version, oldest change first."""
         newer = itertools.takewhile(lambda trial_id: self.versions[trial_id] > version, reversed(self.versions))
         return list(newer)[: -most - 1 : -1]
+
+    def cell_names(self) -> list[str]:
+        """The cells that have trials, the smallest first."""
+        return sorted((cell for cell, number in self._members.items() if number), key=cell_order)
 
     def cells(self) -> list[dict[str, Any]]:
         """What each cell's trials have reported at each rung: how many, mean and best accuracy, mean per target."""

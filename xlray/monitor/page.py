@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xlray.errors import InputError
+from xlray.errors import InputError, require
+from xlray.monitor.curves import METRICS, MOST_JOBS, Curves, shown_phases
 from xlray.monitor.progress import PhaseWork
 from xlray.monitor.reader import Reader
 from xlray.monitor.view import last_line
 from xlray.plan.jobs import SHARED
+from xlray.storage.cells import cell_in_words
 from xlray.storage.standings import accuracy_of
 from xlray.storage.sweep_folder import SweepFolder
 from xlray.tasks.languages import language_name
 
+ENDED = ("finished", "stopped", "failed")
 MOST_ROWS = 150  # of an answer: 10,000 trials come in some seventy answers, one right after the other
 
 
@@ -39,12 +42,14 @@ class SweepPage:
         self.price_per_hour = price_per_hour
         self.reader = Reader(directory)
         self._was_reported = False  # in an object store
+        self._curves: tuple[str, Curves] | None = None  # of a reading of the journal
 
     def document(self, since: int = 0, replay: str = "") -> dict[str, Any]:
         """What a page needs that has seen everything up to a version of a reading of the journal; else everything.
 
         Where more trials have changed than an answer holds, `more` is set, `version` is that of the last one that it
-        holds, and the page asks again at once. `cells` is None where they have not changed since the page's version.
+        holds, and the page asks again at once. `cells` and `cell_names` (in words) are None where they have not changed since
+        the page's version.
 
         Raises:
             InputError: the journal or the definition cannot be read.
@@ -80,11 +85,78 @@ class SweepPage:
             "cost_left": None if self.price_per_hour is None or left is None else left * self.price_per_hour,
             "num_phases": followed.num_phases,
             "cells": None if followed.cells_version <= since else followed.cells(),
+            "cell_names": None if followed.cells_version <= since else self._cell_names(),
             "running": [self._running(job) for job in followed.open_runs] if self.reader.held else [],
             "notes": [self._note(entry) for entry in reversed(followed.notes)],
             "report": self._has_report(),
             "ray": ray,
         }
+
+    def _cell_names(self) -> dict[str, str]:
+        return {cell: cell_in_words(cell, "no task") for cell in self.reader.following.cell_names()}
+
+    def line(self) -> dict[str, Any]:
+        """The sweep in one line, for the overview of a storage: state, trials by status, share that is done (0 to 1), seconds
+        left or None, best accuracy of its last rung, when it changed.
+
+        Raises:
+            InputError: the journal or the definition cannot be read.
+        """
+        self.reader.refresh()
+        followed, view = self.reader.following, self.reader.view(lambda _: ())
+        rows = followed.cells()
+        last = max((row["rung_index"] for row in rows), default=None)
+        best = [row["best"] for row in rows if row["rung_index"] == last and row["best"] is not None]
+        ended = sum(view.counts.get(status, 0) for status in ENDED)
+        running = sum(self._share(job) for job in followed.open_runs if job != SHARED) if self.reader.held else 0.0
+        return {
+            "name": view.name,
+            "question": view.question,
+            "state": view.state,
+            "counts": view.counts,
+            "share": (ended + running) / view.num_trials if view.num_trials else 0.0,
+            "left_s": view.left_s,
+            "language": view.language,
+            "best_accuracy": max(best, default=None),
+            "rung": None if last is None else last + 1,
+            "rungs": view.num_rungs,
+            "changed": followed.changed,
+        }
+
+    def curves(self, metric: str) -> dict[str, Any]:
+        """Training curves of the trials that run, `MOST_JOBS` at most.
+
+        Returns:
+            `lines`: of each phase its trial, cell, kind, label and points (step, value); `total`: how many trials run.
+
+        Raises:
+            InputError: the metric is none of `METRICS`, or the journal cannot be read.
+        """
+        require(metric in METRICS, f"metric is one of {', '.join(METRICS)}", metric, "curves")
+        self.reader.refresh()
+        self.reader.view(lambda _: ())  # where each job is
+        if self._curves is None or self._curves[0] != self.reader.replay:
+            self._curves = self.reader.replay, Curves(self.reader.watch)
+        jobs = list(self.reader.following.open_runs) if self.reader.held else []
+        lines = []
+        for job in jobs[:MOST_JOBS]:
+            phases, current = self.reader.watch.phases.get(job, ()), self.reader.current[job][0]
+            points = [p for phase in shown_phases(phases, current) for p in self._curves[1].line(phase, metric)]
+            if current is not None and points:
+                cell = "" if job == SHARED else self.reader.following.row(job).cell
+                place = {"trial_id": job, "title": self._title(job), "cell": cell}
+                lines.append(
+                    {**place, "kind": current.label if current.kind == "target" else current.kind, "points": points}
+                )
+        return {"metric": metric, "lines": lines, "total": len(jobs)}
+
+    def _title(self, job: str) -> str:
+        return "before all trials" if job == SHARED else self.reader.following.title(job)
+
+    def _share(self, job: str) -> float:
+        """Share of a running job's steps that are done."""
+        phases, (phase, done) = self.reader.watch.phases.get(job, ()), self.reader.current[job]
+        return share_done(phases[: phases.index(phase)] if phase else phases, done, phases)
 
     def trial(self, trial_id: str) -> dict[str, Any]:
         """What is shown of one trial when it is opened: its rungs, its error in full, and where it runs or ran.
@@ -132,13 +204,13 @@ class SweepPage:
         place = self._read(f"progress/{job}.ray.json") or {}
         return {
             "trial_id": job,
-            "title": "before all trials" if job == SHARED else self.reader.following.title(job),
+            "title": self._title(job),
             "phase": phase.label if phase else "",
             "number": number,
             "phases": len(phases),
             "done": done,
             "steps": phase.num_steps if phase else 0,
-            "share": share_done(phases[: number - 1] if phase else phases, done, phases),
+            "share": self._share(job),
             "loss": shown.get("loss"),
             "tokens_per_second": shown.get("tokens_per_second"),
             "padding_ratio": shown.get("padding_ratio"),

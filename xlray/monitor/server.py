@@ -1,4 +1,4 @@
-"""The live page's server: standard library, one page per sweep, data as JSON that pages ask for every other second."""
+"""The live page's server: standard library, a page per sweep and one of all; they ask for their data, JSON, repeatedly."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import mimetypes
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,18 +17,19 @@ from typing import Any
 
 from xlray.cluster.ray_dashboard import Looking, RayUnreachableError, log_page
 from xlray.errors import InputError, RemoteError
+from xlray.monitor.overview import Overview
 from xlray.monitor.page import SweepPage
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import SweepFolder, is_sweep_folder
-from xlray.templates import render_template
+from xlray.templates import ECHARTS, render_template
 
 # Pages hold their own scripts and styles, and load nothing from elsewhere.
-POLICY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:"
+POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Dashboard:
-    """The sweeps of a storage, each followed from when its page is first opened.
+    """The sweeps of a storage, each followed from when its page, or the overview of all, is first opened.
 
     Args:
         first: one of the sweeps; those beside it are the others.
@@ -39,8 +41,10 @@ class Dashboard:
         self.ray_url = ray_url
         self.price_per_hour = price_per_hour
         self._pages: dict[str, SweepPage] = {}
+        self._reading: threading.Thread | None = None
         self._lock = threading.Lock()
         self._looking = Looking()
+        self._overview = Overview()
 
     def names(self) -> list[str]:
         """The sweeps that are known on this machine."""
@@ -59,6 +63,26 @@ class Dashboard:
         ray = self._looking.at(url)
         return {**found, "ray": {**ray, "job": known.get("job_id", "")}, "sweeps": self.names()}
 
+    def overview(self) -> dict[str, Any]:
+        """All sweeps of the storage in one line each, the one that changed last first; what was not read yet has no state."""
+        names = self.names()
+        with self._lock:
+            lines = self._overview.lines({name: self._pages[name] for name in names if name in self._pages}, names)
+            unread = [name for name in names if name not in self._pages]
+        if unread and not (self._reading and self._reading.is_alive()):
+            self._reading = threading.Thread(target=self._read_all, args=(unread,), daemon=True)
+            self._reading.start()
+        return {"sweeps": lines, "storage": self.first.storage.uri, "time": time.time()}
+
+    def _read_all(self, names: list[str]) -> None:
+        """Take in the journals of sweeps that no page was opened of, outside of the lock: a long one takes seconds."""
+        for name in names:
+            page = SweepPage(replace(self.first, path=self.sweeps / name), self.price_per_hour)
+            with contextlib.suppress(InputError):  # the overview says so
+                page.reader.refresh()
+            with self._lock:
+                self._pages.setdefault(name, page)
+
     def read(self, name: str) -> None:
         """Take in a sweep's journal, which takes long the first time, so that no page waits for it."""
         with self._lock:
@@ -68,6 +92,11 @@ class Dashboard:
         """See `SweepPage.trial`."""
         with self._lock:
             return self._page(name).trial(trial_id)
+
+    def curves(self, name: str, metric: str) -> dict[str, Any]:
+        """See `SweepPage.curves`."""
+        with self._lock:
+            return self._page(name).curves(metric)
 
     def _page(self, name: str) -> SweepPage:
         if name not in self._pages:
@@ -95,7 +124,6 @@ class Dashboard:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     dashboard: Dashboard
-    first: str
     hosts: tuple[str, ...] | None  # that a request may name; None for any
 
     def do_GET(self) -> None:
@@ -107,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         parts = [urllib.parse.unquote(part) for part in url.path.split("/")[1:]]
         try:
-            self._route(parts, urllib.parse.parse_qs(url.query))
+            self._route(parts, urllib.parse.parse_qs(url.query, keep_blank_values=True))
         except InputError as error:
             self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"{error}\n".encode())
         except (RayUnreachableError, RemoteError) as error:
@@ -116,7 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, parts: list[str], query: dict[str, list[str]]) -> None:
         name, rest = parts[0], parts[1:]
         if not name:
-            return self._redirect(f"/{urllib.parse.quote(self.first)}/")
+            if "data" in query:
+                return self._send(HTTPStatus.OK, "application/json", json.dumps(self.dashboard.overview()).encode())
+            return self._send(HTTPStatus.OK, "text/html; charset=utf-8", render_template("overview.html.j2").encode())
         if name not in self.dashboard.names():
             raise InputError(f"{name}: no such page.")
         if not rest:
@@ -130,6 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
         if rest == ["trial"]:
             found = self.dashboard.trial(name, query.get("id", [""])[0])
             return self._send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
+        if rest == ["curves"]:
+            found = self.dashboard.curves(name, query.get("metric", ["loss"])[0])
+            return self._send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
+        if rest == ["echarts.js"]:
+            kept = {"Cache-Control": "max-age=86400"}
+            return self._send(HTTPStatus.OK, "text/javascript; charset=utf-8", ECHARTS.read_bytes(), kept)
         if rest == ["log"]:
             return self._redirect(self.dashboard.log_url(name, query))
         path = self.dashboard.report_file(name, "/".join(rest[1:])) if rest[0] == "report" else None
@@ -166,18 +202,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: a page asks every other second."""
 
 
-def make_server(dashboard: Dashboard, first: str, host: str, port: int) -> ThreadingHTTPServer:
+def make_server(dashboard: Dashboard, host: str, port: int) -> ThreadingHTTPServer:
     """The server, bound but not serving yet.
 
     Args:
-        first: sweep that `/` leads to.
         port: 0 takes a free one.
 
     Raises:
         InputError: the port is taken, or this machine has no such address.
     """
     names = (*LOOPBACK, host) if host in LOOPBACK else None
-    handler = type("Handler", (_Handler,), {"dashboard": dashboard, "first": first, "hosts": names})
+    handler = type("Handler", (_Handler,), {"dashboard": dashboard, "hosts": names})
     try:
         server = ThreadingHTTPServer((host, port), handler)
     except OSError as error:
@@ -222,7 +257,7 @@ def serve(
         ready: gets the URL once the page can be opened.
     """
     dashboard = Dashboard(first, ray_url, price_per_hour)
-    server = make_server(dashboard, first.name, host, port)
+    server = make_server(dashboard, host, port)
     dashboard.read(first.name)
     shown = f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{server.server_address[1]}/{urllib.parse.quote(first.name)}/")

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xlray.cli.options import Whole
 from xlray.cli.output import Shown, shows
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 bench_app = typer.Typer(
-    help="Measure xlray beside other libraries on this machine.", no_args_is_help=True, rich_markup_mode=None
+    cls=Whole,
+    help="Measure xlray beside other libraries on this machine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 Repetitions = Annotated[int, typer.Option(min=1, help="Rounds that are counted; the two sides alternate.")]
 Threads = Annotated[int, typer.Option(min=1, help="torch threads on both sides.")]

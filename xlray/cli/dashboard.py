@@ -14,7 +14,9 @@ from xlray.storage.sweep_folder import find_sweep_folder
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="NAME|DIR", help="Name of a sweep, or its folder; by default the one that ran last."),
+    typer.Argument(
+        metavar="NAME|DIR", help="Name of a sweep in the storage, or its folder; by default the one that ran last."
+    ),
 ]
 RayDashboard = Annotated[
     str | None,
@@ -34,7 +36,7 @@ def dashboard(
         float | None, typer.Option("--price-per-hour", help="Price of one device per hour.")
     ] = None,
 ) -> None:
-    """Serve the live page of a sweep: cells, rungs, accuracy, trials with links into Ray, devices, cost."""
+    """Serve live pages: of a sweep (accuracy, training curves, trials, machines, cost), and of all in the storage."""
     from xlray.cluster.ray_dashboard import dashboard_url
     from xlray.monitor.server import newest, serve
     from xlray.plan.forecast import require_positive

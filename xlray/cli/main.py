@@ -7,10 +7,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from xlray import signals
 from xlray.cli.bench import bench_app
@@ -18,6 +17,7 @@ from xlray.cli.cluster import logs, stop, submit
 from xlray.cli.dashboard import dashboard
 from xlray.cli.doctor import doctor
 from xlray.cli.export import export_model, export_predictions
+from xlray.cli.options import Whole
 from xlray.cli.output import speak_any_encoding
 from xlray.cli.phase import rerun, why
 from xlray.cli.plan import plan, simulate
@@ -46,20 +46,20 @@ def command_name(function: Callable[..., None]) -> str:
     return function.__name__.replace("_", "-")
 
 
-class Sectioned(TyperGroup):
+class Sectioned(Whole):
     """The commands in the order of their use, under headings."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        sections = {title: [command_name(function) for function in found] for title, found in SECTIONS.items()}
-        for title, names in {**sections, "Tasks and benchmarks": list(GROUPS)}.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=200)) for name in names])
+    def sections(self) -> dict[str, list[str]]:
+        """Heading to the names of the commands below it."""
+        found = {title: [command_name(function) for function in found] for title, found in SECTIONS.items()}
+        return {**found, "Tasks and benchmarks": list(GROUPS)}
 
 
 app = typer.Typer(
     cls=Sectioned,
     help="Which intermediate tasks make XLM-R better at Finnish? Sweeps on Ray, answers with intervals.",
-    epilog="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
+    epilog="A sweep is a Python file; it becomes trials, which are lists of phases. docs/concepts/glossary.md explains these "
+    "words, rung and cell. Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -115,5 +115,9 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     pass

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 StorageName = Annotated[
     str,
@@ -63,3 +64,16 @@ BudgetHours = Annotated[
 
 
 TrialName = Annotated[str, typer.Argument(metavar="TRIAL", help="A trial's id, a prefix of it, or its readable name.")]
+
+
+class Whole(TyperGroup):
+    """A group whose list of commands has their first sentence in full."""
+
+    def sections(self) -> dict[str, list[str]]:
+        """Heading to the names of the commands below it."""
+        return {"Commands": list(self.commands)}
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for title, names in self.sections().items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=200)) for name in names])

@@ -104,8 +104,8 @@ def status(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME|DIR]",
-            help="By default the sweep that changed last.",
+            metavar="NAME|DIR",
+            help="Name of a sweep in the storage, or its folder; by default the one that changed last.",
             autocompletion=complete_sweep,
         ),
     ] = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xlray.cli.options import DataDir, Json, StorageName
+from xlray.cli.options import DataDir, Json, StorageName, Whole
 from xlray.cli.output import Shown, open_console, say, shows
 from xlray.cli.sweep_file import data_folder
 from xlray.errors import InputError
@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 tasks_app = typer.Typer(
-    help="List, show and check the tasks that sweeps can use.", invoke_without_command=True, rich_markup_mode=None
+    cls=Whole,
+    help="List, show and check the tasks that sweeps can use, and download files of the targets.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
 )
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Of tasks; by default all.")]
 
 
 @tasks_app.callback()
 def tasks(context: typer.Context, as_json: Json = False) -> None:
-    """List the tasks, show one, or check the files of all."""
+    """List the tasks, show one, check the files of all, download those of the targets."""
     if context.invoked_subcommand is None:
         list_tasks(as_json=as_json)
 
@@ -55,7 +61,7 @@ def list_tasks(
 @tasks_app.command("show")
 @shows
 def show_task(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the task, as `xlray tasks` lists it.")],
     data_dir: DataDir = None,
     encoder: Annotated[
         str | None, typer.Option(metavar="FOLDER|ID@COMMIT", help="Show examples and lengths in this encoder's tokens.")
@@ -78,7 +84,7 @@ def show_task(
 @tasks_app.command("check")
 @shows
 def check_tasks(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME ...]")] = None,
+    names: Names = None,
     data_dir: DataDir = None,
     online: Annotated[bool, typer.Option("--online", help="Compare the registry with the Hub instead.")] = False,
     overlap: Annotated[
@@ -216,3 +222,32 @@ def _print_overlap(console: Console, document: dict[str, Any], rows: list[dict[s
     if document["outdated"]:
         lines.append(f"these files are new or others now: {', '.join(document['outdated'])}; --update takes them in")
     say(console, *lines)
+
+
+@tasks_app.command("fetch")
+@shows
+def fetch_files(
+    names: Names = None,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The data directory.")] = Path("data"),
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Take the files from URL/<host>/<path> instead of from the publishers' hosts."
+        ),
+    ] = None,
+) -> Shown:
+    """Download the files of udpos, tydiqa and tatoeba from their publishers into a data directory."""
+    from xlray.data.fetching import fetch_tasks
+
+    with open_console(stderr=True).status("") as line:
+        found = list(fetch_tasks(names or [], to, line.update, mirror))
+
+    def show(console: Console) -> None:
+        for one in found:
+            about = one.note or f"{len(one.files)} files in {to / one.task}"
+            say(console, f"{one.task}: {one.status}, {about}")
+            for url, download in one.downloads.items():
+                check = "as known" if download["known"] else "not known before: compare it with another source"
+                say(console, f"  {url}", f"  SHA-256 {download['sha256']} ({check})")
+
+    return Shown([dataclasses.asdict(one) for one in found], show)

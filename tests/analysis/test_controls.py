@@ -8,7 +8,6 @@ import pytest
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling
-from xlray.analysis.effects import cell_grids, prior_of
 
 TASKS = tuple(f"t{number}" for number in range(6))
 EFFECTS = dict(zip(TASKS, (2.0, 1.0, 0.5, 0.0, -0.5, -1.0), strict=True))
@@ -66,28 +65,6 @@ def test_chains_of_a_control_have_no_gains_of_their_own():
     points = [*sampled(), *controls()]
     (found,) = analysis.chain_contributions(points, FI_ACCURACY, Sampling(), lines)
     assert {e.name for e in found.estimates} == {f"shapley/{FI_ACCURACY}/{task}" for task in TASKS[:2]}
-
-
-def plan_cells(points):
-    cells: dict[str, dict[str, tuple[str, ...]]] = {}
-    for point in points:
-        cells.setdefault(point.cell, {})[point.cluster] = point.tasks
-    return cells
-
-
-def test_a_plan_takes_the_seeds_of_every_comparison_as_the_analysis_does():
-    """With what is a cell without tasks, and what has one subset: each pair leans on the other cells alike before and after."""
-    points = [p for p in [*sampled(), *controls()] if p.num_tasks in (0, 1, 2)]
-    pairs = analysis.cell_pairs(points)
-    assert {("1-en", "0"), ("2-control", "0"), ("2-control", "1-en"), ("2-en", "1-en")} <= set(pairs)
-    sums = {pair: {pair[0]: 1.0, pair[1]: -1.0} for pair in pairs}
-    sources = {p.cell: p.source for p in points}
-    found = analysis.find_overlaps(plan_cells(points), sources, sums, len(SEEDS), analysis.ASSUMED)
-    grids = cell_grids(points, FI_ACCURACY)
-    for pair in pairs:
-        control = any(grids[cell].is_control for cell in pair)
-        assert found[pair].seed_freedom == prior_of(grids, SEEDS, control).freedom, pair
-        assert found[pair].freedom == sum(len(grids[cell].clusters) - 1 for cell in pair), pair
 
 
 def test_arms_of_a_draw_are_paired_between_pools_and_against_controls_made_of_them():

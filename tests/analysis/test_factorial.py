@@ -101,9 +101,23 @@ def test_a_control_of_one_task_is_compared_with_every_cell():
 @pytest.mark.parametrize("scenario", study.FACTORIAL, ids=lambda scenario: scenario.name)
 def test_intervals_of_the_effects_of_a_small_matched_design_hold_the_truth(scenario):
     scenario = dataclasses.replace(scenario, pool_size=24)
-    parts = [study.effects_in(made, scenario) for made in study.simulated_chunks(scenario, (3, 6), 100)]
+    parts = [made_of(simulated, scenario) for simulated in study.simulated_chunks(scenario, (3, 6), 100)]
     for effect in ("number", "source", "interaction"):
-        value, low, high, truth = np.concatenate([part[effect] for part in parts]).T
+        value, low, high, _, _, truth = np.concatenate([part[effect][:, 0] for part in parts]).T
         assert ((low <= truth) & (truth <= high)).mean() >= 0.93, effect
         narrowest = np.quantile(np.abs(value - truth), 0.95)
         assert np.median(high - low) / 2 / narrowest < 2.2, effect  # where arms are alike 2.5 without pairing
+
+
+def made_of(simulated, scenario):
+    return study.estimate(simulated, scenario, study.factors({c.name: (c.size, c.pool) for c in simulated.cells}))
+
+
+def test_the_study_of_the_two_by_two_estimates_as_a_report_does():
+    simulated = next(study.simulated_chunks(study.FACTORIAL[0], (3, 6), 2))
+    made = made_of(simulated, study.FACTORIAL[0])
+    for sweep in range(2):
+        points = study.to_points(simulated, study.FACTORIAL[0], sweep)
+        for estimate in analysis.two_by_two(points, FI_ACCURACY, Sampling()):
+            rows = made[estimate.name.split("/")[2].split()[0]]
+            assert (estimate.value, estimate.low, estimate.high) == pytest.approx(rows[sweep, 0, :3])

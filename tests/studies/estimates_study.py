@@ -1,9 +1,10 @@
-"""How often the intervals of other estimates than differences hold the truth: gains by chains, pairs, curves, choices, orders.
+"""How often the intervals of other estimates than differences hold the truth: means, gains, pairs, curves, choices, orders.
 
-`PYTHONPATH=tests/support python tests/studies/estimates_study.py [SWEEPS]` rewrites docs/statistics/estimates.csv and families.csv and their tables in
-docs/statistics.md.
+`PYTHONPATH=tests/support python tests/studies/estimates_study.py` rewrites docs/statistics/estimates.csv and families.csv and their tables in
+docs/statistics.md: a quarter of an hour of one core. With names of functions behind it, or "families", it makes only their rows again.
 """
 
+import itertools
 import sys
 
 import numpy as np
@@ -14,7 +15,6 @@ from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, chains
 
 FEW_DRAWS = Sampling(400)
-NUM_SWEEPS = 60  # in which each estimate is made
 FAMILIES = ("null", "unequal seeds", "whole pools", "similar tasks")
 
 
@@ -28,6 +28,39 @@ def sweeps_of(scenario, design, num_sweeps):
 
 def holds(estimate, truth):
     return estimate.low is not None and estimate.low <= truth <= estimate.high
+
+
+def means(design, num_sweeps):
+    """Of every cell, of independent chains and of subsets drawn by `matched`."""
+    found = []
+    for scenario in (scenario for scenario in study.SCENARIOS if scenario.name in ("null", "matched")):
+        hits = []
+        for simulated in study.simulated_chunks(scenario, design, num_sweeps):
+            for sweep in range(len(simulated.cells[0].scores)):
+                made = analysis.cell_means(study.to_points(simulated, scenario, sweep), FI_ACCURACY, Sampling())
+                values = {f"mean/{FI_ACCURACY}/{cell.name}": cell.truth[sweep].mean() for cell in simulated.cells}
+                hits.append([holds(e, values[e.name]) for e in made])
+        found.append((f"means of cells, {scenario.design}", hits, None))
+    return found
+
+
+def coarse_gains(design, num_sweeps):
+    """Of blocks of two of eight tasks, and of tasks at which chains of two to five grow."""
+    found = []
+    for name, sizes in (("gains of blocks", (2, 4, 6)), ("marginal gains", (2, 3, 4, 5))):
+        hits = []
+        for points, effects in sweeps_of(Scenario(name, sizes=sizes, pool_size=8), design, num_sweeps):
+            kept = [point for point in points if point.tasks]
+            (made,) = analysis.chain_contributions(kept, FI_ACCURACY, Sampling())
+            assert made.kind == ("block" if name == "gains of blocks" else "marginal")
+            known = [
+                e for e in made.estimates if e.low is not None
+            ]  # a task enters too few chains for an interval, or enough
+            added = [e.name.rsplit("/", 1)[1].rsplit(": ", 1)[-1].split() for e in known]
+            gains = [sum(effects[int(task[-2:])] for task in tasks) for tasks in added]
+            hits.append([holds(*both) for both in zip(known, gains, strict=True)])
+        found.append((name, hits, None))
+    return found
 
 
 def shapley(design, num_sweeps):
@@ -80,7 +113,7 @@ def choices(design, num_sweeps):
     num_seeds, num_subsets = design
     random = np.random.default_rng([*design, 7])
     gaps, orders = [], []
-    for _ in range(5 * num_sweeps):  # they are quick
+    for _ in range(num_sweeps):
         subset, seed = random.normal(size=num_subsets), 0.5 * random.normal(size=num_seeds)
         other = 0.6 * subset + 0.8 * random.normal(size=num_subsets)
         finnish = 60 + subset[:, None] + seed + 0.7 * random.normal(size=design[::-1])
@@ -119,24 +152,31 @@ def families(num_sweeps):
     return rows
 
 
-def main(num_sweeps):
-    rows = []
-    for design in study.DESIGNS:
-        for part in (shapley, pairs, curves, choices):
-            for name, hits, false in part(design, num_sweeps):
-                covered = [share for one in hits for share in one]
-                shares = {
-                    "coverage": round(float(np.mean(covered)), 3) if covered else "",
-                    "some_Holm_p_without_effect": "" if false is None else round(float(false), 3),
-                }
-                rows.append({"estimate": name, "seeds": design[0], "chains": design[1], "sweeps": len(hits), **shares})
-                print(rows[-1], flush=True)
-    study.write("estimates", rows)
-    study.write("families", families(study.NUM_SWEEPS))
+PARTS = (means, shapley, coarse_gains, pairs, curves, choices)
+
+
+def main(names):
+    for design, part in itertools.product(study.DESIGNS, PARTS):
+        if part.__name__ in names:
+            rows = {(row["estimate"], row["seeds"]): row for row in study.read("estimates")}
+            for row in rows_of(part, design):
+                rows[row["estimate"], row["seeds"]] = row
+                print(row, flush=True)
+            study.write("estimates", [*rows.values()])
+    if "families" in names:
+        study.write("families", families(study.NUM_SWEEPS))
     study.fill_page(
         estimates=study.plain_table(study.read("estimates")), families=study.plain_table(study.read("families"))
     )
 
 
+def rows_of(part, design, num_sweeps=study.NUM_SWEEPS):
+    for name, hits, false in part(design, num_sweeps):
+        covered = [share for one in hits for share in one]
+        place = {"estimate": name, "seeds": str(design[0]), "chains": str(design[1]), "sweeps": str(len(hits))}
+        shown = "" if false is None else round(float(false), 3)
+        yield place | {"coverage": round(float(np.mean(covered)), 3), "some_Holm_p_without_effect": shown}
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else NUM_SWEEPS)
+    main(sys.argv[1:] or [*(part.__name__ for part in PARTS), "families"])

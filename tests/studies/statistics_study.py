@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from simulator import TARGETS, Scenario, simulate
+from simulator import TARGETS, Cell, Scenario, simulate
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, Variances, effects, items
+from xlray.analysis.control import control_noises
 from xlray.analysis.crossed import ItemPart
 from xlray.analysis.grid import Grid
 from xlray.analysis.membership import additivity, make_membership
@@ -33,7 +34,7 @@ RANKED = ((5, 24), (3, 18))  # the same where there are as many subsets as tasks
 NUM_SWEEPS = 1_000
 NUM_WITH_FAILURES = 1_250  # some of these have too few trials left for an interval
 CHUNK = 250
-NUM_DRAWN, PER_DRAW = 400, 20  # sweeps where a design of the package draws the subsets, and those with the same ones
+PER_DRAW = 20  # sweeps with the same subsets, where a design of the package draws them
 NUM_KEPT = 2  # sweeps of each scenario and design whose estimates are stored one by one
 NOISY = {"seed_cell_spread": 0.7, "noise": 1.0, "heavy_tails": True, "control_noise": 1.5}
 SCENARIOS = (
@@ -44,6 +45,7 @@ SCENARIOS = (
     Scenario("interactions", interaction_spread=0.1),
     Scenario("noisy seeds", **NOISY),
     Scenario("unequal seeds", task_spread=0.2, seed_cell_spread=0.3, control_noise=2.0),
+    Scenario("one noisy target", task_spread=0.2, seed_cell_spread=0.3, control_target_noise=2.0),
     Scenario("one noisy cell", task_spread=0.2, seed_cell_spread=0.3, largest_noise=2.0),
     Scenario("whole pools", sizes=(9, 32)),
     Scenario("Tatoeba without a seed", fixed_control=True),
@@ -91,6 +93,12 @@ def drawn_by(name, sizes, count, num_chains, number):
         pools.append(subsets.Pool(tuple(tasks), source, kinds, {}, {task: 1_000 - n for n, task in enumerate(tasks)}))
     if name == "matched":
         design = subsets.matched(*pools, sizes=sizes, num=num_chains, seed=number)
+    elif name == "chains":
+        design = tuple(
+            subset
+            for place, pool in enumerate(pools)
+            for subset in subsets.chains(pool, sizes, num_chains, seed=2 * number + place)
+        )
     else:
         design = tuple(
             subset
@@ -101,7 +109,7 @@ def drawn_by(name, sizes, count, num_chains, number):
     for subset in design:
         held = np.isin([f"{subset.source}-{task:02d}" for task in range(count)], subset.tasks)
         found.setdefault((subset.source, len(subset.tasks)), []).append(held)
-    return {key: np.array(rows, dtype=float) for key, rows in found.items()}
+    return {key: np.array(rows[:1] if key[1] == count else rows, dtype=float) for key, rows in found.items()}
 
 
 def own_name(scenario, cell, row):
@@ -135,48 +143,63 @@ def additivity_of(grids):
     return found and dataclasses.replace(found, weights=found.weights[..., None, :])
 
 
-def item_variance_of(cells, more, fewer):
+def controls_of(grids):
+    """As the report has them, of [sweeps, outcomes, ...] or [outcomes, ...] whose first outcome is the mean."""
+    targets = {name: dataclasses.replace(g, values=g.values[..., 1:, :, :]) for name, g in grids.items()}
+    return control_noises(targets)
+
+
+def item_variance_of(cells, coefficients):
     """What the items do, [sweeps, outcomes]."""
     parts = []
-    for sign, name in ((1.0, more), (-1.0, fewer)):
+    for name, coefficient in coefficients.items():
         shares = np.moveaxis(cells[name].items, -1, 1)
         shares = shares.reshape(*shares.shape[:2], -1, shares.shape[-1])
-        parts.append((sign, items.cell_items(items.sum_trials(shares, np.ones(shares.shape[2])))))
+        parts.append((coefficient, items.cell_items(items.sum_trials(shares, np.ones(shares.shape[2])))))
     found = items.items_variance(parts)
     kinds = (found.added, found.least)
     return ItemPart(*(np.concatenate([x.sum(axis=1, keepdims=True) / len(TARGETS) ** 2, x], axis=1) for x in kinds))
 
 
-def estimate(simulated, scenario):
-    """{(more, fewer): [sweeps, outcomes, (value, low, high, p-value, degrees of freedom, truth)]}."""
+def compared(simulated):
+    """Every pair of cells that a report compares, with its coefficients."""
+    points = [Point("", "", c.name, c.size, c.pool, (), "", 0, 0, 0, {}) for c in simulated.cells]
+    return {pair: effects.difference(*pair) for pair in analysis.cell_pairs(points)}
+
+
+def factors(cells):
+    """{"number", "source", "interaction"}: coefficients of the two by two of cell to (number of tasks, source)."""
+    return {name.split()[0]: parts for name, parts in analysis.two_by_two_of(cells).contrasts().items()}
+
+
+def estimate(simulated, scenario, sums=None):
+    """{key: [sweeps, outcomes, (value, low, high, p-value, degrees of freedom, truth)]} of signed sums, or all differences."""
     cells = {cell.name: cell for cell in simulated.cells}
-    sizes = [Point("", "", c.name, c.size, c.pool, (), "", 0, 0, 0, {}) for c in simulated.cells]
-    pairs = analysis.cell_pairs(sizes)
-    extra = {pair: item_variance_of(cells, *pair) for pair in pairs} if scenario.num_items else {}
+    sums = sums or compared(simulated)
+    extra = {key: item_variance_of(cells, parts) for key, parts in sums.items()} if scenario.num_items else {}
     alike = not (scenario.stopping or scenario.failure_rate)
-    parts = {pair: [] for pair in pairs}
+    found = {key: [] for key in sums}
     for some in [slice(None)] if alike else range(len(simulated.cells[0].scores)):
         grids = {name: grid_of(cell, scenario, some) for name, cell in cells.items()}
-        chosen = {pair: part if alike else part[some] for pair, part in extra.items()}
-        made = effects.differences(grids, pairs, chosen, additivity_of(grids))
-        for pair, rows in parts.items():
-            if pair in made and made[pair].standard_error is not None:
+        chosen = {key: part if alike else part[some] for key, part in extra.items()}
+        made = effects.signed_sums(grids, sums, chosen, additivity_of(grids), controls_of(grids))
+        for key, rows in found.items():
+            if key in made and made[key].standard_error is not None:
                 columns = (
-                    made[pair].value,
-                    made[pair].standard_error,
-                    made[pair].p_value(),
-                    made[pair].degrees_of_freedom,
+                    made[key].value,
+                    made[key].standard_error,
+                    made[key].p_value(),
+                    made[key].degrees_of_freedom,
                 )
                 rows.append(np.stack(np.broadcast_arrays(*columns), axis=-1))
             else:  # so many trials failed that the cells share one seed or none
                 rows.append(np.full((len(OUTCOMES), 4), np.nan))
-    found = {}
-    for pair, made in parts.items():
-        value, error, p_value, freedom = np.moveaxis(made[0] if alike else np.stack(made), -1, 0)
+    for key, rows in found.items():
+        value, error, p_value, freedom = np.moveaxis(rows[0] if alike else np.stack(rows), -1, 0)
         half = stats.t.ppf(0.975, freedom) * error
-        truth = cells[pair[0]].truth - cells[pair[1]].truth
+        truth = sum(coefficient * cells[name].truth for name, coefficient in sums[key].items())
         truth = np.concatenate([truth.mean(axis=1, keepdims=True), truth], axis=1)
-        found[pair] = np.stack([value, value - half, value + half, p_value, freedom, truth], axis=-1)
+        found[key] = np.stack([value, value - half, value + half, p_value, freedom, truth], axis=-1)
     return found
 
 
@@ -207,7 +230,6 @@ def coverage(scenario, design):
     """(rows of the table, rows of false findings, rows of single sweeps) of one scenario and design."""
     table, false, single = [], [], []
     num_sweeps = NUM_WITH_FAILURES if scenario.failure_rate else NUM_SWEEPS
-    num_sweeps = num_sweeps if scenario.design == "chains" else NUM_DRAWN
     chunks = [estimate(made, scenario) for made in simulated_chunks(scenario, design, num_sweeps)]
     for pair in chunks[0]:
         rows = np.concatenate([chunk[pair] for chunk in chunks])
@@ -257,7 +279,7 @@ def to_points(simulated, scenario, sweep):
     return points
 
 
-def recovered(num_sweeps=60):
+def recovered(num_sweeps=NUM_SWEEPS):
     """Of the tasks that help or harm by three spreads: how many a regression ranks right, and by how much it shrinks them."""
     rows = []
     scenario = Scenario("tasks", extreme=3)
@@ -292,80 +314,78 @@ FACTORIAL = (
 )
 
 
-def factorial(num_sweeps=NUM_DRAWN):
+def factorial(num_sweeps=NUM_SWEEPS):
     """How often the intervals of the two by two hold the truth in Finnish accuracy, and their width as in the other tables."""
     rows = []
     for scenario, design in itertools.product(FACTORIAL, DESIGNS):
         found = {}
         for simulated in simulated_chunks(scenario, design, num_sweeps):
-            for effect, made in effects_in(simulated, scenario).items():
-                found.setdefault(effect, []).append(made)
+            sums = factors({cell.name: (cell.size, cell.pool) for cell in simulated.cells})
+            for effect, made in estimate(simulated, scenario, sums).items():
+                found.setdefault(effect, []).append(made[:, 0])
         for effect, parts in found.items():
-            value, low, high, truth = np.concatenate(parts).T
-            row = {
-                "scenario": scenario.name,
-                "seeds": design[0],
-                "draws": design[1],
-                "sweeps": num_sweeps,
-                "effect": effect,
-            }
-            row["coverage"] = round(float(((low <= truth) & (truth <= high)).mean()), 4)
+            value, low, high, _, _, truth = np.concatenate(parts).T
+            place = {"scenario": scenario.name, "seeds": design[0], "draws": design[1], "sweeps": num_sweeps}
+            row = {**place, "effect": effect, "coverage": round(float(((low <= truth) & (truth <= high)).mean()), 4)}
             oracle = np.quantile(np.abs(value - truth), 0.95)
             rows.append({**row, "width_/_oracle": round(float(np.median(high - low) / 2 / oracle), 2)})
     return rows
 
 
-def effects_in(simulated, scenario, outcome=FI_ACCURACY):
-    """{"number", "source", "interaction"} to [sweeps, (value, low, high, truth)] in Finnish accuracy, by the report's points."""
-    place = slice(None) if outcome == FI_ACCURACY else [TARGETS.index(outcome)]
-    truths = {cell.name: cell.truth[:, place].mean(axis=1) for cell in simulated.cells}
-    found = {}
-    for sweep in range(len(simulated.cells[0].scores)):
-        points = to_points(simulated, scenario, sweep)
-        made = {e.name.split("/")[2]: e for e in analysis.two_by_two(points, outcome, Sampling())}
-        for name, coefficients in analysis.find_two_by_two(points).contrasts().items():
-            truth = sum(c * truths[cell][sweep] for cell, c in coefficients.items())
-            row = (made[name].value, made[name].low, made[name].high, truth)
-            found.setdefault(name.split()[0], []).append(row)
-    return {effect: np.array(rows) for effect, rows in found.items()}
+# Of which comparisons: design, numbers of tasks, and a pair of cells or an effect of the two by two.
+POWERED = (
+    *(
+        (design, (9, 20), aim)
+        for design in ("chains", "matched", "random_subsets")
+        for aim in (("9-second", "9-first"), ("20-first", "9-first"), ("9-first", "0"))
+    ),
+    *(("chains", (9, 32), aim) for aim in (("32-second", "32-first"), ("32-first", "0"))),
+    *(("matched", (9, 20), effect) for effect in ("number", "source", "interaction")),
+)
 
 
 def power(num_sweeps=NUM_SWEEPS):
-    """How often the difference that `minimum_detectable_effect` names is found; its nominal power is 0.8.
-
-    Between 9 tasks of the two pools; for subsets that the package draws, the difference that `xlray plan` names for them, and
-    the effects of the two by two.
-    """
+    """How often what `xlray plan` says will be found with probability 0.8 is found, in single targets."""
     rows = []
-    for kind, design in itertools.product(("chains", "matched"), DESIGNS):
-        effects_found = [one_power(kind, design, number) for number in range(num_sweeps // PER_DRAW)]
-        effect, share = np.mean(effects_found, axis=0)
-        place = {"design": kind, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
+    for (kind, sizes, aim), design in itertools.product(POWERED, DESIGNS):
+        made = [one_power(kind, sizes, aim, design, number) for number in range(num_sweeps // PER_DRAW)]
+        effect, share = np.mean(made, axis=0)
+        name = f"{aim} of the two by two" if isinstance(aim, str) else " - ".join(aim)
+        place = {"design": kind, "comparison": name, "seeds": design[0], "chains": design[1], "sweeps": num_sweeps}
         rows.append({**place, "minimum_detectable_effect": round(effect, 3), "found": round(share, 3)})
-    for effect, design in itertools.product(GAINS, DESIGNS):
-        found = [power_of_effect(effect, design, number) for number in range(NUM_DRAWN // PER_DRAW)]
-        smallest, share = np.mean(found, axis=0)
-        place = {"design": f"matched, {effect}", "seeds": design[0], "chains": design[1], "sweeps": NUM_DRAWN}
-        rows.append({**place, "minimum_detectable_effect": round(smallest, 3), "found": round(share, 3)})
     return rows
 
 
-def one_power(kind, design, number):
-    """(difference, share of single targets in which it is found) of sweeps with the same subsets, or of as many others."""
-    size = 9
-    scenario = Scenario("power", design=kind, target_scales=(1.0, 1.0, 1.0, 1.0))
-    pool, variances = scenario.pool_size, variances_of(scenario, size)
-    drawn, overlap, pair = None, None, (f"{size}-second", f"{size}-first")
-    if kind != "chains":
-        drawn = drawn_by(kind, scenario.sizes, pool, design[1], number)
-        cells = {f"{k}-{p}": planned(p, rows) for (p, k), rows in drawn.items()}
-        sources = {cell: cell.partition("-")[2] for cell in cells}
-        difference = {pair: {pair[0]: 1.0, pair[1]: -1.0}}
-        overlap = analysis.find_overlaps(cells, sources, difference, design[0], variances)[pair]
-    effect = analysis.minimum_detectable_effect(design[1], design[0], variances, overlap=overlap)
-    scenario = dataclasses.replace(scenario, second_effect=effect / size)
+def one_power(kind, sizes, aim, design, number):
+    """(what the plan names for some subsets, share of single targets in which it is found) of `PER_DRAW` sweeps with these."""
+    scenario = Scenario("power", sizes=sizes, design=kind, target_scales=(1.0, 1.0, 1.0, 1.0))
+    drawn = drawn_by(kind, sizes, scenario.pool_size, design[1], number)
+    cells, places = planned_cells(scenario, drawn)
+    sums = {aim: factors(places)[aim] if isinstance(aim, str) else effects.difference(*aim)}
+    sources = {cell: source for cell, (_, source) in places.items()}
+    variances = variances_of(scenario, *(size for size in sizes if size < scenario.pool_size))
+    smallest = analysis.detectable(cells, sources, sums, design[0], variances)[aim]
+    # One gain per task, in the pool (or pools) in which it makes a difference of `smallest`.
+    gains = [("first", "second")] if aim == "number" else [("second",), ("first",)]
+    of_one = [sum(c * places[cell][0] * (places[cell][1] in pools) for cell, c in sums[aim].items()) for pools in gains]
+    pools, change = next((pools, change) for pools, change in zip(gains, of_one, strict=True) if change)
+    first, second = (smallest / change * (pool in pools) for pool in ("first", "second"))
+    scenario = dataclasses.replace(scenario, mean_effect=first, second_effect=second)
     simulated = simulate(scenario, PER_DRAW, *design, generator(scenario, design, number), drawn)
-    return effect, float((estimate(simulated, scenario)[pair][:, 1:, 3] < 0.05).mean())
+    made = estimate(simulated, scenario, sums)[aim][:, 1:]
+    assert np.allclose(made[..., 5], smallest)
+    return smallest, float((made[..., 3] < 0.05).mean())
+
+
+def planned_cells(scenario, drawn):
+    """(cell to cluster to tasks, cell to number of tasks and source) as `xlray plan` has them, and a control."""
+    cells, places = {"0": {"": ()}}, {"0": (0, "")}
+    for (pool, size), rows in drawn.items():
+        cell = Cell(f"{size}-{pool}", size, pool, *[None] * 5)
+        tasks = [tuple(f"{pool}-{task:02d}" for task in np.flatnonzero(row)) for row in rows]
+        names = [draw_of(own_name(scenario, cell, row), pool) for row in range(len(rows))]
+        cells[cell.name], places[cell.name] = dict(zip(names, tasks, strict=True)), (size, pool)
+    return cells, places
 
 
 def variances_of(scenario, *sizes):
@@ -373,33 +393,6 @@ def variances_of(scenario, *sizes):
     pool = scenario.pool_size
     subset = np.mean([scenario.task_spread**2 * size * (pool - size) / (pool - 1) for size in sizes])
     return Variances(subset, seed=scenario.seed_cell_spread**2, trial=scenario.noise**2, additive=1.0)
-
-
-# What a task of each pool adds where the effect of the two by two (9 and 20 tasks) is 1.
-GAINS = {"number": (1 / 11, 1 / 11), "source": (0.0, 1 / 14.5), "interaction": (0.0, 1 / 11)}
-
-
-def power_of_effect(effect, design, number, num_sweeps=PER_DRAW):
-    """(effect of the two by two, share of sweeps in which it is found in a single target) with the same subsets."""
-    scenario = Scenario("power", design="matched", target_scales=(1.0, 1.0, 1.0, 1.0))
-    drawn = drawn_by("matched", scenario.sizes, scenario.pool_size, design[1], number)
-    cells = {f"{k}-{p}": planned(p, rows) for (p, k), rows in drawn.items()} | {"0": {"": ()}}
-    places = {cell: (int(cell.partition("-")[0]), cell.partition("-")[2]) for cell in cells}
-    sums = {name.split()[0]: parts for name, parts in analysis.two_by_two_of(places).contrasts().items()}
-    sources = {cell: source for cell, (_, source) in places.items()}
-    variances = variances_of(scenario, *scenario.sizes)
-    smallest = analysis.detectable(cells, sources, sums, design[0], variances)[effect]
-    first, second = (smallest * gain for gain in GAINS[effect])
-    scenario = dataclasses.replace(scenario, mean_effect=first, second_effect=second)
-    simulated = simulate(scenario, num_sweeps, *design, generator(scenario, design, number), drawn)
-    rows = effects_in(simulated, scenario, TARGETS[number % len(TARGETS)])[effect]
-    assert np.allclose(rows[:, 3], smallest)
-    return smallest, float((rows[:, 1] > 0).mean())
-
-
-def planned(pool, rows):
-    """Cluster to tasks, as a plan has them."""
-    return {f"chain {n} (drawn)": tuple(f"{pool}-{k:02d}" for k in np.flatnonzero(row)) for n, row in enumerate(rows)}
 
 
 def write(name, rows):

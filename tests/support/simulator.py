@@ -28,6 +28,7 @@ class Scenario:
         seed_cell_spread: of a seed in one cell.
         noise: of a single trial.
         control_noise: that and the seed's in a cell, of trials without tasks, as a multiple.
+        control_target_noise: that of Tatoeba alone, as a multiple of the other targets'.
         largest_noise: the same of the trials of the first pool's largest cell.
         fixed_control: Tatoeba is not trained, so no seed changes its score without tasks.
         heavy_tails: noise is Student's t with four degrees of freedom.
@@ -57,6 +58,7 @@ class Scenario:
     seed_cell_spread: float = 0.2
     noise: float = 0.7
     control_noise: float = 1.0
+    control_target_noise: float = 1.0
     largest_noise: float = 1.0
     fixed_control: bool = False
     heavy_tails: bool = False
@@ -179,10 +181,12 @@ def _shares(scenario, members):
 
 
 def _louder(scenario, pool, size):
-    """The multiple of the noise in this cell."""
+    """[targets] the multiple of the noise in this cell."""
+    louder = np.ones(len(TARGETS))
     if not size:
-        return scenario.control_noise
-    return scenario.largest_noise if (pool, size) == ("first", max(scenario.sizes)) else 1.0
+        louder[TARGETS.index("tatoeba")] = scenario.control_target_noise
+        return louder * scenario.control_noise
+    return louder * (scenario.largest_noise if (pool, size) == ("first", max(scenario.sizes)) else 1.0)
 
 
 def _expected(scenario, gain, effects, pairs, size):

@@ -6,6 +6,7 @@ grid        the trials of one cell by subset and seed
 membership  what tasks that subsets share take off the variance between them
 crossed     means and differences over crossed samples of subsets and seeds, intervals in closed form
 items       the evaluated items as a sample
+control     how much noisier the control is, from all targets
 effects     cells and their differences, Holm, robustness
 factorial   the two by two: number of tasks, their source, interaction
 bootstrap   the crossed bootstrap
@@ -75,11 +76,9 @@ from xlray.analysis.points import (
 )
 from xlray.analysis.power import (
     ASSUMED,
-    Overlap,
     Variances,
     detectable,
     estimate_variances,
-    find_overlaps,
     minimum_detectable_effect,
 )
 from xlray.analysis.regression import Contributions, contributions
@@ -102,7 +101,6 @@ __all__ = [
     "Estimate",
     "Interactions",
     "ItemVariance",
-    "Overlap",
     "Point",
     "Resample",
     "Sampling",
@@ -131,7 +129,6 @@ __all__ = [
     "estimable",
     "estimate_variances",
     "example_curves",
-    "find_overlaps",
     "find_two_by_two",
     "grouped_contributions",
     "headline_of",

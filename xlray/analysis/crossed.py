@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 
 from xlray.analysis.distributions import t_beyond, t_quantile
 from xlray.analysis.grid import Grid, shares
@@ -21,7 +22,6 @@ from xlray.analysis.points import Array
 
 Key = tuple[str, int]  # a cluster, and the cell if it is the only one there
 Part = tuple[Array, float | Array]  # a variance, and its degrees of freedom
-SINGLE_SHARE = 0.75  # chosen by simulation: 1 is wider than need be where noise is alike, 0 too narrow where it is not
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,7 @@ def contrast(
         for key, found_at in places.items():
             groups.setdefault(tuple(number for number, _ in found_at), []).append(key)
         num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
-        single: Part = (np.zeros(()), 1) if weighted else _noise_of_single(cells, len(common))
-        floor: Part = (np.zeros(value.shape) + single[0], single[1])
+        floor = np.zeros(value.shape) + _noise_of_single(cells, seed_prior)
         found = _parts([np.array([lines[key] for key in group]) for group in groups.values()], num_missing)
         if seed_prior is not None:
             found = _shrink(found, cells, floor, seed_prior)
@@ -154,24 +153,24 @@ class SeedPrior:
 
     Attributes:
         variance: [...] squared points, what a seed adds to all cells alike taken off.
-        freedom: degrees of freedom that the difference's own estimate is joined by.
         noise: [...] of a single trial, pooled over the cells, squared points.
+        freedom: [...] degrees of freedom that the difference's own estimate is joined by.
+        control: [...] multiple of both in the control; None if no control is compared.
     """
 
     variance: Array
-    freedom: float
     noise: Array
+    freedom: float | Array
+    control: Array | None = None
 
 
-def seed_prior(grids: Sequence[Grid], freedom: float) -> SeedPrior | None:
-    """From cells with the same seeds; None where they say no more than a difference of two of them does.
+def seed_variance(grids: Sequence[Grid]) -> tuple[Array, Array]:
+    """([...] variance of a seed in one cell, [cells, ...] what the noise of trials adds to the mean of one seed).
 
-    The mean square of cell x seed, less the noise of trials that it holds.
+    From cells with the same seeds: the mean square of cell x seed, less the noise of trials that it holds. That of a cell
+    with one subset is taken from the others.
     """
     num_seeds = len(grids[0].seeds)
-    freedom = min(freedom, (len(grids) - 2) * (num_seeds - 1))
-    if num_seeds < 2 or freedom <= 0:
-        return None
     pooled, _ = trial_variance(grids)
     lines, noise = [], []
     for grid in grids:
@@ -189,23 +188,29 @@ def seed_prior(grids: Sequence[Grid], freedom: float) -> SeedPrior | None:
     rest = rest - rest.mean(axis=0)
     rest = rest - rest.mean(axis=-1, keepdims=True)
     square = (rest**2).sum(axis=(0, -1)) / ((len(grids) - 1) * (num_seeds - 1))
-    return SeedPrior(np.maximum(square - np.mean(noise, axis=0), 0.0), freedom, pooled)
+    return np.maximum(square - np.mean(noise, axis=0), 0.0), np.array(noise)
 
 
-def _shrink(parts: _Parts, cells: Sequence[tuple[float | Array, Grid]], floor: Part, prior: SeedPrior) -> _Parts:
+def _shrink(parts: _Parts, cells: Sequence[tuple[float | Array, Grid]], floor: Array, prior: SeedPrior) -> _Parts:
     """The seeds' mean square joined by what the prior expects it to be (as Smyth 2004 moderates variances).
 
-    Cells of one subset each show nothing of the noise of a trial, so it is that of the rung. Against a constant control
-    the mean square stands alone: what a seed adds to all other cells does not cancel there.
+    Where the control is compared, the prior weighs less if it makes so large a mean square unlikely (as Phipson et al. 2016
+    have it for outliers). Against a constant control the mean square stands alone: what a seed adds to all other cells does
+    not cancel there.
     """
     own, freedom = parts.seeds
-    scale = sum(coefficient**2 for coefficient, _ in cells) / len(cells[0][1].seeds)
-    alone = all(len(grid.clusters) == 1 for _, grid in cells)
-    noise = scale * prior.noise if alone else sum((part for part, _ in parts.noise), floor[0])
-    expected = scale * prior.variance + noise
-    joined = (freedom * own + prior.freedom * expected) / (freedom + prior.freedom)
-    apart = np.any([grid.is_constant for _, grid in cells], axis=0)
-    return replace(parts, seeds=(np.where(apart, own, joined), np.where(apart, freedom, freedom + prior.freedom)))
+    scale = sum(coefficient**2 * _louder(grid, prior) for coefficient, grid in cells) / len(cells[0][1].seeds)
+    expected = scale * prior.variance + sum((part for part, _ in parts.noise), floor)
+    weight = np.zeros(own.shape) + prior.freedom
+    if prior.control is not None:
+        ratio = np.divide(own, expected, out=np.ones(own.shape), where=expected > 0)
+        weight = weight * np.minimum(2 * special.chdtrc(freedom, freedom * ratio), 1.0)
+    weight = np.where(np.any([grid.is_constant for _, grid in cells], axis=0), 0.0, weight)
+    return replace(parts, seeds=((freedom * own + weight * expected) / (freedom + weight), freedom + weight))
+
+
+def _louder(grid: Grid, prior: SeedPrior) -> float | Array:
+    return prior.control if grid.is_control and prior.control is not None else 1.0
 
 
 def _reduce(
@@ -220,11 +225,12 @@ def _reduce(
     return replace(parts, reduction=reduction, doubt=doubt)
 
 
-def _noise_of_single(cells: Sequence[tuple[float | Array, Grid]], num_seeds: int) -> Part:
-    """Variance that the noise of trials gives the sum through cells with one subset, as that of the other cells is."""
-    noise, freedom = trial_variance([grid for _, grid in cells])
-    single = sum(c**2 * ~grid.is_constant for c, grid in cells if len(grid.clusters) == 1)
-    return single * noise / num_seeds, freedom
+def _noise_of_single(cells: Sequence[tuple[float | Array, Grid]], prior: SeedPrior | None) -> float | Array:
+    """Variance that the noise of trials gives the sum through cells with one subset, as it is in the other cells."""
+    noise = trial_variance([grid for _, grid in cells])[0] if prior is None else prior.noise
+    single = [(c, grid) for c, grid in cells if len(grid.clusters) == 1]
+    louder = [c**2 * (1.0 if prior is None else _louder(grid, prior)) * ~grid.is_constant for c, grid in single]
+    return sum(louder) * noise / len(cells[0][1].seeds)
 
 
 @dataclass(frozen=True)
@@ -258,22 +264,20 @@ def _parts(groups: Sequence[Array], num_missing: int) -> _Parts:
     return _Parts((total.var(axis=-1, ddof=1) / num_seeds, num_seeds - 1), tuple(clusters), tuple(noise))
 
 
-def _combine(parts: _Parts, floor: Part, weighted: bool) -> tuple[Array, Array]:
+def _combine(parts: _Parts, floor: Array, weighted: bool) -> tuple[Array, Array]:
     """(variance, degrees of freedom) of the estimate.
 
     The mean squares of clusters and of seeds both hold the noise of trials, which counts once; the sum is never below that
     noise. A mean square of seeds below it is the luck of small samples: it takes no degrees of freedom, unless trials are
-    weighted, where noise is not the same in all of them. Nor where a cell with one subset is in the sum: its noise is that
-    of the other cells by assumption alone, so `SINGLE_SHARE` of it counts as known from the seeds.
+    weighted, where noise is not the same in all of them, or a cell with one subset is in the sum, whose seeds alone show it.
     """
     seeds = parts.seeds[0]
     none: Array = np.zeros(seeds.shape)
     clusters, noise = (sum((part for part, _ in found), none) for found in (parts.clusters, parts.noise))
-    held = noise + floor[0]
+    held = noise + floor
     between = parts.reduction * (clusters - noise)
     variance = np.maximum(between + seeds, held)
-    counted = np.where(weighted | (seeds > held), seeds, 0.0)
-    counted = np.where(floor[0] > 0, np.maximum(seeds, SINGLE_SHARE * held), counted)
+    counted = np.where(weighted | (floor > 0) | (seeds > held), seeds, 0.0)
     lowered = [(parts.reduction * part, freedom) for part, freedom in parts.clusters]
     terms = [*lowered, (counted, parts.seeds[1]), *(parts.noise if weighted else ())]
     empty = np.all([part <= 0 for part, _ in terms], axis=0)

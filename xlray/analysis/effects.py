@@ -5,12 +5,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from xlray.analysis.crossed import NO_ITEMS, Contrasts, ItemPart, SeedPrior, contrast, seed_prior
+from xlray.analysis.control import ControlNoise, control_noises
+from xlray.analysis.crossed import (
+    NO_ITEMS,
+    Contrasts,
+    ItemPart,
+    SeedPrior,
+    contrast,
+    seed_variance,
+    trial_variance,
+)
 from xlray.analysis.grid import Grid, make_grid
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.membership import Additivity, additivity
@@ -28,10 +38,28 @@ from xlray.analysis.points import (
     too_few,
 )
 
-Shared: TypeAlias = Additivity | Literal["own"] | None  # the additive share, or that the points themselves say it
-OWN: Final = "own"
+Key = TypeVar("Key", bound=Hashable)
 PRIOR_FREEDOM = 4  # of what the cells with tasks say of a seed's variance, where a difference is between two of them
-CONTROL_FREEDOM = 1  # of what all cells say, where the control is in it: it is one subset, and may well vary more
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all targets of a rung say together of each.
+
+    Attributes:
+        targets: their names.
+        additivity: the additive share of the variance of subsets; None where nothing is known of it.
+        controls: cell to the noise of a control, for `targets`.
+    """
+
+    targets: tuple[str, ...]
+    additivity: Additivity | None
+    controls: Mapping[str, ControlNoise]
+
+    def controls_in(self, outcome: str) -> dict[str, ControlNoise]:
+        """The same of one outcome; what is no target is taken as their mean."""
+        place = self.targets.index(outcome) + 1 if outcome in self.targets else 0
+        return {cell: ControlNoise(n.multiple[place], n.freedom[place]) for cell, n in self.controls.items()}
 
 
 def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
@@ -43,21 +71,28 @@ def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
     return {cell: make_grid(inside, outcome, sorted(pools[inside[0].source])) for cell, inside in cells.items()}
 
 
-def shared_by(points: Sequence[Point], shared: Shared) -> Additivity | None:
-    """What is given, or what the points themselves say."""
-    return additivity_of(points) if isinstance(shared, str) else shared
+def shared_of(points: Sequence[Point], drawn: Sequence[Point] | None = None) -> Shared:
+    """What the targets of one rung say; where trials are weighted, nothing of the additive share.
+
+    Args:
+        drawn: the points that say the additive share; all by default.
+    """
+    cells = _of_all_targets(points)
+    asked = cells if drawn is None else _of_all_targets(drawn)
+    additive = additivity([(g.held, g.filled) for g in asked.values() if g.held is not None and not g.weighted])
+    return Shared(tuple(target_names(points)), additive, control_noises(cells))
 
 
-def additivity_of(points: Sequence[Point]) -> Additivity | None:
-    """What the targets of one rung say of the additive share of the variance of subsets; where trials are weighted, nothing."""
+def _of_all_targets(points: Sequence[Point]) -> dict[str, Grid]:
+    """Cells whose trials have scores of every target, [targets, clusters, seeds]."""
     by_target = [cell_grids(points, target) for target in target_names(points)]
-    found = []
+    cells = {}
     for cell, first in by_target[0].items() if by_target else ():
         grids = [grids[cell] for grids in by_target if cell in grids]
-        alike = all(grid.clusters == first.clusters and grid.seeds == first.seeds for grid in grids)
-        if first.held is not None and alike and not first.weighted:
-            found.append((first.held, np.array([grid.filled for grid in grids])))
-    return additivity(found)
+        alike = all((grid.clusters, grid.seeds) == (first.clusters, first.seeds) for grid in grids)
+        if alike and len(grids) == len(by_target):
+            cells[cell] = dataclasses.replace(first, values=np.array([grid.values for grid in grids]))
+    return cells
 
 
 def as_estimate(name: str, found: Contrasts, level: float, rung: int, spread: float | None = None) -> Estimate:
@@ -96,18 +131,18 @@ def cell_means(
     outcome: str,
     sampling: Sampling,
     item_variance: ItemVariance | None = None,
-    shared: Shared = OWN,
+    shared: Shared | None = None,
 ) -> list[Estimate]:
     """Mean outcome of each cell of one rung, over its trials.
 
     Args:
         item_variance: of the rung; without it the evaluated items are taken as they are.
-        shared: what is known of the additive share of the variance of subsets.
+        shared: what all targets say; by default these points are asked.
     """
-    estimates, rung, shared = [], _rung(points), shared_by(points, shared)
+    estimates, rung, shared = [], _rung(points), shared or shared_of(points)
     for cell, grid in cell_grids(points, outcome).items():
         extra = item_variance(outcome, {cell: 1.0}) if item_variance else NO_ITEMS
-        found = contrast([(1.0, grid)], extra, shared=shared)
+        found = contrast([(1.0, grid)], extra, shared=shared.additivity)
         assert found is not None
         estimates.append(as_estimate(f"mean/{outcome}/{cell}", found, sampling.level, rung))
     return estimates
@@ -172,7 +207,7 @@ def cell_differences(
     outcome: str,
     sampling: Sampling,
     item_variance: ItemVariance | None = None,
-    shared: Shared = OWN,
+    shared: Shared | None = None,
 ) -> list[Estimate]:
     """Differences of cells of one rung over the seeds that both have, in points and in standard deviations of a trial.
 
@@ -180,50 +215,62 @@ def cell_differences(
     `cell_means`.
     """
     grids = cell_grids(points, outcome)
-    pairs = cell_pairs(scored(points, outcome))
-    extra = {(m, f): item_variance(outcome, {m: 1.0, f: -1.0}) for m, f in pairs} if item_variance else {}
-    estimates, rung = [], _rung(points)
-    for (more, fewer), found in differences(grids, pairs, extra, shared_by(points, shared)).items():
+    sums = {pair: difference(*pair) for pair in cell_pairs(scored(points, outcome))}
+    extra = {pair: item_variance(outcome, parts) for pair, parts in sums.items()} if item_variance else {}
+    estimates, rung, shared = [], _rung(points), shared or shared_of(points)
+    made = signed_sums(grids, sums, extra, shared.additivity, shared.controls_in(outcome))
+    for (more, fewer), found in made.items():
         spread = trial_spread([grids[more], grids[fewer]])
         name = f"difference/{outcome}/{more} - {fewer}"
         estimates.append(as_estimate(name, found, sampling.level, rung, spread))
     return estimates
 
 
-def differences(
-    grids: Mapping[str, Grid],
-    pairs: Sequence[tuple[str, str]],
-    item_parts: Mapping[tuple[str, str], ItemPart] | None = None,
-    shared: Additivity | None = None,
-) -> dict[tuple[str, str], Contrasts]:
-    """Of each pair (more, fewer) with a common seed: one cell less the other.
+def difference(more: str, fewer: str) -> dict[str, float]:
+    """The coefficients of one cell less another."""
+    return {more: 1.0, fewer: -1.0}
 
-    With few seeds their variance is hardly known from two cells, so the other cells of the rung join in, with the
-    weight of `PRIOR_FREEDOM` or `CONTROL_FREEDOM`. Cells that lack one of the common seeds do not.
+
+def signed_sums(
+    grids: Mapping[str, Grid],
+    sums: Mapping[Key, Mapping[str, float]],
+    item_parts: Mapping[Key, ItemPart] | None = None,
+    shared: Additivity | None = None,
+    controls: Mapping[str, ControlNoise] | None = None,
+) -> dict[Key, Contrasts]:
+    """Of cells whose coefficients add up to 0, such as a difference; those without a common seed are left out.
+
+    With few seeds their variance is hardly known from two cells, so the cells with tasks join in (those that have the
+    common seeds), with the weight of `PRIOR_FREEDOM`; where a control is compared, with what is known of its noise.
     """
-    priors: dict[tuple[tuple[int, ...], bool], SeedPrior | None] = {}
+    priors: dict[tuple[tuple[int, ...], str], SeedPrior | None] = {}
     found = {}
-    for more, fewer in pairs:
-        common = tuple(sorted(set(grids[more].seeds) & set(grids[fewer].seeds)))
-        control = grids[more].is_control or grids[fewer].is_control
+    for key, coefficients in sums.items():
+        common = tuple(sorted(set.intersection(*(set(grids[cell].seeds) for cell in coefficients))))
+        control = next((cell for cell in coefficients if grids[cell].is_control), "")
         if (common, control) not in priors:
-            priors[common, control] = prior_of(grids, common, control)
-        extra = (item_parts or {}).get((more, fewer), NO_ITEMS)
-        made = contrast([(1.0, grids[more]), (-1.0, grids[fewer])], extra, priors[common, control], shared)
+            noise = (controls or {}).get(control)
+            priors[common, control] = None if control and noise is None else prior_of(grids, common, noise)
+        parts = [(coefficient, grids[cell]) for cell, coefficient in coefficients.items()]
+        extra = (item_parts or {}).get(key, NO_ITEMS)
+        made = contrast(parts, extra, priors[common, control], shared)
         if made is not None:
-            found[more, fewer] = made
+            found[key] = made
     return found
 
 
-def prior_of(grids: Mapping[str, Grid], common: Sequence[int], control: bool) -> SeedPrior | None:
-    """What all cells with these seeds say of a seed in one cell, with less weight where a control is compared; None of two."""
-    joining = [grid for grid in grids.values() if set(common) <= set(grid.seeds) and (control or not grid.is_control)]
-    if len(joining) < 3 or len(common) < 2:
+def prior_of(grids: Mapping[str, Grid], common: Sequence[int], control: ControlNoise | None = None) -> SeedPrior | None:
+    """What all cells with tasks and these seeds say of a seed in one cell; None where that is no more than two cells know.
+
+    Args:
+        control: of the control that is compared; None between cells with tasks.
+    """
+    joining = [g.only(common) for g in grids.values() if set(common) <= set(g.seeds) and not g.is_control]
+    freedom: float | Array = control.freedom if control else min(PRIOR_FREEDOM, (len(joining) - 2) * (len(common) - 1))
+    if len(common) < 2 or len(joining) < 2 or np.max(freedom) <= 0:
         return None
-    freedom: float = CONTROL_FREEDOM if control else PRIOR_FREEDOM
-    if control and any(grid.weighted for grid in joining):
-        freedom /= 2  # the few trials that stopping leaves make their cells' own noise less certain
-    return seed_prior([grid.only(common) for grid in joining], freedom)
+    noise = trial_variance(joining)[0]
+    return SeedPrior(seed_variance(joining)[0], noise, freedom, control.multiple if control else None)
 
 
 def trial_spread(grids: Sequence[Grid]) -> float | None:
@@ -282,7 +329,10 @@ def without_degenerate(points: Sequence[Point]) -> list[Point]:
 
 
 def robustness(
-    points: Sequence[Point], sampling: Sampling, item_variance: ItemVariance | None = None, shared: Shared = OWN
+    points: Sequence[Point],
+    sampling: Sampling,
+    item_variance: ItemVariance | None = None,
+    shared: Shared | None = None,
 ) -> list[Estimate]:
     """Differences again without Tatoeba and without collapsed trials, where that leaves out anything.
 
@@ -298,7 +348,7 @@ def robustness(
         variants |= {"without_degenerate": (sound, headline), "without_both": (sound, WITHOUT_TATOEBA)}
     found = []
     for variant, (kept, outcome) in variants.items():
-        for estimate in cell_differences(kept, outcome, sampling, item_variance, shared if kept is points else OWN):
+        for estimate in cell_differences(kept, outcome, sampling, item_variance, shared if kept is points else None):
             pair = estimate.name.split("/", 2)[2]
             found.append(dataclasses.replace(estimate, name=f"robustness/{variant}/{pair}"))
     return found

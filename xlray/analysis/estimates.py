@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xlray.analysis.effects import (
-    additivity_of,
     cell_differences,
     cell_means,
     correct_over_comparisons,
     robustness,
+    shared_of,
     target_names,
 )
 from xlray.analysis.factorial import two_by_two
@@ -40,7 +40,7 @@ def sweep_estimates(
     for rung in sorted({point.rung_index for point in points}):
         here = estimable(points, rung)
         # Of the tuned points: in the grid each subset comes at many values, which are no further subsets.
-        shared = additivity_of(estimable(tuned, rung))
+        shared = shared_of(here, estimable(tuned, rung))
         known = {(e.name, e.rung) for e in found}  # of cells that no axis changes, such as the control
         made = [
             e
@@ -71,7 +71,7 @@ def all_estimates(
     rungs = [rung for rung in sorted({point.rung_index for point in points}) if estimable(points, rung)]
     for rung in rungs:
         here = estimable(points, rung)
-        items, shared = (item_variances or {}).get(rung), additivity_of(here)
+        items, shared = (item_variances or {}).get(rung), shared_of(here)
         outcomes = means_of_languages(here)
         if rung == rungs[-1]:
             others = {outcome for point in here for outcome in point.scores} - {*outcomes, WITHOUT_TATOEBA}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xlray.analysis.crossed import NO_ITEMS, contrast
-from xlray.analysis.effects import OWN, Shared, as_estimate, cell_grids, prior_of, shared_by, trial_spread
+from xlray.analysis.effects import Shared, as_estimate, cell_grids, shared_of, signed_sums, trial_spread
 from xlray.analysis.items import ItemVariance
 from xlray.analysis.points import Estimate, Point, Sampling, is_control_source, scored
 
@@ -64,7 +63,7 @@ def two_by_two(
     outcome: str,
     sampling: Sampling,
     item_variance: ItemVariance | None = None,
-    shared: Shared = OWN,
+    shared: Shared | None = None,
 ) -> list[Estimate]:
     """Both main effects and the interaction at one rung, in points, named `factor/<outcome>/<contrast>`.
 
@@ -77,12 +76,10 @@ def two_by_two(
         return []
     grids = cell_grids(points, outcome)
     four = {cell: grids[cell] for cell in design.cells.values()}
-    common = sorted(set.intersection(*(set(grid.seeds) for grid in four.values())))
-    prior, spread, shared = prior_of(grids, common, False), trial_spread([*four.values()]), shared_by(points, shared)
-    rung, found = max(point.rung for point in points), []
-    for name, coefficients in design.contrasts().items():
-        items = item_variance(outcome, coefficients) if item_variance else NO_ITEMS
-        made = contrast([(coefficients[cell], grid) for cell, grid in four.items()], items, prior, shared)
-        if made is not None:
-            found.append(as_estimate(f"factor/{outcome}/{name}", made, sampling.level, rung, spread))
-    return found
+    spread, shares = trial_spread([*four.values()]), (shared or shared_of(points)).additivity
+    sums = design.contrasts()
+    extra = {name: item_variance(outcome, parts) for name, parts in sums.items()} if item_variance else {}
+    rung, made = max(point.rung for point in points), signed_sums(four, sums, extra, shares)
+    return [
+        as_estimate(f"factor/{outcome}/{name}", found, sampling.level, rung, spread) for name, found in made.items()
+    ]

@@ -38,6 +38,11 @@ class Membership:
     pool: tuple[str, ...]
     rows: Array
 
+    @property
+    def size(self) -> float:
+        """Variance between all subsets of so many tasks of the pool where each task has variance 1."""
+        return float((self.rows**2).sum(axis=1).mean())
+
     def spread(self) -> tuple[float, Array, Array]:
         """(variance between subsets where each task has variance 1, [axes] its parts over the axes, [clusters, axes])."""
         centred = self.rows - self.rows.mean(axis=0)
@@ -144,32 +149,6 @@ def additivity(cells: Sequence[tuple[Membership, Array]]) -> Additivity | None:
         total = squares.mean(axis=-1)
         of_subsets = 1 - np.divide(noise, total, out=np.ones(total.shape), where=total > noise)
         known = known + _likelihood(squares, of_subsets, parts).sum(axis=-2)
-    return _posterior(known, sizes) if information >= MIN_INFORMATION else None
-
-
-def simulated_additivity(
-    cells: Sequence[Membership], additive: float, of_subsets: float, num_targets: int, num_draws: int = 100
-) -> Additivity | None:
-    """What `additivity` finds in so many sweeps that are drawn from the model, [draws, shares]; for plans.
-
-    Args:
-        cells: memberships of the cells of a rung.
-        additive: the true share.
-        of_subsets: the part of the variance of subsets' means that is not noise of trials.
-        num_targets: targets, independent of one another.
-    """
-    generator = np.random.default_rng(0)
-    known: float | Array = 0.0
-    information, sizes = 0.0, []
-    for held in (held for held in cells if 2 < len(held.rows) <= MOST):
-        size, parts, _ = held.spread()
-        if size > 0:
-            information += float(((parts - 1) ** 2).sum()) / 2
-            sizes.append(size)
-            squares = generator.chisquare(1, (num_draws, num_targets, len(parts)))
-            squares *= 1 + of_subsets * additive * (parts - 1)
-            seen = np.maximum(1 - (1 - of_subsets) / squares.mean(axis=-1), 0.0)
-            known = known + _likelihood(squares, seen, parts).sum(axis=-2)
     return _posterior(known, sizes) if information >= MIN_INFORMATION else None
 
 

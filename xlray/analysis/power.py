@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
+from xlray.analysis.control import ControlNoise, control_noises
+from xlray.analysis.crossed import Contrasts
 from xlray.analysis.distributions import noncentral_t_beyond, t_quantile
-from xlray.analysis.effects import CONTROL_FREEDOM, PRIOR_FREEDOM, additivity_of, cell_grids
-from xlray.analysis.membership import SHARES, Place, make_membership, reduced, simulated_additivity, spread
+from xlray.analysis.effects import Key, cell_grids, shared_of, signed_sums
+from xlray.analysis.grid import Grid
+from xlray.analysis.membership import SHARES, additivity, make_membership
 from xlray.analysis.points import Array, Point, too_few
 from xlray.errors import require
 
-Key = TypeVar("Key", bound=Hashable)
+POWER = 0.8
+TARGETS = 4  # what tasks add is drawn to have half of its variance in common to them
+NUM_SWEEPS = (50, 500)  # that are drawn: at least, at most
+NUM_SCORES = 4_000_000  # about, in all of them
 
 
 @dataclass(frozen=True)
@@ -46,41 +51,18 @@ class Variances:
 ASSUMED = Variances(subset=1.0, seed=0.1, trial=0.5, additive=1.0)
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """How the subsets of some cells hang together, for the power of a signed sum of these.
-
-    Attributes:
-        between: variance of the sum through its subsets where these count as independent, in that of one subset.
-        true: the part of it that is in the error.
-        counted: [draws] the part that intervals count, in sweeps drawn from the model.
-        doubt: [draws] relative variance of that.
-        freedom: degrees of freedom of the mean squares of subsets; 0 where each cell has but one.
-        seed_freedom: of a seed's variance that the other cells of the rung add.
-    """
-
-    between: float
-    true: float
-    counted: Array
-    doubt: Array
-    freedom: int
-    seed_freedom: float
-
-
 def minimum_detectable_effect(
     num_subsets: int | Sequence[int],
     num_seeds: int,
     variances: Variances = ASSUMED,
     level: float = 0.95,
     power: float = 0.8,
-    overlap: Overlap | None = None,
-    coefficients: Sequence[float] = (1.0, -1.0),
 ) -> float | None:
     """The difference between two cells, in points, that a two-sided test finds with the probability `power`.
 
-    Each cell has subsets of its own and all have the same seeds. Of a cell with one subset the statement is about these
-    tasks, and their spread does not enter. The test is the t test of `crossed.contrast`, whose degrees of freedom are
-    Satterthwaite's; power is that of the noncentral t distribution.
+    Each cell has independent subsets of its own and all have the same seeds. Of a cell with one subset the statement is
+    about these tasks, and their spread does not enter. The test is the t test of `crossed.contrast`, whose degrees of
+    freedom are Satterthwaite's, without what other cells of a rung say; power is that of the noncentral t distribution.
 
     Args:
         num_subsets: subsets or chains in each cell, or in the one and the other.
@@ -88,8 +70,6 @@ def minimum_detectable_effect(
         variances: of a score within a cell.
         level: of the interval that must leave out 0.
         power: probability of finding the difference.
-        overlap: what is known of the subsets themselves; without it they are independent, and so are the cells' seeds.
-        coefficients: of the cells, for another signed sum than a difference.
 
     Returns:
         points; None with too few seeds or subsets for an interval, as `too_few` has it.
@@ -98,145 +78,136 @@ def minimum_detectable_effect(
         InputError: for a count below 1, or a level or power outside 0 to 1.
     """
     where = "minimum_detectable_effect"
-    sizes = [num_subsets] * len(coefficients) if isinstance(num_subsets, int) else list(num_subsets)
+    sizes = [num_subsets] * 2 if isinstance(num_subsets, int) else list(num_subsets)
     require(min(sizes) >= 1, "num_subsets >= 1", num_subsets, where)
     require(num_seeds >= 1, "num_seeds >= 1", num_seeds, where)
     require(0 < level < 1, "0 < level < 1", level, where)
     require(1 - level < power < 1, "1 - level < power < 1", power, where)
     if too_few(num_seeds, min((size for size in sizes if size > 1), default=1)):
         return None
-    squares = [coefficient**2 for coefficient in coefficients]
-    noises = [square * variances.trial / (size * num_seeds) for square, size in zip(squares, sizes, strict=True)]
-    seeds = sum(squares) * variances.seed / num_seeds + sum(noises)
-    if overlap is not None:
-        sampled = sum(noise for noise, size in zip(noises, sizes, strict=True) if size > 1)
-        return _with_overlap(overlap, variances, seeds, sampled, num_seeds, (level, power))
+    noises = [variances.trial / (size * num_seeds) for size in sizes]
+    seeds = 2 * variances.seed / num_seeds + sum(noises)
     terms = [(seeds, num_seeds - 1)]
     total = seeds
-    for square, size, noise in zip(squares, sizes, noises, strict=True):
+    for size, noise in zip(sizes, noises, strict=True):
         if size > 1:
-            clusters = square * variances.subset / size + noise
+            clusters = variances.subset / size + noise
             terms += [(clusters, size - 1), (noise, (size - 1) * (num_seeds - 1))]
             total += clusters - noise
     if total == 0:
         return 0.0
-    freedom_of_all = max(total**2 / sum(part**2 / degrees for part, degrees in terms), min(d for _, d in terms))
-    return math.sqrt(total) * _noncentrality(freedom_of_all, level, power)
-
-
-def _with_overlap(
-    overlap: Overlap, variances: Variances, seeds: float, noise: float, num_seeds: int, aims: tuple[float, float]
-) -> float:
-    """The test judges by what intervals count; the error is what it truly is."""
-    between = variances.subset * overlap.between
-    true, counted = seeds + overlap.true * between, seeds + overlap.counted * between
-    if true == 0:
-        return 0.0
-    fewest = seed_freedom = num_seeds - 1 + overlap.seed_freedom
-    lost = seeds**2 / seed_freedom + overlap.doubt * (overlap.counted * between) ** 2 / 2
-    if overlap.freedom:
-        lost = lost + (overlap.counted * (between + noise)) ** 2 / overlap.freedom
-        fewest = min(overlap.freedom, seed_freedom)
-    freedom = np.maximum(counted**2 / lost, fewest)
-    return math.sqrt(true) * _noncentrality(freedom, *aims, np.sqrt(counted / true))
-
-
-def _noncentrality(freedom: float | Array, level: float, power: float, wider: float | Array = 1.0) -> float:
-    """Standard errors by which a true difference must exceed 0 where intervals are so many times as wide."""
-    critical = wider * t_quantile((1 + level) / 2, freedom)
+    freedom = max(total**2 / sum(part**2 / degrees for part, degrees in terms), min(d for _, d in terms))
+    critical = float(t_quantile((1 + level) / 2, freedom))
 
     def lack(shift: float) -> float:
-        return (
-            float(np.mean(noncentral_t_beyond(critical, freedom, shift))) - power
-        )  # the other tail is nothing at such shifts
+        return float(noncentral_t_beyond(critical, freedom, shift)) - power  # the other tail is nothing at such shifts
 
-    beyond = float(np.max(critical)) + 2 * float(np.max(t_quantile((1 + power) / 2, freedom)))
-    return float(optimize.brentq(lack, 1e-6, beyond))
+    beyond = critical + 2 * float(t_quantile((1 + power) / 2, freedom))
+    return math.sqrt(total) * float(optimize.brentq(lack, 1e-6, beyond))
 
 
 Drawn = Mapping[str, Mapping[str, Sequence[str]]]  # cell to cluster to its tasks
-Sums = Mapping[Key, Mapping[str, float]]  # signed sums of cells: their coefficients
 
 
 def detectable(
     cells: Drawn,
     sources: Mapping[str, str],
-    sums: Sums[Key],
+    sums: Mapping[Key, Mapping[str, float]],
     num_seeds: int,
     variances: Variances,
     level: float = 0.95,
     times: int = 1,
 ) -> dict[Key, float | None]:
-    """`minimum_detectable_effect` of signed sums of cells, from the subsets themselves; None where there is no interval.
+    """What signed sums of cells find with the probability `POWER`, in points; None where there is no interval.
+
+    Sweeps without any difference are drawn from the model, with these subsets, and analysed as a report does. What is
+    found is a difference that exceeds the half width of the interval, where errors are normal.
 
     Args:
         cells: all cells of a rung; clusters that are drawn together have one name.
         sources: of the cells; those of one source are drawn from one pool.
         sums: such as `{"20-en": 1, "9-en": -1}`.
+        num_seeds: in each cell.
+        variances: of a score within a cell.
         level: of the interval that must leave out 0.
-        times: as if there were so many times the subsets, which share tasks as these do.
+        times: as if there were so many times the subsets, drawn as these are.
     """
-    found = {}
-    for key, overlap in find_overlaps(cells, sources, sums, num_seeds, variances).items():
-        sizes = [len(cells[cell]) * (times if len(cells[cell]) > 1 else 1) for cell in sums[key]]
-        more = replace(overlap, between=overlap.between / times, freedom=(overlap.freedom + 1) * times - 1)
-        about = (variances, level, 0.8, more if overlap.freedom else overlap, tuple(sums[key].values()))
-        found[key] = minimum_detectable_effect(sizes, num_seeds, *about)
-    return found
+    few = {
+        key: too_few(
+            num_seeds, min((n for n in (times * len(cells[c]) for c in parts if len(cells[c]) > 1)), default=1)
+        )
+        for key, parts in sums.items()
+    }
+    wanted = {key: parts for key, parts in sums.items() if not few[key]}
+    if not wanted:
+        return dict.fromkeys(sums)
+    grids = _drawn_sweeps(cells, sources, num_seeds, variances, times)
+    shares = additivity([(grid.held, grid.values) for grid in grids.values() if grid.held is not None])
+    shared = None if shares is None else replace(shares, weights=shares.weights[..., None, :])
+    controls = {
+        cell: ControlNoise(noise.multiple[..., 1:], noise.freedom[..., 1:])
+        for cell, noise in control_noises(grids).items()
+    }
+    made = signed_sums(grids, wanted, None, shared, controls)
+    return {key: _smallest(made[key], level) if key in made else None for key in sums}
 
 
-def find_overlaps(
-    cells: Drawn,
-    sources: Mapping[str, str],
-    sums: Sums[Key],
-    num_seeds: int,
-    variances: Variances,
-    num_targets: int = 4,
-) -> dict[Key, Overlap]:
-    """How the cells of a plan hang together in signed sums of them, as `crossed.contrast` takes them; as in `detectable`."""
+def _smallest(found: Contrasts, level: float) -> float:
+    """From [sweeps, targets] sums whose true value is 0."""
+    ends = found.interval(level)
+    assert ends is not None
+    half, error = (ends[1] - ends[0]) / 2, math.sqrt(float(np.mean(found.value**2)))
+    if error == 0:
+        return 0.0
+    return float(
+        optimize.brentq(
+            lambda gap: float(special.ndtr((gap - half) / error).mean()) - POWER, 0.0, half.max() + 9 * error
+        )
+    )
+
+
+def _drawn_sweeps(
+    cells: Drawn, sources: Mapping[str, str], num_seeds: int, variances: Variances, times: int
+) -> dict[str, Grid]:
+    """Of each cell the scores [sweeps, targets, clusters, seeds] of sweeps in which cells differ by chance alone."""
+    generator = np.random.default_rng(0)
     pools: dict[str, set[str]] = {}
     for cell, clusters in cells.items():
         pools.setdefault(sources[cell], set()).update(task for tasks in clusters.values() for task in tasks)
-    held = {
-        cell: make_membership(list(clusters.values()), sorted(pools[sources[cell]]))
-        for cell, clusters in cells.items()
-        if len(clusters) > 1
-    }
-    part = variances.subset / (variances.subset + variances.trial / num_seeds) if variances.subset else 0.0
-    shared = simulated_additivity(list(held.values()), variances.additive, part, num_targets)
-    size = shared.size if shared else float(np.mean([membership.spread()[0] for membership in held.values()] or [1.0]))
-    found = {}
-    for key, coefficients in sums.items():
-        groups = _exchangeable(cells, [cell if cell in held else "" for cell in coefficients])
-        spreads = spread([(c, held.get(cell)) for cell, c in coefficients.items()], groups, size or 1.0)
-        independent, dependent = (
-            float(np.interp(variances.additive, SHARES, part)) for part in (spreads.independent, spreads.dependent)
-        )
-        counted, doubt = reduced(spreads, shared) if shared else (np.ones(1), np.zeros(1))
-        true = dependent / independent if independent else 1.0
-        freedom = sum(len(group) - 1 for group in groups)
-        found[key] = Overlap(independent, true, counted, doubt, freedom, _seed_freedom(cells, coefficients, num_seeds))
+    more = {cell: _more(clusters, sorted(pools[sources[cell]]), times) for cell, clusters in cells.items()}
+    held = {c: make_membership([*m.values()], sorted(pools[sources[c]])) for c, m in more.items() if len(m) > 1}
+    num_trials = num_seeds * sum(len(clusters) for clusters in more.values())
+    shape = (int(np.clip(NUM_SCORES / (TARGETS * num_trials), *NUM_SWEEPS)), TARGETS)
+    size = float(np.mean([membership.size for membership in held.values()] or [1.0])) or 1.0
+
+    def normal(variance: float, *axes: int) -> Array:
+        return math.sqrt(variance) * generator.normal(size=(*shape, *axes))
+
+    by_pool = {}
+    for source in dict.fromkeys(sources[cell] for cell in held):
+        tasks = pools[source]
+        both = generator.normal(size=(shape[0], 1, len(tasks))) + generator.normal(size=(*shape, len(tasks)))
+        both /= np.sqrt((both**2).mean(axis=-1, keepdims=True))
+        by_pool[source] = both * math.sqrt(variances.subset * variances.additive / size)
+    seeds = tuple(range(num_seeds))
+    grids = {}
+    for cell, clusters in more.items():
+        values = normal(variances.seed, 1, num_seeds) + normal(variances.trial, len(clusters), num_seeds)
+        if cell in held:
+            values += (by_pool[sources[cell]] @ held[cell].rows.T)[..., None]
+            values += normal(variances.subset * (1 - variances.additive), len(clusters), 1)
+        weights = np.ones(values.shape[-2:])
+        grids[cell] = Grid(tuple(clusters), seeds, values, weights, len(clusters), held.get(cell))
+    return grids
+
+
+def _more(clusters: Mapping[str, Sequence[str]], pool: Sequence[str], times: int) -> dict[str, tuple[str, ...]]:
+    """As many times the clusters, each time with other tasks in the places of these; of a single one no more."""
+    found = {name: tuple(tasks) for name, tasks in clusters.items()}
+    for number in range(1, times if len(clusters) > 1 else 1):
+        others = dict(zip(pool, np.random.default_rng(number).permutation(pool).tolist(), strict=True))
+        found |= {f"{name} {number}": tuple(others[task] for task in tasks) for name, tasks in clusters.items()}
     return found
-
-
-def _exchangeable(cells: Drawn, drawn: Sequence[str]) -> list[list[list[Place]]]:
-    """Places of each cluster, in groups of those that stand in the same of the cells; "" for one that is not drawn."""
-    places: dict[str, list[Place]] = {}
-    for number, cell in enumerate(drawn):
-        for row, cluster in enumerate(cells[cell]) if cell else ():
-            places.setdefault(cluster, []).append((number, row))
-    groups: dict[tuple[int, ...], list[list[Place]]] = {}
-    for at in places.values():
-        groups.setdefault(tuple(number for number, _ in at), []).append(at)
-    return list(groups.values())
-
-
-def _seed_freedom(cells: Drawn, compared: Iterable[str], num_seeds: int) -> float:
-    """What the other cells of the rung add of it, as in `effects.prior_of`: a control is a cell without tasks."""
-    empty = {cell for cell, clusters in cells.items() if not any(clusters.values())}
-    control = bool(empty & set(compared))
-    joining = len(cells) if control else len(cells) - len(empty)
-    return max(min(CONTROL_FREEDOM if control else PRIOR_FREEDOM, (joining - 2) * (num_seeds - 1)), 0)
 
 
 def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | None:
@@ -262,8 +233,13 @@ def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | Non
     num_seeds = float(np.mean([grid.values.shape[1] for grid in grids]))
     subset = max((clusters / cluster_freedom - trial) / num_seeds, 0.0)
     seeds = _seed_variance(points, outcome, trial)
-    shared = additivity_of(points)
-    return Variances(subset, seeds, trial, float(shared.weights @ SHARES) if shared else 0.0)
+    shared = shared_of(points).additivity
+    additive = float(shared.weights @ SHARES) if shared else 0.0
+    # Of draws that use tasks evenly the subsets differ more than any subsets of the pool.
+    even = float(
+        np.mean([g.held.spread()[0] / g.held.size for g in grids if g.held is not None and g.held.size] or [1.0])
+    )
+    return Variances(subset / (additive * even + 1 - additive), seeds, trial, additive)
 
 
 def _seed_variance(points: Sequence[Point], outcome: str, trial: float) -> float:

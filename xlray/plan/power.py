@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from xlray.analysis import (
@@ -49,28 +50,32 @@ def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any
     places = {trial.population: (len(trial.config.tasks), trial.subset.source) for trial in trials}
     num_seeds = len(plan.sweep.seeds)
     variances, source = _variances(directory)
-    pairs = {pair: dict(zip(pair, (1.0, -1.0), strict=True)) for pair in compared_cells(places)}
+    pairs = compared_cells(places)
     design = two_by_two_of(places)
-    about = (cells, {cell: source for cell, (_, source) in places.items()})
-    points = detectable(*about, pairs, num_seeds, variances)
-    effects = detectable(*about, design.contrasts() if design else {}, num_seeds, variances)
+    factors = design.contrasts() if design else {}
+    sources = {cell: source for cell, (_, source) in places.items()}
+    sums: dict[tuple[str, ...], Mapping[str, float]] = {
+        pair: dict(zip(pair, (1.0, -1.0), strict=True)) for pair in pairs
+    }
+    sums |= {(effect,): parts for effect, parts in factors.items()}
+    smallest = detectable(cells, sources, sums, num_seeds, variances)
     counts = {cell: len(clusters) for cell, clusters in cells.items()}
     comparisons: list[dict[str, Any]] = [
         {
             "cells": list(pair),
             "num_subsets": tuple(counts[cell] for cell in pair),
             "num_seeds": num_seeds,
-            "points": found,
+            "points": smallest[pair],
             "missing": too_few(num_seeds, min((counts[cell] for cell in pair if counts[cell] > 1), default=1)),
         }
-        for pair, found in points.items()
+        for pair in pairs
     ]
     found = [c for c in comparisons if all(places[cell][0] for cell in c["cells"])] or comparisons
     known = [c["points"] for c in found if c["points"] is not None]
     return {
         "points": max(known, default=None),
         "comparisons": comparisons,
-        "effects": [{"effect": effect, "points": smallest} for effect, smallest in effects.items()],
+        "effects": [{"effect": effect, "points": smallest[effect,]} for effect in factors],
         "variances": {
             "subset": variances.subset,
             "seed": variances.seed,

@@ -99,6 +99,12 @@ class Forecast:
     schedule: Schedule
     full: Schedule
 
+    @property
+    def devices(self) -> int:
+        """Devices of the cluster that the schedule uses."""
+        execution = self.plan.sweep.execution
+        return math.ceil(self.schedule.num_slots * execution.max_workers / execution.workers_per_device)
+
 
 def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     """Cost every phase and play the schedule, with stand-ins for the trials that a search will propose."""
@@ -189,9 +195,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "device_hours": hours,
         "device_hours_at_most": math.fsum(found.seconds[key] for key in new) / 3600,
         "device_hours_source": found.rates.source,
-        "devices": math.ceil(
-            found.schedule.num_slots * plan.sweep.execution.max_workers / plan.sweep.execution.workers_per_device
-        ),
+        "devices": found.devices,
         "sharing": sharing(plan, terms),
         "wall_hours": found.schedule.wall_s / 3600,
         "price_per_hour": terms.price_per_hour,

@@ -267,15 +267,17 @@ def to_points(simulated, scenario, sweep):
     """The trials of one sweep as the report has them."""
     points = []
     for cell in simulated.cells:
-        for chain, seed in np.argwhere(cell.weights[sweep] > 0).tolist():
+        weights, scores = cell.weights[sweep], cell.scores[sweep].tolist()
+        for chain in np.flatnonzero((weights > 0).any(axis=1)).tolist():
             members = np.flatnonzero(cell.members[sweep, chain]).tolist()
             tasks = tuple(f"{cell.pool}-{task:02d}" for task in members)
             own = own_name(scenario, cell, chain)
-            scores = dict(zip(TARGETS, cell.scores[sweep, chain, seed].tolist(), strict=True))
-            scores[FI_ACCURACY] = float(np.mean(list(scores.values())))
-            place = (cell.name, cell.size, cell.pool, tasks, own, seed, 65_536, 1)
-            weight = float(cell.weights[sweep, chain, seed])
-            points.append(Point(f"{own}/{cell.name}/{seed}", "measure", *place, scores, weight))
+            for seed in np.flatnonzero(weights[chain] > 0).tolist():
+                found = dict(zip(TARGETS, scores[chain][seed], strict=True))
+                found[FI_ACCURACY] = sum(scores[chain][seed]) / len(TARGETS)
+                place = (cell.name, cell.size, cell.pool, tasks, own, seed, 65_536, 1)
+                weight = float(weights[chain, seed])
+                points.append(Point(f"{own}/{cell.name}/{seed}", "measure", *place, found, weight))
     return points
 
 

@@ -38,7 +38,7 @@ class ControlNoise:
 def control_noises(cells: Mapping[str, Grid]) -> dict[str, ControlNoise]:
     """Of each control that two cells with tasks share the seeds of; values are [..., targets, clusters, seeds]."""
     controls = {cell: grid for cell, grid in cells.items() if grid.is_control and len(grid.seeds) > 1}
-    found = {}
+    found = dict[str, ControlNoise]()
     for seeds in dict.fromkeys(grid.seeds for grid in controls.values()):
         drawn = [grid.only(seeds) for grid in cells.values() if not grid.is_control and set(seeds) <= set(grid.seeds)]
         if len(drawn) > 1:
@@ -85,7 +85,7 @@ def _others(values: Array) -> Array:
 
 def _usual(cells: Sequence[Grid]) -> Array:
     """[..., 1] noise of the median cell, over all targets, in that of all; at most 1: one cell may be noisy."""
-    noise = np.array([trial_variance([grid])[0] for grid in cells if len(grid.clusters) > 1] or [[1.0]])
+    noise = np.array([trial_variance([grid])[0] for grid in cells if len(grid.clusters) > 1] or [np.ones(1)])
     mean = noise.mean(axis=0)
     relative = np.divide(noise, mean, out=np.ones(noise.shape), where=mean > 0).mean(axis=-1, keepdims=True)
     return np.asarray(np.minimum(np.median(relative, axis=0), 1.0))

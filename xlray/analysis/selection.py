@@ -47,9 +47,9 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
     """Points lost at one rung by choosing a subset by English or pivot dev instead of dev in the target language.
 
     A subset is chosen by its mean over all seeds but one and scored with the seed left out, so that neither choice is
-    flattered by the scores that it was made from. The interval is a t interval over the seeds left out, which is rough,
-    since they share the other seeds; there is none of fewer than three seeds, or where every seed left out gives the
-    same. Controls are no choice. With one seed the choice is scored by the scores that made it.
+    flattered by the scores that it was made from. The interval is a t interval over the seeds left out, widened since
+    their choices share seeds (Nadeau and Bengio 2003); there is none of fewer than three seeds, or where every seed left
+    out gives the same. Controls are no choice. With one seed the choice is scored by the scores that made it.
 
     Returns:
         estimates named `selection_gap/<english-dev or pivot-dev>`.
@@ -67,7 +67,8 @@ def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate
         low = high = error = None
         missing = too_few(len(seeds), len(kept)) or ("" if np.ptp(gaps) > SAME else "the same with every seed left out")
         if not missing:
-            error = float(gaps.std(ddof=1) / math.sqrt(len(seeds)))
+            # Each two choices share all seeds but one, so their mean varies by more than independent ones' would.
+            error = float(gaps.std(ddof=1) * math.sqrt(1 / len(seeds) + 1 / (len(seeds) - 1)))
             half = float(t_quantile((1 + sampling.level) / 2, len(seeds) - 1)) * error
             low, high = float(gaps.mean()) - half, float(gaps.mean()) + half
         found.append(

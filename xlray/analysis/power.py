@@ -20,8 +20,8 @@ from xlray.errors import require
 
 POWER = 0.8
 TARGETS = 4  # what tasks add is drawn to have half of its variance in common to them
-NUM_SWEEPS = (50, 500)  # that are drawn: at least, at most
-NUM_SCORES = 4_000_000  # about, in all of them
+NUM_SWEEPS = (25, 500)  # that are drawn: at least, at most
+NUM_SCORES = 1_000_000  # about, in all of them
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ OUTCOMES = (FI_ACCURACY, *TARGETS)
 DESIGNS = ((5, 12), (3, 6))  # seeds, chains
 RANKED = ((5, 24), (3, 18))  # the same where there are as many subsets as tasks
 NUM_SWEEPS = 1_000
-NUM_WITH_FAILURES = 1_250  # some of these have too few trials left for an interval
+NUM_WITH_FAILURES = 1_250  # where trials fail or are stopped: some sweeps have too few left for an interval
 CHUNK = 250
 PER_DRAW = 20  # sweeps with the same subsets, where a design of the package draws them
 NUM_KEPT = 2  # sweeps of each scenario and design whose estimates are stored one by one
@@ -229,7 +229,7 @@ def summarise(name, design, pair, outcome, rows):
 def coverage(scenario, design):
     """(rows of the table, rows of false findings, rows of single sweeps) of one scenario and design."""
     table, false, single = [], [], []
-    num_sweeps = NUM_WITH_FAILURES if scenario.failure_rate else NUM_SWEEPS
+    num_sweeps = NUM_WITH_FAILURES if scenario.failure_rate or scenario.stopping else NUM_SWEEPS
     chunks = [estimate(made, scenario) for made in simulated_chunks(scenario, design, num_sweeps)]
     for pair in chunks[0]:
         rows = np.concatenate([chunk[pair] for chunk in chunks])

@@ -171,6 +171,7 @@ def _drawn_sweeps(
 ) -> dict[str, Grid]:
     """Of each cell the scores [sweeps, targets, clusters, seeds] of sweeps in which cells differ by chance alone."""
     generator = np.random.default_rng(0)
+    cells = {cell: dict(sorted(clusters.items())) for cell, clusters in sorted(cells.items())}  # equal plans draw alike
     pools: dict[str, set[str]] = {}
     for cell, clusters in cells.items():
         pools.setdefault(sources[cell], set()).update(task for tasks in clusters.values() for task in tasks)

@@ -25,6 +25,23 @@ def test_journal_keeps_order_and_adds_time(tmp_path):
     assert entries[1]["score"] is None and entries[1]["scores"] == {"udpos": None}
 
 
+def test_many_entries_are_flushed_once_and_a_crash_tears_one_of_them_at_most(tmp_path, monkeypatch):
+    written, flushed = Journal(Storage(tmp_path), tmp_path), []
+    written.append({"event": "opened"})
+    monkeypatch.setattr(journal.os, "fsync", flushed.append)
+    found = written.extend({"event": "created", "number": number} for number in range(100))
+    assert (
+        len(flushed) == 1 and written.read()[1:] == found and [entry["number"] for entry in found] == list(range(100))
+    )
+    assert written.extend([]) == [] and len(flushed) == 1
+    path = tmp_path / journal.JOURNAL_FILE
+    path.write_bytes(path.read_bytes()[:-150])
+    kept = written.read()
+    assert kept == [kept[0], *found][: len(kept)] and len(kept) > 90
+    written.append({"event": "later"})
+    assert [entry["event"] for entry in written.read()][-2:] == ["created", "later"]
+
+
 @pytest.mark.parametrize("cut", [1, 7, 20, 10_000])
 def test_torn_last_line_is_left_out_and_the_next_entry_is_readable(tmp_path, cut):
     written = Journal(Storage(tmp_path), tmp_path)

@@ -218,6 +218,20 @@ def test_a_journal_is_segments_that_every_machine_reads(machines, monkeypatch):
     assert len(objects(machines[0], "sweeps/s/journal/")) > 3
 
 
+def test_many_entries_take_a_write_for_each_segment_and_a_second_writer_is_found_out(machines, monkeypatch):
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 1_000)
+    writes, write = [], object_store.Remote.write
+    monkeypatch.setattr(object_store.Remote, "write", lambda self, *a: writes.append(a[0]) or write(self, *a))
+    first, second = (sweep_folder(storage, "s").journal for storage in machines[:2])
+    found = first.extend([{"event": "e", "number": number} for number in range(100)])
+    assert len(writes) == len(set(writes)) == len(objects(machines[0], "sweeps/s/journal/")) < 10
+    found.append(first.append({"event": "later"}))
+    assert second.read() == found
+    second.append({"event": "of another"})
+    with pytest.raises(InputError, match="another process writes this journal"):
+        first.extend([{"event": "lost"}] * 3)
+
+
 def test_following_a_journal_fetches_a_segment_only_when_it_has_changed(machines, monkeypatch):
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 200)
     journals = [sweep_folder(storage, "s").journal for storage in machines]

@@ -15,7 +15,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,20 @@ LEASE_TTL_S = 60.0
 
 
 def append_line(storage: Storage, path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Add one entry to a file of JSON lines, with `time` in seconds UTC; returns it as a reader will see it.
+    """Add one entry to a file of JSON lines; see `append_lines`."""
+    return append_lines(storage, path, [entry])[0]
 
-    A crash tears at most the last line; what it left is dropped here, before the next entry.
-    NaN and infinities become null, so that every line is JSON to any reader. Entries of several processes wait for one
-    another.
+
+def append_lines(storage: Storage, path: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Add entries to a file of JSON lines, with `time` in seconds UTC; returns them as a reader will see them.
+
+    All are flushed to the disk at once. A crash tears at most one line, after which there is none; what it left is dropped
+    here, before the next entry. NaN and infinities become null, so that every line is JSON to any reader. Entries of several
+    processes wait for one another.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    full, line = _line(entry)
+    made = list(map(_line, entries))
+    line = b"".join(text for _, text in made)
     is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -55,7 +61,7 @@ def append_line(storage: Storage, path: Path, entry: Mapping[str, Any]) -> dict[
     if is_new:
         fsync(path.parent)
     storage.send(path)
-    return full
+    return [full for full, _ in made]
 
 
 def _line(entry: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -107,24 +113,38 @@ class Journal:
     _last: _Segment | None = field(default=None, init=False, repr=False)  # as this writer wrote it
 
     def append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Add one entry, durably; see `append_line`.
+        """Add one entry, durably; see `extend`."""
+        return self.extend([entry])[0]
+
+    def extend(self, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Add entries, durably once this returns, with one write for many of them; see `append_lines`.
 
         Raises:
             InputError: on an object store, another process has written to the journal meanwhile.
         """
-        remote = self.storage.remote
+        remote, entries = self.storage.remote, list(entries)
+        if not entries:
+            return []
         if remote is None:
-            return append_line(self.storage, self.folder / JOURNAL_FILE, entry)
-        full, line = _line(entry)
+            return append_lines(self.storage, self.folder / JOURNAL_FILE, entries)
+        made = list(map(_line, entries))
         last = self._last or self._last_segment(remote)
-        if len(last.content) + len(line) > SEGMENT_BYTES:
-            last = _Segment(last.number + 1, b"", None)
-        content = last.content + line
-        tag = remote.write(f"{self.name}/{last.number:06d}.jsonl", content, last.tag)
+        content = last.content
+        for _, line in made:
+            if len(content) + len(line) > SEGMENT_BYTES:
+                if content != last.content:
+                    self._put(remote, last, content)
+                last, content = _Segment(last.number + 1, b"", None), b""
+            content += line
+        if content != last.content:
+            self._put(remote, last, content)
+        return [full for full, _ in made]
+
+    def _put(self, remote: Remote, segment: _Segment, content: bytes) -> None:
+        tag = remote.write(f"{self.name}/{segment.number:06d}.jsonl", content, segment.tag)
         if tag is None:
             raise InputError(f"{remote.uri}/{self.name}: another process writes this journal.")
-        self._last = _Segment(last.number, content, tag)
-        return full
+        self._last = _Segment(segment.number, content, tag)
 
     def read(self) -> list[dict[str, Any]]:
         """All entries in order; see `read_lines`."""

@@ -107,14 +107,14 @@ class Driver:
         """Nothing: Tune pickles its configuration for a restore that is never made, and listeners hold terminals."""
         return {}
 
-    def write(self, entry: Mapping[str, Any]) -> None:
-        """Append to the journal, then take it in and tell the listener and the trackers."""
-        full = self.directory.journal.append(entry)
-        self.journal.append(full)
-        self.found.add(full)
-        self.listener(dict(entry))
-        for tracker in self.trackers if full.get("trial_id") in self.trials else ():
-            tracker(entry, self.progress(full["trial_id"]))
+    def write(self, *entries: Mapping[str, Any]) -> None:
+        """Append to the journal, all at once, then take each in and tell the listener and the trackers."""
+        for entry, full in zip(entries, self.directory.journal.extend(entries), strict=True):
+            self.journal.append(full)
+            self.found.add(full)
+            self.listener(dict(entry))
+            for tracker in self.trackers if full.get("trial_id") in self.trials else ():
+                tracker(entry, self.progress(full["trial_id"]))
 
     def progress(self, trial_id: str) -> Progress:
         """How far a trial is."""
@@ -132,11 +132,11 @@ class Driver:
         self.stored = set(self.store.finished(self.specs().values()))
         shared = self.found.trials.setdefault(SHARED, Standing())
         shared.status = "created" if self._left(SHARED) else "finished"
+        self.write(*(created_entry(trial) for trial in self.plan.trials if self._is_new(trial)))
         for trial in self.plan.trials:
             self._settle(trial)
-        for trial_id, standing in self.found.trials.items():
-            if trial_id not in self.jobs and standing.status != "dropped":
-                self.write({"event": "dropped", "trial_id": trial_id})
+        gone = [name for name, s in self.found.trials.items() if name not in self.jobs and s.status != "dropped"]
+        self.write(*({"event": "dropped", "trial_id": trial_id} for trial_id in gone))
         for population, rung_index in list(self.found.ranked):
             self._promote(population, rung_index)
         for name in next_trials(list(self.trials), self.found):
@@ -159,19 +159,22 @@ class Driver:
     def _settle(self, trial: Trial) -> None:
         """Journal a new trial, or what keeps one that an earlier driver knew from being what it was."""
         self.trials[trial_id := trial.trial_id] = trial
-        known = self.found.trials.get(trial_id)
-        if known is None or known.status == "dropped" or (known.cell, known.role) != (trial.cell, trial.role):
+        if self._is_new(trial):
             self.write(created_entry(trial))
         standing = self.found.trials[trial_id]
         if outdated := [index for index, entry in standing.current.items() if not self._is_of_now(trial_id, entry)]:
             self.write({"event": "outdated", "trial_id": trial_id, "rungs": outdated})
         if trial.role == "measure" and is_cut(standing):
-            text = "it is a measure trial now, which is stopped at no rung"
-            entry = {"kind": "role", "error": text, "rung_index": max(standing.rungs)}
-            self.write({"event": "retried", "trial_id": trial_id, **entry})
+            entry = {"kind": "role", "error": "it is a measure trial now, which is stopped at no rung"}
+            self.write({"event": "retried", "trial_id": trial_id, **entry, "rung_index": max(standing.rungs)})
         elif lost := self._lost(trial_id, standing.status):
             text = f"no longer in the storage: {phase_name(lost[0])}"
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
+
+    def _is_new(self, trial: Trial) -> bool:
+        """Whether the journal does not say yet that the sweep has this trial in its place."""
+        known = self.found.trials.get(trial.trial_id)
+        return known is None or known.status == "dropped" or (known.cell, known.role) != (trial.cell, trial.role)
 
     def _is_of_now(self, trial_id: str, entry: Mapping[str, Any]) -> bool:
         """Whether a rung's numbers are of the plan's phases; journals of earlier versions do not say, and are read again."""
@@ -355,9 +358,7 @@ class Driver:
     def _write_end(self, name: str, job: Running, error: str | None) -> None:
         standing = self.found.trials[name]
         if error is None:
-            known = outcome(standing, self.last_rung_index)
-            if name == SHARED and not job.left:
-                known = "finished"
+            known = "finished" if name == SHARED and not job.left else outcome(standing, self.last_rung_index)
             if known == "interrupted" and max(standing.rungs, default=-1) in standing.promoted:
                 known = "paused"  # it rose into the best while it was being stopped, and is restarted
             if known != "interrupted" or self.halted is not None:

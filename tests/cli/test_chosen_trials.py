@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ def names(*given):
 
 
 def view(state):
-    return SimpleNamespace(rows=ROWS, state=state)
+    return SimpleNamespace(rows=ROWS, state=state, languages=("fi",))
 
 
 def test_trials_are_chosen_by_the_values_of_axes_and_by_their_place():
@@ -41,13 +42,24 @@ def test_trials_are_chosen_by_the_values_of_axes_and_by_their_place():
 def test_a_status_is_asked_for_as_the_table_tells_it():
     rows = (row("e", "0", 2, "created"), row("f", "0", 3, "running"))
     for state, word in (("running", "running"), ("interrupted", "interrupted")):
-        found = [chosen(SimpleNamespace(rows=rows, state=state), [f"status={s}"], None) for s in ("waiting", word)]
+        found = [
+            chosen(SimpleNamespace(rows=rows, state=state, languages=("fi",)), [f"status={s}"], None)
+            for s in ("waiting", word)
+        ]
         assert found == [rows[:1], rows[1:]]
 
 
 def test_trials_are_sorted_by_an_axis_and_those_without_it_come_last():
     assert names([], "lr") == names([], RATE) == ["c", "d", "b", "a"]
     assert names(["seed=0"], "cell") == ["a", "d", "b"]
+
+
+def test_trials_are_sorted_by_the_mean_of_any_language_of_the_sweep():
+    known = [dataclasses.replace(r, accuracy=50.0 + n, others={"et": 50.0 - n}) for n, r in enumerate(ROWS)]
+    found = SimpleNamespace(rows=tuple(known), state="running", languages=("fi", "et"))
+    for field in ("accuracy", "fi_accuracy"):
+        assert [row.trial_id for row in chosen(found, [], field)] == ["a", "b", "c", "d"]
+    assert [row.trial_id for row in chosen(found, [], "et_accuracy")] == ["d", "c", "b", "a"]
 
 
 def test_a_field_that_no_trial_has_is_refused():

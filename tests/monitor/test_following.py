@@ -35,9 +35,9 @@ TOP = Path(__file__).parents[2]
 
 def shot(**changes: Any) -> View:
     place = ("t1", "2tasks-s0-t1", "running", "explore", "2-all", ("a", "b"), 0)
-    row = Row(*place, "target udpos", 3, 16, 1, 512, 51.26, {"udpos": 51.26, "tatoeba": None})
+    row = Row(*place, "target udpos", 3, 16, 1, 512, 51.26, {"udpos": 51.26, "tatoeba": None}, {"et": 40.0})
     how_far = (40, 100, False, 60.0, 90.0, {"running": 1})
-    known = View("small", "", "running", "running trials", ("udpos", "tatoeba"), 2, *how_far, (row,))
+    known = View("small", "", "running", "running trials", ("udpos", "tatoeba"), ("fi", "et"), 2, *how_far, (row,))
     return dataclasses.replace(known, **changes)
 
 

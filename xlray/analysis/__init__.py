@@ -16,7 +16,7 @@ chains      contributions by the order in which tasks enter: Shapley values, blo
 pairs       interactions of two tasks
 groups      the ranking by kinds, languages, scripts, sizes
 tuned       cells of a sweep with axes at their own best values
-selection   the gap of choosing without Finnish labels; rank correlations
+selection   the gap of choosing without labels in the target language; rank correlations
 power       minimum detectable effect
 estimates   all of them in one list
 """

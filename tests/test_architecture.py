@@ -20,12 +20,13 @@ WITHOUT_FRAMEWORKS = (
     "report.report",
     "monitor.server",
 )
-# Sweep files and their tasks, trackers' clients and `ray.init` may raise anything.
+# Sweep files, their tasks and their searchers, trackers' clients and `ray.init` may raise anything.
 MAY_CATCH_ALL = {
     "sweep.ray_patches",
     "cli.sweep_file",
     "cli.run",
     "tasks.own_code",
+    "plan.searchers",
     "sweep.tracking",
     "cli.main",
     "sweep.ray_session",

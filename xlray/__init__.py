@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         Subset,
         Target,
     )
-    from xlray.config.sweep import Search, Stopping, Sweep, Trial, TrialConfig
+    from xlray.config.search import Search
+    from xlray.config.sweep import Stopping, Sweep, Trial, TrialConfig
     from xlray.errors import InputError
     from xlray.tasks import Task, pools
 
@@ -55,7 +56,8 @@ _MODULES = {"pools": "xlray.tasks.pools", "subsets": "xlray.config.subsets"}
 _HOMES = {
     "api": ("SweepResults", "forecast", "list_sweeps", "load_results", "run"),
     "config.execution": ("Execution",),
-    "config.sweep": ("Search", "Stopping", "Sweep", "Trial", "TrialConfig"),
+    "config.search": ("Search",),
+    "config.sweep": ("Stopping", "Sweep", "Trial", "TrialConfig"),
     "errors": ("InputError",),
     "tasks": ("Task",),
 }

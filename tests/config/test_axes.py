@@ -7,7 +7,8 @@ from xlray import subsets
 from xlray.config.axes import short_value
 from xlray.config.overrides import with_fields
 from xlray.config.recipes import XLM_R_BASE, Encoder, Intermediate, Subset, Target
-from xlray.config.sweep import Search, Sweep
+from xlray.config.search import Search
+from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 
 RATE, HEAT = "intermediate.learning_rate", "intermediate.temperature"
@@ -139,8 +140,8 @@ def test_sizes_of_subsets_and_an_axis_of_sizes_are_not_both_there():
         varying({"intermediate.examples_per_task": (1_000, None)}, measure=subsets.at_sizes(PLAIN.measure, (500, None)))
 
 
-def test_a_search_proposes_subsets_for_one_recipe():
-    with pytest.raises(InputError, match="a sweep that varies fields has no search"):
+def test_a_search_of_subsets_alone_is_for_one_recipe():
+    with pytest.raises(InputError, match="a search beside `vary` has a space"):
         varying(RATES, search=Search(("a", "b"), (1,), 2))
 
 

@@ -16,7 +16,8 @@ from xlray.config.recipes import (
     Target,
     default_retrieval_layer,
 )
-from xlray.config.sweep import Search, Stopping, Sweep, TrialConfig
+from xlray.config.search import Search
+from xlray.config.sweep import Stopping, Sweep, TrialConfig
 from xlray.errors import InputError, nearest, require
 
 ENCODER = Encoder("folder")

@@ -7,7 +7,8 @@ import pytest
 from replayed import replay
 
 from xlray.config.recipes import Encoder, Subset
-from xlray.config.sweep import SOURCE, Search, Stopping, Sweep, check_search
+from xlray.config.search import SOURCE, Search, check_search
+from xlray.config.sweep import Stopping, Sweep
 from xlray.errors import InputError
 from xlray.plan.search import next_trial, observations, proposed
 from xlray.storage.storage import Storage
@@ -121,7 +122,8 @@ def test_scores_count_from_the_mean_of_their_rung():
 def test_what_cannot_be_searched_is_refused(monkeypatch):
     for changes, message in (
         ({"sizes": (13,)}, r"1 <= size <= 12"),
-        ({"method": "grid"}, "method in"),
+        ({"method": "bayes"}, "method in"),
+        ({"method": "grid"}, "a grid is over a space alone"),
         ({"num_trials": 0}, "num_trials >= 1"),
         ({"pool": ("a", "a")}, "distinct"),
     ):

@@ -74,7 +74,7 @@ PACKAGES = {
 }
 
 # Single modules that may load a framework which the rest of their package may not.
-EXCEPTIONS = {"plan.search": "ray"}
+EXCEPTIONS = {"plan.searchers": "ray"}
 
 BASE = {"errors", "canonical", "signals"}  # which nearly everything imports
 FRAMEWORKS = frozenset(name for package in PACKAGES.values() for name in package.frameworks.split())

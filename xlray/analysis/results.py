@@ -234,8 +234,14 @@ def load_results(directory: Path | str) -> Results:
 
 
 def axis_fields(definition: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the fields that a sweep varies, by its definition; each is a column of `trials`."""
-    return [str(name) for axis in definition.get("vary") or () for name in axis["fields"]]
+    """Dotted names of the fields that a sweep varies or searches, by its definition; each is a column of `trials`."""
+    varied = [str(name) for axis in definition.get("vary") or () for name in axis["fields"]]
+    return [*varied, *searched_space(definition)]
+
+
+def searched_space(definition: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Dotted names of the fields that a sweep searches, by its definition, to their domains (`type`, `low`, ...)."""
+    return dict((definition.get("search") or {}).get("space") or {})
 
 
 def _axis_columns(path: Path, fields: Sequence[str]) -> list[pa.Field]:
@@ -280,7 +286,7 @@ COLUMNS = {  # what the columns of all tables mean
     "value": "the number, in percent (correlations: -100 to 100)",
     "num_eval_examples": "number of items that were evaluated",
     "selection": "whether the number is averaged into the trial's accuracy (`fi_accuracy`); others never decide anything",
-    "role": "`measure` or `explore`",
+    "role": "`measure`, `explore` or, where a search proposed the trial, `search`",
     "source": "label of the pool that the tasks were drawn from",
     "phase": "name of the phase's folder in the storage",
     "status": (

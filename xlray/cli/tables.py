@@ -92,7 +92,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     """
     phases, saved = document["phases"], {cause: n for cause, n in document["saved"].items() if n}
     axes = document.get("axes", ())
-    counts = document["populations"] if axes else document["cells"]
+    counts = document.get("populations", document["cells"])
     cells = ", ".join(f"{cell_in_words(cell, 'no task')} {count:,}" for cell, count in counts.items())
     why = f" (saved: {', '.join(f'{cause} {n:,}' for cause, n in saved.items())})" if saved else ""
     hours, most = document["device_hours"], document["device_hours_at_most"]
@@ -115,6 +115,8 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     for place, axis in enumerate(axes, start=1):
         values = "; ".join(" with ".join(map(short_value, row)) for row in axis["values"])
         lines.insert(place, f"axis    {', '.join(axis['fields'])}: {values}")
+    for name, domain in document.get("space", {}).items():
+        lines.insert(1 + len(axes), f"search  {name}: {domain}; random values stand in for proposals here")
     if document["languages"] != ["fi"]:
         lines.insert(1, f"scored  in {language_names(document['languages'])}")
     if document["assumed_sizes"]:

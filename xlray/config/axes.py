@@ -104,17 +104,23 @@ def axes_of(vary: Mapping[Any, Any], setting: Setting, known: Iterable[str], whe
         names = key if isinstance(key, tuple) else (key,)
         require(bool(names), "an axis names a field", key, where)
         for name in names:
-            _check_name(name, fields, known, where)
+            check_name(name, fields, known, f"{where}: vary")
         axes.append(Axis(names, tuple(_rows(names, isinstance(key, tuple), given, fields, where))))
     for name, number in Counter(name for axis in axes for name in axis.fields).items():
         require(number == 1, f"{name} is in one axis", f"{number} times", f"{where}: vary")
     return tuple(axes)
 
 
-def _check_name(name: Any, fields: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+def check_name(name: Any, fields: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raise `InputError` unless a name is that of a field that may differ between the trials of a sweep.
+
+    Args:
+        fields: those that may.
+        known: names of the sweep's fields.
+    """
     if name in fields:
         return
-    law = f"{where}: vary: an axis must be a field of a trial's identity"
+    law = f"{where}: an axis must be a field of a trial's identity"
     head = name.partition(".")[0] if isinstance(name, str) else ""
     if head == "encoder":
         raise InputError(
@@ -157,7 +163,7 @@ def _rows(
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(names):
             law = f"{title} are varied together, so that each row must have {len(names)} values"
             raise InputError(f"{where}: vary: {law}, but got {row!r}.")
-        fitting = tuple(_fitted(v, n, fields[n], where) for v, n in zip(values, names, strict=True))
+        fitting = tuple(fitted_value(v, n, fields[n], f"{where}: vary") for v, n in zip(values, names, strict=True))
         label = label_of(tuple(zip(names, fitting, strict=True)))
         require(label not in seen, f"values of {title} are distinct", row, f"{where}: vary")
         seen[label] = None
@@ -165,14 +171,15 @@ def _rows(
     require(bool(seen), f"{title} has at least one value", given, f"{where}: vary")
 
 
-def _fitted(value: Any, name: str, declared: Any, where: str) -> Any:
+def fitted_value(value: Any, name: str, declared: Any, where: str) -> Any:
+    """A value as one of the type that its field is declared with; raises `InputError` where it is none."""
     value = tuple(value) if isinstance(value, list) else value
-    require_numbers(value, name, f"{where}: vary")
+    require_numbers(value, name, where)
     try:
         return fitted(value, declared)
     except TypeError:
         kind = declared.__name__ if isinstance(declared, type) else str(declared).replace("xlray.config.recipes.", "")
-        raise InputError(f"{where}: vary: {name} must have values of type {kind}, but got {value!r}.") from None
+        raise InputError(f"{where}: {name} must have values of type {kind}, but got {value!r}.") from None
 
 
 def check_recipes(axes: Sequence[Axis], setting: Setting, check: Callable[[Setting], object], where: str) -> None:
@@ -236,6 +243,11 @@ def with_values(setting: Setting, values: Values) -> Setting:
     if any(name.startswith("targets.") for name, _ in values):
         changed["targets"] = tuple(_of_target(target, values) for target in setting.targets)
     return setting._replace(**changed, values=values)
+
+
+def without_values(setting: Setting) -> dict[str, Any]:
+    """The fields of a sweep that a setting holds."""
+    return {name: getattr(setting, name) for name in setting._fields if name not in ("values", "label")}
 
 
 def _of_target(target: Target, values: Values) -> Target:

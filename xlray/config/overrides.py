@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin
 from xlray.canonical import declared_types, fitted
 from xlray.config.axes import Axis, fields_of, nearest_field, short_value
 from xlray.config.recipes import Encoder, Target
+from xlray.config.spaces import Choice
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
 
@@ -20,16 +21,22 @@ def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
     """The sweep with `--set FIELD=VALUE` applied; dots reach into recipes (`intermediate.learning_rate=1e-5`).
 
     `encoder=PATH` or `encoder=HUB_ID@REVISION` replaces the encoder. Values are parsed as JSON, else taken as text. A
-    field that the sweep varies keeps its axis, with this value alone; so do fields that vary together with it.
+    field that the sweep varies keeps its axis, with this value alone; so do fields that vary together with it. One that it
+    searches is proposed with this value alone.
 
     Raises:
         InputError: for an unknown field (the nearest name is suggested) or a value that the field refuses.
     """
     for path, text in settings.items():
         axis = next((axis for axis in sweep.axes if path in axis.fields), None)
-        sweep = (
-            _replace_path(sweep, path.split("."), text, path) if axis is None else _with_one(sweep, axis, path, text)
-        )
+        if axis is not None:
+            sweep = _with_one(sweep, axis, path, text)
+        elif sweep.search is not None and path in sweep.search.space:
+            value = _parse(text, fields_of(sweep.setting)[path], path)
+            space = {**sweep.search.space, path: Choice((value,))}
+            sweep = dataclasses.replace(sweep, search=dataclasses.replace(sweep.search, space=space))
+        else:
+            sweep = _replace_path(sweep, path.split("."), text, path)
     return sweep
 
 

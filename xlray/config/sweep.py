@@ -7,16 +7,27 @@ Identity and execution are two types. Everything in `TrialConfig` changes the nu
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from xlray.canonical import check_types, fingerprint, to_plain
-from xlray.config.axes import MOST_TRIALS, Axis, Setting, Values, axes_of, check_recipes, grid_size, replaced, settings
+from xlray.config.axes import (
+    MOST_TRIALS,
+    Axis,
+    Setting,
+    Values,
+    axes_of,
+    check_recipes,
+    grid_size,
+    replaced,
+    settings,
+    without_values,
+)
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Intermediate, Pretraining, Subset, Target
-from xlray.errors import InputError, require
+from xlray.config.search import Search, checked_search
+from xlray.errors import require
 
 SIGNALS = ("target-dev", "pivot-dev", "english-dev")  # by which trials may be ranked
 LONGEST_NAME = 100  # bytes of a sweep's: file systems take 255, and it is a part of other names
@@ -128,36 +139,6 @@ class Stopping:
 
 
 @dataclass(frozen=True)
-class Search:
-    """Adaptive search for the best subset: proposed from the scores so far, once the sweep's own trials are started.
-
-    What was chosen for its score is no sample: reports estimate nothing from these trials. They run as `explore` trials do.
-
-    Attributes:
-        pool: names of the tasks to choose from.
-        sizes: numbers of tasks that a subset may have.
-        num_trials: proposals in all; seeds take turns.
-        method: "surrogate" (linear in membership, Thompson sampling) or "optuna" (TPE, Ray Tune's `OptunaSearch`).
-        seed: of the draws.
-    """
-
-    pool: tuple[str, ...]
-    sizes: tuple[int, ...]
-    num_trials: int
-    method: str = "surrogate"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_types(self, "Search")
-        require(len(set(self.pool)) == len(self.pool), "tasks of the pool are distinct", self.pool, "Search")
-        sizes_fit = bool(self.sizes) and all(1 <= size <= len(self.pool) for size in self.sizes)
-        require(sizes_fit, f"1 <= size <= {len(self.pool)} (the pool)", self.sizes, "Search")
-        require(self.num_trials >= 1, "num_trials >= 1", self.num_trials, "Search")
-        require(self.seed >= 0, "seed >= 0", self.seed, "Search")
-        require(self.method in ("surrogate", "optuna"), "method in ('surrogate', 'optuna')", self.method, "Search")
-
-
-@dataclass(frozen=True)
 class Sweep:
     """One question: which subsets, how many seeds, which recipes, how executed.
 
@@ -187,7 +168,7 @@ class Sweep:
             older name), "pivot-dev" (`Target.pivots`) or "english-dev". The mean that is reported, such as `fi_accuracy`, is
             that of the target language in any case.
         tracking: "mlflow" and "wandb", beside TensorBoard; their own environment variables say where to.
-        search: proposes further subsets from the scores so far; see `Search`.
+        search: proposes further subsets, or values of fields, from the scores so far; see `Search`.
         drop_overlap: leave training examples out of which a text is in the target data of the language that is evaluated.
         own_tasks: `xlray.tasks.Task` values of the sweep's own, named like those of the registry. What they hold enters
             every phase's identity; that they are defined here does not.
@@ -244,6 +225,8 @@ class Sweep:
         require(not bf16_at_zero, "bf16 needs zero_stage >= 1", self.execution.zero_stage, where)
         if self.vary:
             self._check_axes(where)
+        if self.search is not None and self.search.space:
+            object.__setattr__(self, "search", checked_search(self, where))
 
     def _check_languages(self, where: str) -> None:
         first = self.languages[0] if self.languages else self.language
@@ -262,7 +245,8 @@ class Sweep:
         sizes = [s.examples_per_task for s in (*self.measure, *self.explore) if s.examples_per_task is not None]
         size = "intermediate.examples_per_task"
         require(not (sizes and size in varied), f"where {size} varies no subset has a size", sizes[:1], where)
-        require(self.search is None, "a sweep that varies fields has no search", self.search, where)
+        alone = self.search is not None and not self.search.space
+        require(not alone, "a search beside `vary` has a space", self.search, where)
         with_tasks = sum(bool(subset.tasks) for subset in (*self.measure, *self.explore))
         inside = sorted(name for name in varied if name.startswith("intermediate."))
         law = "a subset has tasks where the intermediate recipe varies; without any it changes nothing"
@@ -270,7 +254,10 @@ class Sweep:
         num = len(self.seeds) * with_tasks * grid_size(self.axes)
         require(num <= MOST_TRIALS, f"subsets x seeds x values <= {MOST_TRIALS:,} trials", num, where)
         check_recipes(
-            self.axes, self.setting, lambda setting: replace(self, vary={}, **_without_values(setting)), where
+            self.axes,
+            self.setting,
+            lambda setting: replace(self, vary={}, search=None, **without_values(setting)),
+            where,
         )
 
     @functools.cached_property
@@ -296,8 +283,11 @@ class Sweep:
     @property
     def definition(self) -> dict[str, Any]:
         """All fields as plain values, as `sweep.json` holds them; of its own tasks the names, of sources the places."""
-        plain: dict[str, Any] = to_plain(replace(self, own_tasks=(), sources={}, vary={}))
+        named = None if self.search is None else replace(self.search, method=None)
+        plain: dict[str, Any] = to_plain(replace(self, own_tasks=(), sources={}, vary={}, search=named))
         del plain["vary"]
+        if self.search is not None:
+            plain["search"]["method"] = self.search.title
         vary = {"vary": to_plain(self.axes)} if self.axes else {}
         return {**plain, "own_tasks": [task.name for task in self.own_tasks], "sources": self.places, **vary}
 
@@ -361,22 +351,3 @@ class Sweep:
         plain = [{**to_plain(recipe), "language": self.language} for recipe in recipes]
         signal = "finnish-dev" if self.select_by == "target-dev" else self.select_by  # as journals have it
         return fingerprint([signal, sorted(plain, key=lambda recipe: str(recipe["task"]))])[:10]
-
-
-def _without_values(setting: Setting) -> dict[str, Any]:
-    return {name: getattr(setting, name) for name in setting._fields if name not in ("values", "label")}
-
-
-SOURCE = "search"  # the second half of the cells of proposed trials, and their role
-
-
-def check_search(sweep: Sweep) -> None:
-    """Raise `InputError` where a search cannot be made: names of its own, or a package that is missing."""
-    if sweep.search is None:
-        return
-    if any(subset.source == SOURCE for subset in (*sweep.measure, *sweep.explore)):
-        raise InputError(
-            f"Sweep({sweep.name!r}): the source {SOURCE!r} is that of proposed subsets, but a subset has it."
-        )
-    if sweep.search.method == "optuna" and importlib.util.find_spec("optuna") is None:
-        raise InputError("search: method 'optuna' needs the package optuna, but it is not installed.")

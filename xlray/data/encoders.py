@@ -11,6 +11,7 @@ from typing import Any
 from xlray import mini
 from xlray.canonical import fingerprint
 from xlray.config.recipes import XLM_R_BASE, XLM_R_LARGE, Architecture, Encoder, Intermediate, Pretraining, Target
+from xlray.config.search import extreme_settings
 from xlray.config.sweep import Sweep
 from xlray.data.records import Sources
 from xlray.data.tokenization import Vocabulary, load_vocabulary
@@ -82,7 +83,7 @@ def check_fit(sweep: Sweep, architecture: Architecture, sources: Sources) -> Non
     """
     longest = architecture.max_positions - 2  # positions start at 2
     recipes: list[tuple[str, Intermediate | Target | Pretraining]] = []
-    for setting in sweep.settings:
+    for setting in (*sweep.settings, *extreme_settings(sweep)):
         recipes += [("intermediate", setting.intermediate), *((f"target {t.task!r}", t) for t in setting.targets)]
     if isinstance(sweep.encoder, Pretraining):
         recipes.append(("pretraining", sweep.encoder))

@@ -219,11 +219,14 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
 
 
 def _axes(plan: SweepPlan) -> dict[str, Any]:
-    """Of each axis its fields, and a row of their values for each place on it; the number of trials of each population."""
-    if not plan.sweep.axes:
-        return {}
-    axes = [{"fields": list(axis.fields), "values": [list(row) for row in axis.rows]} for axis in plan.sweep.axes]
-    return {"axes": axes, "populations": dict(Counter(trial.population for trial in plan.trials))}
+    """Of each axis its fields, and a row of their values for each place on it; what is searched; trials of each population."""
+    search = plan.sweep.search
+    found: dict[str, Any] = {}
+    if plan.sweep.axes:
+        found["axes"] = [{"fields": list(a.fields), "values": [list(row) for row in a.rows]} for a in plan.sweep.axes]
+    if search is not None and search.space:
+        found["space"] = {name: domain.words for name, domain in search.space.items()}
+    return {**found, "populations": dict(Counter(trial.population for trial in plan.trials))} if found else {}
 
 
 def memory_table(found: Forecast) -> list[dict[str, Any]]:
@@ -268,7 +271,7 @@ def simulation(plan: SweepPlan, store: Store, terms: Terms) -> tuple[dict[str, A
         "utilisation": schedule.utilisation,
         "reached": {plan.sweep.intermediate.rungs[i]: n for i, n in sorted(schedule.reached.items())},
         "scores": f"{known} from the journal, the others invented" if known else "invented",
-    }, timeline_svg(schedule, plan)
+    }, timeline_svg(schedule, found.plan)
 
 
 def _trial_row(trial: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from xlray.config.recipes import Architecture, Encoder, Pretraining, Target
-from xlray.config.sweep import Sweep, Trial, TrialConfig, check_search
+from xlray.config.search import check_search
+from xlray.config.sweep import Sweep, Trial, TrialConfig
 from xlray.data.encoders import KNOWN_ARCHITECTURES, architecture_of, check_fit, encoder_folder, encoder_spec
 from xlray.data.own_tasks import own_tasks
 from xlray.data.records import Sources, find_exclusions

@@ -10,7 +10,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from xlray.config.sweep import Trial
@@ -22,6 +22,7 @@ from xlray.plan.failures import classify, common_error, may_retry
 from xlray.plan.jobs import SHARED, created_entry, place_of
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report
 from xlray.plan.search import propose, with_proposed
+from xlray.plan.searchers import Replay
 from xlray.plan.trials import SweepPlan, lease_keys
 from xlray.storage.files import temporary_trouble
 from xlray.storage.leases import Leases
@@ -89,6 +90,7 @@ class Driver:
     _looked_at: float = -math.inf
     _busy: dict[str, float] = field(default_factory=dict)  # leases of other drivers, and when they were seen
     _alike: dict[str, str] = field(default_factory=dict)  # errors of the trials that failed since a rung was reported
+    _replay: Replay = field(default_factory=Replay)
 
     @functools.cached_property
     def directory(self) -> SweepFolder:
@@ -147,12 +149,10 @@ class Driver:
         """Every distinct phase of the jobs by hash."""
         return {phase_hash(spec): spec for phases in self.jobs.values() for spec in phases}
 
-    def admit(self, trial: Trial, phases: Phases) -> None:
-        """Add one more trial; its data must be prepared."""
-        self.plan = replace(
-            self.plan, trials=(*self.plan.trials, trial), phases={**self.plan.phases, trial.trial_id: phases}
-        )
-        self.jobs[trial.trial_id] = phases
+    def admit(self, plan: SweepPlan) -> None:
+        """Take the plan with one more trial, its last one; the data of that must be prepared."""
+        self.plan, trial = plan, plan.trials[-1]
+        self.jobs[trial.trial_id] = phases = plan.phases[trial.trial_id]
         self.stored |= {phase_hash(spec) for spec in phases if self.store.has(spec)}
         self._settle(trial)
 
@@ -226,10 +226,10 @@ class Driver:
         return Launch(name, run)
 
     def _next_proposed(self) -> str | None:
-        more = None if self._any_open() else propose(self.plan, self.journal)
+        more = None if self._any_open() else propose(self.plan, self.journal, self._replay)
         if more is None:
             return None
-        self.admit(more.trials[-1], more.phases[more.trials[-1].trial_id])
+        self.admit(more)
         return self._next_job()
 
     def _next_job(self) -> str | None:

@@ -153,11 +153,13 @@ def _trial_row(plan: SweepPlan, trial: Trial, standing: Standing, records: Mappi
 
 
 def with_axes(trials: pa.Table, plan: SweepPlan) -> pa.Table:
-    """The table of trials with the values of axes: in words, and a column for each field that varies.
+    """The table of trials with the values of axes: in words, and a column for each field that varies or is searched.
 
-    Null where a field changes nothing of a trial: one without tasks has no intermediate learning rate.
+    Null where a field changes nothing of a trial (one without tasks has no intermediate learning rate), or was not searched
+    for it.
     """
     fields = [name for axis in plan.sweep.axes for name in axis.fields]
+    fields += plan.sweep.search.space if plan.sweep.search is not None else ()
     if fields:
         trials = trials.append_column(SETTING, pa.array([trial.label for trial in plan.trials], pa.string()))
     for name in fields:

@@ -25,7 +25,7 @@ from xlray.phases.spec import DataSpec, Spec, TokenizerSpec, data_of
 from xlray.phases.store import Store, check_writable
 from xlray.plan.definition import check_definition
 from xlray.plan.jobs import Prepared
-from xlray.plan.search import next_trial, pool_specs
+from xlray.plan.search import check_proposals, next_trial, pool_specs
 from xlray.plan.sharing import with_sharing
 from xlray.plan.trials import SweepPlan, plan_sweep
 from xlray.storage.files import write_atomically
@@ -67,6 +67,7 @@ def run(
         InputError: wrong use, before anything is started.
     """
     check_tracking(sweep)
+    check_proposals(sweep)
     check_writable(storage)
     if plan is None:
         plan = plan_sweep(sweep, None if data_dir is None else Path(data_dir).expanduser().absolute(), storage)

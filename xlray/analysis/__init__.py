@@ -16,6 +16,8 @@ chains      contributions by the order in which tasks enter: Shapley values, blo
 pairs       interactions of two tasks
 groups      the ranking by kinds, languages, scripts, sizes
 tuned       cells of a sweep with axes at their own best values
+main_effects  what each value of an axis does on average over the others
+importance  how much of what scores differ by each field explains
 selection   the gap of choosing without labels in the target language; rank correlations
 power       minimum detectable effect
 estimates   all of them in one list
@@ -42,6 +44,7 @@ from xlray.analysis.effects import (
 from xlray.analysis.estimates import all_estimates, sweep_estimates
 from xlray.analysis.factorial import TwoByTwo, find_two_by_two, two_by_two, two_by_two_of
 from xlray.analysis.groups import TaskFacts, grouped_contributions
+from xlray.analysis.importance import Importance, importance_of_fields
 from xlray.analysis.items import (
     CellItems,
     ItemVariance,
@@ -51,6 +54,7 @@ from xlray.analysis.items import (
     subset_item_variance,
     variance_of,
 )
+from xlray.analysis.main_effects import MainEffect, main_effects
 from xlray.analysis.pairs import Interactions, interactions
 from xlray.analysis.points import (
     CONTROL,
@@ -99,8 +103,10 @@ __all__ = [
     "Curve",
     "CurveFit",
     "Estimate",
+    "Importance",
     "Interactions",
     "ItemVariance",
+    "MainEffect",
     "Point",
     "Resample",
     "Sampling",
@@ -133,10 +139,12 @@ __all__ = [
     "grouped_contributions",
     "headline_of",
     "holm",
+    "importance_of_fields",
     "interactions",
     "is_control_source",
     "item_variances",
     "items_by_cell",
+    "main_effects",
     "mean_names",
     "means_of_languages",
     "minimum_detectable_effect",

@@ -19,7 +19,9 @@ from xlray.analysis import (
     Contributions,
     Curve,
     Estimate,
+    Importance,
     Interactions,
+    MainEffect,
     Point,
     Sampling,
     TaskFacts,
@@ -40,17 +42,20 @@ from xlray.analysis import (
     interactions,
     is_control_source,
     item_variances,
+    main_effects,
     mean_names,
     minimum_detectable_effect,
     subset_item_variance,
     sweep_estimates,
     task_curves,
 )
+from xlray.analysis.effects import shared_of
 from xlray.analysis.results import UNSEALED_FILE, Results, load_results
 from xlray.data.registry import ALL_TASKS
 from xlray.data.shortfalls import SHORTFALLS_FILE
 from xlray.errors import InputError
 from xlray.plan.definition import WORDS
+from xlray.report.field_values import field_importance
 from xlray.storage.journal import read_lines
 from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import SweepFolder, open_sweep, read_definition
@@ -245,6 +250,8 @@ class Findings:
         example_curves: over the examples: every outcome, every cell.
         powers: of every outcome.
         overlap: differences of the same sweep with overlapping examples kept, or left out, where it was run beside this.
+        axes: main effects of axes in the headline, and why populations have none.
+        importance: of the fields that trials differ in; None where they differ in none.
     """
 
     effects: Mapping[str, Contributions]
@@ -256,11 +263,13 @@ class Findings:
     example_curves: tuple[Curve, ...]
     powers: tuple[Power, ...]
     overlap: tuple[Estimate, ...] = ()
+    axes: tuple[Sequence[MainEffect], Sequence[str]] = ((), ())
+    importance: Importance | None = None
 
     def estimates(self) -> list[Estimate]:
         """All of them in one list."""
         found = [estimate for effects in self.effects.values() for estimate in effects.estimates]
-        found += self.overlap
+        found += [*self.overlap, *(effect.estimate for effect in self.axes[0])]
         found += [estimate for chains in self.chains for estimate in chains.estimates]
         found += [*self.pairs.estimates, *(estimate for group in self.groups.values() for estimate in group)]
         for curve in (*self.task_curves, *self.example_curves):
@@ -288,6 +297,10 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
         example_curves=tuple(curve for outcome in outcomes for curve in example_curves(reached, outcome, sampling)),
         powers=tuple(power_of(here, outcome, sampling.level) for outcome in outcomes),
         overlap=with_other_overlap(evidence, sampling),
+        axes=main_effects(evidence.here, headline, sampling, shared_of(evidence.here, here)),
+        importance=field_importance(
+            evidence.results, evidence.definition, evidence.points, num_rungs(evidence.definition) - 1
+        ),
     )
 
 

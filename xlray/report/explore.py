@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from xlray.analysis import WITHOUT_TATOEBA, Estimate, Point
+from xlray.analysis.points import ESTIMATED_ROLES
+from xlray.analysis.results import SETTING, axis_fields, searched_space
 from xlray.report.evidence import Evidence, target_names
 from xlray.report.training_curves import shuffled, training_data
 from xlray.storage.cells import cell_in_words
@@ -26,12 +28,11 @@ def explore_data(e: Evidence) -> dict[str, Any]:
 
     Returns:
         `outcomes` (key and title), `language` (of the targets), `rungs` (examples), `rung` (index of the answer's, or of the
-        last one that was reached), `axes` (fields that vary), `tasks`, `cells`, `cell_names` (in words), `statuses`, `level` of
-        the intervals, `groups` (what trials of all seeds share), `trials` by column, `training` (see `training_data`), and
-        `means`: (outcome, cell,
-        rung index, mean, low, high) of estimates. `trials["scores"]` has for each outcome a list by rung of each trial (None
-        where it was not scored); where there are more than `MOST_CURVES` trials, of some only the number at the last rung that
-        they reached.
+        last one that was reached), `axes` (fields that vary), `log` (those of them on a logarithmic scale), `tasks`, `cells`,
+        `cell_names` (in words), `statuses`, `level` of the intervals, `groups` (what trials of all seeds share), `trials` by
+        column, `training` (see `training_data`), and `means`: (outcome, cell, rung index, mean, low, high) of estimates.
+        `trials["scores"]` has for each outcome a list by rung of each trial (None where it was not scored); where there are
+        more than `MOST_CURVES` trials, of some only the number at the last rung that they reached.
         `{}` before a trial has been scored.
     """
     points: dict[str, list[Point]] = {}
@@ -48,7 +49,7 @@ def explore_data(e: Evidence) -> dict[str, Any]:
     known = {outcome for point in reached for outcome, value in point.scores.items() if math.isfinite(value)}
     outcomes = [name for name in (*titles, *targets) if name in known]
     rungs = {point.rung_index: point.rung for point in reached}
-    axes = [field for axis in e.definition.get("vary") or () for field in axis["fields"]]
+    axes = axis_fields(e.definition)
     tasks = sorted({task for row in rows for task in row["tasks"]})
     last, scores = _scores(rows, points, outcomes, sorted(rungs))
     groups, members = _groups(rows, axes, {task: place for place, task in enumerate(tasks)})
@@ -62,6 +63,7 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "rung": sorted(rungs).index(e.rung_index) if e.rung_index in rungs else max(0, len(rungs) - 1),
         "language": e.language,
         "axes": axes,
+        "log": [name for name, domain in searched_space(e.definition).items() if domain.get("log")],
         "tasks": tasks,
         "cells": cells,
         "cell_names": [cell_in_words(cell, "no task") for cell in cells],
@@ -111,12 +113,16 @@ def _rows(e: Evidence, points: Mapping[str, Sequence[Point]]) -> list[dict[str, 
         found[trial] = {**found.get(trial, {}), **{name: getattr(curve[-1], name) for name in _OF_POINT}}
     for row in e.results.trials.to_pylist():
         found[row["trial_id"]] = {**found.get(row["trial_id"], {}), **{k: v for k, v in row.items() if v is not None}}
-    rows = [
-        {**row, "cell": str(row.get("cell") or ""), "tasks": list(row.get("tasks") or ())} for row in found.values()
-    ]
+    rows = [{**row, "cell": _group_of(row), "tasks": list(row.get("tasks") or ())} for row in found.values()]
     return sorted(
         rows, key=lambda row: (len(row["tasks"]), row["cell"], row["tasks"], row.get("seed") or 0, row["trial_id"])
     )
+
+
+def _group_of(row: Mapping[str, Any]) -> str:
+    """What a trial is drawn with: its cell; every proposal of a search has one of its own, so without the values."""
+    cell, setting = str(row.get("cell") or ""), row.get(SETTING) or row.get("label")
+    return cell.removesuffix(f" {setting}") if setting and row.get("role") not in ESTIMATED_ROLES else cell
 
 
 _OF_POINT = ("trial_id", "role", "cell", "source", "tasks", "seed", "degenerate")

@@ -114,7 +114,7 @@ def write_report(
     made = [dataclasses.replace(table, behind=ended) for table in made]
     drawn = _figures(evidence, findings, costs)
     answer, warnings = write_answer(evidence), find_warnings(evidence)
-    text = page.render(_page(evidence, answer, warnings, sampling.level), drawn, made)
+    text = page.render(_page(evidence, answer, warnings, sampling.level, findings.importance is not None), drawn, made)
     files = write_files(sweep / "report", "report.html", text, made, drawn)
     return {
         "answer": answer,
@@ -155,7 +155,8 @@ def _tables(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Table]:
     return [
         score_tables.leaderboard(e.results, e.points, e.statuses),
         score_tables.by_cell(e.results, e.points, e.estimates, e.statuses),
-        *([axis_tables.values(e.choices, e.headline)] if e.choices else []),
+        *([axis_tables.values(e.choices, e.headline), axis_tables.main_effects(*f.axes)] if e.choices else []),
+        *([axis_tables.importance(f.importance)] if f.importance else []),
         score_tables.by_target(e.tuned_here, e.estimates, e.majority),
         *([score_tables.by_language(e.tuned_here, e.estimates)] if len(e.results.languages) > 1 else []),
         score_tables.rungs(e.points, e.estimates, e.journal),
@@ -203,7 +204,7 @@ def _figures(e: Evidence, f: Findings, costs: cost_tables.Costs) -> list[Drawing
     ]
 
 
-def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float) -> Page:
+def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float, varied: bool) -> Page:
     statuses = Counter(evidence.statuses.values())
     tags = [
         count(len(evidence.statuses), "trial"),
@@ -214,17 +215,13 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
     words = {"level": f"{100 * level:.0f}", "headline": evidence.headline, "language": evidence.language}
     method = tuple(Paragraph(p.lead.format(**words), p.text.format(**words)) for p in METHOD)
     planned = ("two_by_two",) if find_two_by_two(evidence.tuned_here) else ()
+    values = (*(("values", "main_effects") if evidence.choices else ()), *(("importance",) if varied else ()))
     sections = (
         Section(
             "number", "Number of tasks", f"{evidence.language} accuracy by number of tasks", ("by_num_tasks", "by_target"),
             (*planned, "by_num_tasks", "differences", "by_target"),
         ),
-        *(
-            [Section("languages", "Languages", "Every language of the sweep", tables=("by_language",))]
-            if len(evidence.results.languages) > 1
-            else []
-        ),
-        *([Section("values", "Values", "Values of the axes", tables=("values",))] if evidence.choices else []),
+        *([Section("values", "Values", "Values of fields", tables=values)] if values else []),
         Section("curves", "Curves", "Scaling curves", ("task_curves", "example_curves"), ("curves",)),
         Section(
             "tasks", "Tasks", "Which tasks help", ("contributions", "transfer", "groups", "pairs"),

@@ -92,3 +92,24 @@ def test_the_document_has_cost_to_come_only_where_time_and_price_are_known(tmp_p
     assert found["left_s"] is None and found["device_hours_left"] is None and found["cost_left"] is None
     page = SweepPage(sweep)
     assert page.document()["cost_left"] is None and page.document()["cost"] is None
+
+
+@pytest.mark.slow
+def test_trials_are_sorted_by_the_values_of_fields(served):
+    rates = {"t0": 2e-5, "t1": 1e-5, "t2": 3e-5}
+
+    def change(found):
+        values = {"intermediate.learning_rate": 0.0, "intermediate.mixing": "uniform"}
+        rows = [
+            {**row, "values": {**values, "intermediate.learning_rate": rates[row["trial_id"]]}} for row in found["rows"]
+        ]
+        return {**found, "rows": rows}
+
+    tab, faults = served(["finished"] * 3, change=change)
+    button = tab.locator("#trials thead button", has_text="learning_rate")
+    for order in (["0.00003", "0.00002", "0.00001"], ["0.00001", "0.00002", "0.00003"]):
+        button.click()
+        column = tab.locator("#trials thead th").all_inner_texts().index("learning_rate")
+        rows = tab.locator("#trials tbody tr")
+        assert [rows.nth(n).locator("td").nth(column).inner_text() for n in range(3)] == order
+    assert faults == []

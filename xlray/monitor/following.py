@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from xlray.monitor.view import ORDER, Row, last_line
 from xlray.plan.jobs import readable_name
 from xlray.storage.cells import cell_order
-from xlray.storage.standings import OPEN_STATES, Entry, Standing, Standings, accuracy_name, accuracy_of
+from xlray.storage.standings import OPEN_STATES, Entry, Standing, Standings, accuracy_name, accuracy_of, population_of
 
 ENDINGS = ("finished", "stopped", "paused", "interrupted", "failed", "retried")
 NOTES = ("halted", "failed", "retried", "damaged", "promoted", "opened", "closed")
@@ -190,7 +190,7 @@ class Following:
             del self._ranked[bisect.bisect_left(self._ranked, (was.place, trial_id))]
             old = was.rungs
         new: Mapping[int, Entry] = {}
-        cell = str(place.get("cell", ""))
+        cell = _group_of(place)
         if status != "dropped":
             since = 0.0 if status == "created" else -self._changed_at.get(trial_id, 0.0)
             new = standing.current
@@ -208,7 +208,7 @@ class Following:
             self.cells_version = self.version
             for entry, sign in ((before, -1), (after, 1)):
                 if entry is not None:
-                    self._tallies.setdefault((entry.get("cell", ""), index), Tally()).count(entry, sign)
+                    self._tallies.setdefault((_group_of(entry), index), Tally()).count(entry, sign)
 
     def members(self) -> list[str]:
         """The trials that the sweep has now, in the order in which they became known."""
@@ -289,6 +289,11 @@ class Following:
             attempts=standing.num_attempts,
             values=place.get("values", {}),
         )
+
+
+def _group_of(entry: Entry) -> str:
+    """What a trial counts with: its cell; every proposal of a search has one of its own, so the population that it is in."""
+    return population_of(entry) if entry.get("role") == "search" else str(entry.get("cell", ""))
 
 
 def _name_of(created: Entry) -> str:

@@ -83,6 +83,7 @@ class SweepResults(Results):
         phases: one row per phase that a trial needed: the cost.
         steps: training curves, some rows per phase; read at the first use.
         targets: target tasks of the definition; () if it does not name them.
+        languages: that targets are evaluated in, that of the headline first.
     """
 
     @property

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from xlray.analysis.other_languages import means_in, other_dev, other_majority
 from xlray.analysis.results import (
-    HEADLINE,
-    MAJORITY,
     SETTING,
     Results,
     complete_rungs,
@@ -191,8 +190,8 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     examples: dict[int, int] = {}
     for row in rows.values():
         examples[row["rung_index"]] = max(examples.get(row["rung_index"], 0), row["rung"] or 0)
-    others = _other_dev(results.scores)
-    elsewhere = _other_majority(results.scores, others)
+    others = other_dev(results.scores)
+    elsewhere = other_majority(results.scores, others)
     found_trials = standings(journal).trials
     weights = survival_weights(found_trials)
     first = min(examples, default=0)
@@ -208,10 +207,7 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
             continue
         tasks, source, chain = tuple(sorted(row["tasks"] or ())), row["source"] or "", trial.get("chain")
         cluster = chain_name(chain, trial["design"], source) if chain is not None and tasks else " ".join(tasks)
-        summary = {
-            results.accuracy_name: mean_headline(scores),
-            WITHOUT_TATOEBA: without_tatoeba(scores, retrieval),
-        }
+        summary = {results.accuracy_name: mean_headline(scores), WITHOUT_TATOEBA: without_tatoeba(scores, retrieval)}
         role = row["role"] or "measure"
         known = key[1] != first and standing.rungs
         reached = (key[0], lost[key][1]) if key in lost else key  # what diverged would be no better at later rungs
@@ -224,17 +220,6 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
         marked, setting = key in lost or bool(trial.get("degenerate")), trial.get(SETTING) or ""
         points.append(Point(*place, found, weight, selected, marked, size, setting, key in lost, results.languages))
     return tuple(sorted(points, key=lambda point: (point.rung_index, point.num_tasks, point.cell, point.trial_id)))
-
-
-def means_in(languages: Sequence[str], targets: Iterable[str], scores: Mapping[str, float]) -> dict[str, float]:
-    """The means over the targets in further languages, of those in which all of them have a score."""
-    found = {}
-    for language in languages:
-        values = {target: scores.get(f"{target}@{language}") for target in targets}
-        known = {target: value for target, value in values.items() if value is not None}
-        if len(known) == len(values):
-            found[accuracy_name(language)] = mean_headline(known)
-    return found
 
 
 def headline_of(points: Sequence[Point]) -> str:
@@ -331,35 +316,6 @@ def _check_versions(trials: pa.Table) -> None:
                     f"cell {cell}: `one version of the method` must hold, but got {kind} phases made with "
                     f"{found[cell, kind]} and with {version}; run the sweep again."
                 )
-
-
-def _other_dev(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
-    """Headlines on dev in other languages than that of the selection: English, and pivots where they are evaluated."""
-    selected = pc.fill_null(scores["selection"], False)
-    wanted = pc.and_(pc.equal(scores["metric"], HEADLINE), pc.equal(scores["split"], "dev"))
-    table = scores.filter(pc.and_(wanted, pc.invert(selected)))
-    selected_languages = set(headline_rows(scores)["language"].to_pylist())
-    found: dict[tuple[str, int], dict[str, float]] = {}
-    for row in table.select(["trial_id", "rung_index", "task", "language", "value"]).to_pylist():
-        if row["value"] is not None and row["language"] not in selected_languages:
-            place = found.setdefault((row["trial_id"], row["rung_index"]), {})
-            place[f"{row['task']}@{row['language']}"] = row["value"]
-    return found
-
-
-def _other_majority(
-    scores: pa.Table, others: Mapping[tuple[str, int], Mapping[str, float]]
-) -> dict[int, dict[str, float]]:
-    """By rung number: of what trials score on dev in other languages, what the majority answer does, where it is known."""
-    wanted = pc.and_(pc.equal(scores["metric"], MAJORITY), pc.equal(scores["split"], "dev"))
-    rows = (
-        scores.filter(pc.and_(wanted, pc.is_finite(scores["value"]))).select(["task", "language", "value"]).to_pylist()
-    )
-    known = {f"{row['task']}@{row['language']}": row["value"] for row in rows}
-    found: dict[int, dict[str, float]] = {}
-    for (_, rung_index), names in others.items():
-        found.setdefault(rung_index, {}).update({name: known[name] for name in names if name in known})
-    return found
 
 
 def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:

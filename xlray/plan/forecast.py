@@ -209,7 +209,6 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "lowered_caps": {
             pair: {"cap": cap, "designed": designed} for pair, (cap, designed) in sorted(plan.sources.lowered.items())
         },
-        "language": plan.sweep.language,
         "languages": list(plan.sweep.evaluated),
         **shortfalls(plan.sources),
         "assumed_sizes": sorted(plan.sources.assumed),

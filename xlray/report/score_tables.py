@@ -25,7 +25,6 @@ from xlray.report.exposures import cell_exposure
 from xlray.report.sealed import Opened
 from xlray.report.tables import Cell, CellName, Interval, Precise, PValue, Signed, Table, number
 from xlray.storage.standings import Standing, accuracy_name, accuracy_of, is_by_rank, passed, standings
-from xlray.tasks.languages import language_name
 
 CELLS = (
     "Means over measure trials, and over explore trials with the weight that their recorded probability of getting there gives "
@@ -126,7 +125,6 @@ def by_cell(
             inside = [point for point in here if point.cell == cell]
             rung = inside[0].rung
             mean, *others = (with_interval(find_estimate(estimates, f"mean/{name}/{cell}", rung)) for name in means)
-            gain = find_estimate(estimates, f"difference/{means[0]}/{cell} - {base}", rung)
             counts = ended.get(cell, Counter())
             rows.append(
                 (
@@ -134,7 +132,7 @@ def by_cell(
                     CellName(cell),
                     inside[0].num_tasks,
                     *mean,
-                    *with_interval(gain, True),
+                    *with_interval(find_estimate(estimates, f"difference/{means[0]}/{cell} - {base}", rung), True),
                     *(part for other in others for part in other),
                     len(inside),
                     len({p.seed for p in inside}),
@@ -228,33 +226,6 @@ def by_target(here: Sequence[Point], estimates: Sequence[Estimate], majority: Ma
         "Targets at the rung of the answer",
         note,
         columns,
-        tuple(rows),
-        "" if rows else "a rung with all targets scored",
-    )
-
-
-def by_language(here: Sequence[Point], estimates: Sequence[Estimate]) -> Table:
-    """The mean and each target by cell in every language of the sweep, at one rung."""
-    languages = here[0].languages if here else ()
-    rung = here[0].rung if here else 0
-    rows: list[tuple[Cell, ...]] = []
-    for task in ["", *target_names(here)] if here else []:
-        names = [
-            accuracy_name(code) if not task else f"{task}@{code}" if code != languages[0] else task
-            for code in languages
-        ]
-        for cell in dict.fromkeys(point.cell for point in here):
-            means = [find_estimate(estimates, f"mean/{name}/{cell}", rung) for name in names]
-            if any(means):
-                rows.append((task or "mean", cell, *(part for mean in means for part in with_interval(mean))))
-    heads = ((f"{code}", f"{language_name(code)} dev (%)") for code in languages)
-    columns = [column for key, head in heads for column in ((key, head), (f"{key}_interval", "Interval"))]
-    return Table(
-        "by_language",
-        "Every language of the sweep",
-        f"Headline metrics after {rung:,} intermediate examples, of targets that were trained once and evaluated in each "
-        "language. Trials were ranked and stopped by the first alone.",
-        (("target", "Target"), ("cell", "Cell"), *columns),
         tuple(rows),
         "" if rows else "a rung with all targets scored",
     )

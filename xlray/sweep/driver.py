@@ -171,8 +171,7 @@ class Driver:
             text = f"no longer in the storage: {phase_name(lost[0])}"
             self.write({"event": "retried", "trial_id": trial_id, "kind": "phases", "error": text})
 
-    def _is_new(self, trial: Trial) -> bool:
-        """Whether the journal does not say yet that the sweep has this trial in its place."""
+    def _is_new(self, trial: Trial) -> bool:  # to the journal, or its place is
         known = self.found.trials.get(trial.trial_id)
         return known is None or known.status == "dropped" or (known.cell, known.role) != (trial.cell, trial.role)
 

@@ -216,12 +216,14 @@ def _page(evidence: Evidence, answer: str, warnings: Sequence[str], level: float
     words = {"level": f"{100 * level:.0f}", "headline": evidence.headline, "language": evidence.language}
     method = tuple(Paragraph(p.lead.format(**words), p.text.format(**words)) for p in METHOD)
     planned = ("two_by_two",) if find_two_by_two(evidence.tuned_here) else ()
+    languages = ("by_language",) if len(evidence.results.languages) > 1 else ()
     values = (*(("values", "main_effects") if evidence.choices else ()), *(("importance",) if varied else ()))
     sections = (
         Section(
             "number", "Number of tasks", f"{evidence.language} accuracy by number of tasks", ("by_num_tasks", "by_target"),
             (*planned, "by_num_tasks", "differences", "by_target"),
         ),
+        *([Section("languages", "Languages", "Every language of the sweep", tables=languages)] if languages else []),
         *([Section("values", "Values", "Values of fields", tables=values)] if values else []),
         Section("curves", "Curves", "Scaling curves", ("task_curves", "example_curves"), ("curves",)),
         Section(

@@ -410,7 +410,7 @@ def test_one_more_trial_may_be_proposed_once_all_others_were_started(tmp_path, m
     extra = wider.trials[2]
     asked = []
 
-    def propose(plan, journal):
+    def propose(plan, journal, replay):
         asked.append(plan)
         return wider if len(asked) == 1 else None
 

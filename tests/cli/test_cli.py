@@ -466,7 +466,7 @@ def test_watching_a_sweep_that_has_ended_ends_at_once(capfd, runs):
 def test_report_prints_one_document_and_writes_the_page(capfd, runs):
     code, out, _ = xlray(capfd, "report", "demo", "--storage", runs, "--json")
     document = json.loads(out)
-    assert code == 0 and document.keys() == {"answer", "estimates", "warnings", "files"}
+    assert code == 0 and document.keys() == {"answer", "headline", "estimates", "warnings", "files"}
     assert (runs / "sweeps/demo/report/report.html").is_file()
 
 

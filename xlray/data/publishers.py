@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -87,8 +88,10 @@ def unpack_treebanks(found: Mapping[str, Path], folder: Path, languages: tuple[s
                 for member in tar:
                     name = member.name.rpartition("/")[2]
                     if member.isfile() and name.endswith(".conllu") and name.partition("_")[0] in languages:
-                        member.name = name
-                        tar.extract(member, there, filter="data")
+                        source = tar.extractfile(member)
+                        assert source is not None, member.name  # a file has content
+                        with (Path(there) / name).open("wb") as file:
+                            shutil.copyfileobj(source, file)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise InputError(
                 f"{archive.name}: must be an archive of treebanks, but it cannot be read: {error}."

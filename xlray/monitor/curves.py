@@ -40,13 +40,11 @@ class Curves:
         """
         if phase.folder in self.watch.finished:
             curve = self._of_finished(phase.folder)
-            values = zip(curve["step"].to_pylist(), curve[metric].to_pylist(), strict=True)
+            values = list(zip(curve["step"].to_pylist(), curve[metric].to_pylist(), strict=True))
         else:
-            values = (
-                (point.step, _value(point, metric))
-                for point in self._of_running(phase.folder / "attempt" / POINTS_FILE)
-            )
-        found = _spread(list(values))
+            points = self._of_running(phase.folder / "attempt" / POINTS_FILE)
+            values = [(point.step, _value(point, metric)) for point in points]
+        found = _spread(values)
         return [
             (step, None if value is None or not math.isfinite(value) else float(f"{value:.4g}"))
             for step, value in found

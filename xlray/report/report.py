@@ -50,7 +50,7 @@ METHOD = (
     Paragraph(
         "Intervals",
         "at {level} % are about other subsets and seeds: subsets (whole chains, where subsets contain one another) and "
-        "seeds are crossed, and both vary at once. At 95 % those of differences of that mean hold the truth in 92 to 99 % "
+        "seeds are crossed, and both vary at once. At 95 % those of differences of that mean hold the truth in 92 to 100 % "
         "of simulated sweeps, and in fewer than 93 % only where pairs of tasks make up nearly everything (docs/statistics.md).",
     ),
     Paragraph(

@@ -262,12 +262,12 @@ def test_an_address_where_nothing_listens_is_refused_at_once(tmp_path):
             pass
 
 
-@pytest.mark.parametrize(("pid", "said"), [(None, "off: "), (str(os.getpid()), "on, in "), (str(2**22 + 1), "off: ")])
+@pytest.mark.parametrize(("pid", "said"), [(None, "off: "), ("self", "on, in "), (str(2**22 + 1), "off: ")])
 def test_doctor_says_whether_trials_on_one_gpu_run_side_by_side(pid, said, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_torch_probe", lambda: (True, json.dumps({"devices": ["H100"]})))
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
     if pid is not None:
-        (tmp_path / "nvidia-cuda-mps-control.pid").write_text(f"{pid}\n")
+        (tmp_path / "nvidia-cuda-mps-control.pid").write_text(f"{os.getpid() if pid == 'self' else pid}\n")
     (check,) = doctor._shared_gpu()
     assert (check.name, check.status) == ("MPS", "ok") and check.detail.startswith(said)
     monkeypatch.setattr(doctor, "_torch_probe", lambda: (True, json.dumps({"devices": []})))

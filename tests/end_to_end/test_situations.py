@@ -157,7 +157,7 @@ def test_a_survivor_that_is_measured_now_is_in_no_estimate_unless_all_that_were_
     ]
     measured = dataclasses.replace(sweep, measure=(*sweep.measure, winner.subset), explore=())
     folder, driver = play(tmp_path, plan_of(measured, World()))
-    assert "of 1-all met a cut before being moved to measure" in warnings_of(folder)
+    assert "of 1 task met a cut before being moved to measure" in warnings_of(folder)
     evidence = collect_evidence(folder, FAST)
     assert "1-all" not in {point.cell for point in evidence.here}
     whole = dataclasses.replace(sweep, **all_measured(sweep))
@@ -178,7 +178,7 @@ def test_decisions_that_stand_on_older_numbers_are_reported(tmp_path):
 def test_a_cell_of_winners_alone_is_reported(tmp_path):
     sweep = dataclasses.replace(SWEEP, stopping=Stopping(reduction_factor=2.0, survival_probability=1e-9))
     folder, _ = play(tmp_path, plan_of(sweep, World()))
-    assert "Winners only: in 1-all" in warnings_of(folder)
+    assert "Winners only: of 1 task" in warnings_of(folder)
 
 
 def test_a_subset_that_is_listed_under_two_sources_counts_in_the_first_cell_and_that_is_reported(tmp_path):
@@ -210,7 +210,7 @@ def test_trials_that_were_opened_again_by_hand_are_in_no_estimate_while_others_s
     assert driver.found.trials[stopped[0]].status == "finished"
     evidence = collect_evidence(folder, FAST)
     assert [p.trial_id for p in evidence.points if p.selected] == stopped[:1]
-    assert "1 trial of 1-all met a cut before being moved to measure or opened again" in warnings_of(folder)
+    assert "1 trial of 1 task met a cut before being moved to measure or opened again" in warnings_of(folder)
     for trial_id in stopped[1:]:
         reopen(open_sweep(folder), trial_id)
     folder, driver = play(tmp_path, plan_of(sweep, World()))

@@ -161,5 +161,5 @@ def test_the_answer_compares_cells_at_their_best_values_and_names_these(tmp_path
     assert "Each cell is taken at its own best values, chosen on the other seeds" in write_answer(evidence)
     assert any("The best value of lr is the" in warning for warning in find_warnings(evidence))
     assert num_planned(evidence.definition) == len(evidence.statuses) == 6
-    rows = values(evidence.choices).rows
+    rows = values(evidence.choices, "fi_accuracy").rows
     assert sorted({row[2] for row in rows}) == ["lr=1e-5", "lr=2e-5"]

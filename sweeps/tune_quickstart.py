@@ -9,6 +9,9 @@ tasks: Optuna's TPE through Ray Tune, one proposal after the other, and ASHA sto
     xlray status tune-quickstart --where role=search --sort lr
 
 Kill it where you like: the same command proposes what it would have proposed.
+
+Cost: four and a half minutes on two cores, a kill in the middle included. Answer: the four best of twelve proposals, at one
+seed, have learning rates of 2e-5 to 3e-5, a tenth of the recipe's, and lose next to nothing in retrieval.
 """
 
 from ray import tune

@@ -158,7 +158,9 @@ def test_the_answer_compares_cells_at_their_best_values_and_names_these(tmp_path
     assert {p.cell for p in evidence.tuned_here} == {"0", "2-all"}
     names = {e.name for e in evidence.estimates}
     assert {f"{c} - 0" for c in ("2-all", "2-all lr=1e-5", "2-all lr=2e-5")} <= {n.rpartition("/")[2] for n in names}
-    assert "Each cell is taken at its own best values, chosen on the other seeds" in write_answer(evidence)
+    answer = write_answer(evidence)
+    assert "Each cell is taken at its own best values, chosen on the other seeds" in answer
+    assert "2 tasks at lr=" in answer and "2-all" not in answer
     assert any("The best value of lr is the" in warning for warning in find_warnings(evidence))
     assert num_planned(evidence.definition) == len(evidence.statuses) == 6
     rows = values(evidence.choices, "fi_accuracy").rows

@@ -94,7 +94,7 @@ def taken_values(evidence: Evidence) -> list[str]:
     how = "on the other seeds than those that are scored"
     if not all(choice.held_out for choice in here):
         how = "and scored on the same trials for want of a second seed, which flatters them"
-    each = "; ".join(f"{choice.population} at {_taken(choice)}" for choice in here)
+    each = "; ".join(f"{cell_in_words(choice.population)} at {_taken(choice)}" for choice in here)
     return [f"Each cell is taken at its own best values, chosen {how}: {each}."]
 
 

@@ -6,7 +6,7 @@ languages. A nested chain of one to four tasks runs to the end at every seed; pa
 
     xlray run sweeps/quickstart.py
 
-Cost: nine minutes on two slow cores.
+Cost: six minutes on two slow cores.
 
 Answer: four tasks instead of none change Finnish by -6.2 points (95 % interval -10.7 to -1.7), all of it in Tatoeba: without
 it, by -0.1 (-4.2 to 4.0). So little training on tasks bends sentence vectors more than it teaches; names in Russian help with

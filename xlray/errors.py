@@ -57,6 +57,12 @@ class RemoteError(XlrayError, OSError):
     exit_code = INTERRUPTED
 
 
+class DownloadError(XlrayError):
+    """A publisher's server did not give a file, after all tries."""
+
+    exit_code = INTERRUPTED
+
+
 class SessionError(XlrayError):
     """Ray cannot be started on this machine as it is now."""
 

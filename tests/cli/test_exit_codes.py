@@ -18,6 +18,7 @@ EXIT_CODES = {
     errors.StoreError: 4,
     errors.DamagedError: 4,
     errors.RemoteError: 4,
+    errors.DownloadError: 4,
     errors.SessionError: 4,
     errors.FailedTrialsError: 3,
     errors.UnfinishedError: 4,

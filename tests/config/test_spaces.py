@@ -103,7 +103,7 @@ def test_a_space_against_the_law_is_refused_in_one_line(space, message):
 
 def test_a_field_is_in_vary_or_in_the_space():
     varying = dataclasses.replace(PLAIN, vary={RATE: (1e-5, 2e-5)})
-    with pytest.raises(InputError, match=r"intermediate.learning_rate is in `vary` or in `space`"):
+    with pytest.raises(InputError, match=r"intermediate.learning_rate is in vary or in space"):
         searching({RATE: Real(1e-6, 1e-4, log=True)}, varying)
     assert searching({HEAT: Real(1.0, 5.0)}, varying).search.space == {HEAT: Real(1.0, 5.0)}
 

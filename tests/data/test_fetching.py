@@ -13,7 +13,7 @@ from xlray.data import fetching, publishers
 from xlray.data.fetching import LOCK_FILE, download, fetch_tasks, progress_line
 from xlray.data.publishers import PUBLICATIONS, Address, Publication, unpack_pairs
 from xlray.data.registry import ALL_TASKS
-from xlray.errors import InputError, RemoteError
+from xlray.errors import DownloadError, InputError
 from xlray.tasks.load import load_records
 
 
@@ -199,15 +199,23 @@ def test_a_part_that_is_as_long_as_the_file_is_not_taken_for_it(server, tmp_path
 
 
 def test_a_file_that_is_not_there_is_asked_for_once_and_a_server_that_fails_some_times(server, tmp_path):
-    with pytest.raises(RemoteError, match="must be there, but its server answers 404"):
+    with pytest.raises(DownloadError, match="must be there, but its server answers 404"):
         download(f"{server.url}/none", tmp_path / "none", lambda text: None)
     assert len(server.asked) == 1
     server.refuses["/busy"] = 503
-    with pytest.raises(RemoteError, match="answers 503"):
+    with pytest.raises(DownloadError, match="answers 503"):
         download(f"{server.url}/busy", tmp_path / "busy", lambda text: None)
     assert len(server.asked) == 1 + fetching.TRIES
-    with pytest.raises(RemoteError, match=f"must be reachable, but after {fetching.TRIES} tries"):
+    with pytest.raises(DownloadError, match=f"must be reachable, but after {fetching.TRIES} tries"):
         download("http://127.0.0.1:9/x", tmp_path / "x", lambda text: None)
+
+
+def test_a_full_disk_is_told_as_one_and_asked_for_once(server, tmp_path):
+    server.files["/x.bin"] = b"12345"
+    (tmp_path / "x.bin.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        download(f"{server.url}/x.bin", tmp_path / "x.bin", lambda text: None)
+    assert len(server.asked) == 1
 
 
 def test_an_archive_that_is_cut_or_lacks_a_language_leaves_no_lock(filled, tmp_path):

@@ -113,6 +113,12 @@ def test_flags_of_the_interpreter_come_before_the_workers_script(address, tmp_pa
         assert said(client(tmp_path, "--a=1", address=where, flags=["-s"]))["arguments"] == ["--a=1"]
 
 
+def test_a_server_that_does_not_start_says_why(tmp_path):
+    (tmp_path / SOCKET).with_name(f"{SOCKET}~").mkdir()  # where it would listen
+    with fork_server(Execution(), tmp_path / SOCKET, TOLD) as server:
+        assert not server.wait() and server.last_words() == "OSError: [Errno 98] Address already in use"
+
+
 def test_the_server_ends_with_the_process_that_started_it(tmp_path):
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom xlray.config.execution import Execution\nfrom xlray.sweep.fork_server import fork_server\n"

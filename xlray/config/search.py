@@ -124,7 +124,7 @@ def checked_search(sweep: Sweep, where: str) -> Search:
     space: dict[str, Domain] = {}
     for name, domain in search.space.items():
         check_name(name, known, [f.name for f in fields(type(sweep))], where)
-        require(name not in varied, f"{name} is in `vary` or in `space`", "both", where)
+        require(name not in varied, f"{name} is in vary or in space", "both", where)
         space[name] = _of_type(domain, name, known[name], where)
     subsets = searched_subsets(sweep)
     inside = sorted(name for name in space if name.startswith("intermediate."))

@@ -231,7 +231,7 @@ class Sweep:
     def _check_languages(self, where: str) -> None:
         first = self.languages[0] if self.languages else self.language
         found = (self.language, self.languages)
-        require(self.language in ("fi", first), "`language` is the first of `languages`", found, where)
+        require(self.language in ("fi", first), "language is the first of languages", found, where)
         object.__setattr__(self, "language", first)
         require(len(set(self.evaluated)) == len(self.evaluated), "languages are distinct", self.languages, where)
         for target in self.targets:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from xlray.data.publishers import NO_ADDRESS, PUBLICATIONS, Publication
-from xlray.errors import InputError, RemoteError, nearest
+from xlray.errors import DownloadError, InputError, nearest
 from xlray.storage.files import atomic_file
+from xlray.storage.object_store import storage_trouble
 
 LOCK_FILE = "fetched.json"
 DOWNLOADS = ".downloads"  # beside the tasks' folders, until their files are unpacked
@@ -56,7 +57,7 @@ def fetch_tasks(names: Sequence[str], to: Path, say: Say, mirror: str | None = N
 
     Raises:
         InputError: a task without publisher's files, a checksum that differs, an archive that cannot be read.
-        RemoteError: a server does not answer, or has no such file.
+        DownloadError: a server does not answer, or has no such file.
     """
     known = {**PUBLICATIONS, **NO_ADDRESS}
     for name in names:
@@ -124,7 +125,8 @@ def download(url: str, path: Path, say: Say, pause_s: float = 2.0) -> None:
         pause_s: before the second try; twice as long before each further one.
 
     Raises:
-        RemoteError: the server refuses the file, or does not answer after all tries.
+        DownloadError: the server refuses the file, or does not answer after all tries.
+        OSError: the disk is full or read-only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file():
@@ -137,13 +139,15 @@ def download(url: str, path: Path, say: Say, pause_s: float = 2.0) -> None:
             return
         except urllib.error.HTTPError as error:
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR or number == TRIES:
-                raise RemoteError(
+                raise DownloadError(
                     f"{url}: must be there, but its server answers {error.code} {error.reason}."
                 ) from error
         except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            if storage_trouble(error) is not None:
+                raise
             if number == TRIES:
                 reason = getattr(error, "reason", None) or error
-                raise RemoteError(f"{url}: must be reachable, but after {TRIES} tries: {reason}.") from error
+                raise DownloadError(f"{url}: must be reachable, but after {TRIES} tries: {reason}.") from error
         say(f"{path.name}: trying again")
         time.sleep(pause_s * 2 ** (number - 1))
 

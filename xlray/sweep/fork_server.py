@@ -17,12 +17,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -42,10 +44,12 @@ class ForkServer:
 
     Attributes:
         address: path of the socket at which it listens once it has imported everything.
+        errors: what it has written to its standard error.
     """
 
     process: subprocess.Popen[bytes]
     address: Path
+    errors: IO[bytes]
 
     def wait(self) -> bool:
         """Wait until it listens; False where it has ended instead: workers then start as Ray starts them."""
@@ -53,6 +57,11 @@ class ForkServer:
         while not self.address.exists() and self.process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         return self.address.exists()
+
+    def last_words(self) -> str:
+        """The last line of its errors, for where it does not listen; "" if there is none."""
+        self.errors.seek(0)
+        return (self.errors.read().decode(errors="replace").strip().splitlines() or [""])[-1]
 
 
 def worker_forks(execution: Execution, address: str | None) -> contextlib.AbstractContextManager[ForkServer | None]:
@@ -81,19 +90,20 @@ def fork_server(execution: Execution, address: Path, told: Mapping[str, str]) ->
     # Libraries read these when they are imported. Ray sets the number of threads in each worker, which is too late here.
     threads = {"OMP_NUM_THREADS": str(max(1, int(execution.cpus_per_worker)))}
     theirs = {**TRAIN_ENVIRONMENT, **worker_environment(execution), **told, "DS_ACCELERATOR": "cpu"}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).parents[2]), str(address)],
-        stdin=subprocess.PIPE,  # whose end tells it that this process has ended
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**threads, **os.environ, **theirs},
-        start_new_session=True,
-    )
-    try:
-        yield ForkServer(process, address)
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).parents[2]), str(address)],
+            stdin=subprocess.PIPE,  # whose end tells it that this process has ended
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**threads, **os.environ, **theirs},
+            start_new_session=True,
+        )
+        try:
+            yield ForkServer(process, address, errors)
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def main() -> None:

@@ -143,7 +143,7 @@ def _compute(driver: Driver, address: str | None) -> None:
         wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
         folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
         if forks is not None and not forks.wait():
-            text = "nothing forks workers, each of which imports everything by itself now"
+            text = f"nothing forks workers, each of which imports everything by itself now: {forks.last_words()}"
             driver.listener({"event": "note", "text": text})
         tune(driver, slots, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
 

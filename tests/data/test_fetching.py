@@ -24,10 +24,11 @@ class Server:
         asked: (path, Range or None) of each request.
         breaks: how many answers end after half of what they announced.
         refuses: path to a status that it is answered with.
+        versions: what names the version of a file: "ETag", "Last-Modified" or nothing.
     """
 
     def __init__(self):
-        self.files, self.asked, self.breaks, self.refuses = {}, [], 0, {}
+        self.files, self.asked, self.breaks, self.refuses, self.versions = {}, [], 0, {}, "ETag"
 
 
 @pytest.fixture
@@ -41,12 +42,16 @@ def server(monkeypatch):
                 self.send_error(status)
                 return
             content = found.files[self.path]
-            start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+            version = hashlib.sha256(content).hexdigest()
+            same = self.headers.get("If-Range") == version
+            start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if same else 0
             if start >= len(content):
                 self.send_error(416)
                 return
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(content) - start))
+            if found.versions:
+                self.send_header(found.versions, version)
             self.end_headers()
             if found.breaks:
                 found.breaks -= 1
@@ -182,8 +187,9 @@ def test_a_file_that_is_not_the_one_of_the_repository_is_refused_and_deleted(fil
     assert not (tmp_path / ".downloads" / "tatoeba" / address.name).exists()
 
 
-def test_a_download_that_broke_is_continued_where_it_ended(server, tmp_path):
-    server.files["/x.bin"], server.breaks = bytes(range(256)) * 40, 2
+@pytest.mark.parametrize("versions", ["ETag", "Last-Modified"])
+def test_a_download_that_broke_is_continued_where_it_ended(server, tmp_path, versions):
+    server.files["/x.bin"], server.breaks, server.versions = bytes(range(256)) * 40, 2, versions
     said = []
     download(f"{server.url}/x.bin", tmp_path / "x.bin", said.append)
     assert (tmp_path / "x.bin").read_bytes() == server.files["/x.bin"]
@@ -191,9 +197,27 @@ def test_a_download_that_broke_is_continued_where_it_ended(server, tmp_path):
     assert said.count("x.bin: trying again") == 2 and [path.name for path in tmp_path.iterdir()] == ["x.bin"]
 
 
+def test_a_file_that_changed_since_its_download_broke_is_begun_again(server, tmp_path):
+    server.files["/x.bin"], server.breaks = b"old" * 2_000, fetching.TRIES
+    with pytest.raises(DownloadError, match="bytes came"):
+        download(f"{server.url}/x.bin", tmp_path / "x.bin", lambda text: None)
+    server.files["/x.bin"] = b"new" * 2_000
+    download(f"{server.url}/x.bin", tmp_path / "x.bin", lambda text: None)
+    assert (tmp_path / "x.bin").read_bytes() == b"new" * 2_000
+    assert server.asked[-1][1] is not None and [path.name for path in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_what_is_left_of_a_file_without_a_version_is_begun_again(server, tmp_path):
+    server.files["/x.bin"], server.breaks, server.versions = b"12345" * 100, 1, None
+    download(f"{server.url}/x.bin", tmp_path / "x.bin", lambda text: None)
+    assert (tmp_path / "x.bin").read_bytes() == b"12345" * 100
+    assert server.asked == [("/x.bin", None), ("/x.bin", None)]
+
+
 def test_a_part_that_is_as_long_as_the_file_is_not_taken_for_it(server, tmp_path):
     server.files["/x.bin"] = b"12345"
     (tmp_path / "x.bin.part").write_bytes(b"99999")
+    (tmp_path / "x.bin.part.version").write_text(hashlib.sha256(b"12345").hexdigest())
     download(f"{server.url}/x.bin", tmp_path / "x.bin", lambda text: None)
     assert (tmp_path / "x.bin").read_bytes() == b"12345"
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from xlray.data.publishers import NO_ADDRESS, PUBLICATIONS, Publication
 from xlray.errors import DownloadError, InputError, nearest
-from xlray.storage.files import atomic_file
+from xlray.storage.files import atomic_file, write_atomically
 from xlray.storage.object_store import storage_trouble
 
 LOCK_FILE = "fetched.json"
@@ -136,6 +136,7 @@ def download(url: str, path: Path, say: Say, pause_s: float = 2.0) -> None:
         try:
             _continue(url, part, say)
             part.replace(path)
+            _version_file(part).unlink(missing_ok=True)
             return
         except urllib.error.HTTPError as error:
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR or number == TRIES:
@@ -152,14 +153,21 @@ def download(url: str, path: Path, say: Say, pause_s: float = 2.0) -> None:
         time.sleep(pause_s * 2 ** (number - 1))
 
 
+def _version_file(part: Path) -> Path:
+    """Beside an unfinished download: what its server calls the version of the file that it is a part of."""
+    return part.with_name(f"{part.name}.version")
+
+
 def _continue(url: str, part: Path, say: Say) -> None:
-    """One try: append what is missing.
+    """One try: append what is missing, if the file is still the same; a server that names no versions begins at the start.
 
     Raises:
         OSError, http.client.HTTPException: the connection broke, or the file is shorter than was announced.
     """
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    known = _version_file(part)
+    start = part.stat().st_size if part.exists() and known.exists() else 0
+    headers = {"Range": f"bytes={start}-", "If-Range": known.read_text(encoding="utf-8")} if start else {}
+    request = urllib.request.Request(url, headers=headers)
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -171,11 +179,14 @@ def _continue(url: str, part: Path, say: Say) -> None:
         raise
     with answer:
         if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
-            start = 0  # the server begins anew
+            start = 0  # the server starts over
+            known.unlink(missing_ok=True)
         length = answer.headers.get("Content-Length")
         total = None if length is None else start + int(length)
         began, done, shown = time.monotonic(), start, 0.0
         with part.open("ab" if start else "wb") as file:
+            if not start and (version := _version(answer.headers)):
+                write_atomically(known, version)  # not before what was left of another version is gone
             while chunk := answer.read(CHUNK_BYTES):
                 file.write(chunk)
                 done += len(chunk)
@@ -184,6 +195,12 @@ def _continue(url: str, part: Path, say: Say) -> None:
                     say(progress_line(part.name.removesuffix(".part"), done, total, done - start, shown - began))
         if total is not None and done < total:
             raise OSError(f"{done:,} of {total:,} bytes came")
+
+
+def _version(headers: Mapping[str, str]) -> str | None:
+    """What `If-Range` takes (RFC 9110, 13.1.5): an ETag that is not weak, else the time of the last change, else nothing."""
+    tag = headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
 def progress_line(name: str, done: int, total: int | None, new: int, seconds: float) -> str:

@@ -505,7 +505,7 @@ def test_python_users_load_results_and_get_a_report_where_they_want_it(runs, tmp
 # --- the front door -------------------------------------------------------------------------------------------------
 
 
-def test_quick_commands_load_neither_torch_nor_ray():
+def test_quick_commands_load_no_heavy_library():
     code = """
 import sys, xlray
 from xlray.cli.main import main
@@ -513,7 +513,7 @@ from xlray import Execution, Sweep, TrialConfig, load_results, run, subsets
 import xlray.monitor.live, xlray.monitor.page, xlray.cli.tables
 main(["--help"]), main(["tasks", "--json"])
 assert xlray.subsets.empty and set(xlray.__all__) <= set(dir(xlray))
-print(sorted({"torch", "ray", "transformers", "matplotlib"} & sys.modules.keys()), file=sys.stderr)
+print(sorted({"torch", "ray", "transformers", "matplotlib", "pandas"} & sys.modules.keys()), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (0, "[]")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import helpers
 import pytest
@@ -137,6 +139,21 @@ def test_event_files_hold_the_training_of_each_phase_within_bounds(tmp_path):
     assert "train/udpos/loss" not in bounded  # not one was finite
     assert 50 <= len(bounded["train/udpos/grad_norm"]) <= MOST_POINTS
     assert bounded["train/udpos/grad_norm"][-1] == (450 * 16, 450.0)
+
+
+def test_event_files_are_written_without_torch():
+    code = """
+import sys
+from types import SimpleNamespace
+from xlray.sweep.tracking import tensorboard
+
+tensorboard(SimpleNamespace(pool=()), None, print)
+print("torch" in sys.modules, end=" ")
+import torch
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "False True\n"), done.stderr
 
 
 def test_a_curve_that_cannot_be_read_ends_nothing_and_is_said(tmp_path):

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from xlray.analysis.crossed import ItemPart
 from xlray.analysis.points import WITHOUT_TATOEBA, Array, Point, estimable
@@ -204,6 +203,8 @@ def read_items(path: Path, wanted: Mapping[tuple[str, str], str]) -> Iterator[tu
     Args:
         wanted: (target, language) to the outcome; items of others are skipped.
     """
+    import pyarrow.dataset as ds  # here, since it imports pandas where that is installed, for every command
+
     table = ds.dataset(path)
     on_dev = pc.field("split") == "dev"
     columns = ["trial_id", "rung", "task", "language", "statistic", "value"]

@@ -6,13 +6,15 @@ sweep's name), `WANDB_API_KEY`, `WANDB_MODE`. Ray's callbacks for them would see
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
 import queue
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -141,8 +143,9 @@ def tensorboard(
     Args:
         say: gets a line for people where training curves cannot be read, which ends nothing.
     """
-    from tensorboardX import SummaryWriter
-    from tensorboardX.summary import hparams
+    with absent("torch"):  # which it imports to know tensors by: nothing hands it any, and a driver has no other use for torch
+        from tensorboardX import SummaryWriter
+        from tensorboardX.summary import hparams
 
     pool = sweep.pool
 
@@ -177,6 +180,19 @@ def _add_curves(writer: Any, curves: Sequence[Curve]) -> None:
         for examples, values in curve.points:
             for name, value in values.items():
                 writer.add_scalar(f"train/{curve.name}/{name}", value, examples)
+
+
+@contextlib.contextmanager
+def absent(module: str) -> Iterator[None]:
+    """While it lasts, a module that was not imported yet cannot be imported."""
+    known = module in sys.modules
+    if not known:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if not known:
+            del sys.modules[module]
 
 
 def run_curves(directory: SweepFolder, progress: Progress, entry: Mapping[str, Any]) -> dict[str, Curve]:

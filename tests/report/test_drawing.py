@@ -14,7 +14,9 @@ def test_fonts_of_a_pdf_hold_the_glyphs_of_its_text_and_no_tables_that_choose_gl
         figure.text(0.1, 0.5, "öljy")
 
     _, pdf = draw(paint, 2, 1)
-    streams = [zlib.decompress(found) for found in re.findall(rb"FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)]
+    streams = [
+        zlib.decompress(found) for found in re.findall(rb"FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
+    ]
     (font,) = (TTFont(io.BytesIO(one)) for one in streams if one.startswith(b"\0\1\0\0"))
     assert {"odieresis", "l", "j", "y"} <= set(font.getGlyphOrder())
     assert not {"GSUB", "GPOS", "GDEF", "MATH", "kern"} & set(font.keys())

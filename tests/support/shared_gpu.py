@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
-AT_ONE_TIME = 4
+AT_ONE_TIME = 2
 STAY_S = 4.0  # long enough for one more to start if there were room
 WITHIN_S = 200.0  # a bound on hanging, not a measurement
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import signal
@@ -37,10 +38,35 @@ def pytest_ignore_collect(collection_path, config):
     return True if config.getoption("--light") and heavy else None
 
 
+# Files that take longest, of those that start no Ray.
+LONG = (
+    "test_engine.py",
+    "test_ranks.py",
+    "test_train.py",
+    "test_bench_training.py",
+    "test_situations.py",
+    "test_real_data.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Among several processes (`pytest -n`) what starts Ray comes first: a process that is left with it would end last."""
+    """Among several processes (`pytest -n`) what takes long comes first: a process that is left with it would end last.
+
+    That is what starts Ray, and then `LONG` in its order.
+    """
+
+    def place(item):
+        starts_ray = item.get_closest_marker("ray") is not None
+        return -1 if starts_ray else LONG.index(item.path.name) if item.path.name in LONG else len(LONG)
+
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+        items.sort(key=place)
+
+
+def pytest_collection_finish():
+    """What was imported stays: collections of garbage, with which each engine ends, need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

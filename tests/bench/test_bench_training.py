@@ -1,6 +1,7 @@
 """`xlray bench train` and `eval`: the sides do the same work, and neither needs Ray, datasets or pyarrow."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ranks
 import torch
 from torch import nn
 
@@ -93,6 +95,10 @@ def test_evaluation_is_measured(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     small = replace(training.SMALL, num_layers=1, hidden_size=32, intermediate_size=64)
     monkeypatch.setattr(training, "SMALL", small)
+    get_context = multiprocessing.get_context  # what is spawned would import torch, each side by itself
+    monkeypatch.setattr(
+        multiprocessing, "get_context", lambda how: ranks.context() if how == "spawn" else get_context(how)
+    )
     document = training.bench_evaluation(False, 40, 2, 1)
     assert document["bench"] == "eval" and document["setting"]["num_layers"] == 1
     assert document["ratios"].keys() == {"xlray/trainer_predict", "xlray/trainer_predict_group_by_length"}

@@ -10,7 +10,7 @@ import torch
 from xlray.training import batches
 from xlray.training.model import Model, initialise_heads, random_encoder
 
-STEPS, SAVED_AT, BATCH_SIZE, LEARNING_RATE = 20, 9, 16, 1e-3
+STEPS, SAVED_AT, BATCH_SIZE, LEARNING_RATE = 12, 6, 16, 1e-3
 
 
 CLIP_NORM = 1.5  # between the norms of the run, so that some steps are clipped and others are not

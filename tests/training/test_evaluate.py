@@ -8,6 +8,7 @@ import warnings
 import helpers
 import numpy as np
 import pytest
+import ranks
 import torch
 
 from xlray.config.recipes import Architecture
@@ -81,12 +82,12 @@ def predictions_of(kind, folder, budget):
     return evaluate.predict(evaluator(examples, budget), examples, spec)
 
 
-def work(rank, folder):
+def work(rank, world, folder):
     import torch.distributed as dist
 
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=world)
     found = {(kind, b): predictions_of(kind, folder, b) for kind in KINDS for b in BUDGETS[2]}
     torch.save(found, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
@@ -99,7 +100,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_ranks(folder):
-    torch.multiprocessing.spawn(work, (folder,), nprocs=2)
+    ranks.run_group(2, work, folder)
     return [torch.load(folder / f"rank{rank}.pt") for rank in range(2)]
 
 

@@ -1,17 +1,20 @@
-"""A sweep that is evaluated in one language, and then in a second one, with real Ray."""
+"""A sweep on an object store, seen from other machines, and evaluated in a second language later; real Ray, a real S3 server."""
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from xlray.api import load_results
-from xlray.storage.storage import Storage
+from xlray.cli import main
+from xlray.storage.storage import open_storage
 from xlray.storage.sweep_folder import sweep_folder
 
 pytestmark = pytest.mark.ray
+URI = "s3://bucket/languages"
 
 SWEEP = """
 from xlray import Architecture, Execution, Intermediate, Pretraining, Subset, Sweep, Target, Task
@@ -46,33 +49,65 @@ sweep = Sweep(
         Task("pos", "tagging", "target", LANGUAGES, records("pos", parts_of_speech, {"train/en": 200, **SIZES}), UPOS),
         Task("pairs", "retrieval", "target", LANGUAGES, records("pairs", pairs, SIZES)),
     ),
-    execution=Execution(num_workers=1, micro_batch_tokens=1024, checkpoint_every_steps=4),
+    execution=Execution(num_workers=1, micro_batch_tokens=1024, checkpoint_every_steps=2),
 )
 """
 BOTH = ("--set", 'languages=["fi", "de"]')
 
 
-def test_a_second_language_trains_the_targets_again_and_nothing_before_them(tmp_path):
-    file = tmp_path / "small.py"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, s3_server):
+    """Runs the sweep in the storage, from a machine whose working folder is `XLRAY_CACHE`; it has run in Finnish."""
+    file = tmp_path_factory.mktemp("sweep") / "small.py"
     file.write_text(SWEEP)
 
-    def xlray(*arguments):
-        command = [sys.executable, "-m", "xlray", *map(str, arguments), "--storage", str(tmp_path / "runs")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    def run_it(*options):
+        command = [sys.executable, "-m", "xlray", "run", str(file), *options, "--storage", URI]
+        environment = {**os.environ, "XLRAY_CACHE": str(file.parent / "one")}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    xlray("run", file)
-    folder = sweep_folder(Storage(tmp_path / "runs"), "small")
+    run_it()
+    run_it.file = file
+    return run_it
+
+
+@pytest.fixture
+def xlray(run, monkeypatch, capsys):
+    """Gives the document that a command prints on a machine."""
+
+    def command(machine, *arguments):
+        monkeypatch.setenv("XLRAY_CACHE", str(run.file.parent / machine))
+        code = main.main([*map(str, arguments), "--storage", URI, "--json"])
+        printed = capsys.readouterr()
+        assert code == 0, printed.err
+        return json.loads(printed.out)
+
+    return command
+
+
+def test_a_sweep_runs_on_an_object_store_and_is_there_for_other_machines(run, xlray):
+    status = xlray("another", "status", "small")
+    assert status["state"] == "finished" and [trial["rung"] for trial in status["trials"]] == [64, 64]
+    assert xlray("another", "plan", run.file)["phases"] == {"new": 0, "stored": 8, "shared": 0}
+    report = xlray("another", "report", "small")
+    assert any(estimate["name"].startswith("mean/fi_accuracy") for estimate in report["estimates"])
+    garbage = xlray("a-third", "gc", "--dry-run")
+    assert not garbage["kinds"].keys() & {"phase", "data", "encoder", "attempt", "upload"}, garbage
+
+
+def test_a_second_language_trains_the_targets_again_and_nothing_before_them(run, xlray, monkeypatch, capsys):
+    monkeypatch.setenv("XLRAY_CACHE", str(run.file.parent / "one"))
+    folder = sweep_folder(open_storage(URI), "small")
     alone = load_results(folder.path)
     assert alone.languages == ("fi",) and "de_accuracy" not in alone.trials.column_names
-    planned = json.loads(xlray("plan", file, *BOTH, "--json"))
+    planned = xlray("one", "plan", run.file, *BOTH)
     assert planned["languages"] == ["fi", "de"]
     assert planned["phases"] == {"new": 4, "stored": 4, "shared": 0}, (
         "two targets of two trials; shared ones are stored"
     )
-    printed = xlray("run", file, *BOTH)
-    assert "German" in printed
+    assert "German" in run(*BOTH)
     both = load_results(folder.path)
     assert both.languages == ("fi", "de") and both.accuracy_name == "fi_accuracy"
 
@@ -92,16 +127,12 @@ def test_a_second_language_trains_the_targets_again_and_nothing_before_them(tmp_
         assert row["de_accuracy"] == pytest.approx(mean)
     last = [entry for entry in folder.journal.read() if entry["event"] == "rung"][-1]
     assert last["accuracy"] == last["fi_accuracy"] and set(last["scores_in"]["de"]) == {"pos", "pairs"}
-    (trial, _) = json.loads(xlray("status", "small", "--json"))["trials"]
+    (trial, _) = xlray("one", "status", "small")["trials"]
     assert {"fi_accuracy", "de_accuracy"} <= set(trial)
-    found = {estimate["name"] for estimate in json.loads(xlray("report", "small", "--json"))["estimates"]}
+    found = {estimate["name"] for estimate in xlray("one", "report", "small")["estimates"]}
     assert {"mean/fi_accuracy/0", "mean/de_accuracy/0", "difference/de_accuracy/1-all - 0"} <= found
     rows = list(csv.DictReader((folder / "report/tables/by_language.csv").open()))
     assert [(row["target"], row["cell"]) for row in rows[:2]] == [("mean", "0"), ("mean", "1-all")]
     assert all(row["fi"] and row["de"] for row in rows) and {row["target"] for row in rows} == {"mean", "pos", "pairs"}
-    refused = [sys.executable, "-m", "xlray", "plan", str(file), "--set", 'languages=["fi", "et"]']
-    done = subprocess.run(refused, capture_output=True, text=True, timeout=100, check=False)
-    assert (
-        done.returncode == 2
-        and "target 'pos': `language` must be one of its dev sets (fi, de), but got 'et'" in done.stderr
-    )
+    assert main.main(["plan", str(run.file), "--set", 'languages=["fi", "et"]', "--storage", URI]) == 2
+    assert "target 'pos': `language` must be one of its dev sets (fi, de), but got 'et'" in capsys.readouterr().err

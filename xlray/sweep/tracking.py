@@ -143,7 +143,7 @@ def tensorboard(
     Args:
         say: gets a line for people where training curves cannot be read, which ends nothing.
     """
-    with absent("torch"):  # which it imports to know tensors by: nothing hands it any, and a driver has no other use for torch
+    with absent("torch"):  # it would import it only to know tensors by; a driver has no other use for it
         from tensorboardX import SummaryWriter
         from tensorboardX.summary import hparams
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +10,7 @@ import pytest
 from running_sweeps import finish, journal, start, table
 
 from xlray.analysis.results import ITEMS, PHASES, SCORES, STEPS, TRIALS
+from xlray.cli import main
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import sweep_folder
 
@@ -60,25 +59,10 @@ def test_a_changed_definition_under_the_same_name_is_refused(undisturbed: Path) 
     assert "intermediate.learning_rate" in output and len(output.strip().splitlines()) == 1
 
 
-def test_more_seeds_compute_only_what_is_new(undisturbed: Path) -> None:
-    plan = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "xlray",
-            "plan",
-            str(undisturbed / "small.py"),
-            "--storage",
-            str(undisturbed / "runs"),
-            "--set",
-            "seeds=[0,1]",
-            "--json",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    document = json.loads(plan.stdout)
+def test_more_seeds_compute_only_what_is_new(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = ("--storage", str(undisturbed / "runs"))
+    assert main.main(["plan", str(undisturbed / "small.py"), *storage, "--set", "seeds=[0,1]", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
     assert document["trials"] == 8
     assert document["phases"]["stored"] > 0 and document["phases"]["new"] > 0
     assert document["remaining_steps"] < document["steps"]

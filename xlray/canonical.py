@@ -85,11 +85,13 @@ def fitted(value: Any, declared: Any) -> Any:
 def to_plain(value: Any) -> Any:
     """`value` as JSON types: dataclasses become objects that name their type, tuples become lists.
 
+    Fields that are left out of comparisons (`field(compare=False)`) are no part of what a value is, and left out here, too.
+
     Raises:
         InputError: for a value that has no canonical form (a set, a NaN, an object of another type).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.compare}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
@@ -145,7 +147,7 @@ def object_json(value: Any) -> str:
 @functools.cache
 def _keys(kind: Any) -> list[tuple[str, str | None]]:
     """(quoted key, field or None for the type's name) of a dataclass, sorted."""
-    names: dict[str, str | None] = {**{f.name: f.name for f in dataclasses.fields(kind)}, "type": None}
+    names: dict[str, str | None] = {**{f.name: f.name for f in dataclasses.fields(kind) if f.compare}, "type": None}
     return [(_quoted(key), names[key]) for key in sorted(names)]
 
 

@@ -4,12 +4,24 @@ import itertools
 import pytest
 
 from xlray import subsets
+from xlray.canonical import canonical_json, to_plain
 from xlray.config.axes import short_value
 from xlray.config.overrides import with_fields
-from xlray.config.recipes import XLM_R_BASE, Encoder, Intermediate, Subset, Target
+from xlray.config.recipes import (
+    XLM_R_BASE,
+    XLM_R_LARGE,
+    Encoder,
+    Intermediate,
+    Pretraining,
+    Subset,
+    Target,
+    encoder_name,
+)
 from xlray.config.search import Search
+from xlray.config.spaces import Choice
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
+from xlray.plan.definition import encoders_of
 
 RATE, HEAT = "intermediate.learning_rate", "intermediate.temperature"
 PLAIN = Sweep("s", Encoder("folder"), measure=(Subset(()), Subset(("a", "b"), "en")), seeds=(0, 1))
@@ -101,7 +113,18 @@ def test_values_of_targets_tell_trials_apart_whatever_else_is_measured():
         ({"intermediate.rungs": ((64,), (128,))}, "'intermediate.rungs' says where trials are measured"),
         ({"targets.panx.pivots": (("et",), ("hu",))}, "'targets.panx.pivots' says where trials are measured"),
         ({RATE: ("1e-5",)}, "intermediate.learning_rate must have values of type float, but got '1e-5'"),
-        ({"encoder": (Encoder("a"), Encoder("b"))}, "'encoder' is the same in all of them: run a sweep for each"),
+        ({"encoder.path": ("a", "b")}, "'encoder.path' is a part of one: `encoder` varies as a whole"),
+        ({"encoder": ("a", "b")}, "encoder must have values of type Encoder | Pretraining, but got 'a'"),
+        ({"encoder": Encoder("a")}, "encoder must have a tuple of values, but got Encoder(path='a'"),
+        ({"encoder": (Encoder("folder"),)}, "`encoder has another value than the sweep's own encoder` must hold"),
+        ({"encoder": (Encoder("folder", name="other"),)}, "`encoder has another value than the sweep's own encoder` must hold"),
+        ({"encoder": (Encoder("a"), Encoder("a"))}, "`values of encoder are distinct` must hold"),
+        ({"encoder": (Encoder("x/a"), Encoder("y/a"))}, "`each encoder has one name, of its own: `Encoder(..., name=...)`` must hold, but got 'a'"),
+        ({"encoder": (Encoder("x/a", "1"), Encoder("x/a", "2"))}, "`each encoder has one name, of its own"),
+        ({"encoder": (Encoder("a"), Encoder("a", name="b"))}, "`each encoder has one name, of its own"),
+        ({("encoder", RATE): ((Encoder("x/a"), 1e-5), (Encoder("y/a"), 2e-5))}, "`each encoder has one name, of its own"),
+        ({"encoder": (Encoder("a"), Pretraining(("text",)))}, "`an encoder that varies has a name` must hold, but got Pretraining("),
+        ({"encoder": (Encoder("a"), Encoder("."))}, "`an encoder that varies has a name` must hold"),
         ({RATE: 1e-5}, "must have a tuple of values, but got 1e-05"),
         ({RATE: "fast"}, "must have a tuple of values, but got 'fast'"),
         ({RATE: {1e-5}}, "must have a tuple of values, but got a set, which has no order: {1e-05}"),
@@ -189,3 +212,81 @@ def test_values_are_words_without_spaces():
     assert [short_value(v) for v in values] == [
         "1e-5", "2.5e-6", "3", "0.05", "65536", "true", "none", "linear", "1e20",
     ]  # fmt: skip
+
+
+ENCODERS = {"encoder": (XLM_R_BASE, XLM_R_LARGE)}
+OWN = Pretraining(("text",), name="own")
+
+
+def test_encoders_are_crossed_with_everything_and_named_in_cells():
+    trials = varying({**ENCODERS, RATE: (1e-5, 2e-5)}, seeds=(0,)).trials()
+    assert {t.cell: t.config.encoder for t in trials} == {
+        "0 encoder=xlm-roberta-base": XLM_R_BASE,
+        "0 encoder=xlm-roberta-large": XLM_R_LARGE,
+        **{f"2-en encoder=xlm-roberta-base lr={rate}": XLM_R_BASE for rate in ("1e-5", "2e-5")},
+        **{f"2-en encoder=xlm-roberta-large lr={rate}": XLM_R_LARGE for rate in ("1e-5", "2e-5")},
+    }
+    assert {t.population for t in trials} == {"0", "2-en"} and len({t.trial_id for t in trials}) == len(trials) == 6
+    assert {dict(t.values)["encoder"] for t in trials} == {"xlm-roberta-base", "xlm-roberta-large"}
+
+
+def test_a_trial_of_one_of_several_encoders_is_that_of_a_sweep_of_this_encoder():
+    both = {t.config: t.trial_id for t in varying(ENCODERS).trials()}
+    for encoder in ENCODERS["encoder"]:
+        for trial in dataclasses.replace(PLAIN, encoder=encoder).trials():
+            assert both.pop(trial.config) == trial.trial_id
+    assert not both
+
+
+def test_an_encoder_varies_together_with_a_field_of_its_own():
+    vary = {("encoder", "targets.tatoeba.retrieval_layer", RATE): ((XLM_R_BASE, 7, 2e-5), (XLM_R_LARGE, 14, 1e-5))}
+    trials = varying(vary, seeds=(0,)).trials()
+    assert {t.cell for t in trials} == {
+        "0 encoder=xlm-roberta-base,tatoeba.layer=7",
+        "0 encoder=xlm-roberta-large,tatoeba.layer=14",
+        "2-en encoder=xlm-roberta-base,tatoeba.layer=7,lr=2e-5",
+        "2-en encoder=xlm-roberta-large,tatoeba.layer=14,lr=1e-5",
+    }
+    found = {(t.config.encoder, t.config.targets[-1].retrieval_layer) for t in trials}
+    assert found == {(XLM_R_BASE, 7), (XLM_R_LARGE, 14)}
+
+
+def test_a_name_of_an_encoder_changes_no_number():
+    for plain, named in ((Encoder("a"), Encoder("a", name="b")), (Pretraining(("text",)), OWN)):
+        assert plain == named and canonical_json(plain) == canonical_json(named) and to_plain(plain) == to_plain(named)
+        one, other = (dataclasses.replace(PLAIN, encoder=encoder) for encoder in (plain, named))
+        assert [t.trial_id for t in one.trials()] == [t.trial_id for t in other.trials()]
+        assert one.definition == other.definition
+    names = [Encoder("x/y-1.5", "0"), Encoder("/data/my encoder"), Encoder("a/b/"), Encoder("a", name="n"), OWN]
+    assert [encoder_name(encoder) for encoder in names] == ["y-1.5", "my-encoder", "b", "n", "own"]
+    for kind in (lambda: Encoder("a", name="two words"), lambda: Pretraining(("text",), name="a=b")):
+        with pytest.raises(InputError, match=r"`name consists of letters, digits, '-', '_' and '.'` must hold"):
+            kind()
+
+
+def test_a_definition_names_its_encoders():
+    (axis,) = varying({"encoder": (XLM_R_BASE, OWN)}).definition["vary"]
+    assert [row[0]["name"] for row in axis["rows"]] == ["xlm-roberta-base", "own"]
+    assert axis["rows"][0] == [{**to_plain(XLM_R_BASE), "name": "xlm-roberta-base"}]
+    found = encoders_of(varying({"encoder": (XLM_R_BASE, OWN)}).definition)
+    assert [encoder["name"] for encoder in found] == ["xlm-roberta-base", "own"]
+    assert encoders_of(PLAIN.definition) == [to_plain(PLAIN.encoder)]
+
+
+def test_a_search_has_one_encoder():
+    space = {RATE: Choice((1e-5, 2e-5))}
+    with pytest.raises(InputError, match="`a search has one encoder: run a sweep for each` must hold"):
+        varying(ENCODERS, search=Search(space=space, num_trials=1, method="random"))
+
+
+def test_setting_the_encoder_that_varies_runs_it_alone():
+    sweep = varying({"encoder": (PLAIN.encoder, OWN, XLM_R_LARGE), RATE: (1e-5, 2e-5)})
+    kept = {t.trial_id: t.cell for t in sweep.trials()}
+    for name, encoder in (("folder", PLAIN.encoder), ("own", OWN), ("xlm-roberta-large", XLM_R_LARGE)):
+        trials = with_fields(sweep, {"encoder": name}).trials()
+        assert {t.config.encoder for t in trials} == {encoder} and len(trials) == len(kept) / 3
+        assert all(kept[t.trial_id] == t.cell for t in trials)
+    whole = f"{XLM_R_LARGE.path}@{XLM_R_LARGE.revision}"
+    assert {t.config.encoder for t in with_fields(sweep, {"encoder": whole}).trials()} == {XLM_R_LARGE}
+    assert with_fields(sweep, {"encoder": "new/one@1"}).encoders == (Encoder("new/one", "1"),)
+    assert with_fields(PLAIN, {"encoder": "new/one@1"}).encoder == Encoder("new/one", "1")

@@ -77,7 +77,7 @@ def test_every_end_and_every_value_of_few_is_tried():
     [
         ({"intermediate.learning_rat": Real(0.1, 1.0)}, "Did you mean 'intermediate.learning_rate'"),
         ({"execution.num_workers": Choice((1, 2))}, "'execution.num_workers' changes the speed only"),
-        ({"encoder": Choice(("a", "b"))}, "'encoder' is the same in all of them"),
+        ({"encoder": Choice(("a", "b"))}, "a search has one encoder: run a sweep for each"),
         ({BATCH: Real(8.0, 32.0)}, "batch_size is a whole number, so that it must have tune.randint"),
         ({BATCH: Whole(8, 16)}, r"batch=9: .*rung % batch_size == 0"),
         ({BATCH: Choice((8, 24))}, r"batch=24: .*rung % batch_size == 0"),

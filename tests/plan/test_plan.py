@@ -152,7 +152,7 @@ def test_pretraining_is_a_tokenizer_and_one_phase_shared_by_all(plan):
         8,
         0.0,
     )
-    assert plan.root is None
+    assert plan.starts[ENCODER].root is None
 
 
 def test_targets_train_in_english_and_are_selected_on_finnish_dev_only(plan):
@@ -284,7 +284,7 @@ def test_stored_phases_are_not_new_and_give_the_rate_of_device_hours(plan, tmp_p
     assert found["phases"]["new"] == len(specs) - len(one_of_each)
     rest = [s for s in specs if s not in one_of_each.values()]
     assert found["remaining_steps"] == sum(map(steps_of, rest))
-    costs = {spec.key: phase_cost(spec, ModelShape(plan.architecture)) for spec in specs}
+    costs = {spec.key: phase_cost(spec, ModelShape(ENCODER.architecture)) for spec in specs}
     rate = {s.kind: 7.0 * max(1, steps_of(s)) / costs[s.key].flops for s in one_of_each.values() if costs[s.key].flops}
     expected = sum(rate.get(s.kind, 0.0) * costs[s.key].flops for s in rest) / 3600
     assert found["device_hours_at_most"] == pytest.approx(expected)

@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from xlray import Execution, Pretraining, Sweep, mini, subsets
 from xlray.phases.spec import Phases, TokenizerSpec
 from xlray.phases.store import Store
-from xlray.plan.jobs import Prepared, make_job
+from xlray.plan.jobs import make_job
 from xlray.plan.trials import plan_sweep
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.storage import Storage
 from xlray.sweep.driver import LEASE_TTL_S
-from xlray.sweep.run import make_vocabulary, prepare_data
+from xlray.sweep.run import make_vocabularies, prepare_data
 from xlray.training.rerun import single_process
 from xlray.training.train import run_phase
 
@@ -42,10 +42,9 @@ def pretrain(root: Path) -> Path:
     )
     storage = Storage(root)
     store, plan = Store(storage), plan_sweep(sweep, None, storage)
-    vocabulary = make_vocabulary(plan, store, print, Leases(storage, process_name(), LEASE_TTL_S))
+    vocabularies = make_vocabularies(plan, store, print, Leases(storage, process_name(), LEASE_TTL_S))
     phases = [spec for spec in plan.shared if not isinstance(spec, TokenizerSpec)]
-    folders = prepare_data(plan, store, phases, vocabulary, print)
-    prepared = Prepared(vocabulary.size, vocabulary.mask, folders)
+    prepared = prepare_data(plan, store, {RECIPE: phases}, vocabularies, print)[RECIPE]
     with single_process():
         for spec in phases:
             run_phase(spec, make_job("pretrain", Phases(shared=(spec,)), plan, store, prepared))

@@ -8,10 +8,10 @@ import helpers
 import pytest
 
 from xlray.config.execution import Execution
-from xlray.config.recipes import Encoder, Intermediate, Subset, Target
+from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
 from xlray.config.sweep import Sweep
 from xlray.phases.spec import Phases, Rung, phase_hash
-from xlray.plan.trials import SweepPlan
+from xlray.plan.trials import Start, SweepPlan
 from xlray.storage.leases import Leases
 from xlray.storage.storage import Storage
 from xlray.sweep.driver import Driver
@@ -69,7 +69,7 @@ def phases_of(trunk, num_rungs=2):
 
 def make_plan(trunks, role="explore", name="s", shared=(), **changes):
     """A sweep of one trial per name of a trunk; equal names are equal phases."""
-    subsets = tuple(Subset((f"task{i}",)) for i in range(len(trunks)))
+    subsets = tuple(Subset((f"task{i}",)) for i in range(changes.pop("num_subsets", len(trunks))))
     execution = changes.pop("execution", Execution(max_failures=1))
     sweep = Sweep(
         name=name,
@@ -82,7 +82,7 @@ def make_plan(trunks, role="explore", name="s", shared=(), **changes):
     )
     trials = sweep.trials()
     phases = {trial.trial_id: phases_of(trunk) for trial, trunk in zip(trials, trunks, strict=True)}
-    return SweepPlan(sweep, trials, None, None, tuple(shared), phases, None, None)
+    return SweepPlan(sweep, trials, {sweep.encoder: Start(Architecture(), shared=tuple(shared))}, phases, None)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from xlray.data.records import Sources
 from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.rung_report import rung_report
-from xlray.plan.trials import SweepPlan, with_trials
+from xlray.plan.trials import Start, SweepPlan, with_trials
 from xlray.storage.leases import Leases
 from xlray.storage.storage import Storage
 from xlray.sweep.driver import Driver
@@ -65,10 +65,11 @@ SWEEP = Sweep(
 
 
 def plan_of(sweep, world):
-    root = EncoderSpec(f"files of {world.encoder}")
-    return with_trials(
-        SweepPlan(sweep, (), root, None, (), {}, Files(None, world=world), Architecture()), sweep.trials()
-    )
+    starts = {
+        encoder: Start(Architecture(), EncoderSpec(f"files of {world.encoder}{number or ''}"))
+        for number, encoder in enumerate(sweep.encoders)
+    }
+    return with_trials(SweepPlan(sweep, (), starts, {}, Files(None, world=world)), sweep.trials())
 
 
 def headline(spec, evaluation):

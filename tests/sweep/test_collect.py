@@ -134,7 +134,7 @@ def test_curves_of_all_phases_are_joined_once_each_and_older_phases_have_none(tm
     rows = steps_table(plan, store, targets).to_pylist()
     assert {(row["kind"], row["task"]) for row in rows} == {("target", "mini_udpos")}
     assert len(rows) == 2 * len(targets)
-    without_tasks = [spec for spec in targets if spec.parent == plan.root.key]
+    without_tasks = [spec for spec in targets if spec.parent == plan.starts[plan.sweep.encoder].root.key]
     assert {row["rung"] for row in rows if row["phase"] in map(phase_name, without_tasks)} == {64}  # of both rungs
     assert {row["rung"] for row in rows} == {64, 128}
 

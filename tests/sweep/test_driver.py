@@ -12,12 +12,12 @@ from driven_sweep import Stored, data, finish, make_driver, make_plan, phases_of
 from replayed import replay
 
 from xlray.config.execution import Execution
-from xlray.config.recipes import Target
+from xlray.config.recipes import Architecture, Encoder, Target
 from xlray.config.sweep import Stopping
 from xlray.errors import StoreError
 from xlray.phases.spec import Phases, phase_hash
-from xlray.plan.jobs import SHARED
-from xlray.sweep.driver import lease_keys
+from xlray.plan.jobs import SHARED, encoder_of, lease_keys
+from xlray.plan.trials import Start
 
 stored_scores = driven_sweep.stored_scores  # a fixture that every test gets
 
@@ -92,6 +92,40 @@ def test_all_wait_for_the_phases_before_all_trials(tmp_path):
     driver.on_end(SHARED, None)
     assert start_all(driver) == ids(plan)
     assert make_driver(tmp_path, plan, driver.store).next().name == ids(plan)[0]
+
+
+def test_all_wait_for_what_comes_before_the_trials_of_each_encoder(tmp_path):
+    one, two = (Encoder(name, "0") for name in ("one", "two"))
+    pretrain = {e: helpers.train_spec("pretrain", e.path, [data("text")]) for e in (one, two)}
+    plan = make_plan("abcd", vary={"encoder": (one, two)}, num_subsets=2)
+    starts = {encoder: Start(Architecture(), shared=(spec,)) for encoder, spec in pretrain.items()}
+    plan = dataclasses.replace(plan, starts=starts)
+    driver = make_driver(tmp_path, plan)
+    assert start_all(driver) == ["shared-one", "shared-two"]
+    assert [encoder_of(name, driver.plan, driver.trials) for name in driver.running] == [one, two]
+    driver.store.finish(pretrain[one])
+    driver.on_end("shared-one", None)
+    assert start_all(driver) == []
+    entries = [e for e in driver.journal if e["event"] in ("running", "finished")]
+    assert [e.get("job") for e in entries] == ["shared-one", "shared-two", "shared-one"]
+    again = make_driver(tmp_path, plan, driver.store)
+    assert start_all(again) == ["shared-two"]
+    again.store.finish(pretrain[two])
+    again.on_end("shared-two", None)
+    assert start_all(again) == ids(plan)[:2]
+    assert {encoder_of(name, again.plan, again.trials) for name in ids(plan)} == {one, two}
+
+
+def test_where_a_job_before_all_trials_fails_nothing_more_is_started(tmp_path):
+    one, two = (Encoder(name, "0") for name in ("one", "two"))
+    plan = make_plan("ab", vary={"encoder": (one, two)}, num_subsets=1, execution=Execution(max_failures=0))
+    starts = {
+        e: Start(Architecture(), shared=(helpers.train_spec("pretrain", e.path, [data("text")]),)) for e in (one, two)
+    }
+    driver = make_driver(tmp_path, dataclasses.replace(plan, starts=starts), num_slots=1)
+    assert start_all(driver) == ["shared-one"]
+    driver.on_end("shared-one", "RuntimeError: broken")
+    assert driver.halted == ("failed", "the phases before all trials failed: RuntimeError: broken")
 
 
 def test_one_lease_covers_all_that_hangs_on_a_segment_of_the_trunk():

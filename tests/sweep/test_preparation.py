@@ -210,7 +210,9 @@ def test_a_tokenizer_with_more_pieces_than_embeddings_is_refused_when_the_sweep_
 def test_a_run_that_finds_everything_stored_writes_the_jobs_of_its_trials(encoder: Path, tmp_path: Path) -> None:
     storage, again = tmp_path / "runs", dataclasses.replace(SWEEP, name="again")
     play(storage, plan_of(SWEEP, World()))
-    results = run(again, Storage(storage), plan=dataclasses.replace(plan_of(again, World()), folder=encoder))
+    plan = plan_of(again, World())
+    starts = {name: dataclasses.replace(start, folder=encoder) for name, start in plan.starts.items()}
+    results = run(again, Storage(storage), plan=dataclasses.replace(plan, starts=starts))
     assert set(results.phases["status"].to_pylist()) == {"stored"}
     for trial_id, status in zip(*(results.trials[name].to_pylist() for name in ("trial_id", "status")), strict=True):
         job = read_job(storage / "sweeps" / "again" / "jobs" / f"{trial_id}.json")

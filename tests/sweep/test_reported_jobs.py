@@ -35,7 +35,7 @@ def test_a_sweep_whose_phases_are_all_those_of_another_has_the_jobs_of_its_trial
     assert reported_from_storage(first.journal) == ([], [])
     folder, driver = play(tmp_path, plan_of(dataclasses.replace(SWEEP, name="again"), World()))
     assert not any(entry["event"] == "running" for entry in driver.journal) and not (folder / "jobs").exists()
-    write_jobs(driver, lambda: PREPARED)
+    write_jobs(driver, lambda: {SWEEP.encoder: PREPARED})
     check_jobs(folder, driver)
 
 
@@ -49,7 +49,7 @@ def test_after_inputs_changed_and_changed_back_the_jobs_are_those_of_the_numbers
     folder, driver = play(tmp_path, plan_of(SWEEP, World()))
     with pytest.raises(InputError, match="changed and changed back"):
         check_jobs(folder, driver)
-    write_jobs(driver, lambda: PREPARED)
+    write_jobs(driver, lambda: {SWEEP.encoder: PREPARED})
     check_jobs(folder, driver)
 
 
@@ -63,11 +63,11 @@ def test_a_later_run_writes_no_job_again_but_those_that_a_killed_one_did_not_wri
     play(tmp_path, plan_of(SWEEP, World()))
     again = plan_of(dataclasses.replace(SWEEP, name="again"), World())
     folder, driver = play(tmp_path, again)
-    write_jobs(driver, lambda: PREPARED)
+    write_jobs(driver, lambda: {SWEEP.encoder: PREPARED})
     folder, driver = play(tmp_path, again)
     write_jobs(driver, lambda: pytest.fail("all jobs are there"))
     first = sorted((folder / "jobs").glob("*.json"))[0]
     first.unlink()
     times = {path: path.stat().st_mtime_ns for path in (folder / "jobs").glob("*.json")}
-    write_jobs(driver, lambda: PREPARED)
+    write_jobs(driver, lambda: {SWEEP.encoder: PREPARED})
     assert first.exists() and times == {path: path.stat().st_mtime_ns for path in times}

@@ -68,12 +68,13 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> SweepPlan:
 
 
 def run_phases_of(plan: SweepPlan, phases: Phases) -> list[str | None]:
-    assert plan.sources.storage is not None and plan.folder is not None
-    store, vocabulary = Store(plan.sources.storage), encoder_vocabulary(plan.folder)
+    folder = plan.starts[plan.sweep.encoder].folder
+    assert plan.sources.storage is not None and folder is not None
+    store, vocabulary = Store(plan.sources.storage), encoder_vocabulary(folder)
     wanted = {data for spec in phases for data in data_of(spec)}
     folders = prepare_splits(plan.sources, store.storage, wanted, vocabulary)
     assert all(len(open_examples(folder, spec)) >= 1 for spec, folder in folders.items())
-    job = make_job("real", phases, plan, store, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
+    job = make_job("real", phases, plan, store, Prepared(vocabulary.size, vocabulary.mask, folders, folder))
     job.progress.parent.mkdir(parents=True, exist_ok=True)
     return [run_phase(spec, job) for spec in phases]
 

@@ -19,7 +19,7 @@ from xlray.data.records import Sources
 from xlray.phases.spec import DataSpec, EvaluationSpec, Phases, RetrievalSpec, Rung
 from xlray.phases.store import Store
 from xlray.plan.jobs import Prepared, read_job
-from xlray.plan.trials import SweepPlan
+from xlray.plan.trials import Start, SweepPlan
 from xlray.storage.leases import Leases
 from xlray.storage.storage import Storage
 from xlray.sweep.driver import LEASE_TTL_S, Driver
@@ -80,7 +80,7 @@ def queued_runs(num_trials: int, execution: Execution, root: Path) -> float:
     driver.directory.path.mkdir(parents=True)
     started = time.perf_counter()
     driver.open([])
-    tune(driver, execution.max_concurrent_trials or 1, Prepared(8, 0, {}), no_op_trial)
+    tune(driver, execution.max_concurrent_trials or 1, {sweep.encoder: Prepared(8, 0, {})}, no_op_trial)
     took = time.perf_counter() - started
     ended = [standing.status for name, standing in driver.found.trials.items() if name in driver.trials]
     if ended != ["finished"] * num_trials:
@@ -96,7 +96,7 @@ def _plan(sweep: Sweep, trials: Sequence[Trial]) -> SweepPlan:
     for trial in trials:
         spec = RetrievalSpec(trial.trial_id, (evaluation,), None, "fp32", 1)
         phases[trial.trial_id] = Phases((Rung(sweep.intermediate.rungs[0], targets=(spec,)),))
-    return SweepPlan(sweep, tuple(trials), None, None, (), phases, Sources(None), Architecture())
+    return SweepPlan(sweep, tuple(trials), {sweep.encoder: Start(Architecture())}, phases, Sources(None))
 
 
 def bare_runs(num_runs: int, concurrency: int, execution: Execution) -> float:

@@ -71,7 +71,8 @@ def plan(
                 right=("number", "steps", "examples"),
             )
         )
-        console.print(tables.memory_table(document["memory"], sweep.execution.min_workers))
+        encoder = document.get("memory_encoder", "")
+        console.print(tables.memory_table(document["memory"], sweep.execution.min_workers, encoder))
         if trials:
             console.print(tables.trial_table(document["trial_list"]))
 

@@ -198,9 +198,9 @@ def prepare(
         from xlray.cli.tables import make_table
 
         counts = ("records", "rows", "tokens", "longest", "truncated", "unanswerable", "lost_answers")
-        cells = [
-            (f"{r['task']} {r['split']}", *("" if r[key] is None else f"{r[key]:,}" for key in counts)) for r in rows
-        ]
+        names = [f"{r['task']} {r['split']} {r.get('encoder', '')}".rstrip() for r in rows]
+        numbers = [["" if r[key] is None else f"{r[key]:,}" for key in counts] for r in rows]
+        cells = [(name, *inside) for name, inside in zip(names, numbers, strict=True)]
         console.print(make_table(("split", *(c.replace("_", " ") for c in counts)), cells, right=counts))
 
     return Shown({"name": sweep.name, "splits": rows}, show)

@@ -98,6 +98,8 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
     hours, most = document["device_hours"], document["device_hours_at_most"]
     at_most = f", at most {most:,.2f} without stopping" if most > 1.005 * hours else ""
     money = "" if document["cost"] is None else f", cost {document['cost']:,.2f}"
+    encoders = document.get("encoders", {"": document["num_parameters"]})
+    parameters = [f"{name} {number / 1e6:,.1f}".lstrip() for name, number in encoders.items()]
     ended = " and ".join(f"{number:,} {status}" for status, number in document["ended"].items())
     lines = [
         f"trials  {document['trials']} in cells: {cells}{f'; {ended} already' if ended else ''}",
@@ -109,7 +111,7 @@ def plan_lines(document: Mapping[str, Any]) -> list[str]:
         f"device(s)",
         f"rates   {document['device_hours_source']}",
         *sharing_lines(document["sharing"]),
-        f"storage {document['storage_bytes'] / 1e9:,.2f} GB to be added ({document['num_parameters'] / 1e6:,.1f} M parameters)",
+        f"storage {document['storage_bytes'] / 1e9:,.2f} GB to be added ({', '.join(parameters)} M parameters)",
         *detectable_lines(document["detectable"]),
     ]
     for place, axis in enumerate(axes, start=1):
@@ -177,11 +179,12 @@ def print_plan(console: Console, name: str, question: str, document: Mapping[str
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Fitted:
+def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int, encoder: str = "") -> Fitted:
     """Predicted memory under each ZeRO stage, beside what was measured; what the sweep's execution allows is marked.
 
     Args:
         rows: of `memory.table`.
+        encoder: that they are of, where there are several.
     """
 
     def gib(size: int | None) -> str:
@@ -200,7 +203,8 @@ def memory_table(rows: Sequence[Mapping[str, Any]], num_workers: int) -> Fitted:
         for r in rows
     ]
     columns = ("ZeRO", "optimizer", "activations", "tokens", "predicted", "measured", "host, predicted")
-    title = f"Memory of each of {num_workers} worker(s) in GiB (* allowed by the execution)"
+    largest = f" with {encoder}, the largest encoder," if encoder else ""
+    title = f"Memory of each of {num_workers} worker(s){largest} in GiB (* allowed by the execution)"
     return make_table(columns, cells, title, right=columns[3:])
 
 

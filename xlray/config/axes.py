@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from xlray.canonical import declared_types, fitted, require_numbers
-from xlray.config.recipes import Intermediate, Target
+from xlray.canonical import declared_types, fitted, require_numbers, to_plain
+from xlray.config.recipes import Encoder, Intermediate, Pretraining, Target, encoder_name
 from xlray.errors import InputError, nearest, require
 
 MOST_TRIALS = 1_000_000
 Values = tuple[tuple[str, Any], ...]  # (dotted field, value), in the order of the axes
 
-HEADS = ("intermediate", "targets", "dropout", "clip_norm", "precision")
+ENCODER = "encoder"
+HEADS = (ENCODER, "intermediate", "targets", "dropout", "clip_norm", "precision")
 # What is the same in every trial of a sweep: where it is measured, and in what.
 FIXED: Mapping[type, tuple[str, ...]] = {Intermediate: ("rungs",), Target: ("task", "english", "pivots")}
 # Why a field of the sweep is no axis.
@@ -62,8 +63,12 @@ class Axis:
 
 
 class Setting(NamedTuple):
-    """What the trials at one point of the grid are trained with, the values that it has of the axes, and these in words."""
+    """What the trials at one point of the grid are trained with, the values that it has of the axes, and these in words.
 
+    Of an encoder the value is its name, as journals and tables have it.
+    """
+
+    encoder: Encoder | Pretraining
     intermediate: Intermediate
     targets: tuple[Target, ...]
     dropout: float
@@ -75,7 +80,7 @@ class Setting(NamedTuple):
 
 def fields_of(setting: Setting) -> dict[str, Any]:
     """Every field that may vary by its dotted name, and the type that it is declared with."""
-    found: dict[str, Any] = {"dropout": float, "clip_norm": float, "precision": str}
+    found: dict[str, Any] = {ENCODER: Encoder | Pretraining, "dropout": float, "clip_norm": float, "precision": str}
     recipes: list[tuple[str, Any]] = [("intermediate", setting.intermediate)]
     recipes += [(f"targets.{target.task}", target) for target in setting.targets]
     for place, recipe in recipes:
@@ -95,7 +100,7 @@ def axes_of(vary: Mapping[Any, Any], setting: Setting, known: Iterable[str], whe
 
     Raises:
         InputError: a field that is not there or not of a trial's identity, or is varied twice; no values, one twice, or of a
-            wrong type; rows without a value for each field.
+            wrong type; rows without a value for each field; encoders without names of their own, or none but the sweep's own.
     """
     require(isinstance(vary, Mapping), "vary maps fields to their values", vary, where)
     fields = fields_of(setting)
@@ -105,7 +110,11 @@ def axes_of(vary: Mapping[Any, Any], setting: Setting, known: Iterable[str], whe
         require(bool(names), "an axis names a field", key, where)
         for name in names:
             check_name(name, fields, known, f"{where}: vary")
-        axes.append(Axis(names, tuple(_rows(names, isinstance(key, tuple), given, fields, where))))
+        axis = Axis(names, tuple(_rows(names, isinstance(key, tuple), given, fields, where)))
+        if key == ENCODER:  # as `--set` writes it, a tuple of one name, one is left of several
+            law = f"{ENCODER} has another value than the sweep's own encoder"
+            require(axis.rows != ((setting.encoder,),), law, given, f"{where}: vary")
+        axes.append(axis)
     for name, number in Counter(name for axis in axes for name in axis.fields).items():
         require(number == 1, f"{name} is in one axis", f"{number} times", f"{where}: vary")
     return tuple(axes)
@@ -122,10 +131,8 @@ def check_name(name: Any, fields: Mapping[str, Any], known: Iterable[str], where
         return
     law = f"{where}: an axis must be a field of a trial's identity"
     head = name.partition(".")[0] if isinstance(name, str) else ""
-    if head == "encoder":
-        raise InputError(
-            f"{law}, but {name!r} is the same in all of them: run a sweep for each, and `xlray compare` them."
-        )
+    if head == ENCODER:
+        raise InputError(f"{law}, but {name!r} is a part of one: `{ENCODER}` varies as a whole.")
     if head in known and head not in HEADS:
         raise InputError(f"{law}, but {name!r} {SWEEP_FIELDS.get(head, 'is a field of the sweep itself')}.")
     own = head in ("targets", "intermediate") and name.rpartition(".")[2] in {
@@ -157,18 +164,35 @@ def _rows(
         why = " a set, which has no order:" if isinstance(given, Set) else ""
         why = " an iterator, which is used up after one reading:" if isinstance(given, Iterator) else why
         raise InputError(f"{where}: vary: {title} must have a tuple of values, but got{why} {given!r}.")
-    seen: dict[str, None] = {}
+    seen, encoders = dict[str, None](), dict[Any, Any]()
     for row in given:
         values = row if paired else (row,)
         if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(names):
             law = f"{title} are varied together, so that each row must have {len(names)} values"
             raise InputError(f"{where}: vary: {law}, but got {row!r}.")
         fitting = tuple(fitted_value(v, n, fields[n], f"{where}: vary") for v, n in zip(values, names, strict=True))
+        _check_encoders(fitting, encoders, f"{where}: vary")
         label = label_of(tuple(zip(names, fitting, strict=True)))
         require(label not in seen, f"values of {title} are distinct", row, f"{where}: vary")
         seen[label] = None
         yield fitting
     require(bool(seen), f"{title} has at least one value", given, f"{where}: vary")
+
+
+def _check_encoders(row: Sequence[Any], known: dict[Any, Any], where: str) -> None:
+    """Raise `InputError` where an encoder has no name, or that of another one, or has two.
+
+    Args:
+        known: names to encoders and encoders to names of the rows before; gets those of this one.
+    """
+    for value in row:
+        if isinstance(value, Encoder | Pretraining):
+            name = encoder_name(value)
+            require(bool(name), "an encoder that varies has a name", value, where)
+            apart = known.setdefault(name, value) == value and known.setdefault(value, name) == name
+            require(
+                apart, f"each encoder has one name, of its own: `{type(value).__name__}(..., name=...)`", name, where
+            )
 
 
 def fitted_value(value: Any, name: str, declared: Any, where: str) -> Any:
@@ -242,7 +266,7 @@ def with_values(setting: Setting, values: Values) -> Setting:
         changed["intermediate"] = replaced(setting.intermediate, own)
     if any(name.startswith("targets.") for name, _ in values):
         changed["targets"] = tuple(_of_target(target, values) for target in setting.targets)
-    return setting._replace(**changed, values=values)
+    return setting._replace(**changed, values=tuple((name, worded(value)) for name, value in values))
 
 
 def without_values(setting: Setting) -> dict[str, Any]:
@@ -278,8 +302,24 @@ def short_name(name: str) -> str:
     return f"{task}{SHORT.get(field, field)}"
 
 
+def worded(value: Any) -> Any:
+    """A value as journals and tables have it: of an encoder its name."""
+    return encoder_name(value) if isinstance(value, Encoder | Pretraining) else value
+
+
+def plain_axes(axes: Iterable[Axis]) -> list[dict[str, Any]]:
+    """Axes as plain values; encoders with their names."""
+
+    def plain(value: Any) -> Any:
+        named = isinstance(value, Encoder | Pretraining)
+        return {**to_plain(value), "name": encoder_name(value)} if named else to_plain(value)
+
+    return [{**to_plain(Axis(axis.fields, ())), "rows": [list(map(plain, row)) for row in axis.rows]} for axis in axes]
+
+
 def short_value(value: Any) -> str:
     """A value as a word of a name: `1e-5`, `3`, `true`, `linear`."""
+    value = worded(value)
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, float):

@@ -10,8 +10,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from xlray.canonical import declared_types, fitted
-from xlray.config.axes import Axis, fields_of, nearest_field, short_value
-from xlray.config.recipes import Encoder, Target
+from xlray.config.axes import ENCODER, Axis, fields_of, nearest_field, short_value
+from xlray.config.recipes import Encoder, Target, encoder_name
 from xlray.config.spaces import Choice
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError, nearest
@@ -20,9 +20,9 @@ from xlray.errors import InputError, nearest
 def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
     """The sweep with `--set FIELD=VALUE` applied; dots reach into recipes (`intermediate.learning_rate=1e-5`).
 
-    `encoder=PATH` or `encoder=HUB_ID@REVISION` replaces the encoder. Values are parsed as JSON, else taken as text. A
-    field that the sweep varies keeps its axis, with this value alone; so do fields that vary together with it. One that it
-    searches is proposed with this value alone.
+    `encoder=PATH` or `encoder=HUB_ID@REVISION` replaces the encoder; of encoders that vary, a name chooses one. Values are
+    parsed as JSON, else taken as text. A field that the sweep varies keeps its axis, with this value alone; so do fields
+    that vary together with it. One that it searches is proposed with this value alone.
 
     Raises:
         InputError: for an unknown field (the nearest name is suggested) or a value that the field refuses.
@@ -42,7 +42,9 @@ def with_fields(sweep: Sweep, settings: Mapping[str, str]) -> Sweep:
 
 def _with_one(sweep: Sweep, axis: Axis, path: str, text: str) -> Sweep:
     """The sweep with one value of a field that it varies."""
-    value, place = _parse(text, fields_of(sweep.setting)[path], path), axis.fields.index(path)
+    place = axis.fields.index(path)
+    named = [row[place] for row in axis.rows if path == ENCODER and encoder_name(row[place]) == text]
+    value = named[0] if named else _parse(text, fields_of(sweep.setting)[path], path)
     rows = [row for row in axis.rows if row[place] == value]
     if len(axis.fields) > 1 and not rows:
         known = ", ".join(short_value(row[place]) for row in axis.rows)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from xlray.canonical import check_types
@@ -19,6 +21,11 @@ def _check_recipe(recipe: Any, where: str) -> None:
     if hasattr(recipe, "stride"):
         require(0 < recipe.stride < recipe.max_length, "0 < stride < max_length", recipe.stride, where)
     require(recipe.weight_decay >= 0, "weight_decay >= 0", recipe.weight_decay, where)
+
+
+def _check_name(name: str, where: str) -> None:
+    law = "name consists of letters, digits, '-', '_' and '.'"
+    require(re.fullmatch(r"[\w.-]*", name) is not None, law, name, where)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Pretraining:
         weight_decay: of AdamW.
         max_length: longest sequence, in tokens.
         seed: of the weights, the order and the masks. One encoder serves all trials.
+        name: what cells and tables call it where encoders vary; changes no number.
     """
 
     tasks: tuple[str, ...]
@@ -78,9 +86,11 @@ class Pretraining:
     weight_decay: float = 0.01
     max_length: int = 128
     seed: int = 0
+    name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check_recipe(self, "Pretraining")
+        _check_name(self.name, "Pretraining")
         require(bool(self.tasks), "tasks is not empty", self.tasks, "Pretraining")
         for name in ("seed", "num_examples"):
             require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name), "Pretraining")
@@ -96,13 +106,22 @@ class Encoder:
     Attributes:
         path: Hub id (`FacebookAI/xlm-roberta-large`) or folder (config.json, model.safetensors, tokenizer.json).
         revision: commit hash on the Hub; must be given for a Hub id, ignored for a folder (its files are hashed).
+        name: what cells and tables call it where encoders vary; "" takes the last part of the path. Changes no number.
     """
 
     path: str
     revision: str | None = None
+    name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         check_types(self, "Encoder")
+        _check_name(self.name, "Encoder")
+
+
+def encoder_name(encoder: Encoder | Pretraining) -> str:
+    """An encoder as a word of a cell's name: its name, else the last part of its path; "" where it has neither."""
+    path = encoder.path if isinstance(encoder, Encoder) else ""
+    return encoder.name or re.sub(r"[^\w.-]+", "-", PurePath(path).name)
 
 
 XLM_R_LARGE = Encoder("FacebookAI/xlm-roberta-large", "c23d21b0620b635a76227c604d44e43a9f0ee389")

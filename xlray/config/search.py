@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlray.canonical import check_types
 from xlray.config.axes import (
+    ENCODER,
     MOST_TRIALS,
     Setting,
     Values,
@@ -124,6 +125,7 @@ def checked_search(sweep: Sweep, where: str) -> Search:
     space: dict[str, Domain] = {}
     for name, domain in search.space.items():
         check_name(name, known, [f.name for f in fields(type(sweep))], where)
+        require(name != ENCODER, "a search has one encoder: run a sweep for each", name, where)
         require(name not in varied, f"{name} is in vary or in space", "both", where)
         space[name] = _of_type(domain, name, known[name], where)
     subsets = searched_subsets(sweep)

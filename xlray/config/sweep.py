@@ -13,6 +13,7 @@ from typing import Any
 
 from xlray.canonical import check_types, fingerprint, to_plain
 from xlray.config.axes import (
+    ENCODER,
     MOST_TRIALS,
     Axis,
     Setting,
@@ -20,6 +21,7 @@ from xlray.config.axes import (
     axes_of,
     check_recipes,
     grid_size,
+    plain_axes,
     replaced,
     settings,
     without_values,
@@ -144,7 +146,8 @@ class Sweep:
 
     Attributes:
         name: folder of the sweep below `<storage>/sweeps/`.
-        encoder: a public encoder or folder, or one that the sweep pre-trains itself.
+        encoder: a public encoder or folder, or one that the sweep pre-trains itself; several are an axis, `vary={"encoder":
+            (XLM_R_BASE, XLM_R_LARGE)}`, which takes its place.
         measure: subsets that are always run to the last rung.
         explore: subsets that ASHA may stop.
         seeds: run for every subset; the same in every cell, so that differences are paired.
@@ -247,6 +250,8 @@ class Sweep:
         require(not (sizes and size in varied), f"where {size} varies no subset has a size", sizes[:1], where)
         alone = self.search is not None and not self.search.space
         require(not alone, "a search beside `vary` has a space", self.search, where)
+        law = "a search has one encoder: run a sweep for each"
+        require(self.search is None or ENCODER not in varied, law, self.encoders, where)
         with_tasks = sum(bool(subset.tasks) for subset in (*self.measure, *self.explore))
         inside = sorted(name for name in varied if name.startswith("intermediate."))
         law = "a subset has tasks where the intermediate recipe varies; without any it changes nothing"
@@ -273,7 +278,13 @@ class Sweep:
     @property
     def setting(self) -> Setting:
         """What trials are trained with where nothing varies."""
-        return Setting(self.intermediate, self.targets, self.dropout, self.clip_norm, self.precision)
+        return Setting(self.encoder, self.intermediate, self.targets, self.dropout, self.clip_norm, self.precision)
+
+    @property
+    def encoders(self) -> tuple[Encoder | Pretraining, ...]:
+        """The encoders that trials start from, in the order of their axis; without one that of the sweep."""
+        found = [row[axis.fields.index(ENCODER)] for axis in self.axes if ENCODER in axis.fields for row in axis.rows]
+        return tuple(dict.fromkeys(found)) or (self.encoder,)
 
     @property
     def evaluated(self) -> tuple[str, ...]:
@@ -288,7 +299,7 @@ class Sweep:
         del plain["vary"]
         if self.search is not None:
             plain["search"]["method"] = self.search.title
-        vary = {"vary": to_plain(self.axes)} if self.axes else {}
+        vary = {"vary": plain_axes(self.axes)} if self.axes else {}
         return {**plain, "own_tasks": [task.name for task in self.own_tasks], "sources": self.places, **vary}
 
     @property
@@ -325,7 +336,7 @@ class Sweep:
         size = subset.examples_per_task
         recipe = setting.intermediate
         return TrialConfig(
-            self.encoder,
+            setting.encoder,
             tuple(sorted(subset.tasks)),
             recipe if size is None else replaced(recipe, (("examples_per_task", size),)),
             setting.targets,

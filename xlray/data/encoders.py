@@ -76,17 +76,18 @@ def architecture_of(encoder: Encoder | Pretraining, folder: Path | None) -> Arch
     return read_config(folder)[0]
 
 
-def check_fit(sweep: Sweep, architecture: Architecture, sources: Sources) -> None:
-    """Raise `InputError` where a recipe does not fit the encoder: sequences its position table, layers its depth.
+def check_fit(sweep: Sweep, encoder: Encoder | Pretraining, architecture: Architecture, sources: Sources) -> None:
+    """Raise `InputError` where a recipe does not fit its encoder: sequences its position table, layers its depth.
 
     Sequences must fit the token budget as well.
     """
     longest = architecture.max_positions - 2  # positions start at 2
     recipes: list[tuple[str, Intermediate | Target | Pretraining]] = []
-    for setting in (*sweep.settings, *extreme_settings(sweep)):
+    own = (setting for setting in sweep.settings if setting.encoder == encoder)
+    for setting in (*own, *extreme_settings(sweep)):
         recipes += [("intermediate", setting.intermediate), *((f"target {t.task!r}", t) for t in setting.targets)]
-    if isinstance(sweep.encoder, Pretraining):
-        recipes.append(("pretraining", sweep.encoder))
+    if isinstance(encoder, Pretraining):
+        recipes.append(("pretraining", encoder))
     for where, recipe in dict.fromkeys(recipes):
         length = recipe.max_length
         pair = isinstance(recipe, Target) and sources.task(recipe.task).kind == "retrieval"

@@ -13,7 +13,7 @@ from xlray.monitor.curves import METRICS, MOST_JOBS, Curves, shown_phases
 from xlray.monitor.progress import PhaseWork
 from xlray.monitor.reader import Reader
 from xlray.monitor.view import last_line
-from xlray.plan.jobs import SHARED
+from xlray.plan.jobs import is_shared
 from xlray.storage.cells import cell_in_words
 from xlray.storage.standings import accuracy_of
 from xlray.storage.sweep_folder import SweepFolder
@@ -108,7 +108,7 @@ class SweepPage:
         last = max((row["rung_index"] for row in rows), default=None)
         best = [row["best"] for row in rows if row["rung_index"] == last and row["best"] is not None]
         ended = sum(view.counts.get(status, 0) for status in ENDED)
-        running = sum(self._share(job) for job in followed.open_runs if job != SHARED) if self.reader.held else 0.0
+        running = sum(self._share(job) for job in followed.open_runs if not is_shared(job)) if self.reader.held else 0.0
         return {
             "name": view.name,
             "question": view.question,
@@ -143,7 +143,7 @@ class SweepPage:
             phases, current = self.reader.watch.phases.get(job, ()), self.reader.current[job][0]
             points = [p for phase in shown_phases(phases, current) for p in self._curves[1].line(phase, metric)]
             if current is not None and points:
-                cell = "" if job == SHARED else self.reader.following.row(job).cell
+                cell = "" if is_shared(job) else self.reader.following.row(job).cell
                 place = {"trial_id": job, "title": self._title(job), "cell": cell}
                 lines.append(
                     {**place, "kind": current.label if current.kind == "target" else current.kind, "points": points}
@@ -151,7 +151,8 @@ class SweepPage:
         return {"metric": metric, "lines": lines, "total": len(jobs)}
 
     def _title(self, job: str) -> str:
-        return "before all trials" if job == SHARED else self.reader.following.title(job)
+        name = job.partition("-")[2]
+        return f"before all trials{f', {name}' if name else ''}" if is_shared(job) else self.reader.following.title(job)
 
     def _share(self, job: str) -> float:
         """Share of a running job's steps that are done."""

@@ -13,7 +13,7 @@ from xlray.monitor.following import Following, sweep_state
 from xlray.monitor.progress import PhaseWork, Watch, phases_of_jobs
 from xlray.monitor.view import Row, View, time_left_s
 from xlray.phases.store import Store
-from xlray.plan.jobs import SHARED, created_entry
+from xlray.plan.jobs import created_entry, is_shared, shared_jobs
 from xlray.plan.trials import SweepPlan
 from xlray.storage.follower import Follower
 from xlray.storage.standings import OPEN_STATES, Entry, accuracy_name
@@ -70,8 +70,10 @@ class Reader:
         for trial in plan.trials:
             self.following.place(trial.trial_id, created_entry(trial))
         jobs = {trial.trial_id: list(plan.phases[trial.trial_id]) for trial in plan.trials}
-        self.watch.know(phases_of_jobs({SHARED: plan.shared, **jobs}, store))
-        self.watch.need(SHARED, "running")
+        before = {name: plan.starts[encoder].shared for name, encoder in shared_jobs(plan).items()}
+        self.watch.know(phases_of_jobs({**before, **jobs}, store))
+        for name in before:
+            self.watch.need(name, "running")
 
     def refresh(self) -> list[dict[str, Any]]:
         """Read what was added to the journal; in an object store now and then.
@@ -136,7 +138,7 @@ class Reader:
         changed = self.following.settle()
         read = [job for job, run in self.following.open_runs.items() if self.watch.read_job(job, run.phases)]
         for job in (*changed, *read):
-            status = "running" if job == SHARED else self.following.standing(job).status
+            status = "running" if is_shared(job) else self.following.standing(job).status
             self.watch.need(job, status)
             if status in OPEN_STATES and job not in self.watch.phases:
                 self._without_phases.add(job)

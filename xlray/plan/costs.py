@@ -52,12 +52,14 @@ class Cost:
         tokens: trained on.
         flops: additions and multiplications, training and evaluation.
         bytes: what it leaves in the storage.
+        moved: bytes that its optimizer steps read and write, whatever the batch.
     """
 
     steps: int
     tokens: float
     flops: float
     bytes: float
+    moved: float = 0.0
 
 
 def phase_cost(spec: Spec, shape: ModelShape) -> Cost:
@@ -71,7 +73,8 @@ def phase_cost(spec: Spec, shape: ModelShape) -> Cost:
     if spec.kind != "target":
         kept += whole * float(WEIGHT_BYTES_PER_PARAMETER if spec.ends_at_zero else STATE_BYTES_PER_PARAMETER)
     tokens = _mean_tokens(spec.data, spec.mixing, spec.cap, spec.temperature) * spec.num_examples
-    return Cost(spec.num_steps, tokens, 6.0 * body * tokens + 2.0 * body * seen, kept)
+    moved = float(BYTES_PER_PARAMETER_AND_STEP) * whole * spec.num_steps
+    return Cost(spec.num_steps, tokens, 6.0 * body * tokens + 2.0 * body * seen, kept, moved)
 
 
 @functools.lru_cache(maxsize=2**12)
@@ -102,21 +105,21 @@ class Rates:
     Attributes:
         by_kind: measured, by kind of phase; steps included.
         otherwise: for the kinds that were not.
-        per_step: on top of the operations, for these; 0 where `otherwise` is measured and includes it.
+        per_byte: on top of the operations, for what the steps of these move; 0 where `otherwise` is measured and includes it.
         source: where they are from, for people.
     """
 
     by_kind: Mapping[str, float]
     otherwise: float
-    per_step: float
+    per_byte: float
     source: str
 
     def seconds(self, spec: Spec, cost: Cost) -> float:
         """Device-seconds that a phase is expected to take."""
         if spec.kind in self.by_kind:
             return cost.flops * self.by_kind[spec.kind]
-        around = PHASE_S + cost.bytes / STORAGE_BYTES_PER_S if self.per_step else 0.0
-        return cost.flops * self.otherwise + cost.steps * self.per_step + around
+        around = PHASE_S + cost.bytes / STORAGE_BYTES_PER_S if self.per_byte else 0.0
+        return cost.flops * self.otherwise + cost.moved * self.per_byte + around
 
 
 def rates_of(
@@ -141,14 +144,13 @@ def rates_of(
     by_kind = {kind: seconds[kind] / flops[kind] for kind in seconds}
     execution = plan.sweep.execution
     flops_assumed, bandwidth, text = _assumption(execution, plan.sweep.precision)
-    # What a step moves is divided over the workers, which each count as a device.
-    per_step = ModelShape(plan.architecture).num_parameters * BYTES_PER_PARAMETER_AND_STEP / bandwidth
+    per_byte = 1 / bandwidth  # what a step moves is divided over the workers, which each count as a device
     if tflops is not None:
-        return Rates(by_kind, 1 / (tflops * 1e12), per_step, _said(by_kind, f"{tflops:g} TFLOP/s per device, as given"))
+        return Rates(by_kind, 1 / (tflops * 1e12), per_byte, _said(by_kind, f"{tflops:g} TFLOP/s per device, as given"))
     if by_kind:
         overall = math.fsum(seconds.values()) / math.fsum(flops.values())
         return Rates(by_kind, overall, 0.0, _said(by_kind, "the overall rate of these"))
-    return Rates({}, 1 / flops_assumed, per_step, f"assumed: {text}; nothing was measured here")
+    return Rates({}, 1 / flops_assumed, per_byte, f"assumed: {text}; nothing was measured here")
 
 
 def _said(by_kind: Mapping[str, float], otherwise: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xlray.config.axes import ENCODER
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
 from xlray.phases.spec import differing_fields
@@ -47,6 +48,14 @@ def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     if theirs.get("stopping") == ours.get("stopping"):  # is in no hash, so that a cut at 3 is one at 3.0
         theirs["stopping"] = ours.get("stopping")
     return lines + differing_fields(theirs, ours)
+
+
+def encoders_of(definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The encoders that trials of a definition start from; those of its axis, which have names, or the one of the sweep."""
+    axes = [axis for axis in definition.get("vary") or () if ENCODER in axis["fields"]]
+    varied = [row[axis["fields"].index(ENCODER)] for axis in axes for row in axis["rows"]]
+    found = varied or [definition.get("encoder")]
+    return list({str(encoder): encoder for encoder in found if isinstance(encoder, Mapping)}.values())
 
 
 def check_definition(sweep: Sweep, storage: Storage) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xlray.config.axes import short_value, worded
 from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Pretraining
 from xlray.data.shortfalls import shortfalls
 from xlray.errors import BudgetError, InputError
 from xlray.phases.spec import Spec, TrainSpec
@@ -115,8 +117,9 @@ def forecast(plan: SweepPlan, store: Store, terms: Terms) -> Forecast:
     specs = plan.all_specs()
     finished = store.finished(specs.values())
     records = {key: store.done(spec)["record"] for key, spec in specs.items() if key in finished}
-    shape = ModelShape(plan.architecture)
-    costs = {key: phase_cost(spec, shape) for key, spec in specs.items()}
+    shapes = {encoder: ModelShape(start.architecture) for encoder, start in plan.starts.items()}
+    by_encoder = plan.specs_by_encoder()
+    costs = {key: phase_cost(s, shapes[encoder]) for encoder in by_encoder for key, s in by_encoder[encoder].items()}
     rates = rates_of(plan, costs, records, terms.device_tflops)
     seconds = {key: rates.seconds(spec, costs[key]) for key, spec in specs.items()}
     devices = terms.devices_of(plan.sweep.execution)
@@ -191,7 +194,7 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
         "steps_ratio": (naive - sum(saved.values())) / naive if naive else 1.0,
         "saved": {**saved, "probes": probes},
         "tokens": round(math.fsum(found.costs[key].tokens for key in new)),
-        "num_parameters": ModelShape(plan.architecture).num_parameters,
+        "num_parameters": num_parameters(plan, plan.widest),
         "device_hours": hours,
         "device_hours_at_most": math.fsum(found.seconds[key] for key in new) / 3600,
         "device_hours_source": found.rates.source,
@@ -217,21 +220,35 @@ def document(found: Forecast, terms: Terms) -> dict[str, Any]:
     }
 
 
+def num_parameters(plan: SweepPlan, encoder: Encoder | Pretraining) -> int:
+    """Parameters of an encoder of the plan, without heads."""
+    return ModelShape(plan.starts[encoder].architecture).num_parameters
+
+
 def _axes(plan: SweepPlan) -> dict[str, Any]:
-    """Of each axis its fields, and a row of their values for each place on it; what is searched; trials of each population."""
+    """Of each axis its fields, and a row of their values for each place on it; what is searched; trials of each population.
+
+    Where encoders vary, their parameters, too: the memory is of the one with the most.
+    """
     search = plan.sweep.search
     found: dict[str, Any] = {}
     if plan.sweep.axes:
-        found["axes"] = [{"fields": list(a.fields), "values": [list(row) for row in a.rows]} for a in plan.sweep.axes]
+        axes = plan.sweep.axes
+        found["axes"] = [{"fields": list(a.fields), "values": [list(map(worded, row)) for row in a.rows]} for a in axes]
+    if len(plan.starts) > 1:
+        found["encoders"] = {short_value(encoder): num_parameters(plan, encoder) for encoder in plan.starts}
+        found["memory_encoder"] = short_value(plan.widest)
     if search is not None and search.space:
         found["space"] = {name: domain.words for name, domain in search.space.items()}
     return {**found, "populations": dict(Counter(trial.population for trial in plan.trials))} if found else {}
 
 
 def memory_table(found: Forecast) -> list[dict[str, Any]]:
-    """Memory of one worker under each choice of ZeRO stage, offload and checkpointing; see `memory.table`."""
-    sweep = found.plan.sweep
-    return table(plan_shape(found.plan), sweep.precision, sweep.execution, found.records.values())
+    """Memory of one worker with the widest encoder by ZeRO stage, offload and checkpointing; see `memory.table`."""
+    plan, sweep = found.plan, found.plan.sweep
+    own = plan.specs_by_encoder()[plan.widest]
+    records = (record for key, record in found.records.items() if key in own)
+    return table(plan_shape(plan), sweep.precision, sweep.execution, records)
 
 
 def sharing(plan: SweepPlan, terms: Terms) -> dict[str, Any] | None:

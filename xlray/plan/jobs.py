@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from xlray.canonical import to_plain
+from xlray.config.axes import short_value
 from xlray.config.execution import Execution
+from xlray.config.recipes import Encoder, Pretraining
 from xlray.config.sweep import Trial
-from xlray.phases.spec import DataSpec, Phases, Rung, Spec, data_key, data_of, from_plain, phase_hash
+from xlray.phases.spec import DataSpec, Phases, Rung, Spec, TokenizerSpec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
 from xlray.storage.storage import Storage, open_storage
 from xlray.storage.sweep_folder import sweep_folder
 
-SHARED = "shared"  # the job that makes the phases before all trials
+SHARED = "shared"  # the job that makes the phases before all trials; of several encoders each has one, `shared-NAME`
 MOST_LABEL_BYTES = 120  # of a file's name
 
 
@@ -53,13 +55,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the jobs of a sweep read, as it lies in the storage.
+    """What the jobs of one encoder read, as it lies in the storage.
 
     Attributes:
         vocab_size: of the tokenizer.
         mask_id: id of its <mask>.
         folders: of each split that is tokenised.
-        encoder: folder of the weights that trials start from; None where the sweep pre-trains its own.
+        encoder: folder of the weights that trials start from; None where the sweep pre-trains them.
     """
 
     vocab_size: int
@@ -68,11 +70,43 @@ class Prepared:
     encoder: Path | None = None
 
 
+def shared_jobs(plan: SweepPlan) -> dict[str, Encoder | Pretraining]:
+    """The jobs that make what comes before all trials, each for the encoder that it pre-trains."""
+    trained = [encoder for encoder, start in plan.starts.items() if start.shared]
+    return {SHARED if len(plan.starts) == 1 else f"{SHARED}-{short_value(encoder)}": encoder for encoder in trained}
+
+
+def is_shared(job: str) -> bool:
+    """Whether a job comes before all trials, by its name."""
+    return job.partition("-")[0] == SHARED
+
+
+def encoder_of(job: str, plan: SweepPlan, trials: Mapping[str, Trial]) -> Encoder | Pretraining:
+    """The encoder of a job.
+
+    Args:
+        trials: of the plan, by id.
+    """
+    return trials[job].config.encoder if job in trials else shared_jobs(plan)[job]
+
+
+def before_trials(plan: SweepPlan) -> dict[str, Phases]:
+    """What the jobs before all trials train; tokenizers are made where the driver is."""
+    rungs = tuple(map(Rung, plan.sweep.intermediate.rungs))  # every job's document says them
+    shared = {name: plan.starts[encoder].shared for name, encoder in shared_jobs(plan).items()}
+    trained = {name: tuple(s for s in specs if not isinstance(s, TokenizerSpec)) for name, specs in shared.items()}
+    return {name: Phases(rungs, specs) for name, specs in trained.items()}
+
+
 def make_job(name: str, phases: Phases, plan: SweepPlan, store: Store, prepared: Prepared) -> Job:
-    """The job of a trial, or of the phases before all trials."""
+    """The job of a trial, or of the phases before all trials.
+
+    Args:
+        prepared: for the encoder that they start from.
+    """
     parents = {phase_hash(spec): str(store.folder(spec)) for spec in (*plan.shared, *phases)}
-    if plan.root is not None:
-        parents[phase_hash(plan.root)] = str(prepared.encoder)
+    roots = [start.root for start in plan.starts.values() if start.root is not None]
+    parents |= {phase_hash(root): str(prepared.encoder) for root in roots}  # of which a trial descends from one
     used = {key for spec in phases for key in (phase_hash(spec), spec.parent)}
     wanted = {data for spec in phases for data in data_of(spec)}
     return Job(
@@ -89,6 +123,23 @@ def make_job(name: str, phases: Phases, plan: SweepPlan, store: Store, prepared:
         plan.sweep.select_by,
         languages=plan.sweep.evaluated,
     )
+
+
+def lease_keys(phases: Phases, left: Sequence[Spec]) -> dict[str, str]:
+    """Of each phase that is left to a job, the lease that covers it.
+
+    A phase's identity covers its ancestors, so two jobs that share a phase share the segment of the trunk that it hangs
+    on. One lease of that segment is enough for all that hangs on it; a phase without a trunk has its own.
+    """
+    trunks = {phase_hash(spec) for spec in phases if spec.kind == "trunk"}
+    parents = {phase_hash(spec): spec.parent for spec in phases}
+    keys = {}
+    for spec in left:
+        own = key = phase_hash(spec)
+        while key not in trunks and key in parents:
+            key = parents[key]
+        keys[own] = f"phase-{key if key in trunks else own}"
+    return keys
 
 
 _PLAIN = ("name", "sweep", "vocab_size", "mask_id", "select_by")

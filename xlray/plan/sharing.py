@@ -34,9 +34,11 @@ def gpu_bytes() -> int | None:
 
 
 def plan_shape(plan: SweepPlan) -> ModelShape:
-    """What decides the memory of a plan's phases: that of the widest of them."""
-    training = (spec for spec in plan.all_specs().values() if isinstance(spec, TrainSpec))
-    return ModelShape(plan.architecture, any(data.kind == "mlm" for spec in training for data in spec.data))
+    """What decides the memory of a plan's phases: that of the widest of them, of the widest encoder."""
+    training = [spec for spec in plan.specs_by_encoder()[plan.widest].values() if isinstance(spec, TrainSpec)]
+    return ModelShape(
+        plan.starts[plan.widest].architecture, any(data.kind == "mlm" for spec in training for data in spec.data)
+    )
 
 
 def with_sharing(plan: SweepPlan, device_bytes: Callable[[], int]) -> SweepPlan:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from xlray.config.axes import ENCODER, short_value
 from xlray.config.recipes import Architecture, Encoder, Pretraining, Target
 from xlray.config.search import check_search
 from xlray.config.sweep import Sweep, Trial, TrialConfig
@@ -29,9 +30,34 @@ from xlray.phases.spec import (
     phase_hash,
 )
 from xlray.plan.matching import with_matched_caps
+from xlray.plan.memory import ModelShape
 from xlray.plan.zero_shot import check_languages, check_roles, check_signal
 from xlray.storage.storage import Storage
 from xlray.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the trials of one encoder start from.
+
+    Attributes:
+        architecture: sizes of the encoder.
+        root: the public encoder's identity, or None if the sweep pre-trains it.
+        folder: the public encoder's files; None without one, and where its sizes are assumed.
+        shared: phases that come before all trials (tokenizer, pre-training), in order.
+    """
+
+    architecture: Architecture
+    root: EncoderSpec | None = None
+    folder: Path | None = None
+    shared: tuple[Spec, ...] = ()
+
+    @property
+    def parent(self) -> str:
+        """Hash of what the first phases of trials start from."""
+        last = self.shared[-1] if self.shared else self.root
+        assert last is not None
+        return phase_hash(last)
 
 
 @dataclass(frozen=True)
@@ -39,21 +65,33 @@ class SweepPlan:
     """Everything a sweep will run.
 
     Attributes:
-        root: the public encoder's identity, or None if the sweep pre-trains its own.
-        folder: the public encoder's files; None without one, and where its sizes are assumed.
-        shared: phases that come before all trials (tokenizer, pre-training), in order.
+        starts: of each encoder, what its trials start from.
         phases: of each trial, by its id.
-        architecture: sizes of the encoder.
     """
 
     sweep: Sweep
     trials: tuple[Trial, ...]
-    root: EncoderSpec | None
-    folder: Path | None
-    shared: tuple[Spec, ...]
+    starts: Mapping[Encoder | Pretraining, Start]
     phases: dict[str, Phases]
     sources: Sources
-    architecture: Architecture
+
+    @property
+    def shared(self) -> tuple[Spec, ...]:
+        """Phases that come before all trials, those of each encoder in order, each once."""
+        specs = itertools.chain.from_iterable(start.shared for start in self.starts.values())
+        return tuple({spec.key: spec for spec in specs}.values())
+
+    @property
+    def widest(self) -> Encoder | Pretraining:
+        """The encoder with the most parameters, by whose sizes memory is predicted."""
+        return max(self.starts, key=lambda encoder: ModelShape(self.starts[encoder].architecture).num_parameters)
+
+    def specs_by_encoder(self) -> dict[Encoder | Pretraining, dict[str, Spec]]:
+        """Every distinct phase by hash, those of each encoder's trials and what comes before them."""
+        found = {encoder: {spec.key: spec for spec in start.shared} for encoder, start in self.starts.items()}
+        for trial in self.trials:
+            found[trial.config.encoder].update((spec.key, spec) for spec in self.phases[trial.trial_id])
+        return found
 
     def all_specs(self) -> dict[str, Spec]:
         """Every distinct phase by hash."""
@@ -87,22 +125,29 @@ def plan_sweep(
     check_languages(sweep, sources)
     # With sizes alone there are no texts to look for in one another.
     sources.exclusions = find_exclusions(sweep, sources) if sweep.drop_overlap and not assume_sizes else None
-    folder = None
-    if isinstance(sweep.encoder, Encoder) and not (assume_sizes and sweep.encoder.path in KNOWN_ARCHITECTURES):
-        folder = encoder_folder(sweep.encoder, storage)
-    architecture = architecture_of(sweep.encoder, folder)
-    check_fit(sweep, architecture, sources)
+    starts = {encoder: _start(encoder, sweep, sources, assume_sizes) for encoder in sweep.encoders}
     check_signal(sweep, sources)
     sweep = with_matched_caps(sweep, sources)
-    encoder: EncoderSpec | None = None
-    shared: tuple[Spec, ...] = ()
-    if isinstance(sweep.encoder, Pretraining):
-        shared = pretraining_phases(sweep.encoder, sources, sweep)
-    else:
-        encoder = encoder_spec(sweep.encoder, folder)
-    plan = with_trials(SweepPlan(sweep, (), encoder, folder, shared, {}, sources, architecture), sweep.trials())
+    plan = with_trials(SweepPlan(sweep, (), starts, {}, sources), sweep.trials())
     check_axes(plan)
     return plan
+
+
+def _start(encoder: Encoder | Pretraining, sweep: Sweep, sources: Sources, assume_sizes: bool) -> Start:
+    """What the trials of an encoder start from; of several, an error says which it is of."""
+    try:
+        folder = None
+        if isinstance(encoder, Encoder) and not (assume_sizes and encoder.path in KNOWN_ARCHITECTURES):
+            folder = encoder_folder(encoder, sources.storage)
+        architecture = architecture_of(encoder, folder)
+        check_fit(sweep, encoder, architecture, sources)
+        if isinstance(encoder, Pretraining):
+            return Start(architecture, shared=pretraining_phases(encoder, sources, sweep))
+        return Start(architecture, encoder_spec(encoder, folder), folder)
+    except InputError as error:
+        if len(sweep.encoders) == 1:
+            raise
+        raise InputError(f"vary: {ENCODER}={short_value(encoder)}: {error}") from error
 
 
 def check_axes(plan: SweepPlan) -> None:
@@ -122,13 +167,13 @@ def check_axes(plan: SweepPlan) -> None:
 
 def with_trials(plan: SweepPlan, trials: Iterable[Trial]) -> SweepPlan:
     """The plan with further trials; those that it has already are skipped."""
-    root = plan.shared[-1] if plan.shared else plan.root
-    assert root is not None
     new = {trial.trial_id: trial for trial in trials if trial.trial_id not in plan.phases}
     targets = {target for trial in new.values() for target in trial.config.targets}
     measures = {target: _measure(target, plan.sweep.evaluated, plan.sources) for target in targets}
-    start, known = phase_hash(root), dict[Any, Any]()
-    phases = {key: trial_phases(t.config, start, plan.sources, measures, known) for key, t in new.items()}
+    parents, known = {encoder: start.parent for encoder, start in plan.starts.items()}, dict[Any, Any]()
+    phases = {
+        key: trial_phases(t.config, parents[t.config.encoder], plan.sources, measures, known) for key, t in new.items()
+    }
     return replace(plan, trials=(*plan.trials, *new.values()), phases={**plan.phases, **phases})
 
 
@@ -208,7 +253,7 @@ def trial_phases(
             the rest, which is hashed once.
     """
     own = (config.seed, config.dropout, config.clip_norm, config.precision)
-    trunk = (config.tasks, config.caps, config.intermediate, *own)
+    trunk = (start, config.tasks, config.caps, config.intermediate, *own)
     if trunk not in known:
         known[trunk] = _intermediate_phases(config, start, sources)
     rungs: list[Rung] = []
@@ -341,20 +386,3 @@ def _evaluations(target: Target, languages: Sequence[str], sources: Sources) -> 
         data = sources.spec(target.task, key, target.max_length, target.stride)
         found.append(EvaluationSpec(data, language, split, split == "test", (split, language) == ("dev", first)))
     return tuple(found)
-
-
-def lease_keys(phases: Phases, left: Sequence[Spec]) -> dict[str, str]:
-    """Of each phase that is left to a job, the lease that covers it.
-
-    A phase's identity covers its ancestors, so two jobs that share a phase share the segment of the trunk that it hangs
-    on. One lease of that segment is enough for all that hangs on it; a phase without a trunk has its own.
-    """
-    trunks = {phase_hash(spec) for spec in phases if spec.kind == "trunk"}
-    parents = {phase_hash(spec): spec.parent for spec in phases}
-    keys = {}
-    for spec in left:
-        own = key = phase_hash(spec)
-        while key not in trunks and key in parents:
-            key = parents[key]
-        keys[own] = f"phase-{key if key in trunks else own}"
-    return keys

@@ -27,7 +27,8 @@ def check_roles(sweep: Sweep, sources: Sources) -> None:
     for name in sweep.pool:
         if sources.task(name).role == "target":
             raise InputError(f"subsets: task {name!r} is a target and cannot be an intermediate task.")
-    for name in sweep.encoder.tasks if isinstance(sweep.encoder, Pretraining) else ():
+    recipes = (encoder for encoder in sweep.encoders if isinstance(encoder, Pretraining))
+    for name in itertools.chain.from_iterable(recipe.tasks for recipe in recipes):
         task = sources.task(name)
         if task.kind != "mlm":
             raise InputError(f"encoder: pre-training reads text of kind 'mlm', but {name!r} is of kind {task.kind!r}.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from xlray.plan.definition import encoders_of
 from xlray.report.evidence import Evidence
 from xlray.report.tables import Cell, Table
 
@@ -75,20 +76,24 @@ def anchors(evidence: Evidence) -> Table:
         "Published numbers are of XLM-R Large with other recipes and splits: for orientation, no test of equality. Where "
         "a number was not checked in the paper, look it up there before citing it."
     )
-    if LARGE not in encoder:
+    if len(encoders_of(evidence.definition)) > 1:
+        note += f" Ours are the mean over several encoders ({encoder}) and not comparable."
+    elif LARGE not in encoder:
         note += f" Ours are of another encoder ({encoder or 'not named'}) and not comparable."
     return Table("anchors", "Published numbers beside ours", note, columns, rows)
 
 
 def encoder_name(definition: Mapping[str, Any]) -> str:
-    """The encoder of a definition for people: path and revision, or that the sweep pre-trained it."""
-    encoder = definition.get("encoder")
-    if not isinstance(encoder, Mapping):
-        return ""
+    """The encoders of a definition for people: path and revision, or that the sweep pre-trained it."""
+    return "; ".join(filter(None, map(_encoder_name, encoders_of(definition))))
+
+
+def _encoder_name(encoder: Mapping[str, Any]) -> str:
     if encoder.get("path"):
         revision = encoder.get("revision")
         return f"{encoder['path']}" + (f" at {str(revision)[:12]}" if revision else "")
-    return "pre-trained by the sweep" if "architecture" in encoder else ""
+    name = f"{encoder['name']}, " if encoder.get("name") else ""
+    return f"{name}pre-trained by the sweep" if "architecture" in encoder else ""
 
 
 def _without_tasks(evidence: Evidence) -> dict[tuple[str, str], float]:

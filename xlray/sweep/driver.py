@@ -6,6 +6,7 @@ It knows no framework: `tune` asks it what to start and tells it what was report
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import secrets
 import time
@@ -15,15 +16,15 @@ from typing import Any
 
 from xlray.config.sweep import Trial
 from xlray.errors import StoreError
-from xlray.phases.spec import Phases, Rung, Spec, TokenizerSpec, phase_hash, phase_name
+from xlray.phases.spec import Phases, Spec, phase_hash, phase_name
 from xlray.phases.store import Store
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
 from xlray.plan.failures import classify, common_error, may_retry
-from xlray.plan.jobs import SHARED, created_entry, place_of
+from xlray.plan.jobs import before_trials, created_entry, is_shared, lease_keys, place_of
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report
 from xlray.plan.search import propose, with_proposed
 from xlray.plan.searchers import Replay
-from xlray.plan.trials import SweepPlan, lease_keys
+from xlray.plan.trials import SweepPlan
 from xlray.storage.files import temporary_trouble
 from xlray.storage.leases import Leases
 from xlray.storage.standings import Standing, Standings, is_cut, passed, standings
@@ -38,7 +39,7 @@ LOOK_EVERY_S = 1.0  # between two looks at a phase that somebody is working on
 
 @dataclass(frozen=True)
 class Launch:
-    """A job to start: `name` is a trial's id or `SHARED`, `run` a name that no other run has."""
+    """A job to start: `name` is a trial's id or that of a job before all trials, `run` a name that no other run has."""
 
     name: str
     run: str
@@ -128,16 +129,16 @@ class Driver:
         """Take over from the drivers before; returns whether anything is left to do."""
         self.journal, self.found, self.plan = journal, standings(journal), with_proposed(self.plan, journal)
         self.write({"event": "opened"})
-        rungs = tuple(map(Rung, self.plan.sweep.intermediate.rungs))  # every job's document says them
-        before = tuple(spec for spec in self.plan.shared if not isinstance(spec, TokenizerSpec))
-        self.jobs = {SHARED: Phases(rungs, before), **self.plan.phases}
+        self.jobs = {**(before := before_trials(self.plan)), **self.plan.phases}
         self.stored = set(self.store.finished(self.specs().values()))
-        shared = self.found.trials.setdefault(SHARED, Standing())
-        shared.status = "created" if self._left(SHARED) else "finished"
+        for name in before:
+            shared = self.found.trials.setdefault(name, Standing())
+            shared.status = "created" if self._left(name) else "finished"
         self.write(*(created_entry(trial) for trial in self.plan.trials if self._is_new(trial)))
         for trial in self.plan.trials:
             self._settle(trial)
-        gone = [name for name, s in self.found.trials.items() if name not in self.jobs and s.status != "dropped"]
+        known = ((n, s) for n, s in self.found.trials.items() if s.status != "dropped" and not is_shared(n))
+        gone = [name for name, _ in known if name not in self.jobs]
         self.write(*({"event": "dropped", "trial_id": trial_id} for trial_id in gone))
         for population, rung_index in list(self.found.ranked):
             self._promote(population, rung_index)
@@ -217,7 +218,7 @@ class Driver:
             return None
         attempt = self.found.trials[name].num_attempts + 1
         run = f"{self.plan.sweep.name}-{name}-{attempt}-{secrets.token_hex(2)}"
-        if self._stage != (stage := "pretrain" if name == SHARED else "trials"):
+        if self._stage != (stage := "pretrain" if is_shared(name) else "trials"):
             self._stage = stage
             self.listener({"event": "stage", "stage": stage})
         left = [phase_name(spec) for spec in self.running[name].left]
@@ -232,10 +233,8 @@ class Driver:
         return self._next_job()
 
     def _next_job(self) -> str | None:
-        if self._left(SHARED):
-            waiting = [SHARED] if self._is_open(SHARED) else []
-        else:
-            waiting = next_trials(list(self.jobs), self.found)
+        before = [name for name in itertools.takewhile(is_shared, self.jobs) if self._left(name)]
+        waiting = list(filter(self._is_open, before)) if before else next_trials(list(self.jobs), self.found)
         for name in waiting:
             if self._claim(name):
                 if not self._advance(name):
@@ -249,7 +248,7 @@ class Driver:
         The scores of a phase that another trial or sweep has computed, or that was finished just before a crash, are
         read here.
         """
-        if name == SHARED:
+        if is_shared(name):
             return False
         phases, sweep = self.jobs[name], self.plan.sweep
         for index, rung in enumerate(phases.rungs):
@@ -357,7 +356,7 @@ class Driver:
     def _write_end(self, name: str, job: Running, error: str | None) -> None:
         standing = self.found.trials[name]
         if error is None:
-            known = "finished" if name == SHARED and not job.left else outcome(standing, self.last_rung_index)
+            known = "finished" if is_shared(name) and not job.left else outcome(standing, self.last_rung_index)
             if known == "interrupted" and max(standing.rungs, default=-1) in standing.promoted:
                 known = "paused"  # it rose into the best while it was being stopped, and is restarted
             if known != "interrupted" or self.halted is not None:
@@ -373,7 +372,7 @@ class Driver:
         last = (error.strip().splitlines() or [""])[-1]
         if kind == "storage":
             self.halt("storage", f"the storage cannot be written: {last}")
-        elif name == SHARED:
+        elif is_shared(name):
             self.halt("failed", f"the phases before all trials failed: {last}")
         elif common_error(list(self._alike.values())) is not None:
             self.halt("failed", f"{len(self._alike)} trials in a row failed alike; no more are started: {last}")
@@ -397,4 +396,4 @@ class Driver:
 
 
 def _named(name: str) -> dict[str, str]:
-    return {"job": SHARED} if name == SHARED else {"trial_id": name}
+    return {"job": name} if is_shared(name) else {"trial_id": name}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ray.util.metrics import Gauge, Histogram
 
-from xlray.plan.jobs import SHARED, Job, trial_title
+from xlray.plan.jobs import Job, is_shared, trial_title
 from xlray.storage.standings import accuracy_name, accuracy_of
 from xlray.sweep.driver import Driver
 
@@ -73,7 +73,7 @@ class SweepMetrics:
             self.phases.set(number, {**sweep, "status": status})
         statuses: dict[str, int] = {}
         for name, standing in driver.found.trials.items():
-            if name != SHARED and standing.status != "dropped":
+            if not is_shared(name) and standing.status != "dropped":
                 statuses[standing.status] = statuses.get(standing.status, 0) + 1
         for status, number in statuses.items():
             self.trials.set(number, {**sweep, "status": status})

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from xlray.plan.jobs import Prepared, make_job, write_job
+from xlray.config.recipes import Encoder, Pretraining
+from xlray.plan.jobs import Prepared, encoder_of, make_job, write_job
 from xlray.sweep.driver import Driver
 
 
-def write_jobs(driver: Driver, prepared: Callable[[], Prepared]) -> None:
+def write_jobs(driver: Driver, prepared: Callable[[], Mapping[Encoder | Pretraining, Prepared]]) -> None:
     """Write the jobs of trials that reported from the storage, so that they are exported like those that ran.
 
     Args:
-        prepared: what their jobs read; asked for where there is such a trial.
+        prepared: what their jobs read, of each encoder; asked for where there is such a trial.
     """
     now, before = reported_from_storage(driver.journal)
     if before:
@@ -23,7 +24,8 @@ def write_jobs(driver: Driver, prepared: Callable[[], Prepared]) -> None:
     made = prepared() if names else None
     for name in names:
         assert made is not None
-        job = make_job(name, driver.jobs[name], driver.plan, driver.store, made)
+        of_encoder = made[encoder_of(name, driver.plan, driver.trials)]
+        job = make_job(name, driver.jobs[name], driver.plan, driver.store, of_encoder)
         write_job(driver.directory / "jobs" / f"{name}.json", job)
 
 

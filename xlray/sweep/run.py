@@ -15,7 +15,8 @@ from typing import Any
 
 from xlray.analysis.results import Results, load_results
 from xlray.cluster.node_check import check_nodes, smallest_gpu_bytes
-from xlray.config.recipes import Pretraining
+from xlray.config.axes import short_value
+from xlray.config.recipes import Encoder, Pretraining
 from xlray.config.sweep import Sweep
 from xlray.data.encoders import bring_encoder, encoder_vocabulary
 from xlray.data.tokenization import Vocabulary, data_folder, load_vocabulary, open_examples, read_counts
@@ -27,7 +28,7 @@ from xlray.plan.definition import check_definition
 from xlray.plan.jobs import Prepared
 from xlray.plan.search import check_proposals, next_trial, pool_specs
 from xlray.plan.sharing import with_sharing
-from xlray.plan.trials import SweepPlan, plan_sweep
+from xlray.plan.trials import Start, SweepPlan, plan_sweep
 from xlray.storage.files import write_atomically
 from xlray.storage.leases import Leases, process_name
 from xlray.storage.standings import OPEN_STATES
@@ -106,30 +107,38 @@ def prepare(
 
     Returns:
         task, split, records, rows, tokens, longest (tokens of the longest row), truncated (records that were cut),
-        unanswerable and lost_answers (of questions; else None) of every split.
+        unanswerable and lost_answers (of questions; else None) of every split; where encoders have several tokenizers, of
+        each, with the encoder.
     """
-    plan, store = with_encoder(plan, storage), Store(storage)
-    vocabulary = make_vocabulary(plan, store, listener, Leases(storage, process_name(), LEASE_TTL_S))
-    specs = [spec for spec in plan.all_specs().values() if not isinstance(spec, TokenizerSpec)]
-    missing = missing_splits(storage, {data for spec in specs for data in data_of(spec)}, vocabulary)
-    with ray_session(plan.sweep.execution, address) if worth_processes(missing) else contextlib.nullcontext():
-        folders = prepare_data(plan, store, specs, vocabulary, listener)
+    plan, store = with_encoders(plan, storage), Store(storage)
+    vocabularies = make_vocabularies(plan, store, listener, Leases(storage, process_name(), LEASE_TTL_S))
+    wanted = {encoder: specs.values() for encoder, specs in plan.specs_by_encoder().items()}
+    missing = {
+        (vocabulary.digest, spec): spec
+        for encoder, vocabulary in vocabularies.items()
+        for spec in missing_splits(storage, _read_by(wanted[encoder]), vocabulary)
+    }
+    with ray_session(plan.sweep.execution, address) if worth_processes(missing.values()) else contextlib.nullcontext():
+        prepared = prepare_data(plan, store, wanted, vocabularies, listener)
+    named = {folder: (spec, encoder) for encoder in prepared for spec, folder in prepared[encoder].folders.items()}
+    several = len({vocabulary.digest for vocabulary in vocabularies.values()}) > 1
     rows = []
-    for spec, folder in sorted(folders.items(), key=lambda item: (item[0].task, item[0].split)):
+    for folder, (spec, encoder) in sorted(named.items(), key=lambda item: (item[1][0].task, item[1][0].split)):
         lengths = open_examples(folder, spec).row_tokens
         known = read_counts(folder)
+        place = {"task": spec.task, "split": spec.split, "records": spec.num_records}
         counts = {"rows": len(lengths), "tokens": int(lengths.sum()), "longest": int(lengths.max())}
         lost = {key: known.get(f"num_{key}") for key in ("truncated", "unanswerable", "lost_answers")}
-        rows.append({"task": spec.task, "split": spec.split, "records": spec.num_records, **counts, **lost})
+        rows.append({**place, **counts, **lost, **({"encoder": short_value(encoder)} if several else {})})
     return rows
 
 
 def _compute(driver: Driver, address: str | None) -> None:
     if address is None:
-        check_machine(driver.plan.sweep, driver.plan.architecture)
+        check_machine(driver.plan.sweep, driver.plan.starts[driver.plan.widest].architecture)
     store, directory, storage = driver.store, driver.directory, driver.store.storage
-    plan = with_encoder(driver.plan, storage)
-    vocabulary = make_vocabulary(plan, store, driver.listener, driver.leases)
+    plan = with_encoders(driver.plan, storage)
+    vocabularies = make_vocabularies(plan, store, driver.listener, driver.leases)
     asked = plan.sweep.execution
     with ray_session(asked, address, plan.sweep.name) as place, worker_forks(asked, address) as forks:
         _tell(directory, place)
@@ -140,12 +149,15 @@ def _compute(driver: Driver, address: str | None) -> None:
         execution = driver.plan.sweep.execution
         _tell(directory, {**place, "device_share": execution.device_share})
         slots = num_slots(execution)
-        wanted = [spec for key, spec in driver.specs().items() if key not in driver.stored]
-        folders = prepare_data(plan, store, [*wanted, *pool_specs(plan)], vocabulary, driver.listener)
+        wanted = {
+            encoder: [*(spec for key, spec in specs.items() if key not in driver.stored), *pool_specs(plan)]
+            for encoder, specs in driver.plan.specs_by_encoder().items()
+        }
+        prepared = prepare_data(plan, store, wanted, vocabularies, driver.listener)
         if forks is not None and not forks.wait():
             text = f"nothing forks workers, each of which imports everything by itself now: {forks.last_words()}"
             driver.listener({"event": "note", "text": text})
-        tune(driver, slots, Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder))
+        tune(driver, slots, prepared)
 
 
 def _tell(directory: SweepFolder, place: Mapping[str, Any]) -> None:
@@ -154,57 +166,81 @@ def _tell(directory: SweepFolder, place: Mapping[str, Any]) -> None:
     directory.storage.send(directory / "ray.json")
 
 
-def _prepared(driver: Driver) -> Prepared:
+def _prepared(driver: Driver) -> dict[Encoder | Pretraining, Prepared]:
     """What jobs read, where everything is stored."""
-    storage, data = driver.store.storage, {data for spec in driver.specs().values() for data in data_of(spec)}
-    plan = with_encoder(driver.plan, storage)
-    vocabulary = make_vocabulary(plan, driver.store, lambda _: None, driver.leases)
-    folders = {spec: data_folder(storage, spec, vocabulary) for spec in data}
-    return Prepared(vocabulary.size, vocabulary.mask, folders, plan.folder)
+    storage, plan = driver.store.storage, with_encoders(driver.plan, driver.store.storage)
+    vocabularies = make_vocabularies(plan, driver.store, lambda _: None, driver.leases)
+    found = {}
+    for encoder, specs in plan.specs_by_encoder().items():
+        vocabulary = vocabularies[encoder]
+        folders = {data: data_folder(storage, data, vocabulary) for data in _read_by(specs.values())}
+        found[encoder] = Prepared(vocabulary.size, vocabulary.mask, folders, plan.starts[encoder].folder)
+    return found
 
 
-def with_encoder(plan: SweepPlan, storage: Storage) -> SweepPlan:
-    """The plan with the encoder that it starts from in the storage; a sweep that pre-trains its own has none to bring."""
-    if plan.root is None or plan.folder is None:
-        return plan
-    return replace(plan, folder=bring_encoder(storage, plan.root, plan.folder))
+def with_encoders(plan: SweepPlan, storage: Storage) -> SweepPlan:
+    """The plan with the encoders that it starts from in the storage; those that the sweep pre-trains are none to bring."""
+    starts = {
+        encoder: replace(start, folder=bring_encoder(storage, start.root, start.folder))
+        for encoder, start in plan.starts.items()
+        if start.root is not None and start.folder is not None
+    }
+    return replace(plan, starts={**plan.starts, **starts})
 
 
-def make_vocabulary(plan: SweepPlan, store: Store, listener: Listener, leases: Leases) -> Vocabulary:
-    """The tokenizer of the encoder; a sweep that pre-trains its own trains it, unless it is stored."""
-    if not isinstance(plan.sweep.encoder, Pretraining):
-        assert plan.folder is not None
-        return encoder_vocabulary(plan.folder)
-    spec = plan.shared[0]
-    assert isinstance(spec, TokenizerSpec)
-    listener({"event": "stage", "stage": "tokenizer"})
-    records = (r for data in spec.data for r in plan.sources.records(data))
-    path = tokenizer_phase(spec, store, records, plan.sweep.name, leases)
-    return load_vocabulary(path, spec.vocab_size)
+def make_vocabularies(
+    plan: SweepPlan, store: Store, listener: Listener, leases: Leases
+) -> dict[Encoder | Pretraining, Vocabulary]:
+    """The tokenizer of each encoder; that of one which the sweep pre-trains is trained, unless it is stored."""
+
+    def vocabulary_of(start: Start) -> Vocabulary:
+        if not start.shared:
+            assert start.folder is not None
+            return encoder_vocabulary(start.folder)
+        spec = start.shared[0]
+        assert isinstance(spec, TokenizerSpec)
+        listener({"event": "stage", "stage": "tokenizer"})
+        records = (r for data in spec.data for r in plan.sources.records(data))
+        return load_vocabulary(tokenizer_phase(spec, store, records, plan.sweep.name, leases), spec.vocab_size)
+
+    return {encoder: vocabulary_of(start) for encoder, start in plan.starts.items()}
+
+
+def _read_by(specs: Iterable[Spec]) -> set[DataSpec]:
+    """Every split that phases read as token ids; tokenizers are trained on text."""
+    return {data for spec in specs if not isinstance(spec, TokenizerSpec) for data in data_of(spec)}
 
 
 def prepare_data(
-    plan: SweepPlan, store: Store, specs: Iterable[Spec], vocabulary: Vocabulary, listener: Listener
-) -> dict[DataSpec, Path]:
-    """Tokenise every split that the phases read; the folder of each.
+    plan: SweepPlan,
+    store: Store,
+    specs: Mapping[Encoder | Pretraining, Iterable[Spec]],
+    vocabularies: Mapping[Encoder | Pretraining, Vocabulary],
+    listener: Listener,
+) -> dict[Encoder | Pretraining, Prepared]:
+    """Tokenise every split that the phases of each encoder read, once for all encoders with one tokenizer.
 
     Raises:
         InputError: a row is longer than a micro-batch may be.
     """
-    wanted = {data for spec in specs for data in data_of(spec)}
-    listener({"event": "stage", "stage": "prepare", "splits": len(wanted)})
-    stage = {"event": "stage", "stage": "tokenise", "splits": len(wanted)}
+    wanted = {encoder: _read_by(inside) for encoder, inside in specs.items()}
+    total = len({(vocabularies[encoder].digest, data) for encoder, inside in wanted.items() for data in inside})
+    listener({"event": "stage", "stage": "prepare", "splits": total})
+    stage = {"event": "stage", "stage": "tokenise", "splits": total}
     number = itertools.count(1)
-    folders = prepare_splits(
-        plan.sources,
-        store.storage,
-        wanted,
-        vocabulary,
-        lambda spec: listener({**stage, "task": spec.task, "split": spec.split, "number": next(number)}),
-    )
-    if plan.sweep.execution.micro_batch_tokens != "auto":  # which is never below the longest row
-        check_budget(folders, int(plan.sweep.execution.micro_batch_tokens))
-    return folders
+    prepared = {}
+    for encoder, vocabulary in vocabularies.items():
+        folders = prepare_splits(
+            plan.sources,
+            store.storage,
+            wanted[encoder],
+            vocabulary,
+            lambda spec: listener({**stage, "task": spec.task, "split": spec.split, "number": next(number)}),
+        )
+        if plan.sweep.execution.micro_batch_tokens != "auto":  # which is never below the longest row
+            check_budget(folders, int(plan.sweep.execution.micro_batch_tokens))
+        prepared[encoder] = Prepared(vocabulary.size, vocabulary.mask, folders, plan.starts[encoder].folder)
+    return prepared
 
 
 HALTED: dict[str, type[XlrayError]] = {

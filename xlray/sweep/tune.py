@@ -18,7 +18,8 @@ from ray.tune.search import Searcher
 from ray.tune.trainable.function_trainable import wrap_function
 from ray.util.state.exception import RayStateApiException
 
-from xlray.plan.jobs import Prepared, make_job, trial_title, write_job
+from xlray.config.recipes import Encoder, Pretraining
+from xlray.plan.jobs import Prepared, encoder_of, make_job, trial_title, write_job
 from xlray.signals import gently
 from xlray.storage.leases import renewing
 from xlray.storage.standings import accuracy_name
@@ -40,9 +41,10 @@ class Queue(Searcher):  # type: ignore[misc]
 
     Args:
         num_slots: jobs that may run at one time.
+        prepared: what jobs read, of each encoder.
     """
 
-    def __init__(self, driver: Driver, num_slots: int, prepared: Prepared) -> None:
+    def __init__(self, driver: Driver, num_slots: int, prepared: Mapping[Encoder | Pretraining, Prepared]) -> None:
         super().__init__(metric=accuracy_name(driver.plan.sweep.language), mode="max")
         self.driver = driver
         self.num_slots = num_slots
@@ -55,7 +57,8 @@ class Queue(Searcher):  # type: ignore[misc]
         if launch is None:
             return str(Searcher.FINISHED) if driver.done() else None
         jobs, name = driver.directory / "jobs", launch.name
-        write_job(jobs / f"{name}.json", make_job(name, driver.jobs[name], driver.plan, driver.store, self.prepared))
+        prepared = self.prepared[encoder_of(name, driver.plan, driver.trials)]
+        write_job(jobs / f"{name}.json", make_job(name, driver.jobs[name], driver.plan, driver.store, prepared))
         trial = driver.trials.get(name)
         title = name if trial is None else trial_title(trial)
         place = {"jobs": driver.store.storage.address(jobs), "stop": stop_key(driver)}
@@ -185,7 +188,10 @@ def trainable(function: Callable[[dict[str, Any]], None]) -> Any:
 
 
 def tune(
-    driver: Driver, num_slots: int, prepared: Prepared, function: Callable[[dict[str, Any]], None] = run_trial
+    driver: Driver,
+    num_slots: int,
+    prepared: Mapping[Encoder | Pretraining, Prepared],
+    function: Callable[[dict[str, Any]], None] = run_trial,
 ) -> None:
     """Run the queue of an opened driver to its end.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from xlray.config.axes import ENCODER
 from xlray.data.registry import ALL_TASKS
 from xlray.phases.lineage import phase_folders
 from xlray.phases.spec import DataSpec, RetrievalSpec, TrainSpec, from_plain, phase_name
 from xlray.phases.store import Store
+from xlray.plan.definition import encoders_of
 from xlray.plan.jobs import Job
 from xlray.storage.sweep_folder import SweepFolder, languages_of, read_definition
 from xlray.tasks.languages import language_names
@@ -43,7 +46,7 @@ class Facts:
     """What a card says.
 
     Attributes:
-        definition: the sweep's, as `sweep.json` holds it.
+        definition: the sweep's, as `sweep.json` holds it; of encoders that vary, with that of the trial.
         phases: those that the model descends from, first to last.
         target: the last phase, or None for the encoder alone.
         scores: rows of the target's open scores.
@@ -78,9 +81,17 @@ def read_facts(
         phases.insert(0, before)
         parent = before.parent
     scores = pq.read_table(Store(directory.storage).open(spec, "scores.parquet")).to_pylist() if fine_tuned else []
-    definition = read_definition(directory.path)
+    definition = _with_own_encoder(read_definition(directory.path), directory, job.name)
     rung = job.phases.rungs[rung_index].num_examples
     return Facts(definition, job, rung, tuple(phases), spec if fine_tuned else None, tuple(scores))
+
+
+def _with_own_encoder(definition: Mapping[str, Any], directory: SweepFolder, trial_id: str) -> dict[str, Any]:
+    """The definition with the encoder of one trial, which its journal names where encoders vary."""
+    created = (e for e in directory.journal.read() if e["event"] == "created" and e["trial_id"] == trial_id)
+    name = next((e["values"][ENCODER] for e in created if ENCODER in e.get("values", {})), None)
+    own = [encoder for encoder in encoders_of(definition) if encoder.get("name") == name] if name else []
+    return {**definition, ENCODER: own[0]} if own else dict(definition)
 
 
 def model_card(facts: Facts) -> str:

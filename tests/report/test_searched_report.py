@@ -5,12 +5,9 @@ import dataclasses
 
 import played
 import pytest
+from played import MIXING, RATE
 
 from xlray.analysis import Sampling
-from xlray.config.recipes import Subset
-from xlray.config.search import Search
-from xlray.config.spaces import Choice, Real
-from xlray.config.sweep import Stopping
 from xlray.monitor.page import SweepPage
 from xlray.report.evidence import collect_evidence
 from xlray.report.explore import explore_data
@@ -18,23 +15,10 @@ from xlray.report.field_values import field_importance
 from xlray.report.report import write_report
 from xlray.storage.sweep_folder import open_sweep
 
-RATE, MIXING = "intermediate.learning_rate", "intermediate.mixing"
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    sweep = dataclasses.replace(
-        played.SWEEP,
-        measure=(Subset(played.TASKS[:2], "en"),),
-        explore=(),
-        seeds=(0, 1, 2),
-        vary={"dropout": (0.0, 0.1)},
-        stopping=Stopping(survival_probability=0.8),
-        search=Search(
-            space={RATE: Real(1e-6, 1e-3, log=True), MIXING: Choice(("uniform", "proportional"))}, num_trials=20
-        ),
-    )
-    return played.play(tmp_path_factory.mktemp("searched"), played.plan_of(sweep, played.World()))[0]
+    return played.play(tmp_path_factory.mktemp("searched"), played.plan_of(played.SEARCHED, played.World()))[0]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +59,13 @@ def test_proposals_are_drawn_as_one_group_over_the_fields_that_they_differ_in(fo
     assert data["cells"] == ["2-en dropout=0", "2-en dropout=0.1", "2-search"]
     assert data["axes"] == ["dropout", RATE, MIXING] and data["log"] == [RATE]
     assert sum(rate is not None for rate in data["groups"][RATE]) == 20
+
+
+def test_an_axis_over_a_factor_of_ten_is_drawn_on_a_logarithmic_scale(folder):
+    e = collect_evidence(folder, Sampling(num_draws=50))
+    for values, log in (([1e-5, 1e-4], [RATE]), ([1e-5, 9e-5], []), ([0, 1], []), (["uniform", None], [])):
+        definition = {**e.definition, "search": None, "vary": [{"fields": [RATE], "rows": [[v] for v in values]}]}
+        assert explore_data(dataclasses.replace(e, definition=definition))["log"] == log
 
 
 def test_the_live_page_counts_proposals_as_one_cell(folder):

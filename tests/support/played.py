@@ -12,6 +12,8 @@ import numpy as np
 from xlray.canonical import fingerprint
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture, Encoder, Intermediate, Subset, Target
+from xlray.config.search import Search
+from xlray.config.spaces import Choice, Real
 from xlray.config.sweep import Stopping, Sweep
 from xlray.data.records import Sources
 from xlray.phases.spec import DataSpec, EncoderSpec, phase_hash
@@ -61,6 +63,16 @@ SWEEP = Sweep(
     targets=(Target("mini_udpos", num_examples=64), Target("mini_tatoeba")),
     stopping=Stopping(reduction_factor=2.0, survival_probability=0.2),
     execution=Execution(max_failures=0),
+)
+RATE, MIXING = "intermediate.learning_rate", "intermediate.mixing"
+SEARCHED = dataclasses.replace(
+    SWEEP,
+    measure=(Subset(TASKS[:2], "en"),),
+    explore=(),
+    seeds=(0, 1, 2),
+    vary={"dropout": (0.0, 0.1)},
+    stopping=Stopping(survival_probability=0.8),
+    search=Search(space={RATE: Real(1e-6, 1e-3, log=True), MIXING: Choice(("uniform", "proportional"))}, num_trials=20),
 )
 
 

@@ -19,6 +19,7 @@ from xlray.storage.standings import accuracy_name
 from xlray.tasks.languages import language_name
 
 MOST_CURVES = 1_000  # trials with their scores at every rung; of the others the page holds those at the last one
+LOG_FACTOR = 10
 DIGITS = 2  # of scores, in percent
 FACTS = ("chain", "examples_per_task", "num_distinct", "effective_tasks", "translated")  # of a trial, beside its axes
 
@@ -43,18 +44,16 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         return {}
     rows = _rows(e, points)
     reached = [point for curve in points.values() for point in curve]
-    targets = target_names(reached)
     titles = {accuracy_name(code): f"{language_name(code)} accuracy" for code in e.results.languages}
     titles[WITHOUT_TATOEBA] = "without Tatoeba"
     known = {outcome for point in reached for outcome, value in point.scores.items() if math.isfinite(value)}
-    outcomes = [name for name in (*titles, *targets) if name in known]
+    outcomes = [name for name in (*titles, *target_names(reached)) if name in known]
     rungs = {point.rung_index: point.rung for point in reached}
     axes = axis_fields(e.definition)
     tasks = sorted({task for row in rows for task in row["tasks"]})
     last, scores = _scores(rows, points, outcomes, sorted(rungs))
     groups, members = _groups(rows, axes, {task: place for place, task in enumerate(tasks)})
-    cells = [row["cell"] for row in sorted(rows, key=lambda row: (len(row["tasks"]), row["cell"]))]
-    cells = list(dict.fromkeys(cells))
+    cells = list(dict.fromkeys(row["cell"] for row in sorted(rows, key=lambda row: (len(row["tasks"]), row["cell"]))))
     status = [e.statuses.get(row["trial_id"], row.get("status") or "") for row in rows]
     statuses = sorted(set(status))
     return {
@@ -63,7 +62,7 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "rung": sorted(rungs).index(e.rung_index) if e.rung_index in rungs else max(0, len(rungs) - 1),
         "language": e.language,
         "axes": axes,
-        "log": [name for name, domain in searched_space(e.definition).items() if domain.get("log")],
+        "log": _log_fields(e.definition),
         "tasks": tasks,
         "cells": cells,
         "cell_names": [cell_in_words(cell, "no task") for cell in cells],
@@ -83,6 +82,16 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "training": training_data(e.results, {row["trial_id"]: place for place, row in enumerate(rows)}),
         "means": _means(e.estimates, outcomes, cells, [rungs[index] for index in sorted(rungs)]),
     }
+
+
+def _log_fields(definition: Mapping[str, Any]) -> list[str]:
+    """Fields that are drawn on a logarithmic scale: searched on one, or varied over a factor of `LOG_FACTOR` or more."""
+    found = [name for name, domain in searched_space(definition).items() if domain.get("log")]
+    for axis in definition.get("vary") or ():
+        for name, values in zip(axis["fields"], zip(*axis["rows"], strict=True), strict=True):
+            numbers = all(isinstance(value, int | float) and value > 0 for value in values)
+            found += [name] if numbers and max(values) >= LOG_FACTOR * min(values) else []
+    return found
 
 
 def as_json(data: Mapping[str, Any]) -> str:

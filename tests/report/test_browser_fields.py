@@ -31,6 +31,19 @@ def page(browser, written, request):
     page.close()
 
 
+def test_a_searched_field_has_an_axis_of_its_own_scale_and_a_choice_has_steps(page):
+    axes = page.evaluate(f"{CHART.format('parallel')}.parallelAxis.map((axis) => [axis.id, axis.type])")
+    assert dict(axes)[RATE] == "log" and dict(axes)["intermediate.mixing"] == dict(axes)["dropout"] == "category"
+    page.locator("#explore summary").click()
+    page.locator("#explore-by").select_option(RATE)
+    page.locator("#explore-low").fill("1e-5")
+    page.locator("#explore-high").fill("1e-4")
+    page.locator("#explore-high").press("Enter")
+    rates = [float(text) for text in page.locator("#explore-table tbody tr td:nth-child(6)").all_inner_texts()]
+    assert rates and all(1e-5 <= rate <= 1e-4 for rate in rates)
+    assert "e-5 to " in page.locator("#explore-ranges .chip").inner_text()
+
+
 def test_the_score_over_two_fields_is_the_mean_of_the_trials_at_each_pair_of_values(page):
     page.locator("#explore-rung").select_option("0")
     assert (

@@ -58,6 +58,7 @@ def test_proposals_are_drawn_as_one_group_over_the_fields_that_they_differ_in(fo
     data = explore_data(collect_evidence(folder, Sampling(num_draws=50)))
     assert data["cells"] == ["2-en dropout=0", "2-en dropout=0.1", "2-search"]
     assert data["axes"] == ["dropout", RATE, MIXING] and data["log"] == [RATE]
+    assert data["searched"] == [RATE], "a choice is drawn in steps, and so are the values of an axis"
     assert sum(rate is not None for rate in data["groups"][RATE]) == 20
 
 

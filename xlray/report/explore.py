@@ -29,9 +29,10 @@ def explore_data(e: Evidence) -> dict[str, Any]:
 
     Returns:
         `outcomes` (key and title), `language` (of the targets), `rungs` (examples), `rung` (index of the answer's, or of the
-        last one that was reached), `axes` (fields that vary), `log` (those of them on a logarithmic scale), `tasks`, `cells`,
-        `cell_names` (in words), `statuses`, `level` of the intervals, `groups` (what trials of all seeds share), `trials` by
-        column, `training` (see `training_data`), and `means`: (outcome, cell, rung index, mean, low, high) of estimates.
+        last one that was reached), `axes` (fields that vary), `log` (those of them on a logarithmic scale), `searched` (those
+        that are searched in a domain of numbers), `tasks`, `cells`, `cell_names` (in words), `statuses`, `level` of the
+        intervals, `groups` (what trials of all seeds share), `trials` by column, `training` (see `training_data`), and
+        `means`: (outcome, cell, rung index, mean, low, high) of estimates.
         `trials["scores"]` has for each outcome a list by rung of each trial (None where it was not scored); where there are
         more than `MOST_CURVES` trials, of some only the number at the last rung that they reached.
         `{}` before a trial has been scored.
@@ -63,6 +64,7 @@ def explore_data(e: Evidence) -> dict[str, Any]:
         "language": e.language,
         "axes": axes,
         "log": _log_fields(e.definition),
+        "searched": [name for name, domain in searched_space(e.definition).items() if domain["type"] != "Choice"],
         "tasks": tasks,
         "cells": cells,
         "cell_names": [cell_in_words(cell, "no task") for cell in cells],

@@ -10,7 +10,8 @@ from xlray.config.recipes import Encoder, Subset
 from xlray.config.search import SOURCE, Search, check_search
 from xlray.config.sweep import Stopping, Sweep
 from xlray.errors import InputError
-from xlray.plan.search import next_trial, observations, proposed
+from xlray.plan.history import history
+from xlray.plan.search import next_trial, proposed
 from xlray.storage.storage import Storage
 from xlray.storage.sweep_folder import open_sweep
 
@@ -116,7 +117,10 @@ def test_scores_count_from_the_mean_of_their_rung():
     other = dataclasses.replace(a, config=SWEEP.trial_config(outside, 0))
     journal = [created(t) for t in (a, b, other)]
     journal += [scored(a, 40.0), scored(b, 50.0), scored(a, 70.0, 1), scored(other, 99.0)]
-    assert observations(journal, SEARCH) == [(frozenset(a.config.tasks), -2.5), (frozenset(b.config.tasks), 5.0)]
+    assert history(journal).observations(SEARCH) == [
+        (frozenset(a.config.tasks), -2.5),
+        (frozenset(b.config.tasks), 5.0),
+    ]
 
 
 def test_what_cannot_be_searched_is_refused(monkeypatch):

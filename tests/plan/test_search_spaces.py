@@ -74,6 +74,47 @@ def play(sweep, journal=(), until=99, replay=None):
     return trials, journal
 
 
+class Counted(list):
+    """A journal that counts the entries that are read of it."""
+
+    num_read = 0
+
+    def __getitem__(self, place):
+        found = super().__getitem__(place)
+        self.num_read += len(found)
+        return found
+
+    def __iter__(self):
+        raise AssertionError("the whole journal is read")
+
+
+@pytest.mark.parametrize("method", ["optuna", "random", "grid", "surrogate"])
+def test_a_driver_reads_each_entry_once_and_proposes_what_the_whole_journal_says(method):
+    """Whatever happens to trials in between: one fails, diverges, is outdated, dropped and back, or the sweep is opened again."""
+    space = {RATE: Choice((1e-5, 2e-5, 4e-5)), HEAT: Choice((1.0, 3.0, 5.0))}
+    pool = {"pool": tuple("abcdefg"), "sizes": (1, 2, 3)}
+    sweep = searching({}, method=method, **pool) if method == "surrogate" else searching(space, method=method)
+    whole, replay, number = [], Replay(), 0
+    for trial in sweep.trials():
+        whole += [created_entry(trial), *events_of(trial)]
+    journal = Counted(whole)
+    while number < 8:
+        found, fresh = next_trial(sweep, journal, replay), next_trial(sweep, list(whole))
+        assert found == fresh
+        entries = [created_entry(found), *events_of(found, stops=number % 3 == 2)]
+        name = {"trial_id": found.trial_id}
+        entries += [
+            [{"event": "failed", **name}, {"event": "opened"}],
+            [{"event": "outdated", **name, "rungs": [0]}],
+            [{"event": "dropped", **name}, entries[0]],
+            [{**entries[1], "score": None, "reason": "diverged"}],
+        ][number % 4]
+        whole += entries
+        journal.extend(entries)
+        number += 1
+    assert journal.num_read == len(whole) - len(entries)
+
+
 class Searcher:
     """A searcher of Ray Tune by its methods alone: a walk from the best point so far, by a generator that it keeps."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,10 @@ from xlray.config.spaces import Choice, Domain
 from xlray.config.sweep import Sweep, Trial
 from xlray.errors import InputError
 from xlray.phases.spec import Spec
+from xlray.plan.history import Entry, History, Point, Told, Tried, history
 from xlray.plan.searchers import (
     ATTEMPTS,
-    Point,
     Replay,
-    Tried,
     check_searcher,
     draw_of,
     grid_points,
@@ -30,26 +29,17 @@ from xlray.plan.searchers import (
     replayed,
 )
 from xlray.plan.trials import SweepPlan, with_trials
-from xlray.storage.standings import standings
 
 NOISE = 0.5  # standard deviation of a score about the linear surrogate, that of all scores being 1
 MOST_POINTS = 10_000  # of a space that is tried in order once what is drawn was tried before
 TASK, AXIS, SUBSET = "task ", "vary ", "subset"  # of the names of a proposal's dimensions that are no fields
 
-Entry = Mapping[str, Any]
-Told = tuple[frozenset[str], float]
 
-
-def proposed(sweep: Sweep, journal: Iterable[Entry]) -> tuple[Trial, ...]:
+def proposed(sweep: Sweep, journal: Sequence[Entry]) -> tuple[Trial, ...]:
     """The trials that the journal says were proposed, in order."""
     own = {subset.tasks: subset for subset in reversed(_own_subsets(sweep))}
-    entries = _proposals(journal).values()
+    entries = history(journal).proposals.values()
     return tuple(_rebuilt(sweep, own, entry, number) for number, entry in enumerate(entries))
-
-
-def _proposals(journal: Iterable[Entry]) -> dict[str, Entry]:
-    """Trial to its entry; one that was dropped and is back is created twice."""
-    return {e["trial_id"]: e for e in journal if e["event"] == "created" and e.get("role") == SOURCE}
 
 
 def _rebuilt(sweep: Sweep, own: Mapping[tuple[str, ...], Subset], entry: Entry, position: int) -> Trial:
@@ -78,31 +68,34 @@ def next_trial(sweep: Sweep, journal: Sequence[Entry], replay: Replay | None = N
     seed has tried already is not proposed again.
 
     Args:
-        replay: the user's searcher as the call before left it, if there is one; it is told what is new.
+        replay: what the call before left, of the same journal before it grew; without it the whole journal is read.
     """
     search = sweep.search
     if search is None:
         return None
-    number = len(_proposals(journal))
+    replay = replay or Replay()
+    replay.history.read(journal)
+    number = len(replay.history.proposals)
     if number >= search.num_trials:
         return None
     if not search.space:
-        return _next_subset(sweep, search, journal, number)
-    space, known = _Space(sweep, search), {e["trial_id"] for e in journal if e["event"] == "created"}
+        return _next_subset(sweep, search, replay.history, number)
+    space = _Space(sweep, search)
     if search.is_replayed:
-        found = replayed(replay or Replay(), search, space.dims, journal, lambda point: space.trial_id(point, number))
+        found = replayed(replay, search, space.dims, journal, lambda point: space.trial_id(point, number))
         return None if found is None else space.trial(found, number)
-    trials = (space.trial(point, number) for point in _points(sweep, search, space, journal, number))
-    return next((trial for trial in trials if trial is not None and trial.trial_id not in known), None)
+    trials = (space.trial(point, number) for point in _points(space, replay.history, number))
+    return next((t for t in trials if t is not None and t.trial_id not in replay.history.created), None)
 
 
-def _points(sweep: Sweep, search: Search, space: _Space, journal: Sequence[Entry], number: int) -> Iterator[Point]:
+def _points(space: _Space, before: History, number: int) -> Iterator[Point]:
     """Points for one proposal, the one that is wanted most first; of a small space all of them in the end."""
-    dims = space.dims
+    dims, search, sweep = space.dims, space.search, space.sweep
     if search.method == "random":
         yield from random_points(dims, search, number)
     elif search.method == "optuna":
-        yield from optuna_points(dims, search, number, tried(sweep, space, journal))
+        told = before.tried(sweep.seeds[0], space.point, len(sweep.intermediate.rungs) - 1)
+        yield from optuna_points(dims, search, number, told)
     if search.method == "grid" or math.prod(len(d.values or ()) or math.inf for d in dims.values()) <= MOST_POINTS:
         yield from grid_points(dims)
 
@@ -201,36 +194,9 @@ def of_size(inside: Sequence[str], search: Search, number: int) -> tuple[str, ..
     return tuple(sorted(kept))
 
 
-def tried(sweep: Sweep, space: _Space, journal: Iterable[Entry]) -> list[Tried]:
-    """What a searcher is told: the trials of the sweep's first seed that stand inside the space, in the journal's order.
-
-    The sweep's own count, too: they have the values of the sweep's recipe. A trial that failed says nothing.
-    """
-    entries = list(journal)
-    found, last = standings(entries).trials, len(sweep.intermediate.rungs) - 1
-    created = {e["trial_id"]: e for e in entries if e["event"] == "created" and int(e["seed"]) == sweep.seeds[0]}
-    told = []
-    for trial_id, entry in created.items():
-        standing, point = found[trial_id], space.point(entry)
-        if point is None or standing.status in ("failed", "dropped"):
-            continue
-        rungs = [rung for _, rung in sorted(standing.current.items())]
-        scores = [float(rung["score"]) for rung in rungs if _is_number(rung["score"])]
-        if len(scores) < len(rungs):  # it diverged: nothing that it reported before speaks for it
-            told.append(Tried(point))
-        else:
-            told.append(Tried(point, tuple(scores), ended=last in standing.current))
-    return told
-
-
-def _is_number(score: Any) -> bool:
-    return isinstance(score, int | float) and math.isfinite(score)
-
-
-def _next_subset(sweep: Sweep, search: Search, journal: Sequence[Entry], number: int) -> Trial | None:
+def _next_subset(sweep: Sweep, search: Search, before: History, number: int) -> Trial | None:
     seed = sweep.seeds[number % len(sweep.seeds)]
-    known = {frozenset(e["tasks"]) for e in journal if e["event"] == "created" and int(e["seed"]) == seed}
-    told = observations(journal, search)
+    known, told = before.subsets(seed), before.observations(search)
     if search.method == "surrogate":
         tasks = propose_surrogate(search, told, known, draw_of(search, number))
     else:
@@ -252,33 +218,6 @@ def _propose_tasks(
         if frozenset(tasks) not in known:
             return tasks
     return None
-
-
-def observations(journal: Iterable[Entry], search: Search) -> list[Told]:
-    """What is known of subsets of the pool, in the journal's order: each trial's mean score above its rungs' means.
-
-    Scores of different rungs are not comparable, so each counts from the mean of its rung and basis; a score that is no
-    number counts for nothing.
-    """
-    tasks: dict[str, frozenset[str]] = {}
-    scores: dict[str, dict[tuple[int, Any], float]] = {}
-    for entry in journal:
-        if entry["event"] in ("created", "outdated", "dropped"):  # until it is reported again, nothing is known there
-            before, gone = scores.pop(entry["trial_id"], {}), entry.get("rungs")
-            left = {place: score for place, score in before.items() if gone is not None and place[0] not in gone}
-            scores |= {entry["trial_id"]: left} if left else {}
-        if entry["event"] == "created":
-            tasks[entry["trial_id"]] = frozenset(entry["tasks"])
-        elif entry["event"] == "rung" and isinstance(entry["score"], (int, float)) and math.isfinite(entry["score"]):
-            place = (entry["rung_index"], entry.get("basis"))
-            scores.setdefault(entry["trial_id"], {})[place] = float(entry["score"])
-    inside = {t: s for t, s in scores.items() if t in tasks and tasks[t] <= set(search.pool)}
-    rungs: dict[tuple[int, Any], list[float]] = {}
-    for found in inside.values():
-        for place, score in found.items():
-            rungs.setdefault(place, []).append(score)
-    means = {place: float(np.mean(values)) for place, values in rungs.items()}
-    return [(tasks[t], float(np.mean([v - means[place] for place, v in s.items()]))) for t, s in inside.items()]
 
 
 def propose_surrogate(
@@ -341,7 +280,8 @@ def with_stand_ins(plan: SweepPlan, before: Sequence[Entry]) -> SweepPlan:
     journal = [*before, *(_created(t) for t in new)]
     if search is not None and search.space and search.method != "grid":
         return with_trials(plan, _random_trials(plan.sweep, search, journal))
-    while (more := propose(plan, journal)) is not None:
+    replay = Replay()
+    while (more := propose(plan, journal, replay)) is not None:
         plan, trial = more, more.trials[-1]
         journal.append(_created(trial))
     return plan
@@ -350,8 +290,9 @@ def with_stand_ins(plan: SweepPlan, before: Sequence[Entry]) -> SweepPlan:
 def _random_trials(sweep: Sweep, search: Search, journal: Sequence[Entry]) -> Iterator[Trial]:
     """As many new trials as the search may still make."""
     space = _Space(sweep, search)
-    known = {e["trial_id"] for e in journal if e["event"] == "created"}
-    for number in range(len(_proposals(journal)), search.num_trials):
+    before = history(journal)
+    known = set(before.created)
+    for number in range(len(before.proposals), search.num_trials):
         trials = (space.trial(point, number) for point in random_points(space.dims, search, number))
         found = next((trial for trial in trials if trial is not None and trial.trial_id not in known), None)
         if found is None:

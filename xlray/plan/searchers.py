@@ -20,25 +20,10 @@ import numpy as np
 from xlray.config.search import Search
 from xlray.config.spaces import Choice, Domain, Real
 from xlray.errors import InputError
+from xlray.plan.history import History, Point, Tried
 
 ATTEMPTS = 200  # points that were tried before, or are refused by a recipe, in a row
 METRIC = "score"
-
-Point = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A point of the space that a trial stands at.
-
-    Attributes:
-        scores: of the rungs that it has reported, in order; () where it diverged.
-        ended: it has reported the last rung.
-    """
-
-    point: Point
-    scores: tuple[float, ...] = ()
-    ended: bool = False
 
 
 def draw_of(search: Search, *place: int) -> int:
@@ -159,9 +144,10 @@ def _first_line(error: Exception) -> str:
 
 @dataclass
 class Replay:
-    """What a driver keeps between proposals: a user's searcher, and how much of the journal it was told.
+    """What a driver keeps between proposals: the history, and a user's searcher with how much of the journal it was told.
 
     Attributes:
+        history: what was read of the journal.
         over_at: entries of the journal at which there was nothing to propose.
         searcher: None before the first proposal.
         position: entries of the journal that it was told.
@@ -173,6 +159,7 @@ class Replay:
         waiting: a trial that it has suggested and that is not in the journal yet, and its name.
     """
 
+    history: History = field(default_factory=History)
     over_at: int = -1
     searcher: Any = None
     position: int = 0

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from exported_sweep import PREDICTIONS, RUNGS, make_sweep
 from reported_sweep import rewrite
 
 from xlray.analysis import Sampling
-from xlray.analysis.results import SCORES, TRIALS, UNSEALED_FILE
+from xlray.analysis.results import SCORES, UNSEALED_FILE, trials_schema
 from xlray.errors import InputError
 from xlray.phases.spec import Phases, RetrievalSpec
 from xlray.phases.store import Store
@@ -26,20 +27,29 @@ TRIALS_OF = {"aaa": ((), 0), "bbb": ((), 1), "ccc": (("qqp",), 0), "ddd": (("qqp
 
 @pytest.fixture
 def sweep(tmp_path):
-    folder = make_sweep(tmp_path, dict.fromkeys(TRIALS_OF, 2))
+    return made(tmp_path)
+
+
+def made(root, languages=("fi",)):
+    folder = make_sweep(root, dict.fromkeys(TRIALS_OF, 2), languages=languages)
+    (folder / "sweep.json").write_text(
+        json.dumps({"name": "s", "languages": list(languages), "targets": [{"task": task} for task in PREDICTIONS]})
+    )
     scores, trials = [], []
     for trial, (tasks, seed) in TRIALS_OF.items():
         place = {"trial_id": trial, "cell": f"{len(tasks)}-all" if tasks else "0", "num_tasks": len(tasks)}
         place |= {"tasks": list(tasks), "seed": seed, "role": "measure", "source": "all"}
         trials.append({**place, "status": "finished", "degenerate": False})
         for index, rung in enumerate(RUNGS):
-            for task in PREDICTIONS:
-                row = {**place, "rung": rung, "rung_index": index, "task": task, "language": "fi", "split": "dev"}
-                examples = 0 if task == "tatoeba" else 64
-                row |= {"metric": "headline", "value": 40.0 + seed, "selection": True, "num_examples": examples}
-                scores.append(row)
+            for task, language in itertools.product(PREDICTIONS, languages):
+                row = {**place, "rung": rung, "rung_index": index, "task": task, "language": language, "split": "dev"}
+                examples, first = 0 if task == "tatoeba" else 64, language == languages[0]
+                value = 40.0 + seed if first else 30.0 + seed
+                scores.append(
+                    {**row, "metric": "headline", "value": value, "selection": first, "num_examples": examples}
+                )
     parquet.write_table(folder / "results/scores.parquet", parquet.to_table(scores, SCORES))
-    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(trials, TRIALS))
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(trials, trials_schema(languages)))
     return folder
 
 
@@ -107,6 +117,39 @@ def test_test_scores_are_those_of_the_trials_at_the_best_values_of_an_axis(sweep
     assert read_lines(sweep / UNSEALED_FILE)[0]["trials"] == ["aaa", "bbb", "eee", "fff"]
     rows = list(csv.DictReader((sweep / "report/tables/by_test.csv").open()))
     assert {(row["cell"], float(row["dev"])) for row in rows} == {("0", 40.5), ("1-all", 45.5)}
+
+
+def test_every_language_of_a_sweep_is_opened_once_and_has_rows_of_its_own(tmp_path):
+    sweep = made(tmp_path, ("fi", "et"))
+    report.write_report(sweep, FEW, unseal=True)
+    rows = list(csv.DictReader((sweep / "report/tables/by_test.csv").open()))
+    finnish, estonian = (
+        ("fi_accuracy", "without_tatoeba", *PREDICTIONS),
+        ("et_accuracy", *(f"{t}@et" for t in PREDICTIONS)),
+    )
+    found = {(row["target"], row["cell"]): (float(row["dev"]), float(row["test"])) for row in rows}
+    expected = dict.fromkeys(finnish, (40.5, 50.0)) | dict.fromkeys(estonian, (30.5, 45.0))
+    assert found == {(name, cell): value for name, value in expected.items() for cell in ("0", "1-all")}
+    (entry,) = read_lines(sweep / UNSEALED_FILE)
+    assert entry["languages"] == ["fi", "et"]
+    text = (sweep / "report/tables/by_test.md").read_text()
+    assert "Finnish test" not in text and "further language" not in text
+
+
+def test_a_language_without_a_test_set_has_no_mean_and_the_table_says_why(tmp_path):
+    sweep = made(tmp_path, ("fi", "et"))
+
+    def without_estonian(spec):
+        kept = [e for e in spec.evaluations if not (e.sealed and e.language == "et")]
+        spec = dataclasses.replace(spec, parent="half", evaluations=tuple(kept))
+        return spec, [Outcome(e, {"headline": 50.0}, {}, 3, PREDICTIONS["udpos"]) for e in kept]
+
+    rewritten(sweep, "udpos", without_estonian)
+    report.write_report(sweep, FEW, unseal=True)
+    targets = {row["target"] for row in csv.DictReader((sweep / "report/tables/by_test.csv").open())}
+    assert {"fi_accuracy", "udpos", "tydiqa@et"} <= targets and not {"et_accuracy", "udpos@et"} & targets
+    text = (sweep / "report/tables/by_test.md").read_text()
+    assert "Estonian: no test file of udpos was there when it ran (4)" in text
 
 
 def rewritten(sweep, task, change):

@@ -36,18 +36,18 @@ PREDICTIONS = {"udpos": TAGS, "tydiqa": ANSWERS, "tatoeba": NEAREST}
 KINDS = {"udpos": "tagging", "tydiqa": "span_qa", "tatoeba": "retrieval"}
 
 
-def evaluations(task, num_records):
-    """Finnish dev and test; of a set that is published undivided both are of the same records."""
-    splits = ("all/fi", "all/fi") if task.endswith("tatoeba") else ("dev/fi", "test/fi")
-    kind = KINDS[task.removeprefix("mini_")]
-    data = [helpers.data_spec(task, kind, split, [num_records] * num_records) for split in splits]
-    return tuple(
-        EvaluationSpec(d, "fi", s, s == "test", s == "dev") for d, s in zip(data, ("dev", "test"), strict=True)
-    )
+def evaluations(task, num_records, languages=("fi",)):
+    """Dev and test in each language; of a set that is published undivided both are of the same records."""
+    kind, found = KINDS[task.removeprefix("mini_")], []
+    for language, split in itertools.product(languages, ("dev", "test")):
+        part = "all" if task.endswith("tatoeba") else split
+        data = helpers.data_spec(task, kind, f"{part}/{language}", [num_records] * num_records)
+        found.append(EvaluationSpec(data, language, split, split == "test", (split, language) == ("dev", languages[0])))
+    return tuple(found)
 
 
-def target_phase(task, parent, predictions):
-    found = evaluations(task, len(predictions))
+def target_phase(task, parent, predictions, languages=("fi",)):
+    found = evaluations(task, len(predictions), languages)
     if task.endswith("tatoeba"):
         return RetrievalSpec(parent, found, 1, "fp32", 1)
     return helpers.train_spec(
@@ -60,7 +60,13 @@ def finish(store, spec, predictions):
     outcomes = [
         nothing(e)
         if predictions is None
-        else Outcome(e, {"headline": 50.0}, {}, len(predictions), predictions if e.sealed else predictions[::-1])
+        else Outcome(
+            e,
+            {"headline": 50.0 if e.language == "fi" else 45.0},
+            {},
+            len(predictions),
+            predictions if e.sealed else predictions[::-1],
+        )
         for e in spec.evaluations
     ]
     with store.staging(spec) as staged:
@@ -68,13 +74,13 @@ def finish(store, spec, predictions):
         store.commit(spec, staged, {"num_steps": 4})
 
 
-def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS)):
+def make_sweep(root, trials, prefix="", targets=tuple(PREDICTIONS), languages=("fi",)):
     """A store with a sweep `s` of `trials`: id to number of rungs finished, of two."""
     store, directory = Store(Storage(root)), root / "sweeps" / "s"
     for trial, num_finished in trials.items():
         specs, folders = [[] for _ in RUNGS], {}
         for index, task in itertools.product(range(len(RUNGS)), targets):
-            spec = target_phase(prefix + task, f"{trial}-{index}", PREDICTIONS[task])
+            spec = target_phase(prefix + task, f"{trial}-{index}", PREDICTIONS[task], languages)
             specs[index].append(spec)
             folder = root / "data" / f"{prefix}{task}-x"
             folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -241,23 +242,26 @@ def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
     points, names = opened.points, {point.trial_id for point in opened.points}
     dev = [point for point in here if point.trial_id in names]
     rows: list[tuple[Cell, ...]] = []
-    for outcome in [headline_of(points), WITHOUT_TATOEBA, *target_names(points)] if points else []:
+    for outcome in _outcomes_of_test(points):
         before = {e.name: e for e in cell_means(dev, outcome, sampling)}
         means = {e.name: e for e in cell_means(points, outcome, sampling)}
         gaps = {e.name: e for e in cell_differences(points, outcome, sampling)}
         for cell in dict.fromkeys(point.cell for point in points):
-            inside = [point for point in points if point.cell == cell]
+            inside = [point for point in points if point.cell == cell and outcome in point.scores]
+            if not inside:
+                continue
             name = f"mean/{outcome}/{cell}"
             gap = with_interval(gaps.get(f"difference/{outcome}/{cell} - {points[0].cell}"), True)
             test = with_interval(means.get(name))
             own = before[name].value if name in before else None
             rows.append((outcome, CellName(cell), inside[0].num_tasks, own, *test, *gap, len(inside)))
+    data = dev_of(here if len(means_of_languages(here)) == 1 else ())  # of several languages each row is of its own
     columns = (
         ("target", "Score"),
         ("cell", "Cell"),
         ("num_tasks", "Tasks"),
-        ("dev", f"{dev_of(here)} (%)"),
-        ("test", f"{dev_of(here).removesuffix('dev')}test (%)"),
+        ("dev", f"{data} (%)"),
+        ("test", f"{data.removesuffix('dev')}test (%)"),
         ("test_interval", "Interval"),
         ("gain", "Gain on test (points)"),
         ("gain_interval", "Interval"),
@@ -268,8 +272,21 @@ def by_test(here: Sequence[Point], opened: Opened, sampling: Sampling) -> Table:
         why = "; ".join(f"{reason} ({number:,})" for reason, number in opened.missing.items())
         note += f" Of {len(here):,} trials {len(here) - len(points):,} have no test score of every target and are in no"
         note += f" column: {why}."
+    if opened.lacks:
+        why = "; ".join(f"{reason} ({number:,})" for reason, number in opened.lacks.items())
+        note += f" Trials without a test score in a further language, which are in no row of it: {why}."
     missing = "" if rows else "test scores; they stay sealed until `xlray report NAME --unseal`, which is recorded"
     return Table("by_test", "Test scores", note, columns, tuple(rows), missing)
+
+
+def _outcomes_of_test(points: Sequence[Point]) -> list[str]:
+    """Means and targets in the language of the headline, then in each further one."""
+    if not points:
+        return []
+    first, *others = means_of_languages(points)
+    names, languages = target_names(points), points[0].languages[1:]
+    further = [[mean, *(f"{name}@{code}" for name in names)] for mean, code in zip(others, languages, strict=True)]
+    return [first, WITHOUT_TATOEBA, *names, *itertools.chain.from_iterable(further)]
 
 
 def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:

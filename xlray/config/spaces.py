@@ -21,8 +21,30 @@ LEVELS = 100  # places that a continuous domain is rounded to, at least
 LOG_DIGITS = 2  # digits after the first that a value on a logarithmic scale keeps
 
 
+class _Range:
+    """What domains of numbers have in common."""
+
+    low: float
+    high: float
+    log: bool
+    step: float | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the largest."""
+        return self.low, self.high
+
+    @property
+    def words(self) -> str:
+        """The domain for people."""
+        steps = "" if self.step in (None, 1) else f" in steps of {short_value(self.step)}"
+        return (
+            f"{short_value(self.low)} to {short_value(self.high)}{steps}{' on a logarithmic scale' if self.log else ''}"
+        )
+
+
 @dataclass(frozen=True)
-class Real:
+class Real(_Range):
     """Real numbers, both ends included.
 
     Attributes:
@@ -74,19 +96,9 @@ class Real:
             self.rounded(self.low + i * self.step) for i in range(round((self.high - self.low) / self.step) + 1)
         )
 
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The least and the largest."""
-        return self.low, self.high
-
-    @property
-    def words(self) -> str:
-        """The domain for people."""
-        return _in_words(self)
-
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(_Range):
     """Whole numbers, both ends included.
 
     Attributes:
@@ -134,16 +146,6 @@ class Whole:
         found = range(self.low, self.high + 1, self.step)
         return tuple(found) if len(found) <= MOST_VALUES else None
 
-    @property
-    def ends(self) -> tuple[int, int]:
-        """The least and the largest."""
-        return self.low, self.high
-
-    @property
-    def words(self) -> str:
-        """The domain for people."""
-        return _in_words(self)
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -188,11 +190,6 @@ class Choice:
 
 
 Domain = Real | Whole | Choice
-
-
-def _in_words(domain: Real | Whole) -> str:
-    steps = "" if domain.step in (None, 1) else f" in steps of {short_value(domain.step)}"
-    return f"{short_value(domain.low)} to {short_value(domain.high)}{steps}{' on a logarithmic scale' if domain.log else ''}"
 
 
 def read_domain(given: Any, where: str, grid: bool = False) -> Domain:

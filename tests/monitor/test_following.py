@@ -242,6 +242,8 @@ def test_what_ray_up_gave_to_the_autoscaler_is_known_and_no_other_rays(tmp_path:
     words = ["/x/ray/autoscaler/v2/monitor.py", "--gcs-address=10.9.8.7:6379", f"--autoscaling-config={file}"]
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words]) as process:
         try:
+            while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for a moment a new program has no words yet
+                time.sleep(0.01)
             found, other = node_types("10.9.8.7:6379"), node_types("10.9.8.7:637")
         finally:
             process.kill()

@@ -17,7 +17,7 @@ TASKS = [f"t{number:02d}" for number in range(24)]
 
 def values(held, generator, additive, remainder, noise=0.3, seeds=4, targets=4):
     """[targets, clusters, seeds] with these standard deviations of a subset."""
-    by_task = generator.normal(size=(targets, len(held.pool))) * additive / np.sqrt(held.spread()[0])
+    by_task = generator.normal(size=(targets, len(held.pool))) * additive / np.sqrt(held.spread[0])
     own = generator.normal(size=(targets, len(held.rows))) * remainder
     return (by_task @ held.rows.T + own)[..., None] + generator.normal(size=(targets, len(held.rows), seeds)) * noise
 
@@ -58,7 +58,7 @@ def test_what_tasks_add_nearly_cancels_in_even_draws_and_not_in_independent_ones
 def test_axes_without_variance_hold_nothing_of_the_level_of_scores():
     """Eight of 24, twelve times: each three draws use every task once, so other axes than the constant one have none."""
     held = drawn()
-    _, parts, axes = held.spread()
+    _, parts, axes = held.spread
     assert (parts < 1e-9).sum() == 3 and parts.mean() == pytest.approx(1)
     assert axes.sum(axis=0) == pytest.approx(np.zeros(11), abs=1e-9)
     level = values(held, np.random.default_rng(0), 1.0, 0.0)

@@ -12,6 +12,7 @@ is not estimated and then believed: intervals average over its posterior, and lo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class Membership:
         """Variance between all subsets of so many tasks of the pool where each task has variance 1."""
         return float((self.rows**2).sum(axis=1).mean())
 
+    @functools.cached_property
     def spread(self) -> tuple[float, Array, Array]:
         """(variance between subsets where each task has variance 1, [axes] its parts over the axes, [clusters, axes])."""
         centred = self.rows - self.rows.mean(axis=0)
@@ -54,8 +56,13 @@ class Membership:
 
 def make_membership(subsets: Sequence[Sequence[str]], pool: Sequence[str]) -> Membership:
     """The membership of subsets of a pool; a subset holds no task twice."""
+    return _membership(tuple(map(tuple, subsets)), tuple(pool))
+
+
+@functools.lru_cache(maxsize=256)  # a report asks for the same cells with every score
+def _membership(subsets: tuple[tuple[str, ...], ...], pool: tuple[str, ...]) -> Membership:
     rows = np.array([[task in tasks for task in pool] for tasks in map(frozenset, subsets)], dtype=np.float64)
-    return Membership(tuple(pool), rows - rows.mean(axis=1, keepdims=True))
+    return Membership(pool, rows - rows.mean(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ def additivity(cells: Sequence[tuple[Membership, Array]]) -> Additivity | None:
         num_clusters, num_seeds = values.shape[-2:]
         if not 2 < num_clusters <= MOST or num_seeds < 2:
             continue
-        size, parts, axes = held.spread()
+        size, parts, axes = held.spread
         if size <= 0:
             continue
         information += float(((parts - 1) ** 2).sum()) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -372,4 +373,4 @@ def weights_of(points: Sequence[Point]) -> Array:
 
 def scored(points: Sequence[Point], outcome: str) -> list[Point]:
     """The points that have a finite number for the outcome."""
-    return [point for point in points if np.isfinite(point.scores.get(outcome, np.nan))]
+    return [point for point in points if math.isfinite(point.scores.get(outcome, math.nan))]

@@ -12,7 +12,7 @@ from scipy import optimize, special
 from xlray.analysis.control import ControlNoise, control_noises
 from xlray.analysis.crossed import Contrasts
 from xlray.analysis.distributions import noncentral_t_beyond, t_quantile
-from xlray.analysis.effects import Key, cell_grids, shared_of, signed_sums
+from xlray.analysis.effects import Key, Shared, cell_grids, shared_of, signed_sums
 from xlray.analysis.grid import Grid
 from xlray.analysis.membership import SHARES, additivity, make_membership
 from xlray.analysis.points import Array, Point, too_few
@@ -211,10 +211,13 @@ def _more(clusters: Mapping[str, Sequence[str]], pool: Sequence[str], times: int
     return found
 
 
-def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | None:
+def estimate_variances(points: Sequence[Point], outcome: str, shared: Shared | None = None) -> Variances | None:
     """Variance components of one rung's scores by analysis of variance, pooled over cells (Henderson 1953).
 
     The part of a seed that is common to all cells is taken off first. None where no cell has two subsets and two seeds.
+
+    Args:
+        shared: what the targets of the rung say together; found from the points where it is not given.
     """
     grids = [grid for grid in cell_grids(points, outcome).values() if min(grid.values.shape) > 1]
     if not grids:
@@ -234,11 +237,11 @@ def estimate_variances(points: Sequence[Point], outcome: str) -> Variances | Non
     num_seeds = float(np.mean([grid.values.shape[1] for grid in grids]))
     subset = max((clusters / cluster_freedom - trial) / num_seeds, 0.0)
     seeds = _seed_variance(points, outcome, trial)
-    shared = shared_of(points).additivity
-    additive = float(shared.weights @ SHARES) if shared else 0.0
+    share = (shared or shared_of(points)).additivity
+    additive = float(share.weights @ SHARES) if share else 0.0
     # Of draws that use tasks evenly the subsets differ more than any subsets of the pool.
     even = float(
-        np.mean([g.held.spread()[0] / g.held.size for g in grids if g.held is not None and g.held.size] or [1.0])
+        np.mean([g.held.spread[0] / g.held.size for g in grids if g.held is not None and g.held.size] or [1.0])
     )
     return Variances(subset / (additive * even + 1 - additive), seeds, trial, additive)
 

@@ -49,7 +49,7 @@ from xlray.analysis import (
     sweep_estimates,
     task_curves,
 )
-from xlray.analysis.effects import shared_of
+from xlray.analysis.effects import Shared, shared_of
 from xlray.analysis.results import UNSEALED_FILE, Results, load_results
 from xlray.data.registry import ALL_TASKS
 from xlray.data.shortfalls import SHORTFALLS_FILE
@@ -287,6 +287,7 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
     main = effects.get(headline, Contributions((), missing="a rung with all targets scored"))
     lines = chain_lines(evidence.definition) or None
     items = subset_item_variance(evidence.results, [point for point in here if point.role == "measure"])
+    shared = shared_of(evidence.here, here)
     return Findings(
         effects=effects,
         headline=headline,
@@ -295,9 +296,9 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
         groups=grouped_contributions(main, task_facts(main.tasks)),
         task_curves=tuple(curve for outcome in outcomes for curve in task_curves(here, outcome, sampling)),
         example_curves=tuple(curve for outcome in outcomes for curve in example_curves(reached, outcome, sampling)),
-        powers=tuple(power_of(here, outcome, sampling.level) for outcome in outcomes),
+        powers=tuple(power_of(here, outcome, sampling.level, shared) for outcome in outcomes),
         overlap=with_other_overlap(evidence, sampling),
-        axes=main_effects(evidence.here, headline, sampling, shared_of(evidence.here, here)),
+        axes=main_effects(evidence.here, headline, sampling, shared),
         importance=field_importance(
             evidence.results, evidence.definition, evidence.points, num_rungs(evidence.definition) - 1
         ),
@@ -310,7 +311,7 @@ def task_facts(names: Sequence[str]) -> dict[str, TaskFacts]:
     return {name: TaskFacts(task.kind, task.languages[0], task.num_examples) for name, task in known.items()}
 
 
-def power_of(points: Sequence[Point], outcome: str, level: float) -> Power:
+def power_of(points: Sequence[Point], outcome: str, level: float, shared: Shared | None = None) -> Power:
     """What the hardest comparison of cells of a pool can find, under the variances that these points show.
 
     Without two such cells it is of two cells like the one, whose subsets count as independent; so do weighted trials.
@@ -322,7 +323,7 @@ def power_of(points: Sequence[Point], outcome: str, level: float) -> Power:
     drawn = {cell: place for cell, place in places.items() if place[0] and not is_control_source(place[1])}
     num_subsets = min((len(cells[cell]) for cell in drawn), default=1)
     num_seeds = len({point.seed for point in points})
-    variances = estimate_variances(points, outcome)
+    variances = estimate_variances(points, outcome, shared)
     if variances is None:
         return Power(outcome, None, num_subsets, num_seeds)
     pairs = {pair: dict(zip(pair, (1.0, -1.0), strict=True)) for pair in compared_cells(drawn)}

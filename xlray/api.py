@@ -16,6 +16,7 @@ from xlray.analysis.results import load_results as load_tables
 from xlray.cli.status import sweep_lines
 from xlray.cli.sweep_file import data_folder
 from xlray.config.sweep import Sweep
+from xlray.storage.standings import standings
 from xlray.storage.storage import named_storage
 from xlray.storage.sweep_folder import find_sweep_folder, open_sweep, read_definition
 
@@ -133,7 +134,7 @@ class SweepResults(Results):
         """One row per estimate, as in the report: name, value, low, high, level, num_seeds, num_subsets, rung."""
         from xlray.analysis import collect_points, sweep_estimates
 
-        points = collect_points(self, open_sweep(self.directory).journal.read())
+        points = collect_points(self, standings(open_sweep(self.directory).journal.read()).trials)
         select_by = read_definition(self.directory).get("select_by", "target-dev")
         return pa.Table.from_pylist([dataclasses.asdict(e) for e in sweep_estimates(self, points, select_by)])
 

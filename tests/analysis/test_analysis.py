@@ -230,7 +230,7 @@ def test_rank_correlation_equals_scipy_also_when_points_are_repeated():
     generator = np.random.default_rng(2)
     first, second = generator.integers(0, 5, 20) * 1.0, generator.normal(size=20)
     weights = generator.integers(0, 3, (7, 20)) * 1.0
-    draws = selection.weighted_spearman(weights, first, second)
+    draws = selection.weighted_spearman(weights, selection.order_of(first), selection.order_of(second))
     for weight, draw in zip(weights, draws, strict=True):
         repeated = np.repeat(np.arange(20), weight.astype(int))
         assert draw == pytest.approx(stats.spearmanr(first[repeated], second[repeated]).statistic)

@@ -20,6 +20,7 @@ from xlray.plan.forecast import Terms, simulation, summary
 from xlray.plan.jobs import created_entry
 from xlray.plan.search import check_proposals, next_trial, pool_specs, proposed
 from xlray.plan.searchers import Replay
+from xlray.storage.standings import standings
 from xlray.storage.storage import Storage
 from xlray.sweep.tracking import parameters
 
@@ -367,6 +368,6 @@ def test_a_played_search_stops_promotes_resumes_and_enters_no_estimate(tmp_path,
     rows = {row["trial_id"]: row for row in results.trials.to_pylist()}
     for trial in found[0]:
         assert (rows[trial.trial_id][RATE], rows[trial.trial_id][HEAT]) == tuple(dict(trial.values).values())
-    points = collect_points(results, driver.journal)
+    points = collect_points(results, standings(driver.journal).trials)
     assert any(p.role == SOURCE for p in points)
     assert not any(p.role == SOURCE for index in (0, 1) for p in estimable(points, index))

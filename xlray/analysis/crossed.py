@@ -9,6 +9,7 @@ what a chain adds to two of its prefixes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -100,28 +101,25 @@ def contrast(
     cells = [(coefficient, grid.only(common)) for coefficient, grid in parts]
     weighted = any(grid.weighted for _, grid in cells)
     value: Array = np.zeros(np.broadcast_shapes(np.shape(parts[0][0]), cells[0][1].values.shape[:-2]))
-    lines, places = dict[Key, Array](), dict[Key, list[Place]]()
+    signed, places = list[Array](), dict[Key, list[Place]]()
     for number, (coefficient, grid) in enumerate(cells):
         mean, share = shares(grid)
         value = value + coefficient * mean
-        signed = np.asarray(coefficient)[..., None, None] * share
+        signed.append(np.moveaxis(np.asarray(coefficient)[..., None, None] * share, -2, 0))
         for row, cluster in enumerate(grid.clusters):
-            key = (cluster, -1 if len(grid.clusters) > 1 else number)
-            line = signed[..., row, :]
-            lines[key] = lines[key] + line if key in lines else line
-            places.setdefault(key, []).append((number, row))
+            places.setdefault((cluster, -1 if len(grid.clusters) > 1 else number), []).append((number, row))
     error, freedom = None, np.zeros(value.shape)
     if len(common) > 1:
-        groups: dict[tuple[int, ...], list[Key]] = {}
-        for key, found_at in places.items():
-            groups.setdefault(tuple(number for number, _ in found_at), []).append(key)
+        groups: dict[tuple[int, ...], list[list[Place]]] = {}
+        for found_at in places.values():
+            groups.setdefault(tuple(number for number, _ in found_at), []).append(found_at)
         num_missing = 0 if weighted else sum(grid.num_missing for _, grid in cells)
         floor = np.zeros(value.shape) + _noise_of_single(cells, seed_prior)
-        found = _parts([np.array([lines[key] for key in group]) for group in groups.values()], num_missing)
+        found = _parts([_lines(signed, group) for group in groups.values()], num_missing)
         if seed_prior is not None:
             found = _shrink(found, cells, floor, seed_prior)
         if shared is not None and not weighted:
-            found = _reduce(found, cells, [[places[key] for key in group] for group in groups.values()], shared)
+            found = _reduce(found, cells, [*groups.values()], shared)
         variance, freedom = _combine(found, floor, weighted)
         whole = np.maximum(variance + items.added, items.least)
         error = np.sqrt(whole)
@@ -131,6 +129,12 @@ def contrast(
     drawn = [grid.num_subsets for _, grid in cells if not grid.is_control]
     sampled = min((number for number in drawn if number > 1), default=1)
     return Contrasts(value, error, freedom, len(common), num_trials, min(drawn, default=1), sampled)
+
+
+def _lines(signed: Sequence[Array], group: Sequence[Sequence[Place]]) -> Array:
+    """[clusters, ..., seeds] what the clusters of a group add up to over the cells that they stand in."""
+    parts = [np.take(signed[places[0][0]], [row for _, row in places], axis=0) for places in zip(*group, strict=True)]
+    return functools.reduce(np.add, parts)
 
 
 def trial_variance(grids: Sequence[Grid]) -> tuple[Array, int]:

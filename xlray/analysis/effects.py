@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -64,6 +65,11 @@ class Shared:
 
 def cell_grids(points: Sequence[Point], outcome: str) -> dict[str, Grid]:
     """The grid of every cell of one rung, in the order of the points."""
+    return dict(_cell_grids(tuple(points), outcome))
+
+
+@functools.lru_cache(maxsize=64)  # means, differences and variances of a score are of the same grids
+def _cell_grids(points: tuple[Point, ...], outcome: str) -> dict[str, Grid]:
     cells, pools = dict[str, list[Point]](), dict[str, set[str]]()
     for point in scored(points, outcome):
         cells.setdefault(point.cell, []).append(point)
@@ -330,27 +336,32 @@ def without_degenerate(points: Sequence[Point]) -> list[Point]:
 
 def robustness(
     points: Sequence[Point],
+    differences: Sequence[Estimate],
     sampling: Sampling,
     item_variance: ItemVariance | None = None,
-    shared: Shared | None = None,
 ) -> list[Estimate]:
-    """Differences again without Tatoeba and without collapsed trials, where that leaves out anything.
+    """Differences without Tatoeba and without collapsed trials, where that leaves out anything.
+
+    Args:
+        differences: those of all points, in the mean of the targets and in that without Tatoeba.
 
     Returns:
         estimates named `robustness/<variant>/<more> - <fewer>`; variants: `all`, `without_tatoeba`,
         `without_degenerate`, `without_both`.
     """
     sound = without_degenerate(points)
-    collapsed = len(sound) < len(points)
-    headline = headline_of(points)
-    variants = {"all": (points, headline), "without_tatoeba": (points, WITHOUT_TATOEBA)}
-    if collapsed:
-        variants |= {"without_degenerate": (sound, headline), "without_both": (sound, WITHOUT_TATOEBA)}
     found = []
-    for variant, (kept, outcome) in variants.items():
-        for estimate in cell_differences(kept, outcome, sampling, item_variance, shared if kept is points else None):
-            pair = estimate.name.split("/", 2)[2]
-            found.append(dataclasses.replace(estimate, name=f"robustness/{variant}/{pair}"))
+    for outcome, all_trials, without in (
+        (headline_of(points), "all", "without_degenerate"),
+        (WITHOUT_TATOEBA, "without_tatoeba", "without_both"),
+    ):
+        known = [e for e in differences if e.name.startswith(f"difference/{outcome}/")]
+        variants = {all_trials: known}
+        if len(sound) < len(points):
+            variants[without] = cell_differences(sound, outcome, sampling, item_variance)
+        for variant, estimates in variants.items():
+            named = ((e, f"robustness/{variant}/{e.name.split('/', 2)[2]}") for e in estimates)
+            found += [dataclasses.replace(estimate, name=name) for estimate, name in named]
     return found
 
 

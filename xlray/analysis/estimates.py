@@ -83,6 +83,6 @@ def all_estimates(
         estimates += correct_over_comparisons(found, target_names(here), headline)
         estimates += contributions(here, headline, sampling).estimates
         if rung == rungs[-1]:
-            estimates += robustness(here, sampling, items, shared)
+            estimates += robustness(here, found, sampling, items)
             estimates += selection_gaps(here, sampling) + selection_correlations(here, sampling)
     return (*estimates, *rank_correlations(points, headline, sampling))

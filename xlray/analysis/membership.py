@@ -98,7 +98,7 @@ def spread(
 
     Args:
         cells: coefficient and membership of each; None for a cell of one subset, which is taken as it is.
-        groups: of each group of exchangeable clusters, the places of each cluster in the cells.
+        groups: of each group of exchangeable clusters, which stand in the same cells, the places of each of them.
         size: as `Additivity.size`.
     """
     drawn = [(float(coefficient), held) for coefficient, held in cells if held is not None]
@@ -109,11 +109,11 @@ def spread(
         if len(group) == 1:
             continue
         brought = np.zeros((len(group), len(tasks)))  # how much of each task a cluster brings into the sum
-        for line, places in zip(brought, group, strict=True):
-            for cell, row in places:
-                coefficient, held = cells[cell]
-                if held is not None:
-                    line[[columns[task] for task in held.pool]] += coefficient * held.rows[row] / len(held.rows)
+        for places in zip(*group, strict=True):  # its clusters stand in the same cells
+            coefficient, held = cells[places[0][0]]
+            if held is not None:
+                rows = held.rows[[row for _, row in places]]
+                brought[:, [columns[task] for task in held.pool]] += coefficient * rows / len(held.rows)
         alone += len(group) / (len(group) - 1) * float(((brought - brought.mean(axis=0)) ** 2).sum())
         together += brought.sum(axis=0)
     rest = (1 - SHARES) * sum(coefficient**2 / len(held.rows) for coefficient, held in drawn)

@@ -15,10 +15,11 @@ def other_dev(scores: pa.Table) -> dict[tuple[str, int], dict[str, float]]:
     """Headlines on dev in other languages than that of the selection: English, and pivots where they are evaluated."""
     selected = pc.fill_null(scores["selection"], False)
     wanted = pc.and_(pc.equal(scores["metric"], HEADLINE), pc.equal(scores["split"], "dev"))
-    table = scores.filter(pc.and_(wanted, pc.invert(selected)))
-    selected_languages = set(headline_rows(scores)["language"].to_pylist())
+    columns = ["trial_id", "rung_index", "task", "language", "value"]
+    table = scores.select(columns).filter(pc.and_(wanted, pc.invert(selected)))
+    selected_languages = set(headline_rows(scores, ["language"])["language"].unique().to_pylist())
     found: dict[tuple[str, int], dict[str, float]] = {}
-    for row in table.select(["trial_id", "rung_index", "task", "language", "value"]).to_pylist():
+    for row in table.to_pylist():
         if row["value"] is not None and row["language"] not in selected_languages:
             place = found.setdefault((row["trial_id"], row["rung_index"]), {})
             place[f"{row['task']}@{row['language']}"] = row["value"]
@@ -30,10 +31,8 @@ def other_majority(
 ) -> dict[int, dict[str, float]]:
     """By rung number: of what trials score on dev in other languages, what the majority answer does, where it is known."""
     wanted = pc.and_(pc.equal(scores["metric"], MAJORITY), pc.equal(scores["split"], "dev"))
-    rows = (
-        scores.filter(pc.and_(wanted, pc.is_finite(scores["value"]))).select(["task", "language", "value"]).to_pylist()
-    )
-    known = {f"{row['task']}@{row['language']}": row["value"] for row in rows}
+    rows = scores.select(["task", "language", "value"]).filter(pc.and_(wanted, pc.is_finite(scores["value"])))
+    known = {f"{row['task']}@{row['language']}": row["value"] for row in rows.to_pylist()}
     found: dict[int, dict[str, float]] = {}
     for (_, rung_index), names in others.items():
         found.setdefault(rung_index, {}).update({name: known[name] for name in names if name in known})

@@ -103,7 +103,7 @@ def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Arra
     means, root = sums / counts, np.sqrt(counts)
     single = np.concatenate([np.ones((len(held.rows), 1)), held.rows], axis=1) * root[:, None]
     basis = column_space(single)
-    clusters = members(held.clusters)
+    clusters = [clusters_of(rows, basis) for rows in members(held.clusters)]
     right = means * root
     right = right - basis @ (basis.T @ right)
     found: list[tuple[float, float, float]] = []
@@ -115,8 +115,8 @@ def _fit_pairs(held: Membership, pairs: Sequence[tuple[int, int]]) -> tuple[Arra
         usable.append(size > 1e-8 * float(product @ product))
         if usable[-1]:
             value = float(left @ right) / size
-            fitted = np.concatenate([basis, left[:, None] / math.sqrt(size)], axis=1)
-            variance, freedom = cluster_robust(fitted, left / size, right - left * value, clusters)
+            column = left / math.sqrt(size)
+            variance, freedom = cluster_robust(clusters, column, left / size, right - left * value)
             usable[-1] = variance > 0 and freedom >= MIN_FREEDOM
             found += [(value, math.sqrt(variance), freedom)] if usable[-1] else []
     columns = np.array(found, dtype=np.float64).reshape(-1, 3).T
@@ -129,31 +129,54 @@ def column_space(matrix: Array) -> Array:
     return np.asarray(left[:, sizes > sizes[0] * max(matrix.shape) * np.finfo(np.float64).eps])
 
 
-def cluster_robust(
-    fitted: Array, along: Array, residuals: Array, clusters: Sequence[NDArray[np.int64]]
-) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of one size, and what a fit does within them.
+
+    Attributes:
+        rows: [clusters, rows].
+        basis: [clusters, rows, columns] orthonormal over all rows, of the space that the fit lies in.
+        left: [clusters, rows, rows] what the fit leaves of scores within a cluster.
+    """
+
+    rows: NDArray[np.int64]
+    basis: Array
+    left: Array
+
+
+def clusters_of(rows: NDArray[np.int64], basis: Array) -> Clusters:
+    """Those of one size, [clusters, rows], within a fit whose space has this basis."""
+    here = basis[rows]
+    return Clusters(rows, here, np.eye(rows.shape[1]) - here @ here.transpose(0, 2, 1))
+
+
+def cluster_robust(clusters: Sequence[Clusters], column: Array, along: Array, residuals: Array) -> tuple[float, float]:
     """(variance, degrees of freedom) of a least-squares coefficient, CR2 as in Bell and McCaffrey 2002.
 
-    What is left of scores is their product with a projection, one less `fitted @ fitted.T`, so that no matrix of all rows by
-    all rows is made: clusters see their own block, and products of clusters only the columns.
+    What is left of scores is their product with a projection, so that no matrix of all rows by all rows is made: clusters
+    see their own block, and products of clusters only the columns.
 
     Args:
-        fitted: [rows, columns] orthonormal, of the space that the fit lies in.
+        clusters: of each size, with the other columns of the fit.
+        column: [rows] of length 1, the coefficient's own column less the others.
         along: [rows] the coefficient is its product with the scores.
         residuals: [rows] of the fit.
-        clusters: [clusters, rows] of the clusters of each size.
     """
     parts, squares, shares = [], [], []
-    for rows in clusters:  # [clusters, rows] of those of one size
-        here = fitted[rows]
-        values, vectors = np.linalg.eigh(np.eye(rows.shape[1]) - here @ here.transpose(0, 2, 1))
+    for same in clusters:
+        own_column = column[same.rows]
+        values, vectors = np.linalg.eigh(same.left - own_column[:, :, None] * own_column[:, None, :])
         sound = values > 1e-9  # along the others the fit leaves nothing
         root = np.where(sound, 1 / np.sqrt(np.where(sound, values, 1.0)), 0.0)
-        own = np.einsum("crk,ck,csk,cs->cr", vectors, root, vectors, along[rows], optimize=True)
-        parts.append((residuals[rows] * own).sum(axis=1))
+        turned = (along[same.rows][:, None] @ vectors)[:, 0]
+        own = (vectors @ (root * turned)[..., None])[..., 0]
+        parts.append((residuals[same.rows] * own).sum(axis=1))
         squares.append((own**2).sum(axis=1))
-        shares.append(np.einsum("crk,cr->ck", here, own))
-    joined = np.concatenate(shares)
-    gram = np.diag(np.concatenate(squares)) - joined @ joined.T
-    lost = float((gram**2).sum())
-    return float((np.concatenate(parts) ** 2).sum()), float(np.trace(gram)) ** 2 / lost if lost else 0.0
+        columns = (own[:, None] @ same.basis)[:, 0]
+        shares.append(np.concatenate([columns, (own * own_column).sum(axis=1, keepdims=True)], axis=1))
+    # Of the products of clusters, diag(size) - share @ share.T, the trace and the sum of squares.
+    size, share = np.concatenate(squares), np.concatenate(shares)
+    lengths = (share**2).sum(axis=1)
+    lost = float((size**2).sum() - 2 * (size @ lengths) + ((share.T @ share) ** 2).sum())
+    freedom = float(size.sum() - lengths.sum()) ** 2 / lost if lost > 0 else 0.0
+    return float((np.concatenate(parts) ** 2).sum()), freedom

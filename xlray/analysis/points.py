@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ from xlray.analysis.results import (
 )
 from xlray.analysis.survival import survival_weights
 from xlray.errors import InputError
-from xlray.storage.standings import Standing, accuracy_name, standings
+from xlray.storage.standings import Standing, accuracy_name
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -81,9 +82,9 @@ class Estimate:
     num_sampled: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
-    """One trial at one rung, with all its targets scored.
+    """One trial at one rung, with all its targets scored. It equals nothing but itself, so points can be keys of caches.
 
     Attributes:
         cluster: what is sampled with it: its chain, or its subset if it belongs to none.
@@ -162,12 +163,12 @@ class TrialCounts:
     degenerate: int
 
 
-def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) -> tuple[Point, ...]:
+def collect_points(results: Results, standings: Mapping[str, Standing] | None = None) -> tuple[Point, ...]:
     """All (trial, rung) with every target scored, ordered by rung, size of subset, trial.
 
     Args:
         results: the sweep's tables.
-        journal: its entries; without them no `explore` trial has a weight past the first rung.
+        standings: what the journal says of its trials; without it no `explore` trial has a weight past the first rung.
 
     Raises:
         InputError: a headline is outside 0 to 100 or there twice, or trials of one cell were made by different versions
@@ -180,20 +181,21 @@ def collect_points(results: Results, journal: Iterable[Mapping[str, Any]] = ()) 
     wanted = ["trial_id", "role", "cell", "tasks", "source", "seed", "chain", "design", "degenerate", SETTING]
     about = results.trials.select([name for name in wanted if name in results.trials.column_names])
     trials = {row["trial_id"]: row for row in about.to_pylist()}
-    columns = ["trial_id", "rung_index", "rung", "role", "cell", "tasks", "source", "seed", "num_examples"]
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
-    seen: dict[tuple[str, int], int] = {}
-    for row in headline.select(columns).to_pylist():
-        key = (row["trial_id"], row["rung_index"])
-        rows[key] = row
-        seen[key] = seen.get(key, 0) + (row["num_examples"] or 0)
+    columns = ["rung", "role", "cell", "tasks", "source", "seed"]
+    last: dict[tuple[str, int], int] = {}
+    seen: Counter[tuple[str, int]] = Counter()
+    keys = (headline[name].to_pylist() for name in ("trial_id", "rung_index", "num_examples"))
+    for number, (trial_id, rung_index, num_examples) in enumerate(zip(*keys, strict=True)):
+        last[trial_id, rung_index] = number
+        seen[trial_id, rung_index] += num_examples or 0
+    rows = dict(zip(last, headline.select(columns).take(pa.array(last.values(), pa.int64())).to_pylist(), strict=True))
     # The control has no trunk, so its rows need not carry the examples that name the rung.
     examples: dict[int, int] = {}
-    for row in rows.values():
-        examples[row["rung_index"]] = max(examples.get(row["rung_index"], 0), row["rung"] or 0)
+    for (_, rung_index), row in rows.items():
+        examples[rung_index] = max(examples.get(rung_index, 0), row["rung"] or 0)
     others = other_dev(results.scores)
     elsewhere = other_majority(results.scores, others)
-    found_trials = standings(journal).trials
+    found_trials = standings or {}
     weights = survival_weights(found_trials)
     first = min(examples, default=0)
     trained = {rung: size for (_, rung), size in seen.items()}
@@ -248,7 +250,7 @@ def _diverged(
     so a target that has no score counts as the majority answer; where that is not known of every target, {}.
     """
     majority = results.majority()
-    targets = {*results.targets, *headline_rows(results.scores)["task"].to_pylist()}
+    targets = {*results.targets, *headline_rows(results.scores, ["task"])["task"].unique().to_pylist()}
     if not targets or not targets <= majority.keys():
         return {}
     plain = {target: majority[target] for target in sorted(targets)}
@@ -319,20 +321,25 @@ def _check_versions(trials: pa.Table) -> None:
                 )
 
 
-def estimable(points: Iterable[Point], rung_index: int) -> list[Point]:
+def estimable(points: Sequence[Point], rung_index: int) -> list[Point]:
     """The points from which a rung may be estimated.
 
     At the first rung nothing has been stopped yet, so all trials count. Later `measure` trials do that met no cut, and
     those trials whose probability of getting that far is on record; the others that are left were chosen by their score.
     """
-    points = [point for point in points if point.role in ESTIMATED_ROLES]
+    return list(_estimable(tuple(points), rung_index))
+
+
+@functools.lru_cache(maxsize=32)  # every table, figure and estimate of a report asks for its rung
+def _estimable(points: tuple[Point, ...], rung_index: int) -> tuple[Point, ...]:
+    points = tuple(point for point in points if point.role in ESTIMATED_ROLES)
     first = min((point.rung_index for point in points), default=0)
-    return [
+    return tuple(
         p
         for p in points
         if p.rung_index == rung_index
         and (rung_index == first or (p.role == "measure" and not p.selected) or p.weight is not None)
-    ]
+    )
 
 
 def too_few(num_seeds: int, num_subsets: int) -> str:

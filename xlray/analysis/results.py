@@ -143,12 +143,16 @@ class Results:
     def majority(self) -> dict[str, float]:
         """Of each target what always giving the most frequent training answer scores on the split of its headline."""
         place = ["task", "language", "split"]
-        headlines = {tuple(row.values()) for row in headline_rows(self.scores).select(place).to_pylist()}
-        rows = self.scores.filter(
-            pc.and_(pc.equal(self.scores["metric"], MAJORITY), pc.is_finite(self.scores["value"]))
-        )
-        found = dict.fromkeys(tuple(row.values()) for row in rows.select([*place, "value"]).to_pylist())
-        return {task: value for task, *where, value in sorted(found) if (task, *where) in headlines}
+        headlines = {tuple(row.values()) for row in _distinct(headline_rows(self.scores, place), place)}
+        known = pc.and_(pc.equal(self.scores["metric"], MAJORITY), pc.is_finite(self.scores["value"]))
+        rows = self.scores.select([*place, "value"]).filter(known)
+        found = sorted(tuple(row.values()) for row in _distinct(rows, [*place, "value"]))
+        return {task: value for task, *where, value in found if (task, *where) in headlines}
+
+
+def _distinct(table: pa.Table, columns: list[str]) -> list[dict[str, Any]]:
+    """The different rows of some columns."""
+    return list(table.group_by(columns).aggregate([]).to_pylist())
 
 
 def mean_headline(scores: Mapping[str, float]) -> float:
@@ -175,17 +179,18 @@ def without_tatoeba(scores: Mapping[str, float], retrieval: Collection[str] = ("
 
 def retrieval_tasks(scores: pa.Table) -> frozenset[str]:
     """Targets that are evaluated without training, read from the table: they saw no target training examples."""
-    headline = headline_rows(scores)
+    headline = headline_rows(scores, ["task", "num_examples"])
     seen = pc.fill_null(headline["num_examples"], 0)
     totals = headline.append_column("seen", seen).group_by("task").aggregate([("seen", "max")])
     pairs = zip(totals["task"].to_pylist(), totals["seen_max"].to_pylist(), strict=True)
     return frozenset(task for task, most in pairs if most == 0 or task.endswith("tatoeba"))
 
 
-def headline_rows(scores: pa.Table) -> pa.Table:
-    """The rows that are averaged into a trial's accuracy: headline metric, marked for selection."""
+def headline_rows(scores: pa.Table, columns: Sequence[str] = ()) -> pa.Table:
+    """The rows that are averaged into a trial's accuracy: headline metric, marked for selection; all columns or some."""
     selected = pc.fill_null(scores["selection"], False)
-    return scores.filter(pc.and_(pc.equal(scores["metric"], HEADLINE), selected))
+    wanted = pc.and_(pc.equal(scores["metric"], HEADLINE), selected)
+    return scores.select(list(columns or scores.column_names)).filter(wanted)
 
 
 def complete_rungs(scores: pa.Table, targets: Collection[str] = ()) -> dict[tuple[str, int], dict[str, float]]:
@@ -197,8 +202,9 @@ def complete_rungs(scores: pa.Table, targets: Collection[str] = ()) -> dict[tupl
     Args:
         targets: of the definition, since a sweep that has just begun has no score of some of them.
     """
-    headline = headline_rows(scores)
-    columns = (headline[name].to_pylist() for name in ("trial_id", "rung_index", "task", "value"))
+    names = ["trial_id", "rung_index", "task", "value"]
+    headline = headline_rows(scores, names)
+    columns = (headline[name].to_pylist() for name in names)
     found: dict[tuple[str, int], dict[str, float]] = {}
     for trial_id, rung_index, task, value in zip(*columns, strict=True):
         if value is not None and math.isfinite(value):

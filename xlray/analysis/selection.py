@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xlray.analysis.bootstrap import SAME, Resample, percentile_estimate, resample
 from xlray.analysis.distributions import t_quantile
@@ -24,23 +27,33 @@ from xlray.analysis.points import (
     without_controls,
 )
 
-CHUNK = 2**19  # draws times points at a time
+CHUNK = 2**15  # draws times points at a time: what stays in the cache of a core
 MIN_TRIALS = 4  # trials below which a rank correlation says nothing
 ENGLISH_DEV, PIVOT_DEV = "english-dev", "pivot-dev"
 
 
 def selection_scores(point: Point) -> dict[str, float]:
     """What one without labels in the target languages could choose by: means over targets of English and of pivots' dev."""
-    english: list[float] = []
-    pivots: list[float] = []
-    for target in target_names([point]):
-        languages = {n.rsplit("@", 1)[1]: v for n, v in point.scores.items() if n.startswith(f"{target}@")}
-        languages = {code: value for code, value in languages.items() if code not in point.languages}
-        own = languages.pop(ENGLISH[1:], None)
-        english += [own] if own is not None else []
-        pivots += [math.fsum(languages.values()) / len(languages)] if languages else []
-    found = {ENGLISH_DEV: english, PIVOT_DEV: pivots}
+    english, pivots = _other_languages(tuple(point.scores), point.languages)
+    means = [math.fsum(point.scores[name] for name in names) / len(names) for names in pivots]
+    found = {ENGLISH_DEV: [point.scores[name] for name in english], PIVOT_DEV: means}
     return {name: math.fsum(values) / len(values) for name, values in found.items() if values}
+
+
+@functools.lru_cache(maxsize=64)  # the trials of a sweep have the same few
+def _other_languages(
+    outcomes: tuple[str, ...], languages: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """(outcomes on English dev, those on pivots' dev of each target), of targets that are scored in the sweep's languages."""
+    english: list[str] = []
+    pivots: dict[str, list[str]] = {}
+    for name in outcomes:
+        target, _, language = name.rpartition("@")
+        if target in outcomes and language == ENGLISH[1:]:
+            english.append(name)
+        elif target in outcomes and language not in languages:
+            pivots.setdefault(target, []).append(name)
+    return tuple(sorted(english)), tuple(tuple(pivots[target]) for target in sorted(pivots))
 
 
 def selection_gaps(points: Sequence[Point], sampling: Sampling) -> list[Estimate]:
@@ -168,12 +181,35 @@ def _drawn(drawn: Resample, first: Array, second: Array) -> Array:
     """[draws] correlations, some at a time, so that the memory does not grow with draws times points."""
     size = max(1, CHUNK // len(first))
     starts = range(0, len(drawn.seeds), size)
-    return np.concatenate([weighted_spearman(drawn.counts(slice(s, s + size)), first, second) for s in starts])
+    orders = order_of(first), order_of(second)
+    return np.concatenate([weighted_spearman(drawn.counts(slice(s, s + size)), *orders) for s in starts])
 
 
-def weighted_spearman(weights: Array, first: Array, second: Array) -> Array:
+@dataclass(frozen=True)
+class Order:
+    """An order of points.
+
+    Attributes:
+        points: [points] of the smallest value first.
+        places: [points] the number of each one's value among the different values.
+        starts: [values] where each value begins in `points`.
+    """
+
+    points: NDArray[np.intp]
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+
+def order_of(values: Array) -> Order:
+    """The order of points by a value."""
+    _, places = np.unique(values, return_inverse=True)
+    points = np.argsort(places, kind="stable")
+    return Order(points, places, np.flatnonzero(np.diff(places[points], prepend=-1)))
+
+
+def weighted_spearman(weights: Array, first: Order, second: Order) -> Array:
     """Spearman correlation of each draw, where a point that is drawn twice counts as two tied ones."""
-    ranks = [_weighted_ranks(weights, values) for values in (first, second)]
+    ranks = [_weighted_ranks(weights, order) for order in (first, second)]
     total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
     left, right = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
     spread = np.sqrt((weights * left**2).sum(axis=1) * (weights * right**2).sum(axis=1))
@@ -181,9 +217,8 @@ def weighted_spearman(weights: Array, first: Array, second: Array) -> Array:
         return np.asarray(np.where(spread > 1e-12, (weights * left * right).sum(axis=1) / spread, np.nan))
 
 
-def _weighted_ranks(weights: Array, values: Array) -> Array:
-    _, inverse = np.unique(values, return_inverse=True)
-    order = np.argsort(inverse, kind="stable")
-    starts = np.flatnonzero(np.diff(inverse[order], prepend=-1))
-    tied = np.add.reduceat(weights[:, order], starts, axis=1)
-    return np.asarray((np.cumsum(tied, axis=1) - tied / 2)[:, inverse], dtype=np.float64)
+def _weighted_ranks(weights: Array, order: Order) -> Array:
+    tied = np.take(weights, order.points, axis=1)
+    if len(order.starts) < len(order.points):
+        tied = np.add.reduceat(tied, order.starts, axis=1)
+    return np.take(np.cumsum(tied, axis=1) - tied / 2, order.places, axis=1)

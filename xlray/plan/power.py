@@ -22,6 +22,7 @@ from xlray.analysis import (
 )
 from xlray.analysis.results import load_results
 from xlray.plan.trials import SweepPlan
+from xlray.storage.standings import standings
 from xlray.storage.sweep_folder import SweepFolder
 
 
@@ -89,7 +90,7 @@ def detectable_effects(plan: SweepPlan, directory: SweepFolder) -> dict[str, Any
 def _variances(directory: SweepFolder) -> tuple[Variances, str]:
     """Of a score within a cell, and where that is from; measured at the last rung that suffices."""
     if (directory / "results/scores.parquet").exists():
-        points = collect_points(load_results(directory.path), directory.journal.read())
+        points = collect_points(load_results(directory.path), standings(directory.journal.read()).trials)
         for index in sorted({point.rung_index for point in points}, reverse=True):
             here: list[Point] = estimable(points, index)
             found = estimate_variances(here, headline_of(here))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
+
 from xlray.analysis.results import Results
 from xlray.report.tables import Cell, Table
 
@@ -128,14 +130,18 @@ def cost(results: Results) -> Table:
     """The ledger by kind of phase: what was computed, and what sharing and the store saved."""
     kinds: dict[str, Counter[str]] = {}
     used = ["kind", "status", "num_steps", "num_executed_steps", "num_repeated_steps", "num_tokens", "device_hours"]
-    for row in results.phases.select(used).to_pylist():
+    phases = results.phases.select(used)
+    executed = pc.coalesce(phases["num_executed_steps"], phases["num_steps"])
+    phases = phases.append_column("executed", executed)
+    summed = ["num_steps", "executed", "num_repeated_steps", "num_tokens", "device_hours"]
+    totals = phases.group_by(["kind", "status"]).aggregate([([], "count_all"), *((name, "sum") for name in summed)])
+    for row in totals.to_pylist():
         status, counts = row["status"], kinds.setdefault(row["kind"] or "?", Counter())
-        counts[f"phases {status}"] += 1
-        executed = row["num_executed_steps"] if row["num_executed_steps"] is not None else row["num_steps"]
-        counts[f"steps {status}"] += (executed if status == "computed" else row["num_steps"]) or 0
-        counts["steps repeated"] += row["num_repeated_steps"] or 0
-        counts[f"tokens {status}"] += row["num_tokens"] or 0
-        counts[f"hours {status}"] += row["device_hours"] or 0.0  # type: ignore[assignment]
+        counts[f"phases {status}"] += row["count_all"]
+        counts[f"steps {status}"] += row["executed_sum" if status == "computed" else "num_steps_sum"] or 0
+        counts["steps repeated"] += row["num_repeated_steps_sum"] or 0
+        counts[f"tokens {status}"] += row["num_tokens_sum"] or 0
+        counts[f"hours {status}"] += row["device_hours_sum"] or 0.0  # type: ignore[assignment]
     total: Counter[str] = Counter()
     for counts in kinds.values():
         total.update(counts)

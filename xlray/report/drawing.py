@@ -107,7 +107,7 @@ def draw(paint: Callable[[Figure], None], width: float, height: float) -> tuple[
         paint(figure)
         FigureCanvasSVG(figure)
         figure.draw_without_rendering()  # lays it out, once for both
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # with any, even a placeholder, each print draws twice
         for canvas, kind in ((FigureCanvasSVG, "svg"), (FigureCanvasPdf, "pdf")):
             buffer = io.BytesIO()
             dates: Mapping[str, Any] = {"Date": None} if kind == "svg" else {"CreationDate": None}

@@ -57,7 +57,7 @@ from xlray.errors import InputError
 from xlray.plan.definition import WORDS
 from xlray.report.field_values import field_importance
 from xlray.storage.journal import read_lines
-from xlray.storage.standings import standings
+from xlray.storage.standings import Standing, standings
 from xlray.storage.sweep_folder import SweepFolder, open_sweep, read_definition
 from xlray.tasks.languages import language_name
 
@@ -70,6 +70,7 @@ class Evidence:
 
     Attributes:
         definition: `sweep.json`; {} if it is not there.
+        trials: what the journal says of each that is not dropped.
         statuses: trial to what became of it, by the journal.
         rung_index: the last rung from which something may be estimated, or None.
         rung: its examples.
@@ -85,6 +86,7 @@ class Evidence:
     results: Results
     definition: Mapping[str, Any]
     journal: Sequence[Mapping[str, Any]]
+    trials: Mapping[str, Standing]
     statuses: Mapping[str, str]
     points: tuple[Point, ...]
     estimates: tuple[Estimate, ...]
@@ -118,9 +120,11 @@ def collect_evidence(directory: SweepFolder | Path | str, sampling: Sampling | N
     sampling = sampling or Sampling()
     sweep = open_sweep(directory)
     results, journal = load_results(sweep.path), sweep.journal.read()
-    statuses = _statuses(results, journal)
+    named = {entry["trial_id"] for entry in journal if "trial_id" in entry}  # the others are of shared phases
+    trials = {name: standing for name, standing in standings(journal).trials.items() if name in named}
+    statuses = _statuses(results, trials)
     results = _of_now(results, statuses)
-    points = collect_points(results, journal)
+    points = collect_points(results, trials)
     definition = read_definition(results.directory)
     select_by = str(definition.get("select_by", "target-dev"))
     tuned, choices = at_best_values(points, select_by)
@@ -134,6 +138,7 @@ def collect_evidence(directory: SweepFolder | Path | str, sampling: Sampling | N
         results=results,
         definition=definition,
         journal=journal,
+        trials={name: standing for name, standing in trials.items() if standing.status != "dropped"},
         statuses=statuses,
         points=points,
         estimates=sweep_estimates(results, points_used, select_by, sampling),
@@ -164,11 +169,10 @@ def dev_of(points: Sequence[Point]) -> str:
     return f"{language_name(points[0].languages[0])} dev" if points else "dev"
 
 
-def _statuses(results: Results, journal: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _statuses(results: Results, trials: Mapping[str, Standing]) -> dict[str, str]:
     """Status of every trial. The journal is written first, so what it says last of a trial beats the table."""
     found = {row["trial_id"]: row["status"] or "created" for row in results.trials.to_pylist()}
-    trials = {entry["trial_id"] for entry in journal if "trial_id" in entry}
-    found |= {name: s.status for name, s in standings(journal).trials.items() if name in trials}
+    found |= {name: standing.status for name, standing in trials.items()}
     return {name: status for name, status in found.items() if status != "dropped"}
 
 
@@ -366,7 +370,7 @@ def with_other_overlap(evidence: Evidence, sampling: Sampling) -> tuple[Estimate
     if folder is None or not (folder / "results" / "scores.parquet").exists():
         return ()
     results, definition = load_results(folder), read_definition(folder)
-    points = collect_points(results, open_sweep(folder).journal.read())
+    points = collect_points(results, standings(open_sweep(folder).journal.read()).trials)
     points, _ = at_best_values(points, str(definition.get("select_by", "target-dev")))
     index = next((point.rung_index for point in points if point.rung == evidence.rung), None)
     here = [] if index is None else estimable(points, index)

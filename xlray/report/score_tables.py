@@ -25,7 +25,7 @@ from xlray.report.evidence import dev_of, target_names
 from xlray.report.exposures import cell_exposure
 from xlray.report.sealed import Opened
 from xlray.report.tables import Cell, CellName, Interval, Precise, PValue, Signed, Table, number
-from xlray.storage.standings import Standing, accuracy_name, accuracy_of, is_by_rank, passed, standings
+from xlray.storage.standings import Standing, accuracy_name, accuracy_of, is_by_rank, passed
 
 CELLS = (
     "Means over measure trials, and over explore trials with the weight that their recorded probability of getting there gives "
@@ -289,10 +289,10 @@ def _outcomes_of_test(points: Sequence[Point]) -> list[str]:
     return [first, WITHOUT_TATOEBA, *names, *itertools.chain.from_iterable(further)]
 
 
-def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Sequence[Mapping[str, Any]]) -> Table:
+def rungs(points: Sequence[Point], estimates: Sequence[Estimate], trials: Mapping[str, Standing]) -> Table:
     """How many trials reached each rung, how many were stopped there, and how well it orders them."""
     last = max((point.rung for point in points), default=0)
-    held = (s for s in _trials(journal) if s.last.get("decision", "continue") != "continue")
+    held = (s for s in trials.values() if s.last.get("decision", "continue") != "continue")
     ended = Counter(s.last["rung_index"] for s in held if not passed(s, s.last["rung_index"]))
     rows: list[tuple[Cell, ...]] = []
     reached = [point for point in points if not point.diverged]
@@ -333,16 +333,12 @@ def rungs(points: Sequence[Point], estimates: Sequence[Estimate], journal: Seque
     return Table("rungs", "Rungs", note, columns, tuple(rows), "" if rows else "a rung with all targets scored")
 
 
-def _trials(journal: Sequence[Mapping[str, Any]]) -> list[Standing]:
-    return [standing for standing in standings(journal).trials.values() if standing.status != "dropped"]
-
-
-def decisions(journal: Sequence[Mapping[str, Any]]) -> Table:
+def decisions(trials: Mapping[str, Standing]) -> Table:
     """What the scheduler decided of trials that it may stop, and whom else it stopped (they diverged), from the journal.
 
     The latest entry of a trial at a rung counts; a decision may have been made on an older score than it has now.
     """
-    latest = [e for standing in _trials(journal) for e in standing.current.values()]
+    latest = [e for standing in trials.values() for e in standing.current.values()]
     latest = [e for e in latest if e.get("role") != "measure" or is_by_rank(e) or e.get("decision") == "stop"]
     keys = (
         "rung",

@@ -169,21 +169,23 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    MINUS: "$-$",
-    NOTHING: "--",
-    **{character: "\\" + character for character in "&%$#_{}"},
-}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        MINUS: "$-$",
+        NOTHING: "--",
+        **{character: "\\" + character for character in "&%$#_{}"},
+    }
+)
 
 
 def escape_latex(text: str) -> str:
     """`text` with LaTeX's special characters escaped."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(_LATEX)
 
 
 def to_latex(table: Table) -> str:

@@ -155,7 +155,8 @@ def transfer_matrix(effects: Mapping[str, Contributions], rung: int) -> Drawing:
             if np.isfinite(value):
                 shade = "white" if abs(value) > 0.75 * edge else BLACK
                 text = number(value, signed=True, digits=digits)
-                axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=shade)
+                cell = axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=shade)
+                cell.set_in_layout(False)  # it is inside, and measuring hundreds takes seconds
         axes.set_xticks(range(len(known)), [outcome.replace("_", "\n") for outcome in known], fontsize=8)
         axes.set_yticks(range(len(tasks)), tasks, fontsize=8)
         axes.grid(visible=False)

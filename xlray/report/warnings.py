@@ -12,7 +12,7 @@ from xlray.data.shortfalls import sentences
 from xlray.report.evidence import ENDED, Evidence, num_planned, subset_key
 from xlray.report.exposures import exposure_cautions
 from xlray.storage.cells import cell_in_words, cell_order
-from xlray.storage.standings import Standing, is_by_rank, is_cut, standings
+from xlray.storage.standings import is_by_rank, is_cut
 
 FEW = 5  # seeds or subsets below which intervals are known to be rough
 MOST_FIRST = 110  # characters of what a warning says first
@@ -73,11 +73,7 @@ def num_degenerate(evidence: Evidence) -> int:
 
 def num_diverged(evidence: Evidence) -> int:
     """Trials without scores from some rung on, since their loss was not finite there."""
-    return sum(standing.last.get("reason") == "diverged" for standing in _members(evidence).values())
-
-
-def _members(evidence: Evidence) -> dict[str, Standing]:
-    return {name: s for name, s in standings(evidence.journal).trials.items() if name in evidence.statuses}
+    return sum(standing.last.get("reason") == "diverged" for standing in evidence.trials.values())
 
 
 def _unfinished(evidence: Evidence) -> str:
@@ -168,7 +164,7 @@ def _chosen(evidence: Evidence) -> list[str]:
             f"{count(len(selected), 'trial')} of {cells} met a cut before being moved to measure or opened again, and not all "
             "that were cut there are in the sweep and opened again: past that rung they enter no estimate."
         )
-    members = _members(evidence)
+    members = evidence.trials
     met = {
         name for name, s in members.items() if any(is_by_rank(e) for i, e in s.rungs.items() if i < _index(evidence))
     }
@@ -189,7 +185,7 @@ def _index(evidence: Evidence) -> int:
 
 
 def _older(evidence: Evidence) -> str:
-    entries = [entry for standing in _members(evidence).values() for entry in standing.current.values()]
+    entries = [entry for standing in evidence.trials.values() for entry in standing.current.values()]
     older = sum(entry.get("decided_on", entry["score"]) != entry["score"] for entry in entries if is_by_rank(entry))
     if not older:
         return ""

@@ -27,5 +27,5 @@ sweep = Sweep(
     seeds=(0, 1, 2),
     intermediate=mini.INTERMEDIATE,
     targets=mini.TARGETS,
-    execution=Execution(num_workers=1, micro_batch_tokens=4096, max_concurrent_trials=2),
+    execution=Execution(num_workers=1, zero_stage="auto", micro_batch_tokens=4096, max_concurrent_trials=2),
 )

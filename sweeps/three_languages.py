@@ -49,5 +49,5 @@ sweep = Sweep(
         rungs=(1_024,), batch_size=32, learning_rate=4e-4, warmup_examples=256, max_length=128, stride=64
     ),
     targets=(Target("pos", num_examples=2_048, batch_size=32, learning_rate=7e-4),),
-    execution=Execution(micro_batch_tokens=4_096, checkpoint_every_steps=100),
+    execution=Execution(zero_stage="auto", micro_batch_tokens=4_096, checkpoint_every_steps=100),
 )

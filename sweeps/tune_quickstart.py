@@ -39,5 +39,5 @@ sweep = Sweep(
     intermediate=mini.INTERMEDIATE,
     targets=(mini.TARGETS[0], mini.TARGETS[3]),
     stopping=Stopping(reduction_factor=2),
-    execution=Execution(num_workers=1, micro_batch_tokens=4096, max_concurrent_trials=2),
+    execution=Execution(num_workers=1, zero_stage="auto", micro_batch_tokens=4096, max_concurrent_trials=2),
 )

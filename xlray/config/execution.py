@@ -24,7 +24,8 @@ class Execution:
             trials of one worker share each GPU: four at 0.25.
         trials_per_gpu: trials that share each GPU, instead of a fraction; "auto" takes as many as are predicted to fit
             its memory, at most 8. On a CPU it says nothing.
-        zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device.
+        zero_stage: DeepSpeed ZeRO stage 0 to 3; bf16 needs at least 1. "auto" takes the cheapest that fits the device: in
+            fp32 0, where one worker copies nothing that it would share with others.
         offload: optimizer state on the CPU (stages 1 to 3).
         micro_batch_tokens: token budget of one forward and backward per worker. "auto" finds the largest that fits a GPU,
             or the fastest on a CPU, by a short trial before training, and remembers it in the storage.

@@ -449,6 +449,13 @@ def test_the_real_questions_validate_and_plan_without_their_data(name, tmp_path)
     assert pilot["device_hours"] < 0.5 * found["device_hours"]
 
 
+def test_the_study_on_two_cores_is_a_full_two_by_two_with_each_control_in_a_cell_of_its_own():
+    sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / "finnish_9_vs_20_small.py")
+    cells = Counter((len(trial.subset.tasks), trial.subset.source) for trial in sweep.trials())
+    crossed = {(size, source): 9 for size in (9, 20) for source in ("en", "non-en")}
+    assert cells == {(0, "all"): 3, (1, "control"): 3, (1, "text-masked"): 3, **crossed}
+
+
 def test_the_tuned_question_plans_and_simulates_every_value_of_its_axes(tmp_path):
     sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / "tuned_9_vs_20.py")
     plan = plan_sweep(sweep, None, Storage(tmp_path), assume_sizes=True)

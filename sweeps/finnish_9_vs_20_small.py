@@ -64,13 +64,13 @@ sweep = Sweep(
     own_tasks=(text,),
     seeds=(0, 1, 2),
     intermediate=Intermediate(
-        rungs=(2_048,), batch_size=16, learning_rate=1e-4, warmup_examples=256, max_length=64, stride=32
+        rungs=(2_048,), batch_size=16, learning_rate=1e-4, warmup_examples=256, max_length=96, stride=48
     ),
     targets=(
         Target("tatoeba", retrieval_layer=12),
         Target("udpos", num_examples=2_048, batch_size=16, learning_rate=2e-4, english=False, pivots=("et", "hu")),
-        Target("panx", num_examples=2_560, batch_size=16, learning_rate=2e-4, english=False),
-        Target("tydiqa", num_examples=640, batch_size=16, learning_rate=2e-4, english=False, max_length=192, stride=96),
+        Target("panx", num_examples=3_072, batch_size=16, learning_rate=2e-4, english=False),
+        Target("tydiqa", num_examples=768, batch_size=16, learning_rate=2e-4, english=False, max_length=192, stride=96),
     ),
     execution=Execution(
         num_workers=1, cpus_per_worker=1, zero_stage=0, micro_batch_tokens=4_096, max_concurrent_trials=2

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from xlray.analysis import Sampling, collect_points
@@ -32,7 +32,22 @@ NEIGHBOURS = {"udpos": "Finnish", "udpos@et": "Estonian", "udpos@hu": "Hungarian
 
 
 def main(storage: Storage) -> None:
-    """Write the report of the study's sweep, and every block of the page that it has data for."""
+    """Write every block of the page that the storage has data for, and the report of the study's sweep once it was run."""
+    fill = {"pilot": lambda name: pilot(name, storage)}
+    if (storage.root / "sweeps" / NAME).is_dir():
+        fill |= run_blocks(storage)
+    else:
+        print(f"{NAME} was not run yet: only the pilots are written.")
+
+    def block(found: re.Match[str]) -> str:
+        what, _, name = found["what"].partition(" ")
+        return f"{found[1]}{fill[what](name)}\n{found[3]}" if what in fill else found[0]
+
+    PAGE.write_text(BLOCK.sub(block, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def run_blocks(storage: Storage) -> dict[str, Callable[[str], str]]:
+    """What the blocks of the study's sweep hold, after its report was written and copied to `docs/study/`."""
     sweep = find_sweep_folder(NAME, storage)
     made = write_report(sweep, unseal=True)
     report = sweep.path / "report"
@@ -41,20 +56,13 @@ def main(storage: Storage) -> None:
         (HERE / kind).mkdir(exist_ok=True)
         for file in sorted((report / kind).glob(f"*.{ending}")):
             shutil.copy(file, HERE / kind / file.name)
-
-    def block(found: re.Match[str]) -> str:
-        what, _, name = found["what"].partition(" ")
-        if what == "answer":
-            text = "\n".join(f"> {line}\n>" for line in made["answer"].splitlines()).rstrip("\n>")
-        elif what == "table":
-            text = (report / "tables" / f"{name}.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
-        elif what == "pilot":
-            text = pilot(name, storage)
-        else:
-            text = neighbours(storage)
-        return f"{found[1]}{text}\n{found[3]}"
-
-    PAGE.write_text(BLOCK.sub(block, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    return {
+        "answer": lambda _: "\n".join(f"> {line}\n>" for line in made["answer"].splitlines()).rstrip("\n>"),
+        "table": lambda name: (
+            (report / "tables" / f"{name}.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
+        ),
+        "neighbours": lambda _: neighbours(storage),
+    }
 
 
 def pilot(name: str, storage: Storage) -> str:
@@ -67,7 +75,10 @@ def pilot(name: str, storage: Storage) -> str:
         if (row["metric"], row["split"]) == ("headline", "dev") and row["language"] != "fi":
             found[settings[row["trial_id"]]][f"{row['task']} {row['language']}"] = row["value"]
     columns = sorted({column for values in found.values() for column in values})
-    rows = ((setting, *(f"{values[c]:.1f}" for c in columns)) for setting, values in sorted(found.items()))
+    rows = (
+        (setting, *(f"{values[c]:.1f}" if c in values else "not yet" for c in columns))
+        for setting, values in sorted(found.items())
+    )
     return markdown(("rates", *columns), rows)
 
 

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import linalg
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Point, Sampling, pairs, regression
@@ -64,6 +65,25 @@ def test_degrees_of_freedom_are_those_of_two_groups_with_their_own_variances():
     few, many = sizes
     assert freedom == pytest.approx(13**2 * (few - 1) * (many - 1) / (many**2 * (many - 1) + few**2 * (few - 1)))
     assert variance == pytest.approx(y[:few].var(ddof=1) / few + y[few:].var(ddof=1) / many)
+
+
+def test_errors_that_are_robust_to_clusters_are_those_of_their_definition_over_all_rows():
+    """Bell and McCaffrey 2002, written with the matrix of all rows by all rows that `cluster_robust` does without."""
+    generator = np.random.default_rng(3)
+    members = [list(range(n, n + 1)) for n in range(4)] + [list(range(n, n + 3)) for n in range(4, 19, 3)]
+    columns, y = generator.normal(size=(19, 4)), generator.normal(size=19)
+    left = np.eye(19) - columns @ np.linalg.pinv(columns)
+    along, residuals = np.linalg.pinv(columns)[3], left @ y
+    own = np.zeros((len(members), 19))
+    for line, rows in zip(own, members, strict=True):
+        line[rows] = np.real(linalg.sqrtm(np.linalg.inv(left[np.ix_(rows, rows)]))) @ along[rows]
+    products = own @ left @ own.T
+    others = pairs.column_space(columns[:, :3])
+    column = columns[:, 3] - others @ (others.T @ columns[:, 3])
+    clusters = [pairs.clusters_of(np.array(m), others) for m in (members[:4], members[4:])]
+    variance, freedom = pairs.cluster_robust(clusters, column / np.linalg.norm(column), along, residuals)
+    assert variance == pytest.approx(((own @ residuals) ** 2).sum())
+    assert freedom == pytest.approx(np.trace(products) ** 2 / (products**2).sum())
 
 
 def null_chains(generator, num_chains=6, pool=8, sizes=(2, 4, 6), seeds=3):

@@ -197,9 +197,9 @@ def learning_curves(points: Sequence[Point], estimates: Sequence[Estimate], stat
         for status, mark in MARKS.items():
             if status in statuses.values():
                 axes.plot([], [], mark, color=GREY, markersize=5, label=status)
-        figure.legend(loc="outside lower center", ncols=4, fontsize=7.5)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7.5)
 
-    svg, pdf = draw(paint, WIDTH, 3.5 + 0.15 * (len(cells) // 4))
+    svg, pdf = draw(paint, WIDTH, 3.5 + 0.15 * (len(cells) // 3))
     stopped = sum(statuses.get(trial) == "stopped" for trial in curves)
     caption = (
         "Thin: one line per trial, dashed for explore; a cross marks where one was stopped, a square where it failed. "

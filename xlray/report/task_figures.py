@@ -124,7 +124,10 @@ def pair_forest(pairs: Interactions, rung: int) -> Drawing:
             range(len(order)), [e.name.split("/", 2)[2].replace(" x ", " \u00d7 ") for e in order], fontsize=8
         )
         signed_points(axes)
-        axes.set(xlabel="Beyond the sum of both (points of accuracy)", ylim=(-0.6, len(order) - 0.4))
+        axes.set_xlabel(
+            "Beyond the sum of both (points of accuracy)", loc="right"
+        )  # names of pairs leave it little room
+        axes.set_ylim(-0.6, len(order) - 0.4)
 
     svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))
     caption = (

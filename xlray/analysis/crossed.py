@@ -133,8 +133,13 @@ def contrast(
 
 def _lines(signed: Sequence[Array], group: Sequence[Sequence[Place]]) -> Array:
     """[clusters, ..., seeds] what the clusters of a group add up to over the cells that they stand in."""
-    parts = [np.take(signed[places[0][0]], [row for _, row in places], axis=0) for places in zip(*group, strict=True)]
+    parts = [_rows(signed[places[0][0]], [row for _, row in places]) for places in zip(*group, strict=True)]
     return functools.reduce(np.add, parts)
+
+
+def _rows(values: Array, rows: list[int]) -> Array:
+    """Some rows of values; all of them without a copy, which costs as much as the sums made of them."""
+    return values if rows == [*range(len(values))] else np.take(values, rows, axis=0)
 
 
 def trial_variance(grids: Sequence[Grid]) -> tuple[Array, int]:

@@ -249,6 +249,8 @@ def _diverged(
     Leaving these out would flatter as leaving out collapsed targets would. A model that is no longer finite answers nothing,
     so a target that has no score counts as the majority answer; where that is not known of every target, {}.
     """
+    if not any(e.get("reason") == "diverged" for s in trials.values() for e in s.current.values()):
+        return {}
     majority = results.majority()
     targets = {*results.targets, *headline_rows(results.scores, ["task"])["task"].unique().to_pylist()}
     if not targets or not targets <= majority.keys():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xlray.analysis.bootstrap import SAME, Resample, percentile_estimate, resample
+from xlray.analysis.bootstrap import SAME, Resample, in_threads, percentile_estimate, resample
 from xlray.analysis.distributions import t_quantile
 from xlray.analysis.effects import target_names
 from xlray.analysis.points import (
@@ -182,7 +182,7 @@ def _drawn(drawn: Resample, first: Array, second: Array) -> Array:
     size = max(1, CHUNK // len(first))
     starts = range(0, len(drawn.seeds), size)
     orders = order_of(first), order_of(second)
-    return np.concatenate([weighted_spearman(drawn.counts(slice(s, s + size)), *orders) for s in starts])
+    return np.concatenate(in_threads(lambda s: weighted_spearman(drawn.counts(slice(s, s + size)), *orders), starts))
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ from xlray.analysis import (
     sweep_estimates,
     task_curves,
 )
+from xlray.analysis.bootstrap import in_threads
 from xlray.analysis.effects import Shared, shared_of
 from xlray.analysis.results import UNSEALED_FILE, Results, load_results
 from xlray.data.registry import ALL_TASKS
@@ -300,7 +301,7 @@ def collect_findings(evidence: Evidence, sampling: Sampling) -> Findings:
         groups=grouped_contributions(main, task_facts(main.tasks)),
         task_curves=tuple(curve for outcome in outcomes for curve in task_curves(here, outcome, sampling)),
         example_curves=tuple(curve for outcome in outcomes for curve in example_curves(reached, outcome, sampling)),
-        powers=tuple(power_of(here, outcome, sampling.level, shared) for outcome in outcomes),
+        powers=in_threads(lambda outcome: power_of(here, outcome, sampling.level, shared), outcomes),
         overlap=with_other_overlap(evidence, sampling),
         axes=main_effects(evidence.here, headline, sampling, shared),
         importance=field_importance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from xlray.cli.main import app, main
 from xlray.cli.options import Json
 from xlray.cli.output import Shown, say, shows
 from xlray.errors import BudgetError, XlrayError
+from xlray.monitor.lasting import Lasting
 
 # A command that prints, works on and fails in its own way, as `xlray run` does.
 COMMAND = """
@@ -57,6 +59,13 @@ def test_a_pipe_that_nobody_reads_any_more_ends_nothing(tmp_path: Path) -> None:
     assert process.stderr is not None and process.stderr.read() == "xlray: some trials failed\n"
     assert log.with_suffix(".done").exists()
     assert "from a library" in log.read_text() and "the output went away (Broken pipe)" in log.read_text()
+
+
+def test_a_stream_that_was_closed_before_is_flushed_without_an_error() -> None:
+    stream = io.StringIO()
+    lasting = Lasting(stream)
+    stream.close()
+    lasting.flush()
 
 
 def test_a_terminal_that_is_closed_ends_nothing(tmp_path: Path) -> None:

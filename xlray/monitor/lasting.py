@@ -26,7 +26,9 @@ class Lasting(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        self._attempt(self.stream.flush)
+        # Collecting this flushes, and the stream may be closed by then; an error there is printed since Python 3.13.
+        if not self.stream.closed:
+            self._attempt(self.stream.flush)
 
     def fileno(self) -> int:
         return self.stream.fileno()

@@ -49,8 +49,8 @@ def measure(storage: Path, num_workers: int) -> dict[str, float]:
             for e in entries
             if named(e, "rung", trial)
         ]
-    found = {"trials": len(trials), "to the first phase": began, "beside phases": beside, "rung latency": late}
-    return {k: statistics.median(v) if isinstance(v, list) else v for k, v in found.items()}
+    found = {"to the first phase": began, "beside phases": beside, "rung latency": late}
+    return {"trials": len(trials), **{name: statistics.median(seconds) for name, seconds in found.items()}}
 
 
 def named(entry: dict[str, Any], event: str, trial: str) -> bool:

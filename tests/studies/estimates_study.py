@@ -20,7 +20,7 @@ FEW_DRAWS = Sampling(400)
 FAMILIES = ("null", "unequal seeds", "whole pools", "similar tasks")
 
 
-def sweeps_of(scenario, design, num_sweeps):
+def sweeps_of(scenario, design: tuple[int, int], num_sweeps):
     """(points of the first pool and the control, true effects of its tasks on the mean) of each sweep."""
     simulated = simulate(scenario, num_sweeps, *design, study.generator(scenario, design))
     kept = dataclasses.replace(simulated, cells=[cell for cell in simulated.cells if cell.pool == "first"])
@@ -41,7 +41,7 @@ def means(design, num_sweeps):
             grids = {cell.name: study.grid_of(cell, scenario) for cell in simulated.cells}
             shared = study.additivity_of(grids)
             made = [contrast([(1.0, grids[cell.name])], shared=shared) for cell in simulated.cells]
-            low, high = np.moveaxis([one.interval(0.95) for one in made], 1, 0)[..., 0]
+            low, high = np.moveaxis(np.array([one.interval(0.95) for one in made]), 1, 0)[..., 0]
             truth = np.array([cell.truth.mean(axis=1) for cell in simulated.cells])
             hits += ((low <= truth) & (truth <= high)).T.tolist()
         found.append((f"means of cells, {scenario.design}", hits, None))

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ KINDS = ("headline", "metric", "majority", "english", "pivot")  # rows of a targ
 
 def large_subsets(num_subsets, generator):
     """(tasks, source, chain, role): the control, chains of all sizes from both pools, single ones to explore."""
-    subsets = [((), "all", None, "measure")]
+    subsets: list[tuple[Any, ...]] = [((), "all", None, "measure")]
     num_chains = num_subsets * 9 // (10 * 2 * len(SIZES))
     for source, pool in NAMES.items():
         for chain in range(num_chains):

@@ -92,7 +92,7 @@ def drawn_by(name, sizes, count, num_chains, number):
         kinds = {task: "abc"[(n > 18) + (n > 24)] for n, task in enumerate(tasks)}
         pools.append(subsets.Pool(tuple(tasks), source, kinds, {}, {task: 1_000 - n for n, task in enumerate(tasks)}))
     if name == "matched":
-        design = subsets.matched(*pools, sizes=sizes, num=num_chains, seed=number)
+        design = subsets.matched(pools[0], pools[1], sizes=sizes, num=num_chains, seed=number)
     elif name == "chains":
         design = tuple(
             subset
@@ -194,13 +194,14 @@ def estimate(simulated, scenario, sums=None):
                 rows.append(np.stack(np.broadcast_arrays(*columns), axis=-1))
             else:  # so many trials failed that the cells share one seed or none
                 rows.append(np.full((len(OUTCOMES), 4), np.nan))
+    estimates = {}
     for key, rows in found.items():
         value, error, p_value, freedom = np.moveaxis(rows[0] if alike else np.stack(rows), -1, 0)
         half = stats.t.ppf(0.975, freedom) * error
         truth = sum(coefficient * cells[name].truth for name, coefficient in sums[key].items())
         truth = np.concatenate([truth.mean(axis=1, keepdims=True), truth], axis=1)
-        found[key] = np.stack([value, value - half, value + half, p_value, freedom, truth], axis=-1)
-    return found
+        estimates[key] = np.stack([value, value - half, value + half, p_value, freedom, truth], axis=-1)
+    return estimates
 
 
 def summarise(name, design, pair, outcome, rows):
@@ -245,7 +246,7 @@ def coverage(scenario, design):
     return table, false, single
 
 
-def simulated_chunks(scenario, design, num_sweeps):
+def simulated_chunks(scenario, design: tuple[int, int], num_sweeps):
     """The sweeps of a study, some at a time; those of one chunk have the same subsets if the package draws them."""
     size = CHUNK if scenario.design == "chains" else PER_DRAW
     for number in range(-(-num_sweeps // size)):
@@ -358,7 +359,7 @@ def power(num_sweeps=NUM_SWEEPS):
     return rows
 
 
-def one_power(kind, sizes, aim, design, number):
+def one_power(kind, sizes, aim, design: tuple[int, int], number):
     """(what the plan names for some subsets, share of single targets in which it is found) of `PER_DRAW` sweeps with these."""
     scenario = Scenario("power", sizes=sizes, design=kind, target_scales=(1.0, 1.0, 1.0, 1.0))
     drawn = drawn_by(kind, sizes, scenario.pool_size, design[1], number)
@@ -453,9 +454,13 @@ def fill_page(**tables):
     path = DOCS / "statistics.md"
     text = path.read_text()
     for name, table in tables.items():
-        mark = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(mark, lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text, flags=re.DOTALL)
+        text = filled(text, name, table)
     path.write_text(text)
+
+
+def filled(text, name, table):
+    mark = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+    return re.sub(mark, lambda found: f"{found[1]}{table}\n{found[2]}", text, flags=re.DOTALL)
 
 
 def draw(table, column, label, lines, name):

@@ -91,8 +91,8 @@ class Driven(Driver):
 
     num_slots: int = 2
 
-    def next(self):
-        return super().next(self.num_slots)
+    def next(self, num_slots=0):
+        return super().next(num_slots or self.num_slots)
 
 
 def make_driver(tmp_path, plan, stored=None, num_slots=2, **changes):

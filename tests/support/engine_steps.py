@@ -57,7 +57,8 @@ def one_step(execution, precision):
     running = engine.start_engine(
         model, execution, engine.Optimization(0.01, CLIP_NORM, precision), torch.device("cpu")
     )
-    rows = batches.step_rows(data, *(2 * [torch.arange(6).numpy()]), 0, 0, plan)
+    six = torch.arange(6).numpy()
+    rows = batches.step_rows(data, six, six, 0, 0, plan)
     loss = float(engine.train_step(running, [batches.collate(data, rows, plan)], LEARNING_RATE).sum())
     engine.stop_engine(running)
     return loss

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from xlray.canonical import fingerprint
 from xlray.config.execution import Execution
 from xlray.config.recipes import Architecture
-from xlray.data.tokenization import Examples, load_vocabulary, prepare
+from xlray.data.examples import Examples
+from xlray.data.tokenization import load_vocabulary, prepare
 from xlray.data.tokenizer import SPECIAL
 from xlray.phases.spec import DataSpec, EncoderSpec, Phases, TrainSpec, data_key, data_of, phase_hash
 from xlray.plan.jobs import Job
@@ -32,7 +34,7 @@ def parameters(model):
 def make_examples(name, kind, num_outputs, rows):
     """Examples from rows (tokens, sequence lengths, reads, labels, units), without a file."""
 
-    def flat(column, dtype):
+    def flat(column, dtype) -> tuple[np.ndarray, np.ndarray]:
         values = [np.asarray(row[column], dtype=dtype) for row in rows]
         offsets = np.concatenate([[0], np.cumsum([len(v) for v in values])]).astype(np.int32)
         return np.concatenate([*values, np.zeros(0, dtype=dtype)]), offsets
@@ -58,6 +60,8 @@ def random_examples(kind, seed, num_rows=64, vocab_size=200, longest=30):
         tokens = random.integers(5, vocab_size, size=lengths.sum())
         inside = range(1, int(lengths[0]) - 1)
         units = 1
+        reads: Any
+        labels: Any
         if kind == "tagging":
             reads = list(inside)[::2]
             labels = random.integers(0, KINDS[kind], len(reads))

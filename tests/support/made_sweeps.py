@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def write_sweep(folder, statuses, time):
                 rung |= {"fi_accuracy": 50.0 + number, "scores": scores, "degenerate": "", "decision": "continue"}
                 journal.append({**rung, "reason": "", "cutoff": None, "probability": 1.0})
             journal.append({"event": "finished", **trial})
-    definition = {"question": "Does it help?", "targets": [{"task": task} for task in TARGETS]}
+    definition: dict[str, Any] = {"question": "Does it help?", "targets": [{"task": task} for task in TARGETS]}
     definition |= {"intermediate": {"rungs": [64, 128]}, "execution": {"num_workers": 2, "gpus_per_worker": 1}}
     (folder / "sweep.json").write_text(json.dumps(definition))
     return open_sweep(folder)
@@ -58,7 +59,7 @@ def let_run(board, name, trials, steps=100, done=40):
 
 
 @pytest.fixture
-def served(browser, tmp_path):
+def served(browser, tmp_path, monkeypatch):
     """Opens the page of a sweep; gives the tab and the list of what went wrong in it, requests to elsewhere included."""
     made = []
 
@@ -67,7 +68,7 @@ def served(browser, tmp_path):
         board = dashboard.Dashboard(sweep, "http://127.0.0.1:9", 2.0)
         prepare(board)
         answer = board.document
-        board.document = lambda *asked: change(answer(*asked))
+        monkeypatch.setattr(board, "document", lambda *asked: change(answer(*asked)))
         server = dashboard.make_server(board, "127.0.0.1", 0)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         tab, faults = browser.new_page(viewport={"width": width, "height": 900}), []

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from typing import Any
 
 # Modules whose names say nothing, but which their library keeps to itself.
 INTERNAL = ("ray.train.v2", "ray.experimental", "ray.core.generated")
@@ -61,7 +62,7 @@ def as_read(door: str) -> str:
         AttributeError, ImportError: nothing is there.
     """
     module, _, path = door.partition(":")
-    found = importlib.import_module(module)
+    found: Any = importlib.import_module(module)
     for name in path.split("."):
         owner, found = found, getattr(found, name, None)
         if found is None and not hasattr(owner, name) and not _of_instances(owner, name):

@@ -80,10 +80,14 @@ def train(rank: int, num_ranks: int, jobs: list[tuple[Job, int | None]], meeting
         seen.append(sum(len(batch) for batch in packing.plan_step(lengths, num_ranks, budget)[rank]))
         return pack(*given)
 
-    for job, most in jobs:
+    def named(*given):
+        saved.append(given[1].name)
+        return save(*given)
+
+    def run(job, most):
         done = []
 
-        def stepped(*given, done=done):
+        def stepped(*given):
             if given[2] > 0:  # not the one that makes room for moments
                 done.append(1)
             return step(*given)
@@ -91,9 +95,12 @@ def train(rank: int, num_ranks: int, jobs: list[tuple[Job, int | None]], meeting
         with (
             mock.patch.object(engine, "train_step", stepped),
             mock.patch.object(train_loop, "pack_step", counted),
-            mock.patch.object(train_loop, "_save", lambda *given: saved.append(given[1].name) or save(*given)),
+            mock.patch.object(train_loop, "_save", named),
         ):
-            run_phases(job, lambda _: None, lambda most=most, done=done: most is not None and len(done) >= most)
+            run_phases(job, lambda _: None, lambda: most is not None and len(done) >= most)
+
+    for job, most in jobs:
+        run(job, most)
     (meeting / f"seen-{rank}").write_text(" ".join(map(str, seen)))
     (meeting / f"saved-{rank}").write_text(" ".join(saved))
     dist.destroy_process_group()

@@ -155,8 +155,8 @@ def make_sweep(folder, seeds=(0, 1), subsets=SUBSETS, rungs=3, noise=0.4, status
                     "num_repeated_steps": 0 if shared else 5,
                 }
             )
-    for name, rows, schema in (("scores", scores, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
-        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(rows, schema))
+    for name, table, schema in (("scores", scores, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
+        parquet.write_table(folder / f"results/{name}.parquet", parquet.to_table(table, schema))
     definition = {
         "type": "Sweep",
         "name": folder.name,

@@ -116,7 +116,7 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random, drawn=None):
     """
     scales = np.array(scenario.target_scales)
     by_seed = random.normal(size=(num_sweeps, 1, num_seeds, len(TARGETS))) * scenario.seed_spread * scales
-    cells, known, shared = [], {}, ()
+    cells, known, shared = [], {}, None
     for pool, gain in (("first", scenario.mean_effect), ("second", scenario.second_effect)):
         effects, pairs = _draw_effects(scenario, num_sweeps, random, scales)
         if scenario.likeness and cells:
@@ -140,12 +140,14 @@ def simulate(scenario, num_sweeps, num_seeds, num_chains, random, drawn=None):
                 mean = mean + np.einsum("nci,nijk,ncj->nck", members, pairs, members, optimize=True)
             apart = random.normal(size=by_seed.shape) * scenario.seed_cell_spread * scales
             louder = _louder(scenario, pool, size)
-            trials = _draw_trials(scenario, size, mean[:, :, None] + by_seed + apart * louder, louder, random)
+            means = mean[:, :, None] + by_seed + apart * louder
+            scores, weights, items = _draw_trials(scenario, size, means, louder, random)
             truth = _expected(scenario, gain, effects, pairs, size)
             if scenario.fixed_control and not size:
                 place = TARGETS.index("tatoeba")
-                trials[0][..., place] = truth[:, None, None, place]
-            cells.append(Cell(f"{size}-{pool}" if size else "0", size, pool, members, *trials, truth))
+                scores[..., place] = truth[:, None, None, place]
+            name = f"{size}-{pool}" if size else "0"
+            cells.append(Cell(name, size, pool, members, scores, weights, items, truth))
     return Simulated(tuple(cells), known)
 
 

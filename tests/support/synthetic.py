@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ def digest(*parts):
 
 def make_subsets(sizes, num_chains, num_explore, generator):
     """(tasks, source, chain, role), the control first."""
-    subsets = [((), "all", None, "measure")]
+    subsets: list[tuple[Any, ...]] = [((), "all", None, "measure")]
     for source, pool in NAMES.items():
         for chain in range(num_chains):
             line = generator.permutation(pool)
@@ -121,8 +122,8 @@ def make_study(  # noqa: PLR0915
                     }
                 )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    for name, found, schema in (("scores", rows, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
-        parquet.write_table(folder / "results" / f"{name}.parquet", pa.Table.from_pylist(found, schema))
+    for name, table, schema in (("scores", rows, SCORES), ("trials", trials, TRIALS), ("phases", phases, PHASES)):
+        parquet.write_table(folder / "results" / f"{name}.parquet", pa.Table.from_pylist(table, schema))
     (folder / "journal").mkdir(exist_ok=True)
     lines = [json.dumps({**entry, "time": clock + 40.0 * number}) for number, entry in enumerate(journal)]
     (folder / "journal" / JOURNAL_FILE).write_text("\n".join(lines) + "\n")

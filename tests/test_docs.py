@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import markdown
 import pytest
@@ -81,7 +82,7 @@ def test_a_public_name_describes_each_of_its_parameters(name: str, thing: object
     if is_dataclass(thing):
         wanted = {field.name for field in fields(thing)}
     else:
-        wanted = set(inspect.signature(thing).parameters) if inspect.isfunction(thing) else set()  # type: ignore[arg-type]
+        wanted = set(inspect.signature(thing).parameters) if inspect.isfunction(thing) else set()
     assert text, f"{name} has no docstring"
     assert wanted <= described(text), f"{name} does not describe {sorted(wanted - described(text))}"
 
@@ -95,11 +96,11 @@ def test_every_column_of_the_results_has_a_meaning_and_every_meaning_a_column() 
 def test_every_page_is_in_the_navigation() -> None:
     text = re.sub(r"!!python/\S+", "", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 
-    def leaves(entry: object) -> set[str]:
+    def leaves(entry: Any) -> set[str]:
         if isinstance(entry, str):
             return {entry}
         parts = entry.values() if isinstance(entry, dict) else entry
-        return set().union(*(leaves(part) for part in parts))  # type: ignore[union-attr]
+        return set().union(*(leaves(part) for part in parts))
 
     assert leaves(yaml.safe_load(text)["nav"]) == {page.relative_to(ROOT / "docs").as_posix() for page in PAGES}
 

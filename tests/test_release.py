@@ -8,6 +8,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from xlray.errors import InputError
 from xlray.plan.trials import plan_sweep
 
 TOP = Path(__file__).parent.parent
-PLAIN = {"capture_output": True, "text": True}
+PLAIN: dict[str, Any] = {"capture_output": True, "text": True}
 
 
 def test_the_sweep_of_the_demo_is_the_one_that_users_see():
@@ -62,13 +63,12 @@ def built(folder: Path) -> Path:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes((TOP / name).read_bytes())
     hook = "import sys; from setuptools import build_meta; print(build_meta.build_{}(sys.argv[1]))"
-    run = {"check": True, "capture_output": True, "text": True}
-    subprocess.run([sys.executable, "-c", hook.format("sdist"), str(folder)], cwd=tree, **run)
+    subprocess.run([sys.executable, "-c", hook.format("sdist"), str(folder)], cwd=tree, check=True, **PLAIN)
     source = next(folder.glob("*.tar.gz"))
     with tarfile.open(source) as archive:
         archive.extractall(folder / "source", filter="data")
     unpacked = folder / "source" / source.name.removesuffix(".tar.gz")
-    subprocess.run([sys.executable, "-c", hook.format("wheel"), str(folder)], cwd=unpacked, **run)
+    subprocess.run([sys.executable, "-c", hook.format("wheel"), str(folder)], cwd=unpacked, check=True, **PLAIN)
     return next(folder.glob("*.whl"))
 
 

@@ -209,8 +209,8 @@ def test_ridge_equals_least_squares_with_extra_rows():
     x, y = held.rows[held.subset_of][repeated], held.values[repeated]
     stacked = np.vstack([x - x.mean(axis=0), np.sqrt(0.7) * np.eye(x.shape[1])])
     expected = np.linalg.lstsq(stacked, np.concatenate([y - y.mean(), np.zeros(x.shape[1])]), rcond=None)[0]
-    parts = (part[None] for part in regression.subset_sums(held, weights))
-    assert regression.ridge(held.rows, *parts, 0.7)[0] == pytest.approx(expected)
+    counts, sums = regression.subset_sums(held, weights)
+    assert regression.ridge(held.rows, counts[None], sums[None], 0.7)[0] == pytest.approx(expected)
 
 
 def test_contributions_name_tasks_that_are_always_together_and_say_what_is_missing():

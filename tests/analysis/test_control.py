@@ -5,17 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 import statistics_study as study
-from simulator import TARGETS, simulate
+from simulator import TARGETS, Scenario, simulate
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY
 from xlray.analysis.control import FREEDOM, LEAST
 from xlray.analysis.effects import shared_of
 
-SCENARIO = study.Scenario("control", task_spread=0.2, seed_cell_spread=0.3)
+SCENARIO = Scenario("control", task_spread=0.2, seed_cell_spread=0.3)
 
 
-def found_in(scenario, design=(5, 12), num_sweeps=200):
+def found_in(scenario, design: tuple[int, int] = (5, 12), num_sweeps=200):
     """Of the control: [sweeps, mean and targets] multiples and freedom."""
     simulated = simulate(scenario, num_sweeps, *design, np.random.default_rng(1))
     return study.controls_of({cell.name: study.grid_of(cell, scenario) for cell in simulated.cells})["0"]
@@ -73,5 +73,5 @@ def test_a_noisy_cell_does_not_widen_what_it_is_not_in(design, most):
             assert np.median(high - low) / 2 / np.quantile(np.abs(value - truth), 0.95) < most
 
 
-def estimated(scenario, design, num_sweeps=600):
+def estimated(scenario, design: tuple[int, int], num_sweeps=600):
     return study.estimate(simulate(scenario, num_sweeps, *design, np.random.default_rng(2)), scenario)

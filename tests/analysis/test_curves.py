@@ -109,8 +109,8 @@ def test_a_place_between_sizes_is_known_as_a_weighted_sum_of_means():
     grids = analysis.effects.cell_grids(points, FI_ACCURACY)
     place = len(at) // 2
     parts = [(w, grids[f"{size:.0f}-all" if size else "0"]) for w, size in zip(weights[place], SIZES, strict=True)]
-    low, high = analysis.crossed.contrast(parts).interval(0.95)
-    assert curve.low[place] <= low + 1e-9 and curve.high[place] >= high - 1e-9
+    band = analysis.crossed.contrast(parts).interval(0.95)
+    assert curve.low[place] <= band[0] + 1e-9 and curve.high[place] >= band[1] - 1e-9
 
 
 def test_beyond_the_largest_size_everything_is_extrapolated_and_wider():

@@ -49,10 +49,8 @@ def test_what_tasks_add_nearly_cancels_in_even_draws_and_not_in_independent_ones
     assert 0 < mean < 0.1 and doubt > 0
     lines = np.array([generator.permutation(24)[:8] for _ in range(12)])
     independent = make_membership([[TASKS[task] for task in line] for line in lines], TASKS)
-    assert reduced(spread([(1.0, independent)], groups, additive.size), additive) == (
-        pytest.approx(1.0),
-        pytest.approx(0.0),
-    )
+    mean, doubt = reduced(spread([(1.0, independent)], groups, additive.size), additive)
+    assert mean == pytest.approx(1.0) and doubt == pytest.approx(0.0)
 
 
 def test_axes_without_variance_hold_nothing_of_the_level_of_scores():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import statistics_study as study
-from simulator import simulate
+from simulator import TARGETS, simulate
 
 from xlray import analysis
 from xlray.analysis import FI_ACCURACY, Estimate, Sampling, effects
@@ -28,7 +28,7 @@ def test_estimates_are_those_of_the_stored_study(name, design):
             assert found == pytest.approx(stored[estimate.name.split("/", 2)[2], sweep], abs=2e-6)
 
 
-def covered(name, design, num_sweeps=400):
+def covered(name, design: tuple[int, int], num_sweeps=400):
     """{pair: [outcomes] share of the sweeps in which the interval holds the truth} and the median widths."""
     (scenario,) = (scenario for scenario in study.SCENARIOS if scenario.name == name)
     simulated = simulate(scenario, num_sweeps, *design, study.generator(scenario, design))
@@ -64,7 +64,7 @@ def test_a_control_that_no_seed_changes_has_no_noise():
 
 
 @pytest.mark.parametrize("design", study.DESIGNS)
-def test_few_sweeps_without_an_effect_have_a_finding_after_correction(design):
+def test_few_sweeps_without_an_effect_have_a_finding_after_correction(design: tuple[int, int]):
     """Over all pairs of cells in Finnish accuracy, and over pairs and targets: one in twenty each."""
     (scenario,) = (scenario for scenario in study.SCENARIOS if scenario.name == "null")
     made = study.estimate(simulate(scenario, 300, *design, np.random.default_rng(0)), scenario)
@@ -75,7 +75,7 @@ def test_few_sweeps_without_an_effect_have_a_finding_after_correction(design):
             for pair, rows in made.items()
             for n, outcome in enumerate(study.OUTCOMES)
         ]
-        gaps = effects.correct_over_comparisons(gaps, study.TARGETS)
+        gaps = effects.correct_over_comparisons(gaps, TARGETS)
         found.append([any(e.p_holm <= 0.05 for e in gaps if (FI_ACCURACY in e.name) == mean) for mean in (True, False)])
     assert np.mean(found, axis=0).max() <= 0.07
 

@@ -3,7 +3,9 @@
 import itertools
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import helpers
 import pytest
@@ -91,7 +93,7 @@ def test_a_number_that_cannot_be_measured_is_wrong_use(capfd):
 # --- the preparation in batches ------------------------------------------------------------------------------------
 
 WORDS = [f"word{i}" for i in range(100)]
-RECORDS = {
+RECORDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "classification": lambda i: {"text": WORDS[i], "text_pair": WORDS[-i] if i % 2 else None, "label": "a"},
     "multiple_choice": lambda i: {"context": "", "question": WORDS[i], "choices": WORDS[i : i + 2 + i % 3], "label": 0},
     "tagging": lambda i: {"tokens": WORDS[i : i + 1 + i % 4], "tags": ["a"] * (1 + i % 4)},

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from xlray.bench import training, turns
 from xlray.bench.trainer import PaddedClassifier, _Collator, _dataset, _steps_of_epoch
 from xlray.bench.training import forward_flops, make_setting
 from xlray.bench.turns import Turn, summarize
-from xlray.bench.workload import LENGTHS, Clock, make_examples, make_model
+from xlray.bench.workload import LENGTHS, SMALL, Clock, make_examples, make_model
 from xlray.cli import main
 from xlray.errors import InputError
 
@@ -93,7 +94,7 @@ def test_only_padded_sides_pad(trained):
 def test_evaluation_is_measured(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):  # of the process group of tests that ran before
         monkeypatch.delenv(name, raising=False)
-    small = replace(training.SMALL, num_layers=1, hidden_size=32, intermediate_size=64)
+    small = replace(SMALL, num_layers=1, hidden_size=32, intermediate_size=64)
     monkeypatch.setattr(training, "SMALL", small)
     get_context = multiprocessing.get_context  # what is spawned would import torch, each side by itself
     monkeypatch.setattr(
@@ -206,13 +207,18 @@ def test_in_pairs_the_first_side_meets_each_of_the_others(monkeypatch):
         return {name: [f"{name} beside {', '.join(sides)}"] * repetitions for name in sides}
 
     monkeypatch.setattr(turns, "take_turns", together)
-    found = turns.take_turns_in_pairs({"a": print, "b": print, "c": print}, None, 1)
+    found: Any = turns.take_turns_in_pairs({"a": print, "b": print, "c": print}, None, 1)
     assert found == {"a": ["a beside a, b", "a beside a, c"], "b": ["b beside a, b"], "c": ["c beside a, c"]}
 
 
 def test_after_a_turn_on_a_gpu_its_memory_is_left_to_the_other_side(setting, monkeypatch):
     calls = []
     for name in ("empty_cache", "reset_peak_memory_stats", "synchronize", "max_memory_allocated"):
-        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name) or 5)
+
+        def noted(name=name):
+            calls.append(name)
+            return 5
+
+        monkeypatch.setattr(torch.cuda, name, noted)
     turn = Clock(replace(setting, device="cuda")).turn(1, np.array([3]), 3)
     assert turn.peak_memory_bytes == 5 and calls[-2:] == ["max_memory_allocated", "empty_cache"]

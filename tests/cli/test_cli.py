@@ -10,6 +10,7 @@ import time
 import helpers
 import pytest
 from rich.console import Console
+from typer.main import get_group
 
 from xlray.analysis import results
 from xlray.analysis.results import SCORES, TRIALS
@@ -278,7 +279,7 @@ def test_what_this_machine_lacks_is_refused_before_ray_starts(
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(ray_session, "free_host_bytes", lambda: 1_000)
-    monkeypatch.setattr(ray_session.ray, "init", None)
+    monkeypatch.setattr("xlray.sweep.ray_session.ray.init", None)
     storage = tmp_path / "runs"
     code, _, err = xlray(capfd, "run", sweep_file, "--data-dir", data_dir, "--storage", storage, "--set", field)
     assert code == 2 and err.count("\n") == 1 and err.startswith("xlray: Execution: ") and law in err, err
@@ -426,7 +427,7 @@ def test_ls_lists_the_sweeps_of_a_storage_with_their_state_and_best(capfd, runs)
 def test_every_command_stands_under_one_heading_of_the_help(capfd):
     out = xlray(capfd, "-h")[1]
     assert out == xlray(capfd, "--help")[1]
-    commands = main.typer.main.get_command(main.app).commands
+    commands = get_group(main.app).commands
     listed = [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line.split()[0] in commands]
     assert sorted(listed) == sorted(commands)
 
@@ -657,11 +658,12 @@ def test_the_live_table_puts_what_runs_first_and_fits_the_height(runs):
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
 def test_the_live_view_fits_the_terminal_and_keeps_the_titles(runs, width):
-    console = Console(file=io.StringIO(), width=width, height=9)
+    shown = io.StringIO()
+    console = Console(file=shown, width=width, height=9)
     reader = Reader(open_sweep(runs / "sweeps" / "demo"))
     reader.refresh()
     console.print(LiveView(console, reader, time.time()).renderable())
-    lines = console.file.getvalue().splitlines()
+    lines = shown.getvalue().splitlines()
     assert len(lines) <= 9 and max(map(len, lines)) <= width
     assert "2tasks-s0-dddd" in lines[5] and "(2 not shown)" in lines[-1] and "51.0" not in lines[5]
 
@@ -679,9 +681,10 @@ def test_an_onlooker_is_told_the_stage_and_that_trials_which_wait_have_steps_tha
     known, waiting = make_reader(tmp_path), make_reader(tmp_path)
     waiting.take({"event": "created", "trial_id": "t3"})
     for shown, text in ((known, "0 of 200 steps"), (waiting, "0 of at least 200 steps")):
-        console = Console(file=io.StringIO(), width=80, height=9)
+        printed = io.StringIO()
+        console = Console(file=printed, width=80, height=9)
         console.print(LiveView(console, shown, time.time()).renderable())
-        assert text in console.file.getvalue()
+        assert text in printed.getvalue()
 
 
 def test_plain_progress_is_one_line_per_event(tmp_path):

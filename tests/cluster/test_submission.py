@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
@@ -319,9 +320,9 @@ def read(journal: Path) -> list[dict[str, object]]:
     return open_sweep(journal.parent).journal.read() if journal.exists() else []
 
 
-def wait_until(is_true: object, seconds: float = 300.0) -> None:
+def wait_until(is_true: Callable[[], object], seconds: float = 300.0) -> None:
     until = time.monotonic() + seconds
-    while not is_true():  # type: ignore[operator]
+    while not is_true():
         assert time.monotonic() < until
         time.sleep(0.2)
 
@@ -343,16 +344,16 @@ def test_a_connection_that_is_lost_is_made_again_and_nothing_is_shown_twice(
     real_tail = jobs._tail
     cuts = []
 
-    async def cut_off(*given: object) -> None:
+    async def cut_off(*given: Any) -> None:
         if len(cuts) < 2:  # what it has shown is known; then the line is dead
             cuts.append(1)
             text = client.get_job_logs(job)
-            new = text[given[2] :]  # type: ignore[misc]
-            given[3](new)  # type: ignore[operator]
+            new = text[given[2] :]
+            given[3](new)
             if len(cuts) == 2:
                 raise OSError("gone")
         else:
-            await real_tail(*given)  # type: ignore[arg-type]
+            await real_tail(*given)
 
     monkeypatch.setattr(jobs, "_tail", cut_off)
     ended = jobs.follow(lambda: jobs.connect(place)[0], job, shown.append, lambda _: job)

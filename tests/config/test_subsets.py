@@ -253,11 +253,14 @@ RTE = (Subset(("rte",)),)
         (lambda: subsets.masked_lm(subsets.empty()), "`the design has a subset with tasks` must hold"),
         (lambda: subsets.masked_lm("rte"), "`the design is a list of subsets, .* must hold, but got 'rte'"),
         (
-            lambda: subsets.shuffled(["rte"]),
+            lambda: subsets.shuffled(["rte"]),  # type: ignore[list-item]
             r"subsets\.shuffled: `the design is a list of subsets, .* but got \['rte'\]",
         ),
         (lambda: subsets.shuffled(RTE[0]), r"list of subsets, .* but got Subset\(tasks=\('rte',\)"),
-        (lambda: subsets.at_sizes(["rte"], (100,)), r"subsets\.at_sizes: `the design is a list of subsets"),
+        (
+            lambda: subsets.at_sizes(["rte"], (100,)),  # type: ignore[list-item]
+            r"subsets\.at_sizes: `the design is a list of subsets",
+        ),
         (lambda: subsets.at_sizes(RTE, 100), "`sizes are a list of numbers` must hold, but got 100"),
         (lambda: subsets.shuffled(RTE, seed=-1), "`0 <= seed < 10.9, a whole number` must hold, but got -1"),
         (lambda: subsets.shuffled(RTE, seed=10**9), "`0 <= seed < 10.9"),
@@ -335,10 +338,10 @@ def test_matched_designs_of_the_same_pairs_and_other_kinds_are_other_designs():
 
     def design(*kinds):
         arms = [{pair[arm]: kind for pair, kind in zip(names, kinds, strict=True)} for arm in (0, 1)]
-        pools = [
+        first, second = (
             subsets.Pool(tuple(kinds), "en" if kinds is arms[0] else "non-en", kinds, None, sizes) for kinds in arms
-        ]
-        return subsets.matched(*pools, sizes=(2, 4), num=2, seed=1)
+        )
+        return subsets.matched(first, second, sizes=(2, 4), num=2, seed=1)
 
     even, apart = design(*["nli"] * 6), design("nli", "qa", "nli", "qa", "nli", "qa")
     assert {s.partners for s in even if len(s.tasks) == 4} != {s.partners for s in apart if len(s.tasks) == 4}

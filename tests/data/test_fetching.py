@@ -24,10 +24,12 @@ class Server:
         asked: (path, Range or None) of each request.
         breaks: how many answers end after half of what they announced.
         refuses: path to a status that it is answered with.
+        url: where it answers.
         versions: what names the version of a file: "ETag", "Last-Modified" or nothing.
     """
 
     def __init__(self):
+        self.url = ""
         self.files, self.asked, self.breaks, self.refuses, self.versions = {}, [], 0, {}, "ETag"
 
 
@@ -64,7 +66,7 @@ def server(monkeypatch):
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{http.server_address[1]}"
-    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("xlray.data.fetching.time.sleep", lambda seconds: None)
     yield found
     http.shutdown()
     http.server_close()

@@ -36,5 +36,5 @@ def test_spans_only_grow_and_composed_text_says_the_same_as_decomposed(text, dat
     ((a, b),) = widened(text, [(first, last)])
     assert a <= first <= last <= b and widened(text, [(a, b)]) == [(a, b)]
     apart = unicodedata.normalize("NFD", text)
-    starts = [len(unicodedata.normalize("NFD", text[:i])) for i in (a, b)]
-    assert widened(apart, [tuple(starts)]) == [tuple(starts)]
+    start, end = (len(unicodedata.normalize("NFD", text[:i])) for i in (a, b))
+    assert widened(apart, [(start, end)]) == [(start, end)]

@@ -90,7 +90,7 @@ def test_the_order_of_fewer_is_a_prefix(fewer, more, seed):
     for one, two in zip(short, long, strict=True):
         assert len(one) == fewer and len(two) == more
         assert (one == two[:fewer]).all()
-    assert (short[0].dtype, short[1].dtype) == (np.int32, np.int64)
+    assert (short[0].dtype, short[1].dtype) == (np.dtype(np.int32), np.dtype(np.int64))
 
 
 @given(st.integers(0, 700), SEEDS)

@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from xlray.data.contamination import (
 )
 from xlray.data.registry import ALL_TASKS
 from xlray.errors import InputError
+from xlray.storage.files import atomic_file, write_atomically
 from xlray.storage.storage import Storage
 from xlray.tasks import TASKS, digest, load_records
 from xlray.tasks.task import Generated, Task
@@ -36,7 +38,7 @@ from xlray.tasks.task import Generated, Task
 DATA = Path(__file__).parents[3] / "shared/data"
 FINNISH = "Presidentti asuu Helsingissä, Mäntyniemessä."
 
-RECORDS = {
+RECORDS: dict[str, dict[str, Any]] = {
     "classification": {"id": "1", "text": "{}", "text_pair": "another", "label": "yes"},
     "regression": {"id": "1", "text": "one text", "text_pair": "{}", "label": 0.5},
     "multiple_choice": {"id": "1", "context": "{}", "question": "q", "choices": ["x", "y"], "label": 1},
@@ -262,7 +264,7 @@ def test_the_stored_list_is_used_although_more_finnish_files_appear(tmp_path):
 def test_a_torn_write_leaves_the_old_list(tmp_path, monkeypatch, torn):
     old, new = listed(FINNISH), listed("toinen lause on tässä")
     store_exclusions(Storage(tmp_path), old)
-    written = {"atomic_file": contamination.atomic_file, "write_atomically": contamination.write_atomically}
+    written = {"atomic_file": atomic_file, "write_atomically": write_atomically}
 
     def fails_at(number):
         calls = []

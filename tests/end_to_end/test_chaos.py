@@ -19,7 +19,7 @@ from running_sweeps import TASKS, finish, journal, scores, start, table
 
 from xlray.config.sweep import Stopping
 from xlray.storage.storage import Storage
-from xlray.sweep.result_tables import sweep_folder
+from xlray.storage.sweep_folder import sweep_folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(7200)]
 

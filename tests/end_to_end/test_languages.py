@@ -56,10 +56,16 @@ BOTH = ("--set", 'languages=["fi", "de"]')
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, s3_server):
+def file(tmp_path_factory):
+    """That of the sweep."""
+    path = tmp_path_factory.mktemp("sweep") / "small.py"
+    path.write_text(SWEEP)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(file, s3_server):
     """Runs the sweep in the storage, from a machine whose working folder is `XLRAY_CACHE`; it has run in Finnish."""
-    file = tmp_path_factory.mktemp("sweep") / "small.py"
-    file.write_text(SWEEP)
 
     def run_it(*options):
         command = [sys.executable, "-m", "xlray", "run", str(file), *options, "--storage", URI]
@@ -69,16 +75,15 @@ def run(tmp_path_factory, s3_server):
         return done.stdout
 
     run_it()
-    run_it.file = file
     return run_it
 
 
 @pytest.fixture
-def xlray(run, monkeypatch, capsys):
+def xlray(run, file, monkeypatch, capsys):
     """Gives the document that a command prints on a machine."""
 
     def command(machine, *arguments):
-        monkeypatch.setenv("XLRAY_CACHE", str(run.file.parent / machine))
+        monkeypatch.setenv("XLRAY_CACHE", str(file.parent / machine))
         code = main.main([*map(str, arguments), "--storage", URI, "--json"])
         printed = capsys.readouterr()
         assert code == 0, printed.err
@@ -87,22 +92,22 @@ def xlray(run, monkeypatch, capsys):
     return command
 
 
-def test_a_sweep_runs_on_an_object_store_and_is_there_for_other_machines(run, xlray):
+def test_a_sweep_runs_on_an_object_store_and_is_there_for_other_machines(file, xlray):
     status = xlray("another", "status", "small")
     assert status["state"] == "finished" and [trial["rung"] for trial in status["trials"]] == [64, 64]
-    assert xlray("another", "plan", run.file)["phases"] == {"new": 0, "stored": 8, "shared": 0}
+    assert xlray("another", "plan", file)["phases"] == {"new": 0, "stored": 8, "shared": 0}
     report = xlray("another", "report", "small")
     assert any(estimate["name"].startswith("mean/fi_accuracy") for estimate in report["estimates"])
     garbage = xlray("a-third", "gc", "--dry-run")
     assert not garbage["kinds"].keys() & {"phase", "data", "encoder", "attempt", "upload"}, garbage
 
 
-def test_a_second_language_trains_the_targets_again_and_nothing_before_them(run, xlray, monkeypatch, capsys):
-    monkeypatch.setenv("XLRAY_CACHE", str(run.file.parent / "one"))
+def test_a_second_language_trains_the_targets_again_and_nothing_before_them(run, file, xlray, monkeypatch, capsys):
+    monkeypatch.setenv("XLRAY_CACHE", str(file.parent / "one"))
     folder = sweep_folder(open_storage(URI), "small")
     alone = load_results(folder.path)
     assert alone.languages == ("fi",) and "de_accuracy" not in alone.trials.column_names
-    planned = xlray("one", "plan", run.file, *BOTH)
+    planned = xlray("one", "plan", file, *BOTH)
     assert planned["languages"] == ["fi", "de"]
     assert planned["phases"] == {"new": 4, "stored": 4, "shared": 0}, (
         "two targets of two trials; shared ones are stored"
@@ -134,5 +139,5 @@ def test_a_second_language_trains_the_targets_again_and_nothing_before_them(run,
     rows = list(csv.DictReader((folder / "report/tables/by_language.csv").open()))
     assert [(row["target"], row["cell"]) for row in rows[:2]] == [("mean", "0"), ("mean", "1-all")]
     assert all(row["fi"] and row["de"] for row in rows) and {row["target"] for row in rows} == {"mean", "pos", "pairs"}
-    assert main.main(["plan", str(run.file), "--set", 'languages=["fi", "et"]', "--storage", URI]) == 2
+    assert main.main(["plan", str(file), "--set", 'languages=["fi", "et"]', "--storage", URI]) == 2
     assert "target 'pos': `language` must be one of its dev sets (fi, de), but got 'et'" in capsys.readouterr().err

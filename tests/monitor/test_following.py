@@ -203,7 +203,7 @@ def test_what_was_lost_is_submitted_once_though_a_client_does_it_too(
     assert resubmit.main() == 0 and resubmit.main() == 0
     assert "small: resumes as job xlray-run-small-1" in capsys.readouterr().out
     (request,) = resubmit.left_over()
-    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)
     assert len(server.jobs) == 1
 
 
@@ -219,14 +219,14 @@ def test_two_clients_that_submit_at_the_same_time_share_a_job(tmp_path: Path, ho
 
     server, request = Late(), Request("run", "small", ("run",), {}, "/x")
     server.submit_job(submission_id="xlray-run-small-1", metadata={"xlray": "run", "sweep": "small"})
-    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", True)
 
 
 def test_a_job_that_ended_is_followed_by_another(home: Path) -> None:
     server, request = Server(), Request("run", "small", ("run",), {}, "/x")
-    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", False)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-1", False)
     server.jobs[0].status = "STOPPED"
-    assert jobs.join_or_submit(server, request) == ("xlray-run-small-2", False)  # type: ignore[arg-type]
+    assert jobs.join_or_submit(server, request) == ("xlray-run-small-2", False)
 
 
 # --- what an autoscaler may start ------------------------------------------------------------------------------------
@@ -265,7 +265,12 @@ def test_on_kubernetes_the_custom_resource_says_what_may_be_started(
     resource["spec"]["enableInTreeAutoscaling"] = autoscaling
     (tmp_path / "namespace").write_text("ours\n")
     asked = []
-    monkeypatch.setattr(KubernetesHttpApiClient, "get", lambda _, path: asked.append(path) or resource)
+
+    def get(_: object, path: str) -> Any:
+        asked.append(path)
+        return resource
+
+    monkeypatch.setattr(KubernetesHttpApiClient, "get", get)
     monkeypatch.setattr(node_types_module, "NAMESPACE_FILE", tmp_path / "namespace")
     monkeypatch.setenv("RAY_CLUSTER_NAME", "xlray")
     found = node_types("10.9.8.7:6379")
@@ -311,12 +316,19 @@ def test_a_sweep_waits_for_own_machines_that_have_not_joined_yet_and_for_no_othe
     assert elsewhere is not None and elsewhere.own == 0
 
     up, said, slept = [1], [], []
-    monkeypatch.setattr(ray_session.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.9.8.7:6379"))
-    monkeypatch.setattr(ray_session.ray, "nodes", lambda: [{"Alive": n < up[0]} for n in range(5)])
-    monkeypatch.setattr(ray_session.time, "sleep", lambda _: (slept.append(1), up.__setitem__(0, up[0] + 1)))
+
+    def sleep(_: float) -> None:
+        slept.append(1)
+        up[0] += 1
+
+    context = SimpleNamespace(gcs_address="10.9.8.7:6379")
+    monkeypatch.setattr("xlray.sweep.ray_session.ray.get_runtime_context", lambda: context)
+    monkeypatch.setattr("xlray.sweep.ray_session.ray.nodes", lambda: [{"Alive": n < up[0]} for n in range(5)])
+    monkeypatch.setattr("xlray.sweep.ray_session.time.sleep", sleep)
     for startable, waits in ((None, 0), (elsewhere, 0), (found, 2), (found, 0)):
         monkeypatch.setattr(ray_session, "node_types", lambda _, startable=startable: startable)
-        said.clear(), slept.clear()
+        said.clear()
+        slept.clear()
         ray_session.await_machines(lambda: said.append(1))
         assert (len(slept), len(said)) == (waits, min(1, waits))
     monkeypatch.setattr(ray_session, "JOIN_WITHIN_S", 0.0)

@@ -290,13 +290,24 @@ def test_a_look_takes_in_what_is_new_however_long_the_journal_is(tmp_path, monke
     path = tmp_path / "large" / "journal" / journal.JOURNAL_FILE
     path.parent.mkdir(parents=True)
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    parsed, counted, parse, count = [], [], follower.parse_lines, Following._count
-    monkeypatch.setattr(follower, "parse_lines", lambda *a: [parsed.append(entry) or entry for entry in parse(*a)])
-    monkeypatch.setattr(Following, "_count", lambda self, name: counted.append(name) or count(self, name))
+    parsed, counted, count = [], [], Following._count
+
+    def parse(*given):
+        found = journal.parse_lines(*given)
+        parsed.extend(found)
+        return found
+
+    def counting(self, name):
+        counted.append(name)
+        return count(self, name)
+
+    monkeypatch.setattr(follower, "parse_lines", parse)
+    monkeypatch.setattr(Following, "_count", counting)
     reader = Reader(open_sweep(tmp_path / "large"))
 
     def look():
-        parsed.clear(), counted.clear()
+        parsed.clear()
+        counted.clear()
         reader.refresh()
         view = reader.view(lambda followed: followed.shown_first(2))
         return len(parsed), len(counted), [row.trial_id for row in view.rows]

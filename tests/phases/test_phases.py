@@ -29,7 +29,7 @@ from xlray.phases.spec import (
     phase_name,
 )
 from xlray.phases.store import Store, check_writable
-from xlray.storage.files import write_atomically
+from xlray.storage.files import fsync, write_atomically
 from xlray.storage.storage import Storage
 
 DATA = DataSpec("panx", "tagging", "train/en", "f" * 64, 100, 128, 0, ("O", "B-LOC"))
@@ -82,7 +82,7 @@ def test_a_crash_between_write_and_commit_leaves_no_phase_and_a_later_run_finish
         elif place == "DONE":
             context.setattr(store_module, "write_atomically", crash)
         else:
-            fsync, count = store_module.fsync, iter([None] * (place == "second file"))
+            count = iter([None] * (place == "second file"))
             context.setattr(store_module, "fsync", lambda path: fsync(path) if next(count, crash) is None else crash())
         store.commit(SPEC, staged, RECORD)
     assert not store.has(SPEC)

@@ -289,8 +289,8 @@ def test_doctor_wants_what_builds_kernels_where_there_is_a_gpu(
 ):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(doctor, "_torch_probe", lambda: (True, json.dumps({"devices": devices})))
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name in commands else None)
-    monkeypatch.setattr(doctor.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.setattr("xlray.cli.doctor.shutil.which", lambda name: name if name in commands else None)
+    monkeypatch.setattr("xlray.cli.doctor.sysconfig.get_paths", lambda: {"include": str(tmp_path)})
     if has_header:
         (tmp_path / "Python.h").touch()
     (check,) = doctor._compiler()

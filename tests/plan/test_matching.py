@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,9 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 
 def numbered(name: str, number: int, language: str = "en", kind: str = "classification") -> Task:
     """A task of so many training examples."""
-    rows = [{"id": str(n), "text": f"{name} number {n}", "text_pair": None, "label": "a"} for n in range(number)]
+    rows: list[dict[str, Any]] = [
+        {"id": str(n), "text": f"{name} number {n}", "text_pair": None, "label": "a"} for n in range(number)
+    ]
     scored = [row | {"label": 1.0} for row in rows] if kind == "regression" else rows
     source = Generated((f"train/{language}",), lambda split: iter(scored))
     return Task(name, kind, "intermediate", (language,), source, labels=("a", "b") if kind != "regression" else ())
@@ -119,7 +122,7 @@ def test_examples_that_are_left_out_lower_the_cap_of_both() -> None:
         ),
     ],
 )
-def test_a_pair_that_cannot_be_kept_is_refused_and_named(change, message) -> None:  # type: ignore[no-untyped-def]
+def test_a_pair_that_cannot_be_kept_is_refused_and_named(change, message) -> None:
     only_english = tuple(subset for subset in DESIGN if subset.source == "en")
     sweep = sweep_of(SAID, only_english)
     with pytest.raises(InputError, match=message):

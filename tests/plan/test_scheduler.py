@@ -1,6 +1,7 @@
 import math
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from replayed import replay
@@ -228,7 +229,7 @@ def test_a_paused_trial_is_promoted_once_it_is_in_the_best_third():
 
 def test_a_survivor_that_would_have_risen_anyway_counts_with_probability_one():
     survivor = next(f"t{i}" for i in range(100) if spared(f"t{i}"))
-    journal = [{"event": "running", "trial_id": survivor}]
+    journal: list[dict[str, Any]] = [{"event": "running", "trial_id": survivor}]
     assert report(journal, survivor, 50.0, stopping=PROMOTE_SOME) == Decision(
         "continue", "below the cut, drawn to continue", None, 0.2
     )
@@ -274,7 +275,7 @@ def test_weights_by_the_recorded_probability_make_the_mean_of_the_survivors_unbi
 
 
 def test_what_an_earlier_driver_left_running_or_failed_is_open_again():
-    journal = [
+    journal: list[dict[str, Any]] = [
         {"event": e, "trial_id": e} for e in ("running", "failed", "interrupted", "finished", "stopped", "paused")
     ]
     journal[-1:] = [

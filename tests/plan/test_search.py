@@ -113,6 +113,7 @@ def test_a_small_pool_is_exhausted():
 
 def test_scores_count_from_the_mean_of_their_rung():
     a, b = (next_trial(with_search(seed=s), []) for s in (0, 1))
+    assert a is not None
     outside = Subset(("elsewhere",))
     other = dataclasses.replace(a, config=SWEEP.trial_config(outside, 0))
     journal = [created(t) for t in (a, b, other)]
@@ -167,6 +168,7 @@ def test_a_sweep_proposes_journals_and_resumes(tmp_path):
     from xlray import Architecture, Execution, Intermediate, Pretraining, Target, load_results
     from xlray.sweep.run import run
 
+    search = Search(("mini_topic_en", "mini_roles_de", "mini_similarity_en"), (1, 2), 2)
     sweep = Sweep(
         "s",
         Pretraining(("mini_text",), Architecture(32, 1, 2, 64, 1000, 130), num_examples=64, batch_size=32),
@@ -174,13 +176,13 @@ def test_a_sweep_proposes_journals_and_resumes(tmp_path):
         intermediate=Intermediate((64,), batch_size=16, warmup_examples=16, max_length=64, stride=32),
         targets=(Target("mini_udpos", num_examples=32, batch_size=16),),
         execution=Execution(micro_batch_tokens=1024),
-        search=Search(("mini_topic_en", "mini_roles_de", "mini_similarity_en"), (1, 2), 2),
+        search=search,
     )
     run(sweep, Storage(tmp_path))
     directory = tmp_path / "sweeps" / "s"
     first = proposed(sweep, open_sweep(directory).journal.read())
     assert len(first) == 2
-    longer = dataclasses.replace(sweep, search=dataclasses.replace(sweep.search, num_trials=3))
+    longer = dataclasses.replace(sweep, search=dataclasses.replace(search, num_trials=3))
     run(longer, Storage(tmp_path))
     trials = {t["trial_id"]: t for t in load_results("s", tmp_path).trials.to_pylist()}
     assert {t["status"] for t in trials.values()} == {"finished"} and len(trials) == 4

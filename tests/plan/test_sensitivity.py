@@ -75,11 +75,11 @@ def test_chains_of_two_pools_count_as_independent_whatever_tasks_add(additive):
 
 def test_the_three_effects_of_a_two_by_two_have_sizes_of_their_own_and_other_designs_have_none(tmp_path):
     names = {source: tuple(f"{source}{i}" for i in range(24)) for source in ("en", "other")}
-    pools = [
+    first, second = (
         Pool(tasks, source, dict.fromkeys(tasks, "a"), {}, {task: 1_000 - n for n, task in enumerate(tasks)})
         for source, tasks in names.items()
-    ]
-    drawn = matched(*pools, sizes=(4, 9), num=12, seed=1)
+    )
+    drawn = matched(first, second, sizes=(4, 9), num=12, seed=1)
     found = found_of(tmp_path, measure=(*empty(), *drawn, *shuffled(drawn[:1])))
     effects = {e["effect"]: e["points"] for e in found["effects"]}
     number, source, both = "number 9 - 4", "source other - en", "interaction 9 - 4 x other - en"
@@ -99,7 +99,8 @@ def test_the_three_effects_of_a_two_by_two_have_sizes_of_their_own_and_other_des
 @pytest.mark.parametrize("comparison", study.POWERED, ids=str)
 def test_what_a_plan_names_is_found_as_often_as_it_says(comparison):
     """In simulated sweeps of the shipped designs whose true difference it is; 0.8 is nominal, one standard error 0.03."""
-    share = np.mean([study.one_power(*comparison, (3, 6), number)[1] for number in range(5)])
+    kind, sizes, aim = comparison
+    share = np.mean([study.one_power(kind, sizes, aim, (3, 6), number)[1] for number in range(5)])
     assert 0.7 <= share <= 0.9
 
 

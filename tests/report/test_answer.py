@@ -75,8 +75,8 @@ def test_a_value_that_changes_nothing_narrows_no_interval_of_single_cells(tmp_pa
         made = collect_evidence(with_axis(folder, {f"lr={place}e-5": 0.0 for place in range(1, many + 1)}), FEW)
         found.append({e.name: e for e in made.estimates})
     for cell in ("4-all", "2-all"):
-        few, many = (names[f"mean/fi_accuracy/{cell} lr=1e-5"] for names in found)
-        assert (many.value, many.low, many.high) == pytest.approx((few.value, few.low, few.high))
+        one, five = (names[f"mean/fi_accuracy/{cell} lr=1e-5"] for names in found)
+        assert (five.value, five.low, five.high) == pytest.approx((one.value, one.low, one.high))
 
 
 def test_the_note_of_the_differences_counts_the_comparisons_that_have_p_values(grid, tmp_path):

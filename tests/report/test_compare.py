@@ -39,7 +39,7 @@ def pair(tmp_path_factory):
 
 
 def test_a_known_shift_is_found_by_pairing_without_any_spread(pair):
-    document = compare.compare_sweeps(*pair, FEW)
+    document = compare.compare_sweeps(pair[0], pair[1], FEW)
     rows = [row for row in document["rows"] if row["outcome"] == "fi_accuracy"]
     assert {row["cell"] for row in rows} == {compare.ALL, "0", "2-all", "4-all"} and {row["rung"] for row in rows} == {
         1_024, 4_096, 16_384,
@@ -53,7 +53,7 @@ def test_a_known_shift_is_found_by_pairing_without_any_spread(pair):
 
 
 def test_the_page_has_table_and_figure(pair):
-    document = compare.compare_sweeps(*pair, FEW)
+    document = compare.compare_sweeps(pair[0], pair[1], FEW)
     folder = pair[0] / "report"
     html = (folder / "compare-better.html").read_text()
     assert "better instead of plain" in html and html.count("<svg") == 1 and "http" not in html
@@ -68,7 +68,7 @@ def test_other_seeds_have_means_but_no_interval(pair, tmp_path):
 
 
 def test_differing_fields_and_warnings_are_named(pair):
-    document = compare.compare_sweeps(*pair, FEW)
+    document = compare.compare_sweeps(pair[0], pair[1], FEW)
     assert document["differing"] == []
     assert any(warning.startswith("plain: ") for warning in document["warnings"])
 
@@ -108,10 +108,10 @@ def test_items_widen_the_interval_by_what_another_test_set_would_change(tmp_path
     folders = [
         with_items(make_sweep(tmp_path / name, SEEDS, THREE), gain=gain) for name, gain in (("a", 0.0), ("b", 0.2))
     ]
-    wider = compare.compare_sweeps(*folders, FEW)["rows"]
+    wider = compare.compare_sweeps(folders[0], folders[1], FEW)["rows"]
     for folder in folders:
         (folder / "results/items.parquet").unlink()
-    plain = compare.compare_sweeps(*folders, FEW)["rows"]
+    plain = compare.compare_sweeps(folders[0], folders[1], FEW)["rows"]
     of = [row_of(rows, "tatoeba") for rows in (plain, wider)]
     assert of[0]["difference"] == of[1]["difference"]
     # A fifth of the items are gained in all pairs: a share of 0.2 has a standard error of 2.8 points over 200 items.
@@ -126,7 +126,7 @@ def test_different_items_are_not_compared(tmp_path):
         for name, size in (("a", 200), ("b", 150))
     ]
     with pytest.raises(InputError, match="one number of items per target` must hold, but got 200 and 150 for tatoeba"):
-        compare.compare_sweeps(*folders, FEW)
+        compare.compare_sweeps(folders[0], folders[1], FEW)
 
 
 def chained(sizes, num_chains, seeds, gain, generator, noise=0.0, spread=0.0):
@@ -145,8 +145,8 @@ def chained(sizes, num_chains, seeds, gain, generator, noise=0.0, spread=0.0):
 
 
 def test_a_gain_in_half_of_the_cells_of_chains_is_half_of_it_over_all():
-    sides = chained((2, 4), 5, 3, lambda size: 4.0 if size == 4 else 0.0, np.random.default_rng(0))
-    rows = {row.cell: row for row in compare.compare_points(*sides, FEW)}
+    first, second = chained((2, 4), 5, 3, lambda size: 4.0 if size == 4 else 0.0, np.random.default_rng(0))
+    rows = {row.cell: row for row in compare.compare_points(first, second, FEW)}
     found = rows[compare.ALL]
     assert (found.difference.value, found.second - found.first) == pytest.approx((2.0, 2.0))
     assert (found.num_pairs, found.difference.num_trials) == (30, 30)
@@ -155,13 +155,13 @@ def test_a_gain_in_half_of_the_cells_of_chains_is_half_of_it_over_all():
 
 def test_sizes_of_examples_are_paired_within_their_cell():
     """The same subset and seed at two sizes is two trials."""
-    sides = chained((2,), 4, 3, lambda size: 1.0, np.random.default_rng(0))
-    for points, gain in zip(sides, (0.0, 3.0), strict=True):
+    first, second = chained((2,), 4, 3, lambda size: 1.0, np.random.default_rng(0))
+    for points, gain in ((first, 0.0), (second, 3.0)):
         points += [
             dataclasses.replace(p, cell="2-all-1000", scores={FI_ACCURACY: p.scores[FI_ACCURACY] + gain})
             for p in points
         ]
-    rows = {row.cell: row.difference.value for row in compare.compare_points(*sides, FEW)}
+    rows = {row.cell: row.difference.value for row in compare.compare_points(first, second, FEW)}
     assert rows == pytest.approx({compare.ALL: 2.5, "2-all": 1.0, "2-all-1000": 4.0})
 
 
@@ -169,7 +169,9 @@ def test_intervals_over_chains_hold_the_mean_difference():
     """Chains and seeds are drawn again: 95 % of 200 intervals should hold the mean over both sizes."""
     hits = 0
     for number in range(200):
-        sides = chained((2, 4), 6, 4, lambda size: float(size), np.random.default_rng(number), noise=0.5, spread=1.0)
-        found = next(r for r in compare.compare_points(*sides, FEW) if r.cell == compare.ALL).difference
+        first, second = chained(
+            (2, 4), 6, 4, lambda size: float(size), np.random.default_rng(number), noise=0.5, spread=1.0
+        )
+        found = next(r for r in compare.compare_points(first, second, FEW) if r.cell == compare.ALL).difference
         hits += found.low <= 3.0 <= found.high
     assert 180 <= hits <= 199

@@ -28,7 +28,7 @@ def test_journal_keeps_order_and_adds_time(tmp_path):
 def test_many_entries_are_flushed_once_and_a_crash_tears_one_of_them_at_most(tmp_path, monkeypatch):
     written, flushed = Journal(Storage(tmp_path), tmp_path), []
     written.append({"event": "opened"})
-    monkeypatch.setattr(journal.os, "fsync", flushed.append)
+    monkeypatch.setattr("xlray.storage.journal.os.fsync", flushed.append)
     found = written.extend({"event": "created", "number": number} for number in range(100))
     assert (
         len(flushed) == 1 and written.read()[1:] == found and [entry["number"] for entry in found] == list(range(100))

@@ -127,7 +127,7 @@ def test_takers_and_renewers_in_a_storm_never_both_hold(root):
 def test_a_writer_with_a_stale_version_is_refused(root, tmp_path):
     registers = Leases(root, "a", 1)._registers
     assert registers.write("r", b"one", None) and not registers.write("r", b"two", None)
-    _, first = registers.read("r")
+    first = registers.read("r")[1]
     assert registers.write("r", b"two", first) and not registers.write("r", b"three", first)
     assert registers.read("r")[0] == b"two"
 

@@ -18,6 +18,7 @@ from xlray.phases.spec import phase_name
 from xlray.phases.store import Store, check_writable
 from xlray.storage import journal, object_store
 from xlray.storage.follower import Follower
+from xlray.storage.leases import Leases
 from xlray.storage.storage import Storage, arrive, named_storage, open_storage
 from xlray.storage.sweep_folder import find_sweep_folder, open_sweep, sweep_folder
 
@@ -221,7 +222,12 @@ def test_a_journal_is_segments_that_every_machine_reads(machines, monkeypatch):
 def test_many_entries_take_a_write_for_each_segment_and_a_second_writer_is_found_out(machines, monkeypatch):
     monkeypatch.setattr(journal, "SEGMENT_BYTES", 1_000)
     writes, write = [], object_store.Remote.write
-    monkeypatch.setattr(object_store.Remote, "write", lambda self, *a: writes.append(a[0]) or write(self, *a))
+
+    def counted(self, name, *rest):
+        writes.append(name)
+        return write(self, name, *rest)
+
+    monkeypatch.setattr(object_store.Remote, "write", counted)
     first, second = (sweep_folder(storage, "s").journal for storage in machines[:2])
     found = first.extend([{"event": "e", "number": number} for number in range(100)])
     assert len(writes) == len(set(writes)) == len(objects(machines[0], "sweeps/s/journal/")) < 10
@@ -239,7 +245,12 @@ def test_following_a_journal_fetches_a_segment_only_when_it_has_changed(machines
         for number in range(20):
             journals[0].append({"event": "e", "number": number})
         follower, fetched, read = Follower(journals[1]), [], object_store.Remote.read
-        monkeypatch.setattr(object_store.Remote, "read", lambda self, name: fetched.append(name) or read(self, name))
+
+        def counted(self, name):
+            fetched.append(name)
+            return read(self, name)
+
+        monkeypatch.setattr(object_store.Remote, "read", counted)
         assert len(follower.new()) == 20 and len(set(fetched)) == len(fetched) > 3
         fetched.clear()
         assert follower.new() == [] and fetched == []
@@ -262,7 +273,7 @@ def test_a_second_driver_is_refused_and_a_dead_one_replaced(machines, monkeypatc
         journals[1].exclusive(),
     ):
         pass
-    leases = journal.Leases(machines[0], "dead", 1.0)
+    leases = Leases(machines[0], "dead", 1.0)
     assert leases.take("sweep-s")
     said: list[str] = []
     with journals[1].exclusive(lambda: said.append("waits")):

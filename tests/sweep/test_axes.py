@@ -164,4 +164,4 @@ def test_the_answer_compares_cells_at_their_best_values_and_names_these(tmp_path
     assert any("The best value of lr is the" in warning for warning in find_warnings(evidence))
     assert num_planned(evidence.definition) == len(evidence.statuses) == 6
     rows = values(evidence.choices, "fi_accuracy").rows
-    assert sorted({row[2] for row in rows}) == ["lr=1e-5", "lr=2e-5"]
+    assert {row[2] for row in rows} == {"lr=1e-5", "lr=2e-5"}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from typing import Any
 
 import played
 import pytest
@@ -130,10 +131,8 @@ def test_the_report_takes_encoders_as_any_axis_and_names_them(tmp_path):
     assert {p.cell for p in evidence.here} == cells
     names = {e.name.rpartition("/")[2] for e in evidence.estimates}
     assert {f"2-all encoder={name} - 0 encoder={name}" for name in ("an-encoder", "other")} <= names
-    assert sorted({row[2] for row in values(evidence.choices, evidence.headline).rows}) == [
-        "encoder=an-encoder",
-        "encoder=other",
-    ]
+    rows = values(evidence.choices, evidence.headline).rows
+    assert {row[2] for row in rows} == {"encoder=an-encoder", "encoder=other"}
     assert num_planned(evidence.definition) == len(evidence.statuses) == 8
     assert write_answer(evidence) and "encoder" in explore_data(evidence)["axes"]
     assert encoder_name(evidence.definition) == "an-encoder at 0; some/other at 1"
@@ -158,7 +157,9 @@ def test_trials_that_report_from_the_storage_have_jobs_of_their_encoder(tmp_path
     vary = {"encoder": (ONE, TWO)}
     played.play(tmp_path, planned(vary))
     folder, driver = played.play(tmp_path, planned(vary, name="again"))
-    prepared = {encoder: Prepared(10 + n, n, {}, tmp_path / f"encoders/{n}") for n, encoder in enumerate((ONE, TWO))}
+    prepared: dict[Any, Prepared] = {
+        encoder: Prepared(10 + n, n, {}, tmp_path / f"encoders/{n}") for n, encoder in enumerate((ONE, TWO))
+    }
     write_jobs(driver, lambda: prepared)
     for trial in driver.plan.trials:
         path = folder / "jobs" / f"{trial.trial_id}.json"

@@ -26,6 +26,7 @@ from xlray.storage.storage import Storage
 from xlray.sweep import preparation
 from xlray.sweep.ray_session import ray_session
 from xlray.sweep.run import prepare, run
+from xlray.tasks import load_records
 
 WORDS = ["sky", "blue", "red", "sea", *(f"w{n}" for n in range(20))]
 
@@ -91,11 +92,10 @@ def test_files_that_have_not_changed_are_not_read_again(
     root = tmp_path / "runs"
     first = plan_sweep(sweep(encoder), data, Storage(root))
     read: list[str] = []
-    load = records.load_records
 
     def counted(task: Any, split: str, *rest: Any) -> list[Any]:
         read.append(task.name)
-        return load(task, split, *rest)
+        return load_records(task, split, *rest)
 
     monkeypatch.setattr(records, "load_records", counted)
     again = plan_sweep(sweep(encoder), data, Storage(root))
@@ -133,7 +133,7 @@ def test_an_interrupted_copy_of_an_encoder_is_no_encoder(
         target.write_bytes(source.read_bytes()[:10])
         raise FileNotFoundError(source)
 
-    monkeypatch.setattr(encoders.shutil, "copyfile", fail)
+    monkeypatch.setattr("xlray.data.encoders.shutil.copyfile", fail)
     with pytest.raises(FileNotFoundError):
         encoders.bring_encoder(Storage(tmp_path), spec, encoder)
     assert not encoders.stored_encoder(Storage(tmp_path), spec).exists()

@@ -6,9 +6,9 @@ from replayed import replay
 from xlray.cli import main
 from xlray.config.sweep import Stopping
 from xlray.errors import InputError
+from xlray.plan.asha import outcome
 from xlray.storage.standings import passed, standings
 from xlray.storage.sweep_folder import open_sweep
-from xlray.sweep.driver import outcome
 from xlray.sweep.retry import reopen
 
 

@@ -197,7 +197,7 @@ def test_iob2_and_plain_sets_stay() -> None:
 
 @pytest.mark.parametrize(("scheme", "letters"), [(BILOU, "BILU"), (IOBES, "BIES")])
 def test_rewritten_tags_score_as_seqeval_scores_their_scheme(tmp_path: Path, scheme: Any, letters: str) -> None:
-    b, i, last, alone = letters
+    b, i, last, alone = tuple(letters)
     gold = [
         [f"{b}-PER", f"{i}-PER", f"{last}-PER", "O", f"{alone}-LOC"],
         ["O", f"{alone}-PER", f"{b}-LOC", f"{last}-LOC"],
@@ -212,7 +212,7 @@ def test_rewritten_tags_score_as_seqeval_scores_their_scheme(tmp_path: Path, sch
         source = Files("", {"test/sv": (f"{number}.tsv",)}, partial(iob2, read=columns))
         read.append([r["tags"] for r in load_records(replace(task, source=source), "test/sv", tmp_path)])
     expected = 100 * f1_score(gold, found, mode="strict", scheme=scheme)
-    assert metrics.score("tagging", *read, labels)["f1"] == pytest.approx(expected) and 0 < expected < 100
+    assert metrics.score("tagging", read[0], read[1], labels)["f1"] == pytest.approx(expected) and 0 < expected < 100
 
 
 def test_a_choice_that_repeats_the_right_one_is_no_further_choice() -> None:

@@ -29,7 +29,7 @@ def hub_folder(folder: Path, **splits: list[tuple[str, int]]) -> Path:
 
 def task(folder: Path, **changes: object) -> Task:
     hub = Hub(str(folder), None, {"train/en": "train", "dev/en": "validation"}, SHAPE)
-    return Task("yes_no", "classification", "intermediate", ("en",), hub, labels=("no", "yes"), **changes)  # type: ignore[arg-type]
+    return Task("yes_no", "classification", "intermediate", ("en",), hub, labels=("no", "yes"), **changes)
 
 
 @pytest.fixture(autouse=True)

@@ -277,7 +277,7 @@ def test_joined_tasks_are_identified_by_their_parts() -> None:
 
 def test_generated_tasks_are_identified_by_code_version_and_split() -> None:
     task = made("a", "dev/en", "test/en")
-    newer = replace(task, source=replace(task.source, version=2))  # type: ignore[type-var]
+    newer = replace(task, source=replace(task.source, version=2))
     made_ones = ((task, "dev/en"), (task, "test/en"), (newer, "dev/en"), (made("b", "dev/en"), "dev/en"))
     names = {source_identity(one, split) for one, split in made_ones}
     assert None not in names and len(names) == 4

@@ -100,9 +100,14 @@ def test_a_step_reads_no_value_but_what_deepspeed_asks_for_in_its_update(stage, 
     # ZeRO 3 finds out in the first two passes in which order it needs parameters.
     engine.train_step(running, [batches.collate(data, rows[i::3], plan) for i in range(3)], LEARNING_RATE)
     update, before = running.step, []
+
+    def updated():
+        before.append(reads.number)
+        update()
+
     for number in (1, 2, 6):  # micro-batches
         packs = [batches.collate(data, rows[i::number], plan) for i in range(number)]
-        with Reads() as reads, mock.patch.object(running, "step", lambda: (before.append(reads.number), update())):
+        with Reads() as reads, mock.patch.object(running, "step", updated):
             loss = engine.train_step(running, packs, LEARNING_RATE)
             norm_of_step = engine.gradient_norm(running)
         assert (before.pop(), reads.number) == (0, asked)

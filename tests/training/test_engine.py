@@ -161,7 +161,8 @@ def run_memory(stage, phases=6, leak=False):
     architecture = Architecture(
         hidden_size=256, num_layers=2, num_heads=4, intermediate_size=512, vocab_size=8_000, max_positions=66
     )
-    rows = batches.step_rows(data, *(2 * [torch.arange(6).numpy()]), 0, 0, plan)
+    six = torch.arange(6).numpy()
+    rows = batches.step_rows(data, six, six, 0, 0, plan)
     found, kept = [], []
     for _ in range(phases):
         model = Model(random_encoder(architecture, 0), plan, 0.1)

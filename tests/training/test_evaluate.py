@@ -4,6 +4,7 @@ import dataclasses
 import os
 import threading
 import warnings
+from typing import Any
 
 import helpers
 import numpy as np
@@ -32,7 +33,8 @@ def records_of(kind, num=60):
     random = np.random.default_rng(5)
     found = []
     for i in range(num):
-        words, record = sentence(random, fewest=8 if kind == "retrieval" else 1), {"id": str(i)}  # no two alike
+        words = sentence(random, fewest=8 if kind == "retrieval" else 1)  # no two alike
+        record: dict[str, Any] = {"id": str(i)}
         text = " ".join(words)
         if kind == "tagging":
             record |= {"tokens": words, "tags": [TAGS[j] for j in random.integers(0, 4, len(words))]}
@@ -142,7 +144,12 @@ def test_predictions_are_in_the_order_of_the_records_and_of_their_form(folder, k
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_device_is_read_once_for_a_whole_split(folder, kind, monkeypatch):
     reads, read = [], torch.Tensor.cpu
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: reads.append(tensor) or read(tensor))
+
+    def cpu(tensor):
+        reads.append(tensor)
+        return read(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
     predictions_of(kind, folder, 100)  # many packs
     assert len([tensor for tensor in reads if tensor.is_floating_point()]) == 1  # the others carry what ranks exchange
 
@@ -150,7 +157,12 @@ def test_the_device_is_read_once_for_a_whole_split(folder, kind, monkeypatch):
 @pytest.mark.usefixtures("process_group")
 def test_for_a_gpu_batches_are_made_ahead_in_page_locked_memory(folder, monkeypatch):
     wanted, pinned = predictions_of("tagging", folder, 100), []
-    monkeypatch.setattr(batches.Batch, "pinned", lambda batch: pinned.append(threading.get_ident()) or batch)
+
+    def pin(batch):
+        pinned.append(threading.get_ident())
+        return batch
+
+    monkeypatch.setattr(batches.Batch, "pinned", pin)
     monkeypatch.setattr(batches.Batch, "to", lambda batch, device: batch)
     spec, examples = dataset("tagging", folder)
     asked = dataclasses.replace(evaluator(examples, 100), device=torch.device("cuda"))

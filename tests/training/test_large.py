@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-import torch.multiprocessing as processes
 from safetensors import safe_open
+from torch.multiprocessing.spawn import spawn
 
 from xlray.config.execution import Execution
 from xlray.config.recipes import XLM_R_LARGE
@@ -80,7 +80,7 @@ def trained(tmp_path_factory):
         parents = {**job.parents, phase_hash(trunk): str(Store(storage).folder(trunk))}
         write_job(path / "job.json", dataclasses.replace(job, parents=parents))
         world = execution.num_workers
-        processes.spawn(work, (world, path / "job.json", path / f"meeting-{world}"), nprocs=world)
+        spawn(work, (world, path / "job.json", path / f"meeting-{world}"), nprocs=world)
     yield Store(storage), trunk, cooldown, target
     shutil.rmtree(path)
 

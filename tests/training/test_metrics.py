@@ -18,7 +18,7 @@ WORDS = ["the", "Helsinki,", "on", "Suomen", "pääkaupunki", "1952", "a", "..."
 NUMBERS = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=2, max_size=30)
 
 
-def tagged(tags, num=200, seed=0, max_length=30):
+def tagged(tags, num=200, seed=0, max_length=30) -> tuple[list[list[str]], list[list[str]]]:
     """Sentences of random tags and predictions that are right six times in seven."""
     draw = random.Random(seed)
     gold = [[draw.choice(tags) for _ in range(draw.randint(1, max_length))] for _ in range(num)]

@@ -34,7 +34,7 @@ def build(data, dropout=0.0, scaled=True, seed=0):
     with torch.no_grad():  # no bias or norm at its initial value, so that a forgotten one shows
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name)))
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
     return model, plan
 
 
@@ -63,7 +63,7 @@ def relative(a, b):
     return float((a - b).norm() / b.norm())
 
 
-def some_rows(data, seed=0, per_kind=4):
+def some_rows(data, seed=0, per_kind=4) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     tasks = np.repeat(np.arange(len(data)), per_kind)
     random.shuffle(tasks)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as processes
 from engine_steps import BATCH_SIZE, BF16, CLIP_NORM, FP32, LEARNING_RATE, build_model, minus, norm, save, wait_for
 from safetensors.torch import load_file
+from torch.multiprocessing.spawn import spawn
 
 from xlray.config.execution import Execution
 from xlray.training import batches, packing
@@ -112,7 +112,7 @@ def work(rank, world, folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("pairs")
-    groups = [processes.spawn(work, (world, path), nprocs=world, join=False) for world in (1, 2)]
+    groups = [spawn(work, (world, path), nprocs=world, join=False) for world in (1, 2)]
     try:
         while [group for group in groups if not group.join(timeout=0.5)]:  # raises if a process failed
             pass

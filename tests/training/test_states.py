@@ -166,8 +166,14 @@ def test_a_failing_writer_does_not_stop_the_gathering(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "write_state", broken)
     monkeypatch.setattr(checkpoint, "free_host_bytes", lambda: 0)
     taken = []
+
+    def tensors():
+        for number in range(50):
+            taken.append(number)
+            yield f"t{number}", torch.zeros(9)
+
     writer = StateWriter()
-    writer.save(tmp_path / "s", {}, ((taken.append(i), (f"t{i}", torch.zeros(9)))[1] for i in range(50)))
+    writer.save(tmp_path / "s", {}, tensors())
     assert len(taken) == 50  # peers take part in all of them
     with pytest.raises(OSError, match="disk"):
         writer.wait()

@@ -54,10 +54,21 @@ def test_every_kind_of_head_learns_a_separable_task(world, kind, metric, example
     assert scores["majority"] < 70
 
 
-def test_masked_language_modelling_learns_to_copy(world, monkeypatch):
-    losses = []
+@pytest.fixture
+def losses(monkeypatch):
+    """Those of the steps that the test trains."""
+    found = []
     step = engine.train_step
-    monkeypatch.setattr(engine, "train_step", lambda *a: losses.append(step(*a)) or losses[-1])
+
+    def kept(*given):
+        found.append(step(*given))
+        return found[-1]
+
+    monkeypatch.setattr(engine, "train_step", kept)
+    return found
+
+
+def test_masked_language_modelling_learns_to_copy(world, losses):
     spec = helpers.train_spec(
         "trunk",
         world.root,
@@ -85,10 +96,7 @@ def test_masked_language_modelling_learns_to_copy(world, monkeypatch):
     ],
     ids=["labels", "shuffled", "masked"],
 )
-def test_a_control_trains_as_a_trunk_does_and_learns_what_it_may(world, monkeypatch, control, kind, first, least, most):
-    losses = []
-    step = engine.train_step
-    monkeypatch.setattr(engine, "train_step", lambda *a: losses.append(step(*a)) or losses[-1])
+def test_a_control_trains_as_a_trunk_does_and_learns_what_it_may(world, losses, control, kind, first, least, most):
     task = Task(
         "toy", "classification", "intermediate", ("en",), Generated(("train/en",), lambda _: ()), labels=tuple(COLOURS)
     )

@@ -18,7 +18,7 @@ from xlray.phases.store import Store
 from xlray.plan.memory import GIB
 from xlray.plan.sharing import PROCESS_BYTES
 from xlray.storage.storage import Storage, open_storage
-from xlray.training import autotune, engine, weights
+from xlray.training import autotune, batches, engine, weights
 from xlray.training.train import run_phase, run_phases
 
 WORDS = [f"word{i}" for i in range(40)]
@@ -70,7 +70,7 @@ def test_the_search_finds_the_most_that_fits_to_a_quarter(limit):
 
 def test_a_pack_of_the_longest_rows_fills_its_budget():
     data = helpers.all_kinds()
-    layout = autotune.batches.layout(data, 200, helpers.MASK_ID, True)
+    layout = batches.layout(data, 200, helpers.MASK_ID, True)
     longest = max(int(e.row_tokens.max()) for e in data)
     for budget in (1, longest, 700, 5_000):
         tokens = autotune._pack(data, layout, budget).input_ids.numel()
@@ -177,7 +177,12 @@ def test_a_limit_is_set_before_anything_is_on_the_device(world, monkeypatch):
     calls = []
     for name in ("limit_memory", "settle"):
         original = getattr(autotune, name)
-        monkeypatch.setattr(autotune, name, lambda *a, name=name, original=original: calls.append(name) or original(*a))
+
+        def noted(*given, name=name, original=original):
+            calls.append(name)
+            return original(*given)
+
+        monkeypatch.setattr(autotune, name, noted)
     run_phases(job(micro_batch_tokens=64), lambda _: None)
     assert calls == ["limit_memory", "settle"]
 
@@ -295,6 +300,11 @@ def test_another_error_leaves_the_budget_alone(world, monkeypatch):
 def test_the_peak_on_a_gpu_is_what_its_allocator_held_and_not_an_earlier_phase_s(monkeypatch):
     calls = []
     for name, value in (("empty_cache", 0), ("reset_peak_memory_stats", 0), ("max_memory_reserved", 7)):
-        monkeypatch.setattr(torch.cuda, name, lambda *_, name=name, value=value: calls.append(name) or value)
+
+        def noted(*_, name=name, value=value):
+            calls.append(name)
+            return value
+
+        monkeypatch.setattr(torch.cuda, name, noted)
     assert autotune.peak_meter(torch.device("cuda"))() == 7
     assert calls == ["empty_cache", "reset_peak_memory_stats", "max_memory_reserved"]

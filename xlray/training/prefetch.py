@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -52,7 +52,7 @@ def pinned(step: Step) -> Step:
     return Step(step.number, [batch.pinned() for batch in step.micro_batches], step.num_tokens, step.num_slots)
 
 
-def made_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def made_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """The same items, each made in a second thread while the one before it is in use.
 
     It pays where a device computes by itself. On CPU the thread competes with the computation, and packing takes a

@@ -11,7 +11,7 @@ from packages import PACKAGE
 from xlray.training import framework_internals
 
 LIBRARIES = ("deepspeed", "transformers")
-BOUNDS = {"deepspeed": ">=0.19.8,<0.20", "transformers": ">=5.23,<6"}  # the doors were read at the lower ones
+BOUNDS = {"deepspeed": ">=0.19.8,<0.20", "transformers": ">=5.17,<6"}  # the doors were read at the lower ones
 XLMR = "transformers.models.xlm_roberta.modeling_xlm_roberta"
 
 # Where it is -> its parameters, of what is called; "" of everything else.

@@ -233,7 +233,8 @@ def test_what_a_rank_asks_for_by_itself_yields_to_what_it_is_asked_for():
 
 
 def test_training_goes_on_while_a_state_is_carried_to_the_object_store(world, monkeypatch):
-    stepped, carried, step = threading.Event(), [], engine.train_step
+    begun, stepped, carried = threading.Event(), threading.Event(), []
+    step, save = engine.train_step, train._save
 
     def watched(*arguments):
         loss = step(*arguments)
@@ -243,9 +244,17 @@ def test_training_goes_on_while_a_state_is_carried_to_the_object_store(world, mo
 
     def carry(store, spec):
         carried.append("save")
+        begun.set()
         assert stepped.wait(60), "the steps wait for it"
         carried.append([path.name for path in (store.folder(spec) / "attempt").glob("state-*")])
 
+    def save_and_see_it_begin(writer, path, *rest):
+        save(writer, path, *rest)
+        if path.name.startswith("state-"):
+            assert begun.wait(60)  # or all steps to the next state might be over before
+            begun.clear()
+
+    monkeypatch.setattr(train, "_save", save_and_see_it_begin)
     monkeypatch.setattr(engine, "train_step", watched)
     monkeypatch.setattr(Store, "save_attempt", carry)
     world.run(world.trunk())

@@ -106,7 +106,9 @@ def draw(paint: Callable[[Figure], None], width: float, height: float) -> tuple[
         figure = Figure(figsize=(width, height), layout="constrained")
         paint(figure)
         FigureCanvasSVG(figure)
-        figure.draw_without_rendering()  # lays it out, once for both
+        layout = figure.get_layout_engine()
+        if figure.axes and layout is not None:
+            layout.execute(figure)  # once for both
         figure.set_layout_engine(None)  # with any, even a placeholder, each print draws twice
         for canvas, kind in ((FigureCanvasSVG, "svg"), (FigureCanvasPdf, "pdf")):
             buffer = io.BytesIO()

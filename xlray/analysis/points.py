@@ -249,7 +249,13 @@ def _diverged(
     Leaving these out would flatter as leaving out collapsed targets would. A model that is no longer finite answers nothing,
     so a target that has no score counts as the majority answer; where that is not known of every target, {}.
     """
-    if not any(e.get("reason") == "diverged" for s in trials.values() for e in s.current.values()):
+    ends = [
+        (trial_id, index, entry)
+        for trial_id, standing in trials.items()
+        for index, entry in standing.current.items()
+        if entry.get("reason") == "diverged" and standing.status != "dropped"
+    ]
+    if not ends:
         return {}
     majority = results.majority()
     targets = {*results.targets, *headline_rows(results.scores, ["task"])["task"].unique().to_pylist()}
@@ -257,16 +263,11 @@ def _diverged(
         return {}
     plain = {target: majority[target] for target in sorted(targets)}
     found: dict[tuple[str, int], tuple[dict[str, float], int]] = {}
-    for trial_id, standing in trials.items():
-        for index, entry in standing.current.items():
-            if entry.get("reason") == "diverged" and standing.status != "dropped":
-                kept = {
-                    t: v
-                    for t, v in (entry.get("scores") or {}).items()
-                    if t in plain and v is not None and np.isfinite(v)
-                }
-                found |= {(trial_id, rung): (plain, index) for rung in rungs if rung > index and not kept}
-                found[trial_id, index] = (plain | kept, index)
+    for trial_id, index, entry in ends:
+        scores = (entry.get("scores") or {}).items()
+        kept = {t: v for t, v in scores if t in plain and v is not None and np.isfinite(v)}
+        found |= {(trial_id, rung): (plain, index) for rung in rungs if rung > index and not kept}
+        found[trial_id, index] = (plain | kept, index)
     return {key: made for key, made in found.items() if key[1] in set(rungs)}
 
 

@@ -82,7 +82,7 @@ def _one_thread() -> Iterator[None]:
     """How numbers of many small products are computed: by one thread of BLAS, and without a search for unreachable cycles.
 
     Threads wait for one another longer than they work, and round differently for another number of them; the search goes
-    through all rows again and again. Each is a tenth of the time of a report over 10,000 trials.
+    through all rows again and again, a tenth of the time of a report over 10,000 trials.
     """
     enabled = gc.isenabled()
     gc.disable()

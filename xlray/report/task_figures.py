@@ -124,9 +124,8 @@ def pair_forest(pairs: Interactions, rung: int) -> Drawing:
             range(len(order)), [e.name.split("/", 2)[2].replace(" x ", " \u00d7 ") for e in order], fontsize=8
         )
         signed_points(axes)
-        axes.set_xlabel(
-            "Beyond the sum of both (points of accuracy)", loc="right"
-        )  # names of pairs leave it little room
+        # On the right, as names of pairs leave it little room.
+        axes.set_xlabel("Beyond the sum of both (points of accuracy)", loc="right")
         axes.set_ylim(-0.6, len(order) - 0.4)
 
     svg, pdf = draw(paint, WIDTH, 0.9 + 0.2 * len(order))

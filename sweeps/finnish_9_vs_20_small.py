@@ -1,9 +1,10 @@
 """Are 20 tasks better than 9 for zero-shot Finnish, and does their language matter? The question at a size for two cores.
 
-The matched two by two of `finnish_9_vs_20.py` with fewer of everything: real sets, and an encoder of 40 M parameters in XLM-R's
-layout, in the folder `encoder`. Its plan, its pilots and its result are in `docs/study.md`.
+The matched two by two of `finnish_9_vs_20.py` with fewer of everything: real sets, and the lower eight layers of an encoder of
+40 M parameters in XLM-R's layout, in the folder `encoder`. Its plan, its pilots and its result are in `docs/study.md`.
 
     python docs/study/prepare.py DATA data                    # once: the data folder of this sweep
+    python docs/study/shorten.py E5_SMALL sweeps/encoder 8    # once: its encoder
     xlray run sweeps/finnish_9_vs_20_small.py --data-dir data --set 'seeds=[0]'               # one seed
     xlray run sweeps/finnish_9_vs_20_small.py --data-dir data                                 # the others as well
 
@@ -67,9 +68,9 @@ sweep = Sweep(
         rungs=(2_048,), batch_size=16, learning_rate=1e-4, warmup_examples=256, max_length=96, stride=48
     ),
     targets=(
-        Target("tatoeba", retrieval_layer=12),
-        Target("udpos", num_examples=2_048, batch_size=16, learning_rate=2e-4, english=False, pivots=("et", "hu")),
-        Target("panx", num_examples=3_072, batch_size=16, learning_rate=2e-4, english=False),
+        Target("tatoeba", retrieval_layer=8),
+        Target("udpos", num_examples=1_024, batch_size=16, learning_rate=2e-4, english=False, pivots=("et", "hu")),
+        Target("panx", num_examples=2_048, batch_size=16, learning_rate=2e-4, english=False),
         Target("tydiqa", num_examples=768, batch_size=16, learning_rate=2e-4, english=False, max_length=192, stride=96),
     ),
     execution=Execution(

@@ -4,7 +4,7 @@ The matched two by two of `finnish_9_vs_20.py` with fewer of everything: real se
 40 M parameters in XLM-R's layout, in the folder `encoder`. Its plan, its pilots and its result are in `docs/study.md`.
 
     python docs/study/prepare.py DATA data                    # once: the data folder of this sweep
-    python docs/study/shorten.py E5_SMALL encoder 8            # once: its encoder
+    python docs/study/shorten.py E5_SMALL encoder 8           # once: its encoder
     xlray run sweeps/finnish_9_vs_20_small.py --data-dir data --set 'seeds=[0]'               # one seed
     xlray run sweeps/finnish_9_vs_20_small.py --data-dir data                                 # the others as well
 

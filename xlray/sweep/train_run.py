@@ -47,7 +47,20 @@ WORKER_ENVIRONMENT = {
 
 # Packs differ in size: fixed segments that fit one would be left half empty by the next.
 GPU_ENVIRONMENT = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
-ALLOCATOR_SETTINGS = {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}  # either name, old and new
+# A step on a CPU frees its tensors and asks for as many again: glibc keeps that memory, in huge pages, instead of giving it
+# back to the system, which would have to clear it each time. Read when a process starts.
+CPU_ENVIRONMENT = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # one tunable: glibc hands on no more than the first to a process's children
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+GPU_SETTINGS = {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}  # either name, old and new
+CPU_SETTINGS = {
+    *CPU_ENVIRONMENT,
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_ARENA_MAX",
+    "LD_PRELOAD",
+}  # the last: another allocator
 
 LOOK_EVERY_S = 1.0
 LAST_SAVE_BEFORE_S = 5.0  # the node is due, beside the time that saving takes
@@ -142,10 +155,9 @@ def watch(key: str, measure: Callable[[], None]) -> Callable[[], bool]:
 
 
 def worker_environment(execution: Execution) -> dict[str, str]:
-    """For every process of a sweep; the user's own settings of torch's allocator stay."""
-    if not execution.gpus_per_worker or ALLOCATOR_SETTINGS & os.environ.keys():
-        return WORKER_ENVIRONMENT
-    return WORKER_ENVIRONMENT | GPU_ENVIRONMENT
+    """For every process of a sweep; where the user has set anything of the allocator, all of it is left to them."""
+    ours, theirs = (GPU_ENVIRONMENT, GPU_SETTINGS) if execution.gpus_per_worker else (CPU_ENVIRONMENT, CPU_SETTINGS)
+    return WORKER_ENVIRONMENT if theirs & os.environ.keys() else WORKER_ENVIRONMENT | ours
 
 
 def worker_resources(execution: Execution) -> dict[str, float]:

@@ -375,6 +375,17 @@ def test_hours_money_and_time_follow_from_one_another(plan, tmp_path):
     assert several["steps"] == alone["steps"]
 
 
+def test_as_many_devices_are_assumed_as_trials_run_at_one_time(plan, tmp_path):
+    def devices(terms=Terms(), **fields):  # noqa: B008 - frozen
+        other = dataclasses.replace(plan, sweep=dataclasses.replace(plan.sweep, execution=Execution(**fields)))
+        return summary(other, Store(Storage(tmp_path)), terms)["devices"]
+
+    assert devices() == 1 and devices(max_concurrent_trials=2) == 2
+    assert devices(max_concurrent_trials=2, num_workers=3) == 6
+    assert devices(max_concurrent_trials=3, gpus_per_worker=0.5) == 2
+    assert devices(Terms(devices=1), max_concurrent_trials=2) == 1
+
+
 def test_trials_that_share_gpus_take_as_many_hours_of_them_and_as_long(plan, tmp_path):
     def shared(terms, **fields):
         execution = Execution(gpus_per_worker=1, **fields)

@@ -21,7 +21,10 @@ AssumeSizes = Annotated[
         "--assume-sizes", help="Plan without the data, from the sizes in the registry; such a plan cannot be run."
     ),
 ]
-Devices = Annotated[int | None, typer.Option(help="Number of devices in the cluster; by default those of one trial.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(help="Number of devices in the cluster; by default what `max_concurrent_trials` need, or one trial."),
+]
 GpuGib = Annotated[
     float | None,
     typer.Option(

@@ -32,7 +32,7 @@ class Terms:
     """What a user says about the machines and the money.
 
     Attributes:
-        devices: of the cluster; None takes what one trial at a time needs, or one GPU that trials share.
+        devices: of the cluster; None takes what the trials need that run at one time: `max_concurrent_trials`, or one.
         price_per_hour: of one device.
         device_tflops: sustained by a device where nothing was measured; None takes an assumption.
         budget_hours: device-hours that may be spent.
@@ -61,7 +61,9 @@ class Terms:
 
     def devices_of(self, execution: Execution) -> int:
         """Devices of the cluster."""
-        return self.devices if self.devices is not None else math.ceil(execution.max_workers * execution.device_share)
+        if self.devices is not None:
+            return self.devices
+        return math.ceil((execution.max_concurrent_trials or 1) * execution.max_workers * execution.device_share)
 
 
 def require_positive(value: float | None, option: str) -> None:

@@ -112,3 +112,26 @@ def finish(driver, name, up_to=None):
 
 def report(driver, trial_id, rung_index, score):
     return driver.on_rung(trial_id, rung_result(rung_index, score))
+
+
+def start_all(driver):
+    return [launch.name for launch in iter(driver.next, None)]
+
+
+def ids(plan):
+    return [trial.trial_id for trial in plan.trials]
+
+
+def run_to_the_end(driver, trial_id, score=50.0):
+    finish(driver, trial_id)
+    for rung_index in range(2):
+        report(driver, trial_id, rung_index, score)
+    driver.on_end(trial_id, None)
+
+
+def status(driver, trial_id):
+    return driver.found.trials[trial_id].status
+
+
+def events(driver, *names):
+    return [e for e in driver.directory.journal.read() if e["event"] in names]

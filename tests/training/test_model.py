@@ -1,6 +1,5 @@
 import dataclasses
 import itertools
-import json
 import math
 
 import helpers
@@ -8,34 +7,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from small_models import RELATIVE, build, padded, relative, rows_task, unpack
 from transformers import XLMRobertaForMaskedLM, XLMRobertaModel
 
-from xlray.errors import InputError
-from xlray.training import batches
 from xlray.training.batches import Row, collate, layout, step_rows
-from xlray.training.dropout import CounterDropout, keep_mask
-from xlray.training.model import Model, _mean_pool, initialise_heads, load_encoder, random_encoder
-from xlray.training.weights import save_weights
-
-RELATIVE = 1e-5
-PAD = 1
+from xlray.training.dropout import CounterDropout
+from xlray.training.model import _mean_pool
 
 
 @pytest.fixture
 def data():
     return helpers.all_kinds()
-
-
-def build(data, dropout=0.0, scaled=True, seed=0):
-    plan = layout(data, helpers.TINY.vocab_size, helpers.MASK_ID, scaled)
-    model = Model(random_encoder(helpers.TINY, seed), plan, dropout)
-    initialise_heads(model, seed + 1)
-    with torch.no_grad():  # no bias or norm at its initial value, so that a forgotten one shows
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))))
-    return model, plan
 
 
 def transformers_encoder(model, attention):
@@ -46,21 +28,6 @@ def transformers_encoder(model, attention):
     plain.load_state_dict(model.encoder.state_dict())
     assert plain.config._attn_implementation == attention
     return plain
-
-
-def unpack(batch):
-    """Token ids of each sequence of a pack."""
-    offsets = batch.sequences.offsets.tolist()
-    return [batch.input_ids[0, a:b] for a, b in itertools.pairwise(offsets)]
-
-
-def padded(sequences):
-    ids = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=PAD)
-    return {"input_ids": ids, "attention_mask": (ids != PAD).long()}
-
-
-def relative(a, b):
-    return float((a - b).norm() / b.norm())
 
 
 def some_rows(data, seed=0, per_kind=4) -> tuple[np.ndarray, np.ndarray]:
@@ -163,60 +130,6 @@ def test_pooled_states_are_the_mean_of_the_tokens_of_each_sequence_at_the_layer(
 
 
 # --- dropout -------------------------------------------------------------------------------------------------------
-
-
-def keys(n, seed=0):
-    return torch.from_numpy(batches.mix(seed, np.arange(n)).view(np.int64))
-
-
-@pytest.mark.parametrize("probability", [0.1, 0.5])
-def test_dropout_drops_at_its_rate_at_every_unit(probability):
-    kept = keep_mask(keys(20_000), 3, 63, probability).bool()
-    assert kept.shape == (20_000, 63)
-    error = math.sqrt(probability * (1 - probability))
-    assert abs(float(kept.double().mean()) - (1 - probability)) < 5 * error / math.sqrt(kept.numel())
-    assert (kept.double().mean(0) - (1 - probability)).abs().max() < 5 * error / math.sqrt(20_000)
-
-
-def test_dropout_of_units_sites_and_steps_is_independent():
-    n, width = 20_000, 16
-    masks = {
-        name: keep_mask(k, site, width, 0.5).double()
-        for name, k, site in (("one", keys(n), 0), ("another site", keys(n), 1), ("another step", keys(n, 1), 0))
-    }
-    tables = torch.cat(list(masks.values()), 1)
-    correlations = torch.corrcoef(tables.T) - torch.eye(3 * width)
-    assert correlations.abs().max() < 6 / math.sqrt(n)
-
-
-def test_dropout_depends_on_the_key_alone():
-    whole = keep_mask(keys(50), 2, 30, 0.3)
-    order = torch.randperm(50)
-    assert torch.equal(keep_mask(keys(50)[order], 2, 30, 0.3), whole[order])
-    assert torch.equal(keep_mask(keys(50), 2, 32, 0.3)[:, :30], whole)  # both widths take eight hashes
-
-
-def test_masks_are_those_of_splitmix64_bit_for_bit():
-    table = keys(40).numpy().view(np.uint64)
-    site, width, probability = 5, 10, 0.3  # ten units take three hashes
-    counter = np.arange(site * 3 + 1, site * 3 + 4, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        z = table[:, None] + counter * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    lanes = np.ascontiguousarray(z).view(np.int16)[:, :width]
-    wanted = lanes >= round(probability * 65536) - 32768
-    assert torch.equal(keep_mask(keys(40), site, width, probability).bool(), torch.from_numpy(wanted))
-
-
-def test_dropout_scales_what_it_keeps_and_only_in_training():
-    module = CounterDropout(0, 0.25)
-    module.keys = keys(4000)
-    dropped = module(torch.ones(1, 4000, 32))
-    assert dropped.unique().tolist() == [0.0, pytest.approx(1 / 0.75)]
-    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.01)
-    assert torch.equal(module.eval()(torch.ones(1, 4000, 32)), torch.ones(1, 4000, 32))
 
 
 def test_every_dropout_of_the_encoder_but_attentions_is_replaced_and_has_its_own_site(data):
@@ -342,10 +255,6 @@ def test_the_loss_of_a_head_equals_plain_torch(data, kind, scaled):
         assert {data[r.task].num_reads(r.row) for r in rows if data[r.task].kind == kind} == {2, 3}
 
 
-def rows_task(data, kind):
-    return [e.kind for e in data].index(kind)
-
-
 def test_the_masked_lm_loss_equals_transformers(data):
     model, plan = build(data, scaled=False)
     model.eval()
@@ -408,190 +317,6 @@ def test_gradients_that_are_zero_but_for_rounding_are_exactly_zero(data):
     assert shifted.tolist() == [True] * 8 + [False] * 3 + [True]
     assert (model.heads.bias.grad[~shifted] == 0).all()
     assert (model.heads.bias.grad[shifted] != 0).all()
-
-
-# --- masking -------------------------------------------------------------------------------------------------------
-
-CLS, SEP, LETTERS = 0, 2, np.arange(5, 200)
-
-
-@pytest.fixture(scope="module")
-def text():
-    random = np.random.default_rng(3)
-    rows = []
-    for length in random.integers(3, 60, 800):
-        tokens = np.concatenate([[CLS], random.choice(LETTERS, length - 2), [SEP]])
-        rows.append((tokens, [length], range(1, length - 1), [], max(1, round(0.15 * (length - 2)))))
-    return [helpers.make_examples("text", "mlm", 0, rows)]
-
-
-def masks_of(text, rows, plan):
-    """By row: (masked ids, positions masked, labels there)."""
-    batch = collate(text, rows, plan)
-    found = {}
-    offsets = batch.sequences.offsets.tolist()
-    masked = batch.masked.reads[1:].tolist()
-    for (row, _), a, b in zip(batch.sequence_rows.tolist(), offsets[:-1], offsets[1:], strict=True):
-        inside = [i for i, read in enumerate(masked, 1) if a <= read < b]
-        positions = batch.masked.reads[inside] - a
-        found[row] = (batch.input_ids[0, a:b], positions, batch.masked.labels[inside])
-    return found
-
-
-def test_fifteen_percent_of_a_rows_tokens_are_masked_and_never_special_ones(text):
-    plan = layout(text, 200, helpers.MASK_ID, False)
-    rows = step_rows(text, np.zeros(800, dtype=int), np.arange(800), 0, 5, plan)
-    for row, (ids, positions, labels) in masks_of(text, rows, plan).items():
-        original = torch.tensor(text[0].tokens_of(row)).long()
-        assert len(set(positions.tolist())) == len(positions) == max(1, round(0.15 * (len(original) - 2)))
-        assert torch.equal(original[positions], labels)
-        assert not set(labels.tolist()) & {CLS, SEP}
-        others = torch.ones(len(ids), dtype=torch.bool)
-        others[positions] = False
-        assert torch.equal(ids[others], original[others])
-
-
-def test_masked_tokens_become_mask_another_token_or_stay_in_eighty_ten_ten(text):
-    plan = layout(text, 200, helpers.MASK_ID, False)
-    rows = step_rows(text, np.zeros(800, dtype=int), np.arange(800), 0, 6, plan)
-    fates, where = [], []
-    for ids, positions, labels in masks_of(text, rows, plan).values():
-        now = ids[positions]
-        fates += torch.where(now == helpers.MASK_ID, 0, torch.where(now == labels, 2, 1)).tolist()
-        where += [(int(p) - 1) / max(1, len(ids) - 3) for p in positions]
-    rates = np.bincount(fates) / len(fates)
-    assert len(fates) > 3000
-    np.testing.assert_allclose(rates, [0.8, 0.1, 0.1], atol=4 * 0.4 / math.sqrt(len(fates)))
-    assert abs(np.mean(where) - 0.5) < 4 * 0.3 / math.sqrt(len(where))  # no part of a sentence is preferred
-
-
-def test_masks_do_not_depend_on_packing_but_on_step_and_seed(text):
-    plan = layout(text, 200, helpers.MASK_ID, False)
-    chosen = np.arange(20)
-    rows = step_rows(text, np.zeros(20, dtype=int), chosen, 0, 5, plan)
-    wanted = masks_of(text, rows, plan)
-    apart = {}
-    for part in (rows[7:][::-1], rows[:7]):
-        apart |= masks_of(text, part, plan)
-    for row, values in wanted.items():
-        assert all(torch.equal(a, b) for a, b in zip(apart[row], values, strict=True))
-    for first, seed in ((20, 5), (0, 6)):
-        other = masks_of(text, step_rows(text, np.zeros(20, dtype=int), chosen, first, seed, plan), plan)
-        same = [row for row in wanted if torch.equal(wanted[row][0], other[row][0])]
-        assert len(same) < 5
-
-
-def test_evaluation_masks_nothing(text):
-    plan = layout(text, 200, helpers.MASK_ID, False)
-    batch = collate(text, [Row(0, 3, 0, 0.0)], plan, masked=False)
-    assert batch.masked is None
-    assert batch.input_ids[0].tolist() == text[0].tokens_of(3).tolist()
-
-
-# --- weights -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def saved(data, tmp_path):
-    model, plan = build(data)
-    save_weights(tmp_path / "encoder", helpers.parameters(model), model.encoder.config, None)
-    return tmp_path / "encoder", model.eval(), plan
-
-
-def test_a_saved_folder_loads_in_transformers_with_the_same_masked_lm_logits(data, saved):
-    folder, model, plan = saved
-    plain, info = XLMRobertaForMaskedLM.from_pretrained(folder, output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
-    batch = collate(data, step_rows(data, np.full(6, rows_task(data, "mlm")), np.arange(6), 0, 0, plan), plan)
-    with torch.no_grad():
-        states = model.encoder(
-            input_ids=batch.input_ids, position_ids=batch.position_ids, sequences=batch.sequences
-        ).last_hidden_state[0]
-        own = model.lm_head(states, model.encoder.embeddings.word_embeddings)
-        sequences = unpack(batch)
-        logits = plain.eval()(**padded(sequences)).logits
-        assert relative(own, torch.cat([logits[i, : len(s)] for i, s in enumerate(sequences)])) < RELATIVE
-
-
-def test_a_saved_folder_loads_back_bit_equal(saved):
-    folder, model, _ = saved
-    encoder, head = load_encoder(folder)
-    assert all(torch.equal(value, encoder.state_dict()[name]) for name, value in model.encoder.state_dict().items())
-    assert head.keys() == model.lm_head.state_dict().keys()
-    assert all(torch.equal(value, head[name]) for name, value in model.lm_head.state_dict().items())
-
-
-def edit(folder, change):
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors")
-
-
-DENSE = "roberta.encoder.layer.1.output.dense.weight"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda w: w.pop(DENSE), r"missing: \['encoder\.layer\.1\.output\.dense\.weight'\]"),
-        (lambda w: w.update({"roberta.surplus.weight": torch.zeros(2)}), r"unexpected: \['surplus\.weight'\]"),
-        (
-            lambda w: w.update({DENSE: torch.zeros(3, 3)}),
-            r"of another shape: \['encoder\.layer\.1\.output\.dense\.weight \[3, 3\] instead of \[64, 128\]'\]",
-        ),
-    ],
-)
-def test_weights_that_do_not_fit_are_named(saved, change, message):
-    edit(saved[0], change)
-    with pytest.raises(InputError, match=message):
-        load_encoder(saved[0])
-
-
-def test_an_encoder_folder_without_weights_is_refused(saved):
-    (saved[0] / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"must hold model\.safetensors"):
-        load_encoder(saved[0])
-
-
-def test_pooler_and_position_buffers_of_public_encoders_are_passed_over_and_half_precision_is_read(saved):
-    folder, model, _ = saved
-
-    def change(weights):
-        for name, value in weights.items():
-            weights[name] = value.half()
-        weights["roberta.pooler.dense.weight"] = torch.zeros(64, 64)
-        weights["roberta.embeddings.position_ids"] = torch.arange(66)[None]
-
-    edit(folder, change)
-    encoder, _ = load_encoder(folder)
-    for name, value in model.encoder.named_parameters():
-        assert encoder.get_parameter(name).dtype == torch.float32
-        torch.testing.assert_close(encoder.get_parameter(name), value.half().float(), rtol=0, atol=0)
-
-
-def test_the_saved_configuration_is_that_of_xlm_roberta(saved):
-    config = json.loads((saved[0] / "config.json").read_text())
-    assert config["model_type"] == "xlm-roberta"
-    assert "xlray" not in json.dumps(config)
-
-
-def test_random_weights_depend_on_the_seed_alone(data):
-    torch.manual_seed(1)
-    a = random_encoder(helpers.TINY, 5).state_dict()
-    torch.manual_seed(2)
-    before = torch.random.get_rng_state()
-    b, c = random_encoder(helpers.TINY, 5).state_dict(), random_encoder(helpers.TINY, 6).state_dict()
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert all(torch.equal(a[name], b[name]) for name in a)
-    name = "embeddings.word_embeddings.weight"
-    assert not torch.equal(a[name], c[name])
-
-
-def test_fresh_heads_depend_on_the_seed_alone(data):
-    models = [build(data, seed=s)[0] for s in (0, 0, 1)]
-    assert torch.equal(models[0].heads.weight, models[1].heads.weight)
-    assert not torch.equal(models[0].heads.weight, models[2].heads.weight)
-    assert float(models[0].heads.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
 
 
 def test_outputs_are_laid_out_one_task_after_the_other(data):

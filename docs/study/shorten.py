@@ -24,7 +24,9 @@ def main(encoder: Path, out: Path, num_layers: int) -> None:
     }
     save_file(tensors, out / "model.safetensors", {"format": "pt"})
     config = json.loads((encoder / "config.json").read_text(encoding="utf-8"))
-    (out / "config.json").write_text(json.dumps({**config, "num_hidden_layers": num_layers}, indent=2), encoding="utf-8")
+    (out / "config.json").write_text(
+        json.dumps({**config, "num_hidden_layers": num_layers}, indent=2), encoding="utf-8"
+    )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(encoder / name, out / name)
 

@@ -3,16 +3,7 @@
 import driven_sweep
 import helpers
 import pytest
-from driven_sweep import (
-    data,
-    events,
-    ids,
-    make_driver,
-    make_plan,
-    run_to_the_end,
-    start_all,
-    status,
-)
+from driven_sweep import data, events, ids, make_driver, make_plan, run_to_the_end, start_all, status
 
 from xlray.config.execution import Execution
 

@@ -56,11 +56,11 @@ sweep = Sweep(
     name="finnish-9-vs-20-small",
     question="Does zero-shot Finnish gain from 20 instead of 9 intermediate tasks, and from English rather than other sources?",
     encoder=Encoder("encoder"),
-    measure=(
+    measure=(  # the two by two first: a seed whose controls are still to come can be compared already
+        *draws,
         *subsets.empty(),
         *subsets.explicit(["squad"], source="control"),
         *subsets.explicit(["verses"], source="text-masked"),
-        *draws,
     ),
     own_tasks=(text,),
     seeds=(0, 1, 2),

@@ -1,8 +1,10 @@
 """Fills `docs/study.md` from the storage of its sweeps: `python docs/study/make.py STORAGE`.
 
-What stands between `<!-- study: WHAT -->` and `<!-- end -->` is written anew. WHAT is `answer`, `table NAME` (of the report's
-tables), `pilot SWEEP` (dev scores without Finnish of each trial of a pilot) or `neighbours` (the languages that targets have
-as pivots). The report's page and tables are copied to `docs/study/`, its figures to `docs/study/figures/`.
+What stands between `<!-- study: WHAT -->` and `<!-- end -->` is written anew, for every sweep that the storage has. WHAT is
+`state` (trials by seed), `answer`, `table NAME` (of the report's tables), `pilot SWEEP` (dev scores without Finnish of each
+trial of a pilot) or `neighbours` (the languages that targets have as pivots). The report's page and tables are copied to
+`docs/study/`, its figures to `docs/study/figures/`, and the storage without weights and predictions is packed into
+`docs/study/storage.tar.xz`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import re
 import shutil
 import statistics
 import sys
-from collections import defaultdict
+import tarfile
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -28,20 +31,26 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "study.md"
 NAME = "finnish-9-vs-20-small"
 BLOCK = re.compile(r"(<!-- study: (?P<what>.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+# Of each phase and of the study's sweep; enough to report and to resume, not to train further from a phase.
+PACKED = ("DONE", "spec.json", "scores.parquet", "items.parquet", "steps.parquet", "sweep.json")
 NEIGHBOURS = {"udpos": "Finnish", "udpos@et": "Estonian", "udpos@hu": "Hungarian"}
 
 
 def main(storage: Storage) -> None:
     """Write every block of the page that the storage has data for, and the report of the study's sweep once it was run."""
-    fill = {"pilot": lambda name: pilot(name, storage)}
-    if (storage.root / "sweeps" / NAME).is_dir():
-        fill |= run_blocks(storage)
-    else:
-        print(f"{NAME} was not run yet: only the pilots are written.")
+    there = {path.name for path in (storage.root / "sweeps").glob("*")}
+    fill = run_blocks(storage) if NAME in there else {}
 
     def block(found: re.Match[str]) -> str:
         what, _, name = found["what"].partition(" ")
-        return f"{found[1]}{fill[what](name)}\n{found[3]}" if what in fill else found[0]
+        if what == "pilot" and name in there:
+            text = pilot(name, storage)
+        elif what in fill:
+            text = fill[what](name)
+        else:
+            print(f"{found['what']}: not in this storage, left as it was")
+            return found[0]
+        return f"{found[1]}{text}\n{found[3]}"
 
     PAGE.write_text(BLOCK.sub(block, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
@@ -50,6 +59,7 @@ def run_blocks(storage: Storage) -> dict[str, Callable[[str], str]]:
     """What the blocks of the study's sweep hold, after its report was written and copied to `docs/study/`."""
     sweep = find_sweep_folder(NAME, storage)
     made = write_report(sweep, unseal=True)
+    pack(storage)
     report = sweep.path / "report"
     shutil.copy(report / "report.html", HERE / "report.html")
     for kind, ending in (("tables", "csv"), ("figures", "svg")):
@@ -57,12 +67,38 @@ def run_blocks(storage: Storage) -> dict[str, Callable[[str], str]]:
         for file in sorted((report / kind).glob(f"*.{ending}")):
             shutil.copy(file, HERE / kind / file.name)
     return {
+        "state": lambda _: state(storage),
         "answer": lambda _: "\n".join(f"> {line}\n>" for line in made["answer"].splitlines()).rstrip("\n>"),
         "table": lambda name: (
             (report / "tables" / f"{name}.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
         ),
         "neighbours": lambda _: neighbours(storage),
     }
+
+
+def pack(storage: Storage) -> None:
+    """Pack what was measured, the same bytes for the same files."""
+
+    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = ""
+        return member
+
+    sweep = storage.root / "sweeps" / NAME
+    files = [path for path in (storage.root / "phases").rglob("*") if path.name in PACKED]
+    done = [path for path in files if any((parent / "DONE").exists() for parent in path.parents[:2])]
+    with tarfile.open(HERE / "storage.tar.xz", "w:xz") as archive:
+        for path in sorted([*done, sweep / "sweep.json", *sorted((sweep / "journal").iterdir())]):
+            archive.add(path, path.relative_to(storage.root), filter=plain)
+
+
+def state(storage: Storage) -> str:
+    """Finished trials of each seed by cell."""
+    trials = load_results(find_sweep_folder(NAME, storage).path).trials.to_pylist()
+    counts = Counter((t["cell"], t["seed"]) for t in trials if t["status"] == "finished")
+    cells, seeds = dict.fromkeys(t["cell"] for t in trials), sorted({t["seed"] for t in trials})
+    rows = ((cell_in_words(cell, "no task"), *(counts[cell, seed] for seed in seeds)) for cell in cells)
+    return markdown(("finished trials", *(f"seed {seed}" for seed in seeds)), rows)
 
 
 def pilot(name: str, storage: Storage) -> str:

@@ -8,7 +8,7 @@ The matched two by two of `finnish_9_vs_20.py` with fewer of everything: real se
     xlray run sweeps/finnish_9_vs_20_small.py --data-dir data --set 'seeds=[0]'               # one seed
     xlray run sweeps/finnish_9_vs_20_small.py --data-dir data                                 # the others as well
 
-Answer: not run yet.
+Answer: none yet. Two of three seeds were run, which xlray gives no interval for; `docs/study.md` has what they measured.
 """
 
 from functools import partial

@@ -1,10 +1,10 @@
-"""Fills `docs/study.md` from the storage of its sweeps: `python docs/study/make.py STORAGE`.
+"""Fills `docs/study.md` from the storage of its sweeps: `python docs/study/make.py STORAGE [--unseal]`.
 
 What stands between `<!-- study: WHAT -->` and `<!-- end -->` is written anew, for every sweep that the storage has. WHAT is
 `state` (trials by seed), `answer`, `table NAME` (of the report's tables), `pilot SWEEP` (dev scores without Finnish of each
 trial of a pilot) or `neighbours` (the languages that targets have as pivots). The report's page and tables are copied to
 `docs/study/`, its figures to `docs/study/figures/`, and the storage without weights and predictions is packed into
-`docs/study/storage.tar.xz`.
+`docs/study/storage.tar.xz`. `--unseal` opens the test sets, once all trials have finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from xlray.analysis import Sampling, collect_points
 from xlray.analysis.factorial import two_by_two
-from xlray.analysis.results import load_results
+from xlray.analysis.results import UNSEALED_FILE, load_results
 from xlray.report.report import write_report
 from xlray.storage.cells import cell_in_words, effect_in_words
 from xlray.storage.standings import standings
@@ -36,10 +36,10 @@ PACKED = ("DONE", "spec.json", "scores.parquet", "items.parquet", "steps.parquet
 NEIGHBOURS = {"udpos": "Finnish", "udpos@et": "Estonian", "udpos@hu": "Hungarian"}
 
 
-def main(storage: Storage) -> None:
+def main(storage: Storage, unseal: bool) -> None:
     """Write every block of the page that the storage has data for, and the report of the study's sweep once it was run."""
     there = {path.name for path in (storage.root / "sweeps").glob("*")}
-    fill = run_blocks(storage) if NAME in there else {}
+    fill = run_blocks(storage, unseal) if NAME in there else {}
 
     def block(found: re.Match[str]) -> str:
         what, _, name = found["what"].partition(" ")
@@ -55,15 +55,16 @@ def main(storage: Storage) -> None:
     PAGE.write_text(BLOCK.sub(block, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def run_blocks(storage: Storage) -> dict[str, Callable[[str], str]]:
+def run_blocks(storage: Storage, unseal: bool) -> dict[str, Callable[[str], str]]:
     """What the blocks of the study's sweep hold, after its report was written and copied to `docs/study/`."""
     sweep = find_sweep_folder(NAME, storage)
-    made = write_report(sweep, unseal=True)
+    made = write_report(sweep, unseal=unseal)
     pack(storage)
     report = sweep.path / "report"
     shutil.copy(report / "report.html", HERE / "report.html")
     for kind, ending in (("tables", "csv"), ("figures", "svg")):
-        (HERE / kind).mkdir(exist_ok=True)
+        shutil.rmtree(HERE / kind, ignore_errors=True)  # nothing of an earlier report stays
+        (HERE / kind).mkdir()
         for file in sorted((report / kind).glob(f"*.{ending}")):
             shutil.copy(file, HERE / kind / file.name)
     return {
@@ -88,7 +89,8 @@ def pack(storage: Storage) -> None:
     files = [path for path in (storage.root / "phases").rglob("*") if path.name in PACKED]
     done = [path for path in files if any((parent / "DONE").exists() for parent in path.parents[:2])]
     with tarfile.open(HERE / "storage.tar.xz", "w:xz") as archive:
-        for path in sorted([*done, sweep / "sweep.json", *sorted((sweep / "journal").iterdir())]):
+        opened = sweep.glob(UNSEALED_FILE)
+        for path in sorted([*done, *opened, sweep / "sweep.json", *(sweep / "journal").iterdir()]):
             archive.add(path, path.relative_to(storage.root), filter=plain)
 
 
@@ -149,4 +151,4 @@ def markdown(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 if __name__ == "__main__":
-    main(named_storage(sys.argv[1]))
+    main(named_storage(sys.argv[1]), "--unseal" in sys.argv[2:])

@@ -4,8 +4,8 @@
 
 OUT gets a link to each folder of DATA, but for two: `udpos` and `panx`, of whose Finnish dev files a quarter becomes dev (the
 sentences 1, 5, 9, ...) and a quarter test (3, 7, 11, ...), since their Finnish test files are not in DATA and scoring all of
-them would take a fifth of a trial. `udpos` also gets half of the dev sentences of Estonian and Hungarian, from the treebanks
-`ud_et_ewt` and `ud_hu_szeged` of DATA. xlray divides TyDiQA's dev file and Tatoeba's queries itself.
+their sentences would cost time in each trial. `udpos` also gets half of the dev sentences of Estonian and Hungarian, from
+the treebanks `ud_et_ewt` and `ud_hu_szeged` of DATA. xlray divides TyDiQA's dev file and Tatoeba's queries itself.
 """
 
 import sys

@@ -12,9 +12,14 @@ from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
 
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+
 
 def main(encoder: Path, out: Path, num_layers: int) -> None:
     """Fill `out`, which must not exist yet."""
+    absent = [name for name in ("model.safetensors", "config.json", *TOKENIZER) if not (encoder / name).is_file()]
+    if absent or out.exists():
+        sys.exit(f"{encoder}: must hold {', '.join(absent)}" if absent else f"{out}: must not exist yet")
     out.mkdir(parents=True)
     layer = re.compile(r"\blayer\.(\d+)\.")
     tensors = {
@@ -27,7 +32,7 @@ def main(encoder: Path, out: Path, num_layers: int) -> None:
     (out / "config.json").write_text(
         json.dumps({**config, "num_hidden_layers": num_layers}, indent=2), encoding="utf-8"
     )
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in TOKENIZER:
         shutil.copy(encoder / name, out / name)
 
 

@@ -55,12 +55,8 @@ CPU_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
 }
 GPU_SETTINGS = {"PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"}  # either name, old and new
-CPU_SETTINGS = {
-    *CPU_ENVIRONMENT,
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_ARENA_MAX",
-    "LD_PRELOAD",
-}  # the last: another allocator
+# LD_PRELOAD brings another allocator.
+CPU_SETTINGS = {*CPU_ENVIRONMENT, "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX", "LD_PRELOAD"}
 
 LOOK_EVERY_S = 1.0
 LAST_SAVE_BEFORE_S = 5.0  # the node is due, beside the time that saving takes

@@ -318,13 +318,14 @@ def test_gathered_moments_are_the_same_under_every_stage(folder):
 
 
 # The model has 3.1 M parameters: 13 MB each of weights, gradients, and two moments. A leak is one of them, or the embedding
-# alone (8 MB), kept per phase: 24 MB or more over three phases. The third measurement keeps the gathered state.
+# alone (8 MB), kept per phase: 24 MB or more over three phases. Under stage 3 DeepSpeed's hooks keep the modules, without
+# their weights: 0.6 MB a phase. The third measurement keeps the gathered state.
 
 
 @pytest.mark.parametrize("stage", ["1", "3"])
 def test_memory_is_flat_over_phases(folder, stage):
     used = json.loads((folder / "memory.json").read_text())[stage]
-    assert used[5] - used[2] < 15 * MEGABYTE, [round(value / MEGABYTE) for value in used]
+    assert used[5] - used[2] < 4 * MEGABYTE, [round(value / MEGABYTE) for value in used]
 
 
 def test_a_leak_would_be_seen(folder):

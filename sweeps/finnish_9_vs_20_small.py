@@ -44,7 +44,6 @@ LANGUAGES = ("ar", "de", "en", "es", "fr", "it", "ko", "ru", "sv", "tr", "vi", "
 text = Task(
     name="verses",
     kind="mlm",
-    role="intermediate",
     languages=LANGUAGES,
     source=Files(
         "text/new_testament", {"train/ar": tuple(f"{code}.tsv" for code in LANGUAGES)}, partial(verses, pivots=())

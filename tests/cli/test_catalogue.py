@@ -36,7 +36,7 @@ def vocabulary(tmp_path_factory):
 
 
 def task(kind, **more):
-    return Task("made", kind, "intermediate", ("en",), Generated((), lambda split: []), **more)
+    return Task("made", kind, ("en",), Generated((), lambda split: []), **more)
 
 
 def text(number, label, words="a b", pair=None):
@@ -304,7 +304,7 @@ def hub_folder(folder, **splits):
 
 def hub_task(identifier, revision=None, splits=None, shape=SHAPE, **more):
     hub = Hub(str(identifier), revision, splits or {"train/en": "train"}, shape, more.pop("config", None))
-    return Task("yes_no", "classification", "intermediate", ("en",), hub, labels=("no", "yes"), **more)
+    return Task("yes_no", "classification", ("en",), hub, labels=("no", "yes"), **more)
 
 
 def fields(found):
@@ -346,7 +346,7 @@ def test_an_inside_tag_that_begins_a_span_is_no_difference_of_an_evaluation_set(
     pq.write_table(rows, one_set.folder / "data" / "train-00000-of-00001.parquet")
     names = ("O", "B-LOC", "I-LOC")
     hub = Hub(str(one_set.folder), None, {split: "train"}, partial(tagged, names=names))
-    found = compare([Task("names", "tagging", "target", ("ja",), hub, labels=names)])
+    found = compare([Task("names", "tagging", ("ja",), hub, role="target", labels=names)])
     assert any("must be IOB2" in d.hub for d in found.differences) is differs
 
 
@@ -439,7 +439,7 @@ def test_a_local_folder_is_compared_without_a_network(one_set):
 
 def test_parts_of_a_joined_task_are_compared_once(one_set):
     part = hub_task("some/set", num_examples=9, licence="mit")
-    joined = Task("both", "classification", "intermediate", ("en",), Joined((part,)), labels=("no", "yes"))
+    joined = Task("both", "classification", ("en",), Joined((part,)), labels=("no", "yes"))
     found = compare([joined, part])
     assert (found.num_sets, [d.task for d in found.differences]) == (1, ["both/yes_no"])
 

@@ -132,11 +132,11 @@ def own_task(name: str, number: int) -> Task:
         {"id": str(n), "text": f"{name} {n}", "text_pair": None, "label": ("no", "yes")[n % 2]} for n in range(number)
     ]
     source = Generated(("train/en",), lambda split: rows)
-    return Task(name, "classification", "intermediate", ("en",), source, labels=("no", "yes"))
+    return Task(name, "classification", ("en",), source, labels=("no", "yes"))
 
 
 LINES = [{"id": str(n), "text": f"line {n} of some text", "text_pair": None} for n in range(50)]
-PRETRAINED_ON = Task("lines", "mlm", "text", ("en",), Generated(("train/en",), lambda split: LINES))
+PRETRAINED_ON = Task("lines", "mlm", ("en",), Generated(("train/en",), lambda split: LINES), "text")
 OWN = (own_task("first", 60), own_task("second", 120))
 DRAWN = (Subset(("first", "second"), "en", 0, caps=(("second", 100),)),)
 
@@ -203,7 +203,7 @@ def test_a_control_of_an_own_task_holds_what_its_reader_gives_now(tmp_path: Path
                 yield {"id": str(number), "text": before + line, "text_pair": None, "label": label}
 
         source = Files("mine", {"train/en": ("t.txt",)}, read)
-        task = Task("mine", "classification", "intermediate", ("en",), source, labels=("no", "yes"))
+        task = Task("mine", "classification", ("en",), source, labels=("no", "yes"))
         sources = Sources(tmp_path / "data", {"mine": task}, Storage(tmp_path / "runs"))
         return [sources.content(name, "train/en")[0] for name in ("mine", "mine.masked", "mine.shuffled0")]
 
@@ -212,13 +212,13 @@ def test_a_control_of_an_own_task_holds_what_its_reader_gives_now(tmp_path: Path
 
 
 def test_an_own_task_has_no_control_for_a_name() -> None:
-    own = Task("mine.masked", "mlm", "intermediate", ("en",), Generated(("train/en",), lambda split: ()))
+    own = Task("mine.masked", "mlm", ("en",), Generated(("train/en",), lambda split: ()))
     with pytest.raises(InputError, match="no own task has the name of a control"):
         plan_of(*subsets.empty(), own_tasks=(own,))
 
 
 def test_other_text_is_an_intermediate_task_without_finnish() -> None:
-    text = Task("my_text", "mlm", "intermediate", ("en",), Generated(("train/en",), lambda split: LINES))
+    text = Task("my_text", "mlm", ("en",), Generated(("train/en",), lambda split: LINES))
     plan = plan_of(*subsets.explicit(["my_text"], source="text"), own_tasks=(text,))
     (data,) = trunk_of(plan, "text").data
     assert (data.task, data.kind, data.num_records) == ("my_text", "mlm", 50)

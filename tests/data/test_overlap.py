@@ -65,7 +65,7 @@ def target(name, kind="classification", **splits):
     }
     labels = ("yes", "no") if kind in ("classification", "tagging") else ()
     languages = tuple(dict.fromkeys(("en", "fi", *(key[-2:] for key in splits))))
-    return Task(name, kind, "target", languages, Generated(tuple(records), records.__getitem__), labels)
+    return Task(name, kind, languages, Generated(tuple(records), records.__getitem__), "target", labels)
 
 
 def load(task, split):

@@ -46,8 +46,8 @@ sweep = Sweep(
     ),
     targets=(Target("pos", num_examples=64, batch_size=16, learning_rate=1e-3), Target("pairs")),
     own_tasks=(
-        Task("pos", "tagging", "target", LANGUAGES, records("pos", parts_of_speech, {"train/en": 200, **SIZES}), UPOS),
-        Task("pairs", "retrieval", "target", LANGUAGES, records("pairs", pairs, SIZES)),
+        Task("pos", "tagging", LANGUAGES, records("pos", parts_of_speech, {"train/en": 200, **SIZES}), "target", UPOS),
+        Task("pairs", "retrieval", LANGUAGES, records("pairs", pairs, SIZES), "target"),
     ),
     execution=Execution(num_workers=1, micro_batch_tokens=1024, checkpoint_every_steps=2),
 )

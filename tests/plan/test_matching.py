@@ -32,7 +32,7 @@ def numbered(name: str, number: int, language: str = "en", kind: str = "classifi
     ]
     scored = [row | {"label": 1.0} for row in rows] if kind == "regression" else rows
     source = Generated((f"train/{language}",), lambda split: iter(scored))
-    return Task(name, kind, "intermediate", (language,), source, labels=("a", "b") if kind != "regression" else ())
+    return Task(name, kind, (language,), source, labels=("a", "b") if kind != "regression" else ())
 
 
 SAID = {"en_a": 90, "en_b": 60, "en_c": 30, "tr_a": 80, "tr_b": 70, "tr_c": 40}  # what the pools say

@@ -34,7 +34,7 @@ def rows(kind: str, *texts: str) -> list[Record]:
 def made(name: str, role: str, languages: tuple[str, ...], kind: str = "classification", **splits: list[str]) -> Task:
     records = {key.replace("_", "/"): rows(kind, *texts) for key, texts in splits.items()}
     labels = () if kind == "mlm" else ("x", "y")
-    return Task(name, kind, role, languages, Generated(tuple(records), records.__getitem__), labels=labels)
+    return Task(name, kind, languages, Generated(tuple(records), records.__getitem__), role, labels)
 
 
 TARGET = made(

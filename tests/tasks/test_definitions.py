@@ -32,7 +32,7 @@ def none(split: str) -> Iterable[Record]:
 
 
 def made(*splits: str, languages: tuple[str, ...] = ("sv",), **changes: Any) -> Task:
-    values = {"name": "mine", "kind": "classification", "role": "intermediate", "labels": ("x", "y"), **changes}
+    values = {"name": "mine", "kind": "classification", "labels": ("x", "y"), **changes}
     return Task(languages=languages, **{"source": Generated(splits, none), **values})
 
 
@@ -143,6 +143,8 @@ def test_only_text_without_labels_may_have_the_role_that_may_hold_finnish() -> N
 def test_the_headline_of_a_kind_is_a_metric_that_it_has() -> None:
     assert made(kind="span_qa", labels=()).headline == ("f1", "exact_match")
     assert made().headline == ("accuracy",)
+    assert made(kind="tagging", labels=("NOUN", "VERB")).headline == ("accuracy",)
+    assert made(kind="tagging", labels=("O", "B-X", "I-X")).headline == ("f1",)  # most tags are O
     scored = {
         "classification": (["x"], ["y"]),
         "regression": ([1.0], [2.0]),

@@ -29,7 +29,7 @@ def hub_folder(folder: Path, **splits: list[tuple[str, int]]) -> Path:
 
 def task(folder: Path, **changes: object) -> Task:
     hub = Hub(str(folder), None, {"train/en": "train", "dev/en": "validation"}, SHAPE)
-    return Task("yes_no", "classification", "intermediate", ("en",), hub, labels=("no", "yes"), **changes)
+    return Task("yes_no", "classification", ("en",), hub, labels=("no", "yes"), **changes)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_a_split_may_have_a_configuration_and_a_shape_of_its_own(tmp_path: Path)
     shapes = {"dev/fi": partial(labelled, text="sentence", label="label", names={"0": "yes"})}
     splits = {"train/en": "train", "dev/fi": "train"}
     hub = Hub(str(folder), None, splits, SHAPE, "one", configs={"dev/fi": "two"}, shapes=shapes)
-    both = Task("both", "classification", "target", ("en", "fi"), hub, labels=("no", "yes"))
+    both = Task("both", "classification", ("en", "fi"), hub, role="target", labels=("no", "yes"))
     found = [[(r["text"], r["label"]) for r in load_records(both, split)] for split in splits]
     assert found == [[("a", "no")], [("b", "yes")]]
 
@@ -75,7 +75,7 @@ def test_a_configuration_of_the_conversion_is_a_folder(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         pq.write_table(pa.table({"sentence": [text], "label": [1]}), folder / "0000.parquet")
     hub = Hub(str(tmp_path / "set"), CONVERTED, {"train/nl": "train"}, SHAPE, "nl")
-    dutch = Task("dutch", "classification", "intermediate", ("nl",), hub, labels=("no", "yes"))
+    dutch = Task("dutch", "classification", ("nl",), hub, labels=("no", "yes"))
     assert [r["text"] for r in load_records(dutch, "train/nl")] == ["b"]
 
 
@@ -89,7 +89,7 @@ def test_a_set_that_is_a_script_is_one_line(tmp_path: Path) -> None:
 
 def test_a_set_that_cannot_be_reached_is_one_line() -> None:
     hub = Hub("nobody/nothing", "0" * 40, {"train/en": "train"}, SHAPE)
-    unreachable = Task("far", "classification", "intermediate", ("en",), hub, labels=("no", "yes"))
+    unreachable = Task("far", "classification", ("en",), hub, labels=("no", "yes"))
     with pytest.raises(InputError, match=f"nobody/nothing@{'0' * 40} must be in the Hub's cache or reachable") as error:
         load_records(unreachable, "train/en")
     assert "\n" not in str(error.value)
@@ -98,14 +98,14 @@ def test_a_set_that_cannot_be_reached_is_one_line() -> None:
 def test_an_unknown_split_is_refused_before_anything_is_loaded() -> None:
     hub = Hub("nobody/nothing", None, {"train/en": "train"}, SHAPE)
     with pytest.raises(InputError, match="the split must be one of train/en, but got 'test/en'"):
-        load_records(Task("far", "classification", "intermediate", ("en",), hub, labels=("no", "yes")), "test/en")
+        load_records(Task("far", "classification", ("en",), hub, labels=("no", "yes")), "test/en")
 
 
 def test_files_come_before_the_hub_and_a_folder_that_lacks_one_is_an_error(tmp_path: Path) -> None:
     shape = partial(labelled, text="sentence", label="label")
     files = Files("yes_no", {"train/en": ("train.jsonl",)}, partial(json_lines, shape=shape))
     hub = Hub(str(hub_folder(tmp_path / "set", train=[("hub", 1)])), None, {"train/en": "train"}, SHAPE)
-    both = Task("yes_no", "classification", "intermediate", ("en",), files, labels=("no", "yes"), hub=hub)
+    both = Task("yes_no", "classification", ("en",), files, labels=("no", "yes"), hub=hub)
     assert load_records(both, "train/en", tmp_path)[0]["text"] == "hub"
     assert available(both, "train/en", tmp_path)
     (tmp_path / "yes_no").mkdir()

@@ -230,12 +230,12 @@ def made(name: str, *splits: str, label: str = "yes", kind: str = "classificatio
     def generate(split: str) -> list[Record]:
         return [{"id": split, "text": name, "text_pair": None, "label": label}]
 
-    return Task(name, kind, "intermediate", (splits[0][-2:],), Generated(splits, generate), labels=("yes", "no"))
+    return Task(name, kind, (splits[0][-2:],), Generated(splits, generate), labels=("yes", "no"))
 
 
 def joined(*parts: Task) -> Task:
     languages = parts[0].languages if parts else ("en",)
-    return Task("joined", "classification", "intermediate", languages, Joined(parts), labels=("yes", "no"))
+    return Task("joined", "classification", languages, Joined(parts), labels=("yes", "no"))
 
 
 def test_joined_tasks_are_read_one_after_the_other() -> None:

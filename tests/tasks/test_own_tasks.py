@@ -32,7 +32,7 @@ TOPIC = find_task("mini_topic_en")
 def colours(number: int) -> Task:
     rows = [{"id": str(n), "text": f"sky {n}", "text_pair": None, "label": "blue"} for n in range(number)]
     source = Generated(("train/en",), lambda split: iter(rows))
-    return Task("my_colours", "classification", "intermediate", ("en",), source, labels=("blue", "red"))
+    return Task("my_colours", "classification", ("en",), source, labels=("blue", "red"))
 
 
 SWEEP = Sweep(

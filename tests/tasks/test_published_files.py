@@ -21,19 +21,18 @@ from xlray.tasks.shapes import Number, labelled, multiple_choice
 from xlray.training.metrics import score
 
 shape = partial(labelled, text="t", label="y")
-CLASSES = Task("c", "classification", "intermediate", ("en",), Files("", {}, columns), labels=("x", "y"))
-SCORES = Task("s", "regression", "intermediate", ("en",), Files("", {}, columns))
-CHOICES = Task("m", "multiple_choice", "intermediate", ("en",), Files("", {}, columns))
-SPANS = Task("q", "span_qa", "intermediate", ("en",), Files("", {}, columns))
+CLASSES = Task("c", "classification", ("en",), Files("", {}, columns), labels=("x", "y"))
+SCORES = Task("s", "regression", ("en",), Files("", {}, columns))
+CHOICES = Task("m", "multiple_choice", ("en",), Files("", {}, columns))
+SPANS = Task("q", "span_qa", ("en",), Files("", {}, columns))
 NAMES = Task(
     "n",
     "tagging",
-    "intermediate",
     ("en", "ja", "no"),
     Files("", {}, columns),
     labels=("O", "B-LOC", "I-LOC", "B-PER", "I-PER"),
 )
-PAIRS = Task("p", "retrieval", "target", ("en", "fi"), Files("", {}, columns))
+PAIRS = Task("p", "retrieval", ("en", "fi"), Files("", {}, columns), role="target")
 TEXT = {"id": "1", "text": "a", "text_pair": None}
 RECORDS: dict[str, tuple[Task, Record, Mapping[str, Any]]] = {
     "classification": (CLASSES, TEXT | {"label": "x"}, {"label": None}),

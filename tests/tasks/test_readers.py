@@ -38,17 +38,15 @@ def slot_line(spans: str, text: str, tokens: dict[str, Any]) -> str:
     return f"intent\t{spans}\t{text}\tes_XX\t{json.dumps({'tokenizations': [tokens]})}\n"
 
 
-TAGS = Task(
-    "tags", "tagging", "intermediate", ("en",), Files("x", {}, columns), labels=("O", "B-A", "I-A", "B-B", "I-B")
-)
+TAGS = Task("tags", "tagging", ("en",), Files("x", {}, columns), labels=("O", "B-A", "I-A", "B-B", "I-B"))
 UNTAGGED = replace(TAGS, name="untagged")
 UPOS = replace(TASKS["udpos"], name="upos")
-CLASSES = Task("classes", "classification", "intermediate", ("en",), Files("x", {}, columns), labels=("yes", "no"))
-SCORES = Task("scores", "regression", "intermediate", ("en",), Files("x", {}, columns), scale=(0.0, 5.0))
-CHOICES = Task("choices", "multiple_choice", "intermediate", ("en",), Files("x", {}, columns))
-SPANS = Task("spans", "span_qa", "intermediate", ("en",), Files("x", {}, columns))
-PAIRS = Task("pairs", "retrieval", "target", ("en", "fi"), Files("x", {}, columns))
-TEXTS = Task("texts", "mlm", "text", ("en",), Files("x", {}, columns))
+CLASSES = Task("classes", "classification", ("en",), Files("x", {}, columns), labels=("yes", "no"))
+SCORES = Task("scores", "regression", ("en",), Files("x", {}, columns), scale=(0.0, 5.0))
+CHOICES = Task("choices", "multiple_choice", ("en",), Files("x", {}, columns))
+SPANS = Task("spans", "span_qa", ("en",), Files("x", {}, columns))
+PAIRS = Task("pairs", "retrieval", ("en", "fi"), Files("x", {}, columns), role="target")
+TEXTS = Task("texts", "mlm", ("en",), Files("x", {}, columns), role="text")
 SLOTS = replace(TASKS["mtl_nlu_es"], name="slots", languages=("en",), source=Files("x", {}, columns))
 
 label = partial(labelled, text="t", label="y")

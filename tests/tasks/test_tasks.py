@@ -86,14 +86,16 @@ COUNTS = {
 # Labels that the cut files lack; the publishers' full files have them.
 ABSENT = {"conll2000_chunking": {"I-LST", "B-UCP", "I-UCP"}}
 
-CLASSES = Task("classes", "classification", "target", ("en",), Generated((), lambda split: ()), labels=("yes", "no"))
+CLASSES = Task(
+    "classes", "classification", ("en",), Generated((), lambda split: ()), role="target", labels=("yes", "no")
+)
 KINDS = {
     kind: Task(
         "classes",
         kind,
-        "text" if kind == "mlm" else "target",
         ("en",),
         Generated((), lambda split: ()),
+        role="text" if kind == "mlm" else "target",
         labels=("O", "B-A", "I-A") if kind == "tagging" else ("yes", "no"),
     )
     for kind in ("classification", "regression", "multiple_choice", "span_qa", "tagging", "mlm", "retrieval")

@@ -97,9 +97,7 @@ def test_masked_language_modelling_learns_to_copy(world, losses):
     ids=["labels", "shuffled", "masked"],
 )
 def test_a_control_trains_as_a_trunk_does_and_learns_what_it_may(world, losses, control, kind, first, least, most):
-    task = Task(
-        "toy", "classification", "intermediate", ("en",), Generated(("train/en",), lambda _: ()), labels=tuple(COLOURS)
-    )
+    task = Task("toy", "classification", ("en",), Generated(("train/en",), lambda _: ()), labels=tuple(COLOURS))
     records = records_of("classification", 8, 400)
     data = world.data(kind, records=records if control is None else control_records(control, task, records))
     changes = {"num_examples": 1024, "learning_rate": 3e-3, "warmup_examples": 256, "dropout": 0.0}

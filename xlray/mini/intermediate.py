@@ -179,19 +179,13 @@ def _choice(rng: random.Random, scenes: Iterator[Clause], language: str) -> Reco
     }
 
 
-_HEADLINES = {"tagging": ("f1",), "span_qa": ("f1", "exact_match"), "regression": ("pearson",)}
-
-
 def _task(name: str, kind: str, make: Make, labels: tuple[str, ...], notes: str) -> Task:
     """A task in the language that ends its name; regressions are rated from 0 to 5."""
     language = name.rpartition("_")[2]
     source = records(name, make, {f"train/{language}": 2000, f"dev/{language}": 200})
-    headline = ("accuracy",) if labels == UPOS else _HEADLINES.get(kind, ("accuracy",))
     same_as_target = labels in (UPOS, ENTITIES)
     scale = (0.0, 5.0 if kind == "regression" else 1.0)
-    return Task(
-        name, kind, "intermediate", (language,), source, labels, headline, same_as_target, scale=scale, notes=notes
-    )
+    return Task(name, kind, (language,), source, labels=labels, multi_source=same_as_target, scale=scale, notes=notes)
 
 
 INTERMEDIATE_TASKS = (

@@ -16,7 +16,6 @@ ACCEPTABILITY = (
     Task(
         name="rucola_ru",
         kind="classification",
-        role="intermediate",
         languages=("ru",),
         source=Files(
             "rucola_ru",
@@ -42,7 +41,6 @@ ACCEPTABILITY = (
     Task(
         name="cola",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "cola",

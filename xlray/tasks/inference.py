@@ -56,7 +56,6 @@ def snli_files(folder: str, splits: dict[str, str], older: dict[str, str] | None
 MNLI = Task(
     name="mnli",
     kind="classification",
-    role="intermediate",
     languages=("en",),
     source=replace(
         glue(
@@ -85,7 +84,6 @@ MNLI = Task(
 SNLI = Task(
     name="snli",
     kind="classification",
-    role="intermediate",
     languages=("en",),
     source=snli_files(
         "snli",
@@ -111,7 +109,6 @@ SNLI = Task(
 ANLI = Task(
     name="anli",
     kind="classification",
-    role="intermediate",
     languages=("en",),
     source=Files(
         "anli",
@@ -142,7 +139,6 @@ INFERENCE = (
     Task(
         name="anli_plus",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Joined((ANLI, MNLI, SNLI)),
         labels=NLI_LABELS,
@@ -154,7 +150,6 @@ INFERENCE = (
     Task(
         name="qnli",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=glue("qnli", QNLI, ("question", "sentence", "label")),
         hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, QNLI, "qnli"),
@@ -168,7 +163,6 @@ INFERENCE = (
     Task(
         name="rte",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=glue("rte", RTE, ("sentence1", "sentence2", "label")),
         hub=Hub(GLUE, GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, RTE, "rte"),
@@ -180,7 +174,6 @@ INFERENCE = (
     Task(
         name="cb",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=super_glue("cb", CB),
         hub=Hub(SUPER_GLUE, SUPER_GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, CB, "cb"),
@@ -193,7 +186,6 @@ INFERENCE = (
     Task(
         name="scitail",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "scitail",
@@ -226,7 +218,6 @@ INFERENCE = (
     Task(
         name="boolq",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=super_glue("boolq", YES_NO, truth=True),
         hub=Hub(SUPER_GLUE, SUPER_GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, YES_NO, "boolq"),
@@ -238,7 +229,6 @@ INFERENCE = (
     Task(
         name="ocnli_zh",
         kind="classification",
-        role="intermediate",
         languages=("zh",),
         source=Files(
             "ocnli_zh",
@@ -254,7 +244,6 @@ INFERENCE = (
     Task(
         name="ocnli_50k_zh",
         kind="classification",
-        role="intermediate",
         languages=("zh",),
         source=Files(
             "ocnli_50k_zh",
@@ -282,7 +271,6 @@ INFERENCE = (
     Task(
         name="klue_nli",
         kind="classification",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "klue_nli",
@@ -298,7 +286,6 @@ INFERENCE = (
     Task(
         name="jnli_ja",
         kind="classification",
-        role="intermediate",
         languages=("ja",),
         source=Files(
             "jnli_ja",
@@ -315,7 +302,6 @@ INFERENCE = (
     Task(
         name="indonli_id",
         kind="classification",
-        role="intermediate",
         languages=("id",),
         source=Files(
             "indonli_id",
@@ -332,7 +318,6 @@ INFERENCE = (
     Task(
         name="farstail_fa",
         kind="classification",
-        role="intermediate",
         languages=("fa",),
         source=Files(
             "farstail_fa",

@@ -20,7 +20,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="dream",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "dream",
@@ -34,7 +33,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="c3_zh",
         kind="multiple_choice",
-        role="intermediate",
         languages=("zh",),
         source=Files("c3_zh", {"train/zh": ("c3-d-train.json",), "dev/zh": ("c3-d-dev.json",)}, dialogue_choices),
         num_examples=5_856,
@@ -45,7 +43,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="copa_en",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "copa_en",
@@ -67,7 +64,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="jcommonsenseqa_ja",
         kind="multiple_choice",
-        role="intermediate",
         languages=("ja",),
         source=Files(
             "jcommonsenseqa_ja",
@@ -88,7 +84,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="parsinlu_mc",
         kind="multiple_choice",
-        role="intermediate",
         languages=("fa",),
         source=Files(
             "parsinlu_mc",
@@ -108,7 +103,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="hellaswag",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "hellaswag",
@@ -129,7 +123,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="swag",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "swag",
@@ -151,7 +144,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="commonsenseqa",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "commonsenseqa",
@@ -172,7 +164,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="social_iqa",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "social_iqa",
@@ -203,7 +194,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="piqa",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "piqa",
@@ -234,7 +224,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="winogrande",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "winogrande",
@@ -256,7 +245,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="openbookqa",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "openbookqa",
@@ -278,7 +266,6 @@ MULTIPLE_CHOICE = (
     Task(
         name="arc_easy",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "arc_easy",

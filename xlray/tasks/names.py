@@ -32,7 +32,6 @@ NAMES = (
     Task(
         name="conll2003",
         kind="tagging",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "conll2003",
@@ -53,7 +52,6 @@ NAMES = (
             partial(tagged, names=CONLL),
         ),
         labels=CONLL,
-        headline=("f1",),
         num_examples=14_041,
         licence="research only; text of Reuters",
         citation="Tjong Kim Sang and De Meulder 2003",
@@ -66,7 +64,6 @@ NAMES = (
     Task(
         name="wnut17",
         kind="tagging",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "wnut17",
@@ -84,7 +81,6 @@ NAMES = (
             partial(tagged, names=WNUT),
         ),
         labels=WNUT,
-        headline=("f1",),
         num_examples=3_394,
         licence="CC BY 4.0",
         citation="Derczynski et al. 2017, WNUT 2017 Emerging and Rare Entities",
@@ -94,7 +90,6 @@ NAMES = (
     Task(
         name="bc2gm",
         kind="tagging",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "bc2gm", {"train/en": ("train.tsv",), "dev/en": ("devel.tsv",), "test/en": ("test.tsv",)}, columns
@@ -106,7 +101,6 @@ NAMES = (
             partial(tagged, names=iob2(("GENE",))),
         ),
         labels=iob2(("GENE",)),
-        headline=("f1",),
         num_examples=12_500,
         licence="not stated",
         citation="Smith et al. 2008, BioCreative II Gene Mention",
@@ -119,7 +113,6 @@ NAMES = (
     Task(
         name="conll2002_es",
         kind="tagging",
-        role="intermediate",
         languages=("es",),
         source=Files(
             "conll2002_es",
@@ -134,7 +127,6 @@ NAMES = (
             "es",
         ),
         labels=CONLL,
-        headline=("f1",),
         num_examples=8_323,
         licence="research only",
         citation="Tjong Kim Sang 2002",
@@ -144,7 +136,6 @@ NAMES = (
     Task(
         name="conll2002_nl",
         kind="tagging",
-        role="intermediate",
         languages=("nl",),
         source=Files(
             "conll2002_nl",
@@ -159,7 +150,6 @@ NAMES = (
             "nl",
         ),
         labels=CONLL,
-        headline=("f1",),
         num_examples=15_806,
         licence="research only",
         citation="Tjong Kim Sang 2002",
@@ -169,7 +159,6 @@ NAMES = (
     Task(
         name="germeval2014_de",
         kind="tagging",
-        role="intermediate",
         languages=("de",),
         source=Files(
             "germeval2014_de",
@@ -183,7 +172,6 @@ NAMES = (
             partial(tagged, names=GERMEVAL),
         ),
         labels=GERMEVAL,
-        headline=("f1",),
         num_examples=24_000,
         licence="CC BY 4.0",
         citation="Benikova, Biemann and Reznicek 2014, NoSta-D",
@@ -193,7 +181,6 @@ NAMES = (
     Task(
         name="estner_et",
         kind="tagging",
-        role="intermediate",
         languages=("et",),
         source=Hub(
             "tartuNLP/EstNER",
@@ -202,7 +189,6 @@ NAMES = (
             tagged,
         ),
         labels=ESTNER,
-        headline=("f1",),
         num_examples=16_966,
         licence="CC BY 4.0",
         citation="Sirts 2023, Estonian Named Entity Recognition: New Datasets and Models",
@@ -215,7 +201,6 @@ NAMES = (
     Task(
         name="swedish_ner_sv",
         kind="tagging",
-        role="intermediate",
         languages=("sv",),
         source=Files(
             "swedish_ner_sv",
@@ -229,7 +214,6 @@ NAMES = (
             partial(tagged, names=SWEDISH),
         ),
         labels=iob2(("LOC", "MISC", "ORG", "PER")),
-        headline=("f1",),
         num_examples=6_886,
         licence="CC BY 4.0",
         citation="Almgren, Pavlov and Mogren 2016; Swedish NER Corpus (Klintberg)",
@@ -242,7 +226,6 @@ NAMES = (
     Task(
         name="klue_ner",
         kind="tagging",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "klue_ner",
@@ -257,7 +240,6 @@ NAMES = (
             "ner",
         ),
         labels=KLUE,
-        headline=("f1",),
         num_examples=21_008,
         licence="CC BY-SA 4.0",
         citation="Park et al. 2021, KLUE",
@@ -267,7 +249,6 @@ NAMES = (
     Task(
         name="wikineural_pl",
         kind="tagging",
-        role="intermediate",
         languages=("pl",),
         source=Files(
             "wikineural_pl",
@@ -281,7 +262,6 @@ NAMES = (
             partial(tagged, names=CONLL),
         ),
         labels=CONLL,
-        headline=("f1",),
         licence="CC BY-NC-SA 4.0",
         citation="Tedeschi et al. 2021, WikiNEuRal",
         notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",
@@ -290,7 +270,6 @@ NAMES = (
     Task(
         name="wikineural_pt",
         kind="tagging",
-        role="intermediate",
         languages=("pt",),
         source=Files(
             "wikineural_pt",
@@ -304,7 +283,6 @@ NAMES = (
             partial(tagged, names=CONLL),
         ),
         labels=CONLL,
-        headline=("f1",),
         licence="CC BY-NC-SA 4.0",
         citation="Tedeschi et al. 2021, WikiNEuRal",
         notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",
@@ -313,7 +291,6 @@ NAMES = (
     Task(
         name="wikineural_nl",
         kind="tagging",
-        role="intermediate",
         languages=("nl",),
         source=Files(
             "wikineural_nl",
@@ -327,7 +304,6 @@ NAMES = (
             partial(tagged, names=CONLL),
         ),
         labels=CONLL,
-        headline=("f1",),
         licence="CC BY-NC-SA 4.0",
         citation="Tedeschi et al. 2021, WikiNEuRal",
         notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",

@@ -88,7 +88,6 @@ PARAPHRASE = (
     Task(
         name="qqp",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "qqp",
@@ -109,7 +108,6 @@ PARAPHRASE = (
     Task(
         name="mrpc",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=replace(MRPC_FILES, when_present={"train.tsv": MRPC_FILES, "msr_paraphrase_train.txt": MSRP_FILES}),
         hub=Hub(
@@ -132,7 +130,6 @@ PARAPHRASE = (
     Task(
         name="paws",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "paws",
@@ -155,7 +152,6 @@ PARAPHRASE = (
     Task(
         name="wic",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=super_glue("wic", word_in_context, truth=True),
         hub=Hub(SUPER_GLUE, SUPER_GLUE_COMMIT, {"train/en": "train", "dev/en": "validation"}, word_in_context, "wic"),

@@ -18,7 +18,6 @@ QUESTION_ANSWERING = (
     Task(
         name="tydiqa_ko",
         kind="span_qa",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "tydiqa_ko", {"train/ko": ("korean_tydiqa_train.json",), "dev/ko": ("korean_tydiqa_dev.json",)}, squad
@@ -30,7 +29,6 @@ QUESTION_ANSWERING = (
             partial(span_answers, prefix="korean-"),
             "tydiqa",
         ),
-        headline=("f1", "exact_match"),
         multi_source=True,
         num_examples=1_625,
         licence="Apache-2.0",
@@ -40,7 +38,6 @@ QUESTION_ANSWERING = (
     Task(
         name="tydiqa_sw",
         kind="span_qa",
-        role="intermediate",
         languages=("sw",),
         source=Files(
             "tydiqa_sw", {"train/sw": ("swahili_tydiqa_train.json",), "dev/sw": ("swahili_tydiqa_dev.json",)}, squad
@@ -52,7 +49,6 @@ QUESTION_ANSWERING = (
             partial(span_answers, prefix="swahili-"),
             "tydiqa",
         ),
-        headline=("f1", "exact_match"),
         multi_source=True,
         num_examples=2_755,
         licence="Apache-2.0",
@@ -61,14 +57,12 @@ QUESTION_ANSWERING = (
     Task(
         name="drcd_zh",
         kind="span_qa",
-        role="intermediate",
         languages=("zh",),
         source=Files(
             "drcd_zh",
             {"train/zh": ("DRCD_training.json",), "dev/zh": ("DRCD_dev.json",), "test/zh": ("DRCD_test.json",)},
             squad,
         ),
-        headline=("f1", "exact_match"),
         num_examples=26_936,
         licence="CC BY-SA 3.0",
         citation="Shao et al. 2018, DRCD",
@@ -77,14 +71,12 @@ QUESTION_ANSWERING = (
     Task(
         name="indonlu_facqa",
         kind="span_qa",
-        role="intermediate",
         languages=("id",),
         source=Files(
             "indonlu_facqa",
             {"train/id": ("train_preprocess.csv",), "dev/id": ("valid_preprocess.csv",)},
             tagged_spans,
         ),
-        headline=("f1", "exact_match"),
         num_examples=2_495,
         licence="MIT (repository)",
         citation="Wilie et al. 2020, IndoNLU (FacQA, Purwarianti, Tsuchiya and Nakagawa 2007)",
@@ -93,7 +85,6 @@ QUESTION_ANSWERING = (
     Task(
         name="squad",
         kind="span_qa",
-        role="intermediate",
         languages=("en",),
         source=Files("squad", {"train/en": ("train-v1.1.json",), "dev/en": ("dev-v1.1.json",)}, squad),
         hub=Hub(
@@ -103,7 +94,6 @@ QUESTION_ANSWERING = (
             span_answers,
             "plain_text",
         ),
-        headline=("f1", "exact_match"),
         num_examples=87_599,
         licence="CC BY-SA 4.0",
         citation="Rajpurkar et al. 2016, SQuAD",
@@ -111,7 +101,6 @@ QUESTION_ANSWERING = (
     Task(
         name="squad_v2",
         kind="span_qa",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "squad_v2",
@@ -125,7 +114,6 @@ QUESTION_ANSWERING = (
             partial(span_answers, unanswerable=True),
             "squad_v2",
         ),
-        headline=("f1", "exact_match"),
         contains=("squad",),
         num_examples=130_319,
         licence="CC BY-SA 4.0",
@@ -135,7 +123,6 @@ QUESTION_ANSWERING = (
     Task(
         name="adversarial_qa",
         kind="span_qa",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "adversarial_qa", {"train/en": ("combined/train.json",), "dev/en": ("combined/dev.json",)}, QUESTIONS
@@ -147,7 +134,6 @@ QUESTION_ANSWERING = (
             ROWS,
             "adversarialQA",
         ),
-        headline=("f1", "exact_match"),
         num_examples=30_000,
         licence="CC BY-SA 4.0 (the card also says 3.0)",
         citation="Bartolo et al. 2020, Beat the AI",
@@ -157,7 +143,6 @@ QUESTION_ANSWERING = (
     Task(
         name="korquad_ko",
         kind="span_qa",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "korquad_ko", {"train/ko": ("KorQuAD_v1.0_train.json",), "dev/ko": ("KorQuAD_v1.0_dev.json",)}, QUESTIONS
@@ -169,7 +154,6 @@ QUESTION_ANSWERING = (
             ROWS,
             "squad_kor_v1",
         ),
-        headline=("f1", "exact_match"),
         num_examples=60_407,
         licence="CC BY-ND 2.0 KR",
         citation="Lim, Kim and Lee 2019, KorQuAD 1.0",
@@ -178,7 +162,6 @@ QUESTION_ANSWERING = (
     Task(
         name="klue_mrc",
         kind="span_qa",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "klue_mrc", {"train/ko": ("klue-mrc-v1.1_train.json",), "dev/ko": ("klue-mrc-v1.1_dev.json",)}, QUESTIONS
@@ -190,7 +173,6 @@ QUESTION_ANSWERING = (
             partial(span_answers, impossible="is_impossible"),
             "mrc",
         ),
-        headline=("f1", "exact_match"),
         num_examples=17_554,
         licence="CC BY-SA 4.0",
         citation="Park et al. 2021, KLUE",
@@ -200,7 +182,6 @@ QUESTION_ANSWERING = (
     Task(
         name="cmrc2018_zh",
         kind="span_qa",
-        role="intermediate",
         languages=("zh",),
         source=Files(
             "cmrc2018_zh",
@@ -217,7 +198,6 @@ QUESTION_ANSWERING = (
             {"train/zh": "train", "dev/zh": "validation", "test/zh": "test"},
             ROWS,
         ),
-        headline=("f1", "exact_match"),
         num_examples=10_142,
         licence="CC BY-SA 4.0",
         citation="Cui et al. 2019, CMRC 2018",
@@ -227,11 +207,9 @@ QUESTION_ANSWERING = (
     Task(
         name="jsquad_ja",
         kind="span_qa",
-        role="intermediate",
         languages=("ja",),
         source=Files("jsquad_ja", {"train/ja": ("train-v1.3.json",), "dev/ja": ("valid-v1.3.json",)}, QUESTIONS),
         hub=Hub("sbintuitions/JSQuAD", None, {"train/ja": "train", "dev/ja": "validation"}, ROWS),
-        headline=("f1", "exact_match"),
         num_examples=62_859,
         licence="CC BY-SA 4.0",
         citation="Kurihara, Kawahara and Shibata 2022, JGLUE",
@@ -241,11 +219,9 @@ QUESTION_ANSWERING = (
     Task(
         name="sberquad_ru",
         kind="span_qa",
-        role="intermediate",
         languages=("ru",),
         source=Files("sberquad_ru", {"train/ru": ("train_v1.0.json",), "dev/ru": ("dev_v1.0.json",)}, QUESTIONS),
         hub=Hub("kuznetsoffandrey/sberquad", CONVERTED, {"train/ru": "train", "dev/ru": "validation"}, ROWS),
-        headline=("f1", "exact_match"),
         num_examples=45_328,
         licence="not stated",
         citation="Efimov et al. 2020, SberQuAD",
@@ -255,7 +231,6 @@ QUESTION_ANSWERING = (
     Task(
         name="germanquad_de",
         kind="span_qa",
-        role="intermediate",
         languages=("de",),
         source=Files(
             "germanquad_de", {"train/de": ("GermanQuAD_train.json",), "test/de": ("GermanQuAD_test.json",)}, QUESTIONS
@@ -266,7 +241,6 @@ QUESTION_ANSWERING = (
             {"train/de": "train", "test/de": "test"},
             ROWS,
         ),
-        headline=("f1", "exact_match"),
         num_examples=11_518,
         licence="CC BY 4.0",
         citation="Möller, Risch and Pietsch 2021, GermanQuAD",
@@ -276,11 +250,9 @@ QUESTION_ANSWERING = (
     Task(
         name="piaf_fr",
         kind="span_qa",
-        role="intermediate",
         languages=("fr",),
         source=Files("piaf_fr", {"train/fr": ("piaf-v1.0.json",)}, QUESTIONS),
         hub=Hub("etalab-ia/piaf", CONVERTED, {"train/fr": "train"}, ROWS),
-        headline=("f1", "exact_match"),
         num_examples=3_835,
         licence="MIT",
         citation="Keraron et al. 2020, PIAF",
@@ -290,11 +262,9 @@ QUESTION_ANSWERING = (
     Task(
         name="squad_it",
         kind="span_qa",
-        role="intermediate",
         languages=("it",),
         source=Files("squad_it", {"train/it": ("SQuAD_it-train.json",), "test/it": ("SQuAD_it-test.json",)}, QUESTIONS),
         hub=Hub("crux82/squad_it", CONVERTED, {"train/it": "train", "test/it": "test"}, ROWS),
-        headline=("f1", "exact_match"),
         derived_from=("squad",),
         translated="machine",
         num_examples=54_159,
@@ -306,11 +276,9 @@ QUESTION_ANSWERING = (
     Task(
         name="squad_es",
         kind="span_qa",
-        role="intermediate",
         languages=("es",),
         source=Files("squad_es", {"train/es": ("train-v1.1-es.json",), "dev/es": ("dev-v1.1-es.json",)}, QUESTIONS),
         hub=Hub("ccasimiro/squad_es", CONVERTED, {"train/es": "train", "dev/es": "validation"}, ROWS, "v1.1.0"),
-        headline=("f1", "exact_match"),
         derived_from=("squad",),
         translated="machine",
         num_examples=87_595,
@@ -322,13 +290,11 @@ QUESTION_ANSWERING = (
     Task(
         name="tquad_tr",
         kind="span_qa",
-        role="intermediate",
         languages=("tr",),
         source=Files(
             "tquad_tr", {"train/tr": ("tquad_train_data_v2.json",), "dev/tr": ("tquad_dev_data_v2.json",)}, QUESTIONS
         ),
         hub=Hub("erdometo/tquad2", None, {"train/tr": "train", "dev/tr": "validation"}, ROWS),
-        headline=("f1", "exact_match"),
         licence="not stated",
         citation="TQuAD 2, Turkish NLP Q&A dataset",
         notes=f"Size and columns not verified offline. {UNPINNED}",
@@ -337,7 +303,6 @@ QUESTION_ANSWERING = (
     Task(
         name="viquad_vi",
         kind="span_qa",
-        role="intermediate",
         languages=("vi",),
         source=Hub(
             "taidng/UIT-ViQuAD2.0",
@@ -345,7 +310,6 @@ QUESTION_ANSWERING = (
             {"train/vi": "train", "dev/vi": "validation"},
             partial(span_answers, impossible="is_impossible"),
         ),
-        headline=("f1", "exact_match"),
         num_examples=28_457,
         licence="research only",
         citation="Nguyen et al. 2022, UIT-ViQuAD 2.0",
@@ -358,11 +322,9 @@ QUESTION_ANSWERING = (
     Task(
         name="arcd_ar",
         kind="span_qa",
-        role="intermediate",
         languages=("ar",),
         source=Files("arcd_ar", {"train/ar": ("arcd-train.json",), "dev/ar": ("arcd-test.json",)}, QUESTIONS),
         hub=Hub("hsseinmz/arcd", CONVERTED, {"train/ar": "train", "dev/ar": "validation"}, ROWS),
-        headline=("f1", "exact_match"),
         num_examples=693,
         licence="MIT",
         citation="Mozannar et al. 2019, ARCD",

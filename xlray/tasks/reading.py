@@ -26,7 +26,6 @@ READING = (
     Task(
         name="race",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "race",
@@ -52,7 +51,6 @@ READING = (
     Task(
         name="cosmosqa",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "cosmosqa",
@@ -73,7 +71,6 @@ READING = (
     Task(
         name="quail",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "quail", {"train/en": ("train.jsonl",), "dev/en": ("dev.jsonl",)}, partial(json_lines, shape=QUAIL)
@@ -92,7 +89,6 @@ READING = (
     Task(
         name="sciq",
         kind="multiple_choice",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "sciq",
@@ -113,7 +109,6 @@ READING = (
     Task(
         name="multirc",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "multirc",
@@ -130,7 +125,6 @@ READING = (
     Task(
         name="muserc_ru",
         kind="classification",
-        role="intermediate",
         languages=("ru",),
         source=Files(
             "muserc_ru",
@@ -153,7 +147,6 @@ READING = (
     Task(
         name="exams_bg",
         kind="multiple_choice",
-        role="intermediate",
         languages=("bg",),
         source=Files(
             "exams_bg", {"train/bg": ("train_bg.jsonl",), "dev/bg": ("dev_bg.jsonl",)}, partial(json_lines, shape=exam)
@@ -169,7 +162,6 @@ READING = (
     Task(
         name="exams_hu",
         kind="multiple_choice",
-        role="intermediate",
         languages=("hu",),
         source=Files(
             "exams_hu", {"train/hu": ("train_hu.jsonl",), "dev/hu": ("dev_hu.jsonl",)}, partial(json_lines, shape=exam)
@@ -185,7 +177,6 @@ READING = (
     Task(
         name="exams_pl",
         kind="multiple_choice",
-        role="intermediate",
         languages=("pl",),
         source=Files(
             "exams_pl", {"train/pl": ("train_pl.jsonl",), "dev/pl": ("dev_pl.jsonl",)}, partial(json_lines, shape=exam)

@@ -49,7 +49,6 @@ def afrisenti(language: str) -> Task:
     return Task(
         name=f"afrisenti_{language}",
         kind="classification",
-        role="intermediate",
         languages=(language,),
         source=replace(
             files(f"{language}_train.tsv", f"{language}_dev.tsv"),
@@ -86,7 +85,6 @@ def tweet_eval(name: str, labels: tuple[str, ...], num_examples: int, citation: 
     return Task(
         name=f"tweet_{name}",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             f"tweet_{name}",
@@ -113,7 +111,6 @@ SENTIMENT = (
     Task(
         name="husst_hu",
         kind="classification",
-        role="intermediate",
         languages=("hu",),
         source=Files(
             "husst_hu",
@@ -142,7 +139,6 @@ SENTIMENT = (
     Task(
         name="indonlu_smsa",
         kind="classification",
-        role="intermediate",
         languages=("id",),
         source=Files(
             "indonlu_smsa",
@@ -165,7 +161,6 @@ SENTIMENT = (
     Task(
         name="norec_sentence_no",
         kind="classification",
-        role="intermediate",
         languages=("no",),
         source=Files(
             "norec_sentence_no",
@@ -188,7 +183,6 @@ SENTIMENT = (
     Task(
         name="wisesight_th",
         kind="classification",
-        role="intermediate",
         languages=("th",),
         source=Files(
             "wisesight_th",
@@ -211,7 +205,6 @@ SENTIMENT = (
     Task(
         name="germeval2018_de",
         kind="classification",
-        role="intermediate",
         languages=("de",),
         source=Files(
             "germeval2018_de",
@@ -237,7 +230,6 @@ SENTIMENT = (
     Task(
         name="sst2",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=glue("sst2", partial(classified, text="sentence", names=POLES), ("sentence", "label")),
         hub=Hub(
@@ -256,7 +248,6 @@ SENTIMENT = (
     Task(
         name="allocine_fr",
         kind="classification",
-        role="intermediate",
         languages=("fr",),
         source=Files(
             "allocine_fr",
@@ -278,7 +269,6 @@ SENTIMENT = (
     Task(
         name="polemo2_pl",
         kind="classification",
-        role="intermediate",
         languages=("pl",),
         source=Files(
             "polemo2_pl",
@@ -300,7 +290,6 @@ SENTIMENT = (
     Task(
         name="swedish_reviews_sv",
         kind="classification",
-        role="intermediate",
         languages=("sv",),
         source=Files(
             "swedish_reviews_sv",
@@ -328,7 +317,6 @@ SENTIMENT = (
     Task(
         name="estonian_valence_et",
         kind="classification",
-        role="intermediate",
         languages=("et",),
         source=Hub(
             "kardosdrur/estonian-valence",

@@ -27,7 +27,6 @@ SIMILARITY = (
     Task(
         name="glue_stsb",
         kind="regression",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "glue_stsb",
@@ -42,7 +41,6 @@ SIMILARITY = (
             partial(scored, text="sentence1", text_pair="sentence2", label="label"),
             "stsb",
         ),
-        headline=("pearson", "spearman"),
         scale=(0.0, 5.0),
         num_examples=5_749,
         licence="per source, see LICENSE.txt of the distribution",
@@ -55,7 +53,6 @@ SIMILARITY = (
     Task(
         name="korsts_ko",
         kind="regression",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "korsts_ko",
@@ -68,7 +65,6 @@ SIMILARITY = (
             {"train/ko": "train", "dev/ko": "valid", "test/ko": "test"},
             STS,
         ),
-        headline=("pearson", "spearman"),
         scale=(0.0, 5.0),
         derived_from=("glue_stsb",),
         translated="machine",
@@ -83,7 +79,6 @@ SIMILARITY = (
     Task(
         name="klue_sts",
         kind="regression",
-        role="intermediate",
         languages=("ko",),
         source=Files(
             "klue_sts",
@@ -91,7 +86,6 @@ SIMILARITY = (
             partial(json_array, shape=mean_judgement),
         ),
         hub=Hub(KLUE, KLUE_COMMIT, {"train/ko": "train", "dev/ko": "validation"}, mean_judgement, "sts"),
-        headline=("pearson", "spearman"),
         scale=(0.0, 5.0),
         num_examples=11_668,
         licence="CC BY-SA 4.0",

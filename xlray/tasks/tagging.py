@@ -68,7 +68,6 @@ TAGGING = (
     Task(
         name="udpos_ja",
         kind="tagging",
-        role="intermediate",
         languages=("ja",),
         source=Files("udpos_ja", {"train/ja": ("train-ja.tsv",), "dev/ja": ("dev-ja.tsv",)}, columns),
         hub=Hub(
@@ -86,7 +85,6 @@ TAGGING = (
     Task(
         name="udpos_zh",
         kind="tagging",
-        role="intermediate",
         languages=("zh",),
         source=Files("udpos_zh", {"train/zh": ("train-zh.tsv",), "dev/zh": ("dev-zh.tsv",)}, columns),
         hub=Hub(
@@ -105,7 +103,6 @@ TAGGING = (
     Task(
         name="ud_et_ewt",
         kind="tagging",
-        role="intermediate",
         languages=("et",),
         source=Files(
             "ud_et_ewt",
@@ -125,7 +122,6 @@ TAGGING = (
     Task(
         name="ud_hu_szeged",
         kind="tagging",
-        role="intermediate",
         languages=("hu",),
         source=Files(
             "ud_hu_szeged",
@@ -146,7 +142,6 @@ TAGGING = (
     Task(
         name="panx_es",
         kind="tagging",
-        role="intermediate",
         languages=("es",),
         source=Files(
             "panx_es", {"train/es": ("train-es.tsv",), "dev/es": ("dev-es.tsv",)}, partial(columns, languages=("es",))
@@ -159,7 +154,6 @@ TAGGING = (
             "PAN-X.es",
         ),
         labels=WIKIANN,
-        headline=("f1",),
         multi_source=True,
         num_examples=20_000,
         licence="terms of WikiANN not stated; text of Wikipedia (CC BY-SA 3.0)",
@@ -168,7 +162,6 @@ TAGGING = (
     Task(
         name="panx_ru",
         kind="tagging",
-        role="intermediate",
         languages=("ru",),
         source=Files(
             "panx_ru", {"train/ru": ("train-ru.tsv",), "dev/ru": ("dev-ru.tsv",)}, partial(columns, languages=("ru",))
@@ -181,7 +174,6 @@ TAGGING = (
             "PAN-X.ru",
         ),
         labels=WIKIANN,
-        headline=("f1",),
         multi_source=True,
         num_examples=20_000,
         licence="terms of WikiANN not stated; text of Wikipedia (CC BY-SA 3.0)",
@@ -190,7 +182,6 @@ TAGGING = (
     Task(
         name="masakhaner_swa",
         kind="tagging",
-        role="intermediate",
         languages=("sw",),
         source=Files(
             "masakhaner_swa",
@@ -205,7 +196,6 @@ TAGGING = (
             "swa",
         ),
         labels=iob2(("DATE", "LOC", "ORG", "PER")),
-        headline=("f1",),
         num_examples=2_109,
         licence="CC BY-NC 4.0",
         citation="Adelani et al. 2021, MasakhaNER",
@@ -215,7 +205,6 @@ TAGGING = (
     Task(
         name="masakhaner_hau",
         kind="tagging",
-        role="intermediate",
         languages=("ha",),
         source=Files(
             "masakhaner_hau",
@@ -230,7 +219,6 @@ TAGGING = (
             "hau",
         ),
         labels=iob2(("DATE", "LOC", "ORG", "PER")),
-        headline=("f1",),
         num_examples=1_912,
         licence="CC BY-NC 4.0",
         citation="Adelani et al. 2021, MasakhaNER",
@@ -240,7 +228,6 @@ TAGGING = (
     Task(
         name="masakhaner_yor",
         kind="tagging",
-        role="intermediate",
         languages=("yo",),
         source=Files(
             "masakhaner_yor",
@@ -255,7 +242,6 @@ TAGGING = (
             "yor",
         ),
         labels=iob2(("DATE", "LOC", "ORG", "PER")),
-        headline=("f1",),
         num_examples=2_171,
         licence="CC BY-NC 4.0",
         citation="Adelani et al. 2021, MasakhaNER",
@@ -265,7 +251,6 @@ TAGGING = (
     Task(
         name="ccg_en",
         kind="tagging",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "ccg_en",
@@ -285,7 +270,6 @@ TAGGING = (
     Task(
         name="conll2000_chunking",
         kind="tagging",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "conll2000_chunking",
@@ -293,7 +277,6 @@ TAGGING = (
             partial(columns, separator=" ", num_columns=3, tag=2),
         ),
         labels=CHUNKS,
-        headline=("f1",),
         num_examples=8_936,
         licence="README of NLTK's corpora; text of the Wall Street Journal",
         citation="Tjong Kim Sang and Buchholz 2000",
@@ -302,11 +285,9 @@ TAGGING = (
     Task(
         name="mtl_nlu_es",
         kind="tagging",
-        role="intermediate",
         languages=("es",),
         source=Files("mtl_nlu_es", {"train/es": ("train-es.tsv",), "dev/es": ("eval-es.tsv",)}, slots),
         labels=SLOTS,
-        headline=("f1",),
         derived_from=("mtl_nlu_en",),
         translated="human",
         num_examples=3_617,

@@ -11,9 +11,9 @@ from typing import Any
 from xlray.canonical import check_types
 from xlray.errors import InputError, nearest
 from xlray.tasks.languages import UNNAMED, language_of
-from xlray.tasks.tag_sets import check_tag_set
+from xlray.tasks.tag_sets import check_tag_set, is_iob2
 
-# By kind: the metrics that a task of it has, the headline's default first. Masked language modelling is not evaluated.
+# By kind: the metrics that a task of it has. Masked language modelling is not evaluated.
 METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1"),
     "regression": ("pearson", "spearman"),
@@ -165,15 +165,15 @@ class Task:
     Attributes:
         name: the key in the registry; part of names of folders.
         kind: one of `KINDS`.
-        role: "intermediate", "target" or "text" (masked language modelling).
         languages: ISO 639-1 codes of the training language(s) first, then those of the evaluation. There is one training
             split, `train/<first language>`; files of several languages are listed in it together.
         source: where examples come from.
+        role: "intermediate", "target" or "text" (masked language modelling).
         hub: the same examples on the Hub, taken where the task's folder is not in the data directory.
         labels: the closed set of labels or tags, in the order of their ids (classification, tagging). Tags are those of
             IOB2, or plain names such as parts of speech.
         headline: names of the metrics whose mean is the task's headline score, of `METRICS` of its kind; () takes the
-            accuracy, the two correlations, or both F1 and exact match.
+            two correlations, both F1 and exact match, the F1 of spans where the tags are those of IOB2, or accuracy.
         multi_source: the same task as a target, in another language; kept out of default pools.
         contains: names of tasks whose examples this one includes.
         derived_from: names of what its training examples were translated or adapted from: tasks, or sets that are none here.
@@ -190,9 +190,9 @@ class Task:
 
     name: str
     kind: str
-    role: str
     languages: tuple[str, ...]
     source: Files | Generated | Hub | Joined
+    role: str = "intermediate"
     labels: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     multi_source: bool = False
@@ -334,8 +334,9 @@ def _check_splits(task: Task, where: str) -> None:
 def _check_headline(task: Task, where: str) -> None:
     known = METRICS[task.kind]
     if not task.headline:
-        both = task.kind in ("regression", "span_qa")
-        object.__setattr__(task, "headline", known if both else known[:1])
+        spans = task.kind == "tagging" and bool(task.labels) and is_iob2(task.labels)
+        one = ("f1",) if spans else known[:1]
+        object.__setattr__(task, "headline", known if task.kind in ("regression", "span_qa") else one)
     for name in task.headline:
         if name not in known or task.headline.count(name) > 1:
             law = (

@@ -106,7 +106,6 @@ TOPIC = (
     Task(
         name="basqueglue_bhtc",
         kind="classification",
-        role="intermediate",
         languages=("eu",),
         source=Files(
             "basqueglue_bhtc",
@@ -129,7 +128,6 @@ TOPIC = (
     Task(
         name="pl_8tags",
         kind="classification",
-        role="intermediate",
         languages=("pl",),
         source=Files(
             "pl_8tags",
@@ -151,7 +149,6 @@ TOPIC = (
     Task(
         name="trec_qc",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "trec_qc",
@@ -173,7 +170,6 @@ TOPIC = (
     Task(
         name="ag_news",
         kind="classification",
-        role="intermediate",
         languages=("en",),
         source=Files(
             "ag_news",

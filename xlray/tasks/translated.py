@@ -29,7 +29,6 @@ def xnli(language: str) -> Task:
     return Task(
         name=f"xnli_{language}",
         kind="classification",
-        role="intermediate",
         languages=(language,),
         source=Files(
             f"xnli_{language}",
@@ -70,7 +69,6 @@ def paws_x(language: str) -> Task:
     return Task(
         name=f"paws_{language}",
         kind="classification",
-        role="intermediate",
         languages=(language,),
         source=Files(
             f"paws_{language}",
@@ -117,7 +115,6 @@ def multinli_tr(version: str) -> dict[str, str]:
 SNLI_TR = Task(
     name="snli_tr",
     kind="classification",
-    role="intermediate",
     languages=("tr",),
     source=snli_files("snli_tr", snli_tr("1.1"), older=snli_tr("1.0")),
     hub=Hub(NLI_TR, CONVERTED, {"train/tr": "train", "dev/tr": "validation", "test/tr": "test"}, MAJORITY, "snli_tr"),
@@ -133,7 +130,6 @@ SNLI_TR = Task(
 MULTINLI_TR = Task(
     name="multinli_tr",
     kind="classification",
-    role="intermediate",
     languages=("tr",),
     source=snli_files("multinli_tr", multinli_tr("1.1"), older=multinli_tr("1.0")),
     hub=Hub(
@@ -163,7 +159,6 @@ TRANSLATED = (
     Task(
         name="nli_tr",
         kind="classification",
-        role="intermediate",
         languages=("tr",),
         source=Joined((SNLI_TR, MULTINLI_TR)),
         labels=NLI_LABELS,

@@ -19,13 +19,74 @@ SWEDISH = ("O", "LOC", "MISC", "ORG", "PER")
 ESTNER = iob2(("DATE", "EVENT", "GPE", "LOC", "MONEY", "ORG", "PER", "PERCENT", "PROD", "TIME", "TITLE"))
 
 CONLL_2003 = partial(columns, separator=" ", num_columns=4)
-CONLL_2002 = partial(columns, separator=" ", num_columns=3)
-WIKINEURAL = partial(columns, num_columns=3, token=1)
 
 
 def untagged(line: str) -> bool:
     """Whether a line of the Swedish corpus is no word and its tag; one holds a word alone, which the Hub's copy lacks."""
     return len(line.split()) != 2
+
+
+def conll2002(language: str, name: str, num_examples: int) -> Task:
+    """CoNLL 2002 in one language; `name` begins the names of its files."""
+    return Task(
+        name=f"conll2002_{language}",
+        kind="tagging",
+        languages=(language,),
+        source=Files(
+            f"conll2002_{language}",
+            {
+                f"train/{language}": (f"{name}.train",),
+                f"dev/{language}": (f"{name}.testa",),
+                f"test/{language}": (f"{name}.testb",),
+            },
+            partial(columns, separator=" ", num_columns=3),
+        ),
+        hub=Hub(
+            "eriktks/conll2002",
+            CONVERTED,
+            {f"train/{language}": "train", f"dev/{language}": "validation", f"test/{language}": "test"},
+            partial(tagged, names=CONLL),
+            language,
+        ),
+        labels=CONLL,
+        num_examples=num_examples,
+        licence="research only",
+        citation="Tjong Kim Sang 2002",
+        notes=f"Files of three columns in UTF-8, as in NLTK's corpora and on the Hub. Size not verified offline. {CONVERSION}",
+        repair=begun_spans,
+    )
+
+
+def wikineural(language: str) -> Task:
+    """WikiNEuRal in one language."""
+    return Task(
+        name=f"wikineural_{language}",
+        kind="tagging",
+        languages=(language,),
+        source=Files(
+            f"wikineural_{language}",
+            {
+                f"train/{language}": ("train.conllu",),
+                f"dev/{language}": ("val.conllu",),
+                f"test/{language}": ("test.conllu",),
+            },
+            partial(columns, num_columns=3, token=1),
+        ),
+        hub=Hub(
+            "Babelscape/wikineural",
+            None,
+            {
+                f"{split}/{language}": f"{name}_{language}"
+                for split, name in (("train", "train"), ("dev", "val"), ("test", "test"))
+            },
+            partial(tagged, names=CONLL),
+        ),
+        labels=CONLL,
+        licence="CC BY-NC-SA 4.0",
+        citation="Tedeschi et al. 2021, WikiNEuRal",
+        notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",
+        repair=begun_spans,
+    )
 
 
 NAMES = (
@@ -110,52 +171,8 @@ NAMES = (
         ),
         repair=begun_spans,
     ),
-    Task(
-        name="conll2002_es",
-        kind="tagging",
-        languages=("es",),
-        source=Files(
-            "conll2002_es",
-            {"train/es": ("esp.train",), "dev/es": ("esp.testa",), "test/es": ("esp.testb",)},
-            CONLL_2002,
-        ),
-        hub=Hub(
-            "eriktks/conll2002",
-            CONVERTED,
-            {"train/es": "train", "dev/es": "validation", "test/es": "test"},
-            partial(tagged, names=CONLL),
-            "es",
-        ),
-        labels=CONLL,
-        num_examples=8_323,
-        licence="research only",
-        citation="Tjong Kim Sang 2002",
-        notes=f"Files of three columns in UTF-8, as in NLTK's corpora and on the Hub. Size not verified offline. {CONVERSION}",
-        repair=begun_spans,
-    ),
-    Task(
-        name="conll2002_nl",
-        kind="tagging",
-        languages=("nl",),
-        source=Files(
-            "conll2002_nl",
-            {"train/nl": ("ned.train",), "dev/nl": ("ned.testa",), "test/nl": ("ned.testb",)},
-            CONLL_2002,
-        ),
-        hub=Hub(
-            "eriktks/conll2002",
-            CONVERTED,
-            {"train/nl": "train", "dev/nl": "validation", "test/nl": "test"},
-            partial(tagged, names=CONLL),
-            "nl",
-        ),
-        labels=CONLL,
-        num_examples=15_806,
-        licence="research only",
-        citation="Tjong Kim Sang 2002",
-        notes=f"Files of three columns in UTF-8, as in NLTK's corpora and on the Hub. Size not verified offline. {CONVERSION}",
-        repair=begun_spans,
-    ),
+    conll2002("es", "esp", 8_323),
+    conll2002("nl", "ned", 15_806),
     Task(
         name="germeval2014_de",
         kind="tagging",
@@ -246,67 +263,5 @@ NAMES = (
         notes="The tokens are characters; spaces are dropped.",
         repair=spans_of_characters,
     ),
-    Task(
-        name="wikineural_pl",
-        kind="tagging",
-        languages=("pl",),
-        source=Files(
-            "wikineural_pl",
-            {"train/pl": ("train.conllu",), "dev/pl": ("val.conllu",), "test/pl": ("test.conllu",)},
-            WIKINEURAL,
-        ),
-        hub=Hub(
-            "Babelscape/wikineural",
-            None,
-            {"train/pl": "train_pl", "dev/pl": "val_pl", "test/pl": "test_pl"},
-            partial(tagged, names=CONLL),
-        ),
-        labels=CONLL,
-        licence="CC BY-NC-SA 4.0",
-        citation="Tedeschi et al. 2021, WikiNEuRal",
-        notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",
-        repair=begun_spans,
-    ),
-    Task(
-        name="wikineural_pt",
-        kind="tagging",
-        languages=("pt",),
-        source=Files(
-            "wikineural_pt",
-            {"train/pt": ("train.conllu",), "dev/pt": ("val.conllu",), "test/pt": ("test.conllu",)},
-            WIKINEURAL,
-        ),
-        hub=Hub(
-            "Babelscape/wikineural",
-            None,
-            {"train/pt": "train_pt", "dev/pt": "val_pt", "test/pt": "test_pt"},
-            partial(tagged, names=CONLL),
-        ),
-        labels=CONLL,
-        licence="CC BY-NC-SA 4.0",
-        citation="Tedeschi et al. 2021, WikiNEuRal",
-        notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",
-        repair=begun_spans,
-    ),
-    Task(
-        name="wikineural_nl",
-        kind="tagging",
-        languages=("nl",),
-        source=Files(
-            "wikineural_nl",
-            {"train/nl": ("train.conllu",), "dev/nl": ("val.conllu",), "test/nl": ("test.conllu",)},
-            WIKINEURAL,
-        ),
-        hub=Hub(
-            "Babelscape/wikineural",
-            None,
-            {"train/nl": "train_nl", "dev/nl": "val_nl", "test/nl": "test_nl"},
-            partial(tagged, names=CONLL),
-        ),
-        labels=CONLL,
-        licence="CC BY-NC-SA 4.0",
-        citation="Tedeschi et al. 2021, WikiNEuRal",
-        notes=f"Tagged by machine. Size of the training file not verified. {UNPINNED}",
-        repair=begun_spans,
-    ),
+    *map(wikineural, ("pl", "pt", "nl")),
 )

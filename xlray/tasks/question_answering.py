@@ -7,53 +7,37 @@ from functools import partial
 from xlray.tasks.passages import squad, tagged_spans
 from xlray.tasks.repairs import placed_answers
 from xlray.tasks.structured import span_answers
-from xlray.tasks.tagging import XTREME, XTREME_COMMIT
+from xlray.tasks.tagging import XTREME, XTREME_COMMIT, xtreme_splits
 from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
 
 # For tasks with the repair `placed_answers`, which leaves questions without an answer out.
 QUESTIONS = partial(squad, unanswerable=True)
 ROWS = partial(span_answers, unanswerable=True)
 
+
+def tydiqa(language: str, name: str, num_examples: int, notes: str = "") -> Task:
+    """TyDi QA GoldP in one language; `name` is the language's in names of files and in ids on the Hub."""
+    return Task(
+        name=f"tydiqa_{language}",
+        kind="span_qa",
+        languages=(language,),
+        source=Files(
+            f"tydiqa_{language}",
+            {f"{split}/{language}": (f"{name}_tydiqa_{split}.json",) for split in ("train", "dev")},
+            squad,
+        ),
+        hub=Hub(XTREME, XTREME_COMMIT, xtreme_splits(language), partial(span_answers, prefix=f"{name}-"), "tydiqa"),
+        multi_source=True,
+        num_examples=num_examples,
+        licence="Apache-2.0",
+        citation="Clark et al. 2020, TyDi QA (GoldP)",
+        notes=notes,
+    )
+
+
 QUESTION_ANSWERING = (
-    Task(
-        name="tydiqa_ko",
-        kind="span_qa",
-        languages=("ko",),
-        source=Files(
-            "tydiqa_ko", {"train/ko": ("korean_tydiqa_train.json",), "dev/ko": ("korean_tydiqa_dev.json",)}, squad
-        ),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            {"train/ko": "train", "dev/ko": "validation"},
-            partial(span_answers, prefix="korean-"),
-            "tydiqa",
-        ),
-        multi_source=True,
-        num_examples=1_625,
-        licence="Apache-2.0",
-        citation="Clark et al. 2020, TyDi QA (GoldP)",
-        notes="Korean is a pivot language of tydiqa.",
-    ),
-    Task(
-        name="tydiqa_sw",
-        kind="span_qa",
-        languages=("sw",),
-        source=Files(
-            "tydiqa_sw", {"train/sw": ("swahili_tydiqa_train.json",), "dev/sw": ("swahili_tydiqa_dev.json",)}, squad
-        ),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            {"train/sw": "train", "dev/sw": "validation"},
-            partial(span_answers, prefix="swahili-"),
-            "tydiqa",
-        ),
-        multi_source=True,
-        num_examples=2_755,
-        licence="Apache-2.0",
-        citation="Clark et al. 2020, TyDi QA (GoldP)",
-    ),
+    tydiqa("ko", "korean", 1_625, "Korean is a pivot language of tydiqa."),
+    tydiqa("sw", "swahili", 2_755),
     Task(
         name="drcd_zh",
         kind="span_qa",

@@ -22,6 +22,24 @@ QUAIL = partial(
 RIGHT = {"0": "wrong", "1": "right"}
 CHECKED = partial(checked_answer, names=RIGHT)
 
+
+def exams(language: str, num_examples: int) -> Task:
+    """EXAMS in one language."""
+    files = {f"{split}/{language}": (f"{split}_{language}.jsonl",) for split in ("train", "dev")}
+    splits = {f"train/{language}": "train", f"dev/{language}": "validation"}
+    return Task(
+        name=f"exams_{language}",
+        kind="multiple_choice",
+        languages=(language,),
+        source=Files(f"exams_{language}", files, partial(json_lines, shape=exam)),
+        hub=Hub("mhardalov/exams", None, splits, exam, f"crosslingual_{language}"),
+        num_examples=num_examples,
+        licence="CC BY-SA 4.0",
+        citation="Hardalov et al. 2020, EXAMS",
+        notes=f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}",
+    )
+
+
 READING = (
     Task(
         name="race",
@@ -144,47 +162,7 @@ READING = (
         citation="Fenogenova et al. 2020, MuSeRC; Russian SuperGLUE (Shavrina et al. 2020)",
         notes=f"The second text is a question and one of its answers. The labels of the test split are hidden. {CONVERSION}",
     ),
-    Task(
-        name="exams_bg",
-        kind="multiple_choice",
-        languages=("bg",),
-        source=Files(
-            "exams_bg", {"train/bg": ("train_bg.jsonl",), "dev/bg": ("dev_bg.jsonl",)}, partial(json_lines, shape=exam)
-        ),
-        hub=Hub("mhardalov/exams", None, {"train/bg": "train", "dev/bg": "validation"}, exam, "crosslingual_bg"),
-        num_examples=2_344,
-        licence="CC BY-SA 4.0",
-        citation="Hardalov et al. 2020, EXAMS",
-        notes=(
-            f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}"
-        ),
-    ),
-    Task(
-        name="exams_hu",
-        kind="multiple_choice",
-        languages=("hu",),
-        source=Files(
-            "exams_hu", {"train/hu": ("train_hu.jsonl",), "dev/hu": ("dev_hu.jsonl",)}, partial(json_lines, shape=exam)
-        ),
-        hub=Hub("mhardalov/exams", None, {"train/hu": "train", "dev/hu": "validation"}, exam, "crosslingual_hu"),
-        num_examples=1_731,
-        licence="CC BY-SA 4.0",
-        citation="Hardalov et al. 2020, EXAMS",
-        notes=(
-            f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}"
-        ),
-    ),
-    Task(
-        name="exams_pl",
-        kind="multiple_choice",
-        languages=("pl",),
-        source=Files(
-            "exams_pl", {"train/pl": ("train_pl.jsonl",), "dev/pl": ("dev_pl.jsonl",)}, partial(json_lines, shape=exam)
-        ),
-        hub=Hub("mhardalov/exams", None, {"train/pl": "train", "dev/pl": "validation"}, exam, "crosslingual_pl"),
-        num_examples=1_577,
-        licence="CC BY-SA 4.0",
-        citation="Hardalov et al. 2020, EXAMS",
-        notes=f"School examinations, without passages. A few questions without a right choice are left out. {UNPINNED}",
-    ),
+    exams("bg", 2_344),
+    exams("hu", 1_731),
+    exams("pl", 1_577),
 )

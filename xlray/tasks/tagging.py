@@ -64,42 +64,91 @@ SLOTS = iob2(
     )
 )
 
+
+def xtreme_files(language: str) -> dict[str, tuple[str, ...]]:
+    """Names of a language's files as XTREME's scripts write them."""
+    return {f"{split}/{language}": (f"{split}-{language}.tsv",) for split in ("train", "dev")}
+
+
+def xtreme_splits(language: str) -> dict[str, str]:
+    """A language's splits on the Hub."""
+    return {f"train/{language}": "train", f"dev/{language}": "validation"}
+
+
+def udpos(language: str, name: str, notes: str = "") -> Task:
+    """Parts of speech of XTREME in one language; `name` is that of its configuration on the Hub."""
+    return Task(
+        name=f"udpos_{language}",
+        kind="tagging",
+        languages=(language,),
+        source=Files(f"udpos_{language}", xtreme_files(language), columns),
+        hub=Hub(
+            XTREME,
+            XTREME_COMMIT,
+            xtreme_splits(language),
+            partial(tagged, tags="pos_tags", names=UPOS),
+            f"udpos.{name}",
+        ),
+        labels=UPOS,
+        multi_source=True,
+        licence="per treebank of Universal Dependencies 2.5",
+        citation="Nivre et al. 2020, Universal Dependencies v2; files of XTREME (Hu et al. 2020)",
+        notes=notes,
+    )
+
+
+def panx(language: str) -> Task:
+    """WikiANN's names of XTREME in one language."""
+    return Task(
+        name=f"panx_{language}",
+        kind="tagging",
+        languages=(language,),
+        source=Files(f"panx_{language}", xtreme_files(language), partial(columns, languages=(language,))),
+        hub=Hub(
+            XTREME,
+            XTREME_COMMIT,
+            xtreme_splits(language),
+            partial(tagged, names=WIKIANN_NUMBERS),
+            f"PAN-X.{language}",
+        ),
+        labels=WIKIANN,
+        multi_source=True,
+        num_examples=20_000,
+        licence="terms of WikiANN not stated; text of Wikipedia (CC BY-SA 3.0)",
+        citation="Pan et al. 2017; splits of Rahimi et al. 2019; files of XTREME (Hu et al. 2020)",
+    )
+
+
+def masakhaner(name: str, language: str, num_examples: int) -> Task:
+    """MasakhaNER in one language, whose code of three letters names the task and the configuration on the Hub."""
+    return Task(
+        name=f"masakhaner_{name}",
+        kind="tagging",
+        languages=(language,),
+        source=Files(
+            f"masakhaner_{name}",
+            {f"{split}/{language}": (f"{split}.txt",) for split in ("train", "dev", "test")},
+            partial(columns, separator=" "),
+        ),
+        hub=Hub(
+            "masakhane/masakhaner",
+            CONVERTED,
+            {f"train/{language}": "train", f"dev/{language}": "validation", f"test/{language}": "test"},
+            partial(tagged, names=MASAKHANER_NUMBERS),
+            name,
+        ),
+        labels=iob2(("DATE", "LOC", "ORG", "PER")),
+        num_examples=num_examples,
+        licence="CC BY-NC 4.0",
+        citation="Adelani et al. 2021, MasakhaNER",
+        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
+        repair=begun_spans,
+    )
+
+
 TAGGING = (
-    Task(
-        name="udpos_ja",
-        kind="tagging",
-        languages=("ja",),
-        source=Files("udpos_ja", {"train/ja": ("train-ja.tsv",), "dev/ja": ("dev-ja.tsv",)}, columns),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            {"train/ja": "train", "dev/ja": "validation"},
-            partial(tagged, tags="pos_tags", names=UPOS),
-            "udpos.Japanese",
-        ),
-        labels=UPOS,
-        multi_source=True,
-        licence="per treebank of Universal Dependencies 2.5",
-        citation="Nivre et al. 2020, Universal Dependencies v2; files of XTREME (Hu et al. 2020)",
-    ),
-    Task(
-        name="udpos_zh",
-        kind="tagging",
-        languages=("zh",),
-        source=Files("udpos_zh", {"train/zh": ("train-zh.tsv",), "dev/zh": ("dev-zh.tsv",)}, columns),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            {"train/zh": "train", "dev/zh": "validation"},
-            partial(tagged, tags="pos_tags", names=UPOS),
-            "udpos.Chinese",
-        ),
-        labels=UPOS,
-        multi_source=True,
-        licence="per treebank of Universal Dependencies 2.5",
-        citation="Nivre et al. 2020, Universal Dependencies v2; files of XTREME (Hu et al. 2020)",
-        notes="Traditional and simplified characters.",
-    ),
+    udpos("ja", "Japanese"),
+    udpos("zh", "Chinese", "Traditional and simplified characters."),
     Task(
         name="ud_et_ewt",
         kind="tagging",
@@ -139,115 +188,10 @@ TAGGING = (
         citation="Vincze et al. 2010, Hungarian Dependency Treebank (UD Szeged)",
         notes="Hungarian is a pivot language of udpos.",
     ),
-    Task(
-        name="panx_es",
-        kind="tagging",
-        languages=("es",),
-        source=Files(
-            "panx_es", {"train/es": ("train-es.tsv",), "dev/es": ("dev-es.tsv",)}, partial(columns, languages=("es",))
-        ),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            {"train/es": "train", "dev/es": "validation"},
-            partial(tagged, names=WIKIANN_NUMBERS),
-            "PAN-X.es",
-        ),
-        labels=WIKIANN,
-        multi_source=True,
-        num_examples=20_000,
-        licence="terms of WikiANN not stated; text of Wikipedia (CC BY-SA 3.0)",
-        citation="Pan et al. 2017; splits of Rahimi et al. 2019; files of XTREME (Hu et al. 2020)",
-    ),
-    Task(
-        name="panx_ru",
-        kind="tagging",
-        languages=("ru",),
-        source=Files(
-            "panx_ru", {"train/ru": ("train-ru.tsv",), "dev/ru": ("dev-ru.tsv",)}, partial(columns, languages=("ru",))
-        ),
-        hub=Hub(
-            XTREME,
-            XTREME_COMMIT,
-            {"train/ru": "train", "dev/ru": "validation"},
-            partial(tagged, names=WIKIANN_NUMBERS),
-            "PAN-X.ru",
-        ),
-        labels=WIKIANN,
-        multi_source=True,
-        num_examples=20_000,
-        licence="terms of WikiANN not stated; text of Wikipedia (CC BY-SA 3.0)",
-        citation="Pan et al. 2017; splits of Rahimi et al. 2019; files of XTREME (Hu et al. 2020)",
-    ),
-    Task(
-        name="masakhaner_swa",
-        kind="tagging",
-        languages=("sw",),
-        source=Files(
-            "masakhaner_swa",
-            {"train/sw": ("train.txt",), "dev/sw": ("dev.txt",), "test/sw": ("test.txt",)},
-            partial(columns, separator=" "),
-        ),
-        hub=Hub(
-            "masakhane/masakhaner",
-            CONVERTED,
-            {"train/sw": "train", "dev/sw": "validation", "test/sw": "test"},
-            partial(tagged, names=MASAKHANER_NUMBERS),
-            "swa",
-        ),
-        labels=iob2(("DATE", "LOC", "ORG", "PER")),
-        num_examples=2_109,
-        licence="CC BY-NC 4.0",
-        citation="Adelani et al. 2021, MasakhaNER",
-        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
-        repair=begun_spans,
-    ),
-    Task(
-        name="masakhaner_hau",
-        kind="tagging",
-        languages=("ha",),
-        source=Files(
-            "masakhaner_hau",
-            {"train/ha": ("train.txt",), "dev/ha": ("dev.txt",), "test/ha": ("test.txt",)},
-            partial(columns, separator=" "),
-        ),
-        hub=Hub(
-            "masakhane/masakhaner",
-            CONVERTED,
-            {"train/ha": "train", "dev/ha": "validation", "test/ha": "test"},
-            partial(tagged, names=MASAKHANER_NUMBERS),
-            "hau",
-        ),
-        labels=iob2(("DATE", "LOC", "ORG", "PER")),
-        num_examples=1_912,
-        licence="CC BY-NC 4.0",
-        citation="Adelani et al. 2021, MasakhaNER",
-        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
-        repair=begun_spans,
-    ),
-    Task(
-        name="masakhaner_yor",
-        kind="tagging",
-        languages=("yo",),
-        source=Files(
-            "masakhaner_yor",
-            {"train/yo": ("train.txt",), "dev/yo": ("dev.txt",), "test/yo": ("test.txt",)},
-            partial(columns, separator=" "),
-        ),
-        hub=Hub(
-            "masakhane/masakhaner",
-            CONVERTED,
-            {"train/yo": "train", "dev/yo": "validation", "test/yo": "test"},
-            partial(tagged, names=MASAKHANER_NUMBERS),
-            "yor",
-        ),
-        labels=iob2(("DATE", "LOC", "ORG", "PER")),
-        num_examples=2_171,
-        licence="CC BY-NC 4.0",
-        citation="Adelani et al. 2021, MasakhaNER",
-        notes=f"Some names begin with I, and are taken to begin there. {CONVERSION}",
-        repair=begun_spans,
-    ),
+    *map(panx, ("es", "ru")),
+    masakhaner("swa", "sw", 2_109),
+    masakhaner("hau", "ha", 1_912),
+    masakhaner("yor", "yo", 2_171),
     Task(
         name="ccg_en",
         kind="tagging",

@@ -393,6 +393,14 @@ def get(url, **headers):
         return answer.url, answer.read().decode()
 
 
+def refusal(url, **headers):
+    """The status of an answer that is an error."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(url, **headers)
+    with refused.value as answer:
+        return answer.code
+
+
 def test_the_server_has_a_page_its_data_and_the_report(served):
     url, page = get(served + "/")
     assert url == f"{served}/" and "<title>Sweeps: xlray live</title>" in page
@@ -421,15 +429,11 @@ def test_the_server_has_a_page_its_data_and_the_report(served):
     ],
 )
 def test_nothing_else_is_served(served, path, code):
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        get(served + path)
-    assert refused.value.code == code
+    assert refusal(served + path) == code
 
 
 def test_a_name_that_resolves_to_the_loopback_is_refused(served):
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        get(f"{served}/demo/data", Host="evil.example:8300")
-    assert refused.value.code == 403
+    assert refusal(f"{served}/demo/data", Host="evil.example:8300") == 403
     assert get(f"{served}/demo/data", Host="localhost:8300")
 
 

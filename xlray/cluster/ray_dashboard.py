@@ -64,7 +64,8 @@ def ask(url: str, path: str) -> Any:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         why = "it asks for a token that is missing or wrong (RAY_AUTH_TOKEN_PATH)"
-        raise RayUnreachableError(f"{url}: {why if error.code in (401, 403) else _reason(error)}.") from error
+        with error:  # the answer is read here, and its socket is closed
+            raise RayUnreachableError(f"{url}: {why if error.code in (401, 403) else _reason(error)}.") from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise RayUnreachableError(f"{url}: {reason}.") from error

@@ -43,6 +43,13 @@ def test_a_sweep_that_grows_keeps_its_trials_and_all_but_probes_of_the_former_la
     assert not differences(SWEEP, grown)
 
 
+def test_the_hash_of_a_definition_is_that_of_its_trials_and_numbers_whatever_its_words():
+    known = definition.definition_hash(SWEEP.definition)
+    assert known == definition.definition_hash(json.loads(json.dumps(SWEEP.definition)))
+    assert known == definition.definition_hash(dataclasses.replace(SWEEP, name="x", question="Why?").definition)
+    assert known != definition.definition_hash(dataclasses.replace(SWEEP, seeds=(0, 1, 2)).definition)
+
+
 def differences(stored, wanted):
     return definition.changes(json.loads(json.dumps(stored.definition)), wanted.definition)
 

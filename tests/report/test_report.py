@@ -413,6 +413,18 @@ def test_the_journal_tells_the_latest_status(tmp_path):
     assert [statuses[trial] for trial in trials[:4]] == ["failed", "created", "finished", "paused"]
 
 
+def test_the_report_says_which_definition_was_run_from_when_on_and_what_was_known_by_then():
+    opened = {"event": "opened", "definition": "a1", "commit": "c0ffee", "time": 0.0}
+    score, older = {"event": "rung", "time": 1.0}, {"event": "opened", "time": 0.0}
+    assert (
+        report.openings([opened, score, opened]) == "a1 from 1970-01-01 00:00 UTC on, before any score, commit c0ffee"
+    )
+    grown = report.openings([opened, score, score, {**opened, "definition": "b2", "commit": None, "time": 60.0}])
+    assert grown.endswith("; then b2 from 1970-01-01 00:01 UTC on, after 2 rungs of trials")
+    assert report.openings([older, score, opened]).startswith("without a hash from 1970-01-01 00:00 UTC on")
+    assert report.openings([]) == ""
+
+
 def test_tidy_tables_for_notebooks(finished):
     loaded = load_results(finished[0])
     points = loaded.points().to_pandas()

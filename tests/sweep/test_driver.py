@@ -29,6 +29,7 @@ from xlray.config.recipes import Architecture, Encoder, Target
 from xlray.config.sweep import Stopping
 from xlray.errors import StoreError
 from xlray.phases.spec import Phases, phase_hash
+from xlray.plan.definition import definition_hash
 from xlray.plan.jobs import SHARED, encoder_of, lease_keys
 from xlray.plan.trials import Start
 
@@ -50,6 +51,12 @@ def test_as_many_run_as_there_are_slots_and_the_journal_knows_first(tmp_path):
         run_to_the_end(driver, trial_id)
     assert driver.next() is None and driver.done()
     assert {status(driver, t) for t in ids(plan)} == {"finished"}
+
+
+def test_the_journal_says_which_definition_was_opened(tmp_path):
+    plan = make_plan("a")
+    (opened,) = events(make_driver(tmp_path, plan), "opened")
+    assert opened["definition"] == definition_hash(plan.sweep.definition)
 
 
 def test_run_names_are_never_used_twice(tmp_path):

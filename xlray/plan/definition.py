@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xlray.canonical import fingerprint
 from xlray.config.axes import ENCODER
 from xlray.config.sweep import Sweep
 from xlray.errors import InputError
@@ -19,6 +20,11 @@ from xlray.storage.sweep_folder import of_now, sweep_folder
 WORDS = ("name", "question", "execution", "own_tasks", "sources", "tracking")
 # These add or take away trials; what a trial's numbers are, they leave alone.
 FREE = (*WORDS, "seeds", "measure", "explore", "search", "vary", "languages")
+
+
+def definition_hash(definition: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits, equal for definitions of the same trials with the same numbers, whatever their `WORDS`."""
+    return fingerprint({key: value for key, value in definition.items() if key not in WORDS})[:12]
 
 
 def changes(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -302,6 +302,7 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         ("Rungs (examples)", ", ".join(f"{rung:,}" for rung in rungs)),
         ("Seeds", ", ".join(str(seed) for seed in definition.get("seeds") or ())),
         ("Precision", str(definition.get("precision") or "")),
+        ("Definition", openings(evidence.journal)),
     ]
     for title, column in (("Execution", "execution"), ("Versions", "versions"), ("Methods", "method_versions")):
         texts = {text for text in evidence.results.trials[column].to_pylist() if text}
@@ -310,3 +311,16 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         lines = [", ".join(f"{key} {value}" for key, value in json.loads(kind).items()) for kind in sorted(kinds)]
         facts.append((title, "; or ".join(lines)))
     return tuple((term, fact) for term, fact in facts if fact)
+
+
+def openings(journal: Sequence[Mapping[str, Any]]) -> str:
+    """Which definition was run from when on, and how many scores were known then; "" if nothing was run."""
+    known, scores, lines = None, 0, []
+    for entry in journal:
+        scores += entry["event"] == "rung"
+        if entry["event"] == "opened" and (found := entry.get("definition", "without a hash")) != known:
+            of = f", commit {entry['commit']}" if entry.get("commit") else ""
+            when = f"after {count(scores, 'rung')} of trials" if scores else "before any score"
+            lines.append(f"{found} from {moment(entry['time'])} on, {when}{of}")
+            known = found
+    return "; then ".join(lines)

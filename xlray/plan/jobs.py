@@ -12,9 +12,11 @@ from xlray.canonical import to_plain
 from xlray.config.axes import short_value
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Pretraining
-from xlray.config.sweep import Trial
+from xlray.config.sweep import Sweep, Trial
 from xlray.phases.spec import DataSpec, Phases, Rung, Spec, TokenizerSpec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
+from xlray.phases.versions import commit
+from xlray.plan.definition import definition_hash
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
 from xlray.storage.storage import Storage, open_storage
@@ -211,6 +213,11 @@ def readable_name(trial_id: str, tasks: Sequence[str], seed: int, label: str = "
     """Number of tasks, values of axes, seed, hash; a name of a folder, so that very many values are left out of it."""
     values = f"-{label.replace(' ', ',')}" if 0 < len(label.encode()) <= MOST_LABEL_BYTES else ""
     return f"{len(tasks)}tasks{values}-s{seed}-{trial_id}"
+
+
+def opened_entry(sweep: Sweep) -> dict[str, Any]:
+    """The entry of the journal for a run of a sweep: the hash of its definition, and the commit of xlray."""
+    return {"event": "opened", "definition": definition_hash(sweep.definition), "commit": commit()}
 
 
 def created_entry(trial: Trial) -> dict[str, Any]:

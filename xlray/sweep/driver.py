@@ -18,11 +18,9 @@ from xlray.config.sweep import Trial
 from xlray.errors import StoreError
 from xlray.phases.spec import Phases, Spec, phase_hash, phase_name
 from xlray.phases.store import Store
-from xlray.phases.versions import commit
 from xlray.plan.asha import Report, decide, next_trials, outcome, promotions
-from xlray.plan.definition import definition_hash
 from xlray.plan.failures import classify, common_error, may_retry
-from xlray.plan.jobs import before_trials, created_entry, is_shared, lease_keys, place_of
+from xlray.plan.jobs import before_trials, created_entry, is_shared, lease_keys, opened_entry, place_of
 from xlray.plan.rung_report import measured_by, rung_entry, rung_report
 from xlray.plan.search import propose, with_proposed
 from xlray.plan.searchers import Replay
@@ -130,8 +128,7 @@ class Driver:
     def open(self, journal: list[dict[str, Any]]) -> bool:
         """Take over from the drivers before; returns whether anything is left to do."""
         self.journal, self.found, self.plan = journal, standings(journal), with_proposed(self.plan, journal)
-        known = definition_hash(self.plan.sweep.definition)
-        self.write({"event": "opened", "definition": known, "commit": commit()})
+        self.write(opened_entry(self.plan.sweep))
         self.jobs = {**(before := before_trials(self.plan)), **self.plan.phases}
         self.stored = set(self.store.finished(self.specs().values()))
         for name in before:

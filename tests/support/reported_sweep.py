@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -18,6 +19,7 @@ from xlray.analysis.results import PHASES, SCORES, TRIALS
 from xlray.report import evidence, report
 from xlray.storage import parquet
 from xlray.storage.sweep_folder import open_sweep
+from xlray.templates import ECHARTS
 
 RUNGS = (1_024, 4_096, 16_384)
 
@@ -206,3 +208,16 @@ def with_axis(folder, settings):
 def finished(tmp_path_factory):
     folder = make_sweep(tmp_path_factory.mktemp("sweeps") / "quickstart")
     return folder, report.write_report(folder, analysis.Sampling(num_draws=200))
+
+
+@pytest.fixture(autouse=True)
+def few_draws_and_no_pdf(monkeypatch):
+    """Intervals are tested with the estimators and PDFs with the fixtures; here they only take time."""
+    monkeypatch.setattr(report, "Sampling", functools.partial(analysis.Sampling, num_draws=200))
+    canvas = "matplotlib.backends.backend_pdf.FigureCanvasPdf"
+    monkeypatch.setattr(f"{canvas}.print_figure", lambda self, file, **_: file.write(b"%PDF"))
+
+
+def page(folder):
+    """The page without ECharts, which is not ours."""
+    return (folder / "report/report.html").read_text().replace(ECHARTS.read_text(), "")

@@ -1,33 +1,27 @@
-"""The catalogue: tasks by licence, examples as the model sees them, what is counted, and the registry against the Hub."""
+"""The catalogue: tasks by licence, examples as the model sees them, what is counted."""
 
 import itertools
 import json
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import helpers
-import pyarrow as pa
-import pyarrow.parquet as pq
+import hub_sets
 import pytest
+from command_line import xlray
+from hub_sets import hub_task
 from rich.console import Console
 
 from xlray.cli import main
 from xlray.cli.task_catalogue import listed, shown
 from xlray.cli.task_previews import MAX_MEASURED, Bin, distribution_of, lengths_of, views
-from xlray.cli.task_tables import bar, print_comparison, print_tasks, sequence_text
+from xlray.cli.task_tables import bar, print_tasks, sequence_text
 from xlray.config.recipes import XLM_R_BASE
 from xlray.data import registry
 from xlray.errors import InputError
-from xlray.tasks import Generated, Hub, Task, online
-from xlray.tasks.online import Comparison, Difference, Unreached, compare
-from xlray.tasks.shapes import labelled
-from xlray.tasks.structured import tagged
-from xlray.tasks.task import CONVERTED, Joined
+from xlray.tasks import Generated, Task
 
+one_set = hub_sets.one_set  # a fixture
 WORDS = [*"abcdefghij", *(f"w{i}" for i in range(60))]
-SHAPE = partial(labelled, text="sentence", label="label", names={"0": "no", "1": "yes"}, left_out=("-1",))
-COMMIT = "c" * 40
 
 
 @pytest.fixture(scope="module")
@@ -215,25 +209,19 @@ def test_bars_are_as_long_as_their_counts_and_never_vanish():
 # --- tasks show ----------------------------------------------------------------------------------------------------
 
 
-def run(capfd, *arguments):
-    code = main.main([str(a) for a in arguments])
-    out, err = capfd.readouterr()
-    return code, out, err
-
-
 def test_every_embedded_task_is_shown_with_and_without_an_encoder(capfd, tmp_path):
     helpers.word_tokenizer(tmp_path / "tokenizer.json", WORDS)
     for name in ("mini_udpos", "mini_tydiqa", "mini_tatoeba", "mini_reading_es"):
-        code, out, _ = run(capfd, "tasks", "show", name)
+        code, out, _ = xlray(capfd, "tasks", "show", name)
         assert code == 0 and "words (split at spaces)" in out and "--encoder" in out
-        code, out, _ = run(capfd, "tasks", "show", name, "--encoder", tmp_path)
+        code, out, _ = xlray(capfd, "tasks", "show", name, "--encoder", tmp_path)
         assert code == 0 and "as the model sees them" in out and "tokens, before anything is cut" in out
         assert "longer than 128" in out and ("‹" in out) == (name != "mini_tatoeba")
 
 
 def test_the_document_of_a_task_holds_views_labels_and_lengths(capfd, tmp_path):
     helpers.word_tokenizer(tmp_path / "tokenizer.json", WORDS)
-    document = json.loads(run(capfd, "tasks", "show", "mini_udpos", "--encoder", tmp_path, "--json")[1])
+    document = json.loads(xlray(capfd, "tasks", "show", "mini_udpos", "--encoder", tmp_path, "--json")[1])
     assert document["split"] == "train/en" and document["files"] == {} and document["unread"] == {}
     assert len(document["views"]) == len(document["examples"]) == 3
     view, record = document["views"][0], document["examples"][0]
@@ -249,7 +237,7 @@ def test_sources_name_files_and_places_on_the_hub():
 
 
 def test_a_set_that_is_not_in_the_cache_is_shown_without_examples(capfd):
-    code, out, err = run(capfd, "tasks", "show", "squad")
+    code, out, err = xlray(capfd, "tasks", "show", "squad")
     assert code == 0 and "not here" in out and "rajpurkar/squad" in out and "Traceback" not in err
 
 
@@ -285,219 +273,7 @@ def test_published_data_are_shown_in_tokens(capfd, name):
     if not (root / "data" / name).is_dir() or not encoder.is_dir():
         pytest.skip("the published files are not here")
     arguments = ("tasks", "show", name, "--data-dir", root / "data", "--encoder", encoder)
-    document = json.loads(run(capfd, *arguments, "--json")[1])
+    document = json.loads(xlray(capfd, *arguments, "--json")[1])
     assert len(document["views"]) == 3 and document["lengths"]["counted"] <= 2_000
-    code, out, _ = run(capfd, *arguments)
+    code, out, _ = xlray(capfd, *arguments)
     assert code == 0 and "as the model sees them" in out
-
-
-# --- tasks check --online ------------------------------------------------------------------------------------------
-
-
-def hub_folder(folder, **splits):
-    (folder / "data").mkdir(parents=True)
-    for split, rows in splits.items():
-        table = pa.table({"sentence": [s for s, _ in rows], "label": [label for _, label in rows]})
-        pq.write_table(table, folder / "data" / f"{split}-00000-of-00001.parquet")
-    return folder
-
-
-def hub_task(identifier, revision=None, splits=None, shape=SHAPE, **more):
-    hub = Hub(str(identifier), revision, splits or {"train/en": "train"}, shape, more.pop("config", None))
-    return Task("yes_no", "classification", ("en",), hub, labels=("no", "yes"), **more)
-
-
-def fields(found):
-    return [(d.field, d.registry, d.hub) for d in found.differences]
-
-
-@pytest.fixture
-def one_set(tmp_path, monkeypatch):
-    """A set in the Hub's layout, and a Hub that is this folder: what it says and what was asked of it."""
-    import datasets
-    import huggingface_hub
-
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = hub_folder(tmp_path / "set", train=[("a", 0), ("b", 1), ("c", 1)], validation=[("d", 0)])
-    said = SimpleNamespace(licence="mit", commits={COMMIT}, error=None, asked=[], folder=folder)
-    build = datasets.load_dataset_builder
-
-    def dataset_info(repository, revision=None, timeout=None):
-        said.asked.append((repository, revision))
-        if said.error is not None:
-            raise said.error
-        if repository != "some/set":
-            raise failure("RepositoryNotFoundError")
-        if revision is not None and revision not in said.commits:
-            raise failure("RevisionNotFoundError")
-        return SimpleNamespace(sha=COMMIT, card_data=SimpleNamespace(license=said.licence))
-
-    def load_dataset_builder(repository, revision=None, **chosen):
-        return build(str(folder) if repository == "some/set" else repository, **chosen)
-
-    monkeypatch.setattr(huggingface_hub, "dataset_info", dataset_info)
-    monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset_builder)
-    return said
-
-
-@pytest.mark.parametrize(("split", "differs"), [("dev/ja", False), ("train/ja", True)])
-def test_an_inside_tag_that_begins_a_span_is_no_difference_of_an_evaluation_set(one_set, split, differs):
-    rows = pa.table({"tokens": [["\u5927", "\u962a"]], "ner_tags": [[0, 2]]})
-    pq.write_table(rows, one_set.folder / "data" / "train-00000-of-00001.parquet")
-    names = ("O", "B-LOC", "I-LOC")
-    hub = Hub(str(one_set.folder), None, {split: "train"}, partial(tagged, names=names))
-    found = compare([Task("names", "tagging", ("ja",), hub, role="target", labels=names)])
-    assert any("must be IOB2" in d.hub for d in found.differences) is differs
-
-
-def failure(name):
-    """One of the Hub's errors, without the response that it is made of."""
-    from huggingface_hub import errors
-
-    error = getattr(errors, name).__new__(getattr(errors, name))
-    error.args = (f"{name}\nmore lines",)
-    return error
-
-
-def test_a_set_that_is_as_the_registry_says_has_no_difference(one_set):
-    splits = {"train/en": "train", "dev/en": "validation"}
-    found = compare([hub_task("some/set", COMMIT, splits, num_examples=3, licence="MIT")])
-    assert found == Comparison(num_sets=1)
-    assert one_set.asked == [("some/set", None), ("some/set", COMMIT)]
-
-
-def test_an_unknown_set_and_an_unknown_revision_are_differences(one_set):
-    found = compare([hub_task("no/set", COMMIT), hub_task("some/set", "d" * 40)])
-    assert [d.field for d in found.decisive] == ["id", "revision"] and not found.unreached
-    assert found.commits == {"some/set": COMMIT}, "what it could be pinned to"
-
-
-def test_a_set_that_is_not_pinned_gives_its_commit(one_set):
-    found = compare([hub_task("some/set", licence="MIT")])
-    assert found.commits == {"some/set": COMMIT} and not found.differences
-    one_set.commits.add(CONVERTED)
-    assert not compare([hub_task("some/set", CONVERTED)]).commits
-
-
-def test_configurations_and_splits_that_are_not_there_are_differences(one_set):
-    found = compare([hub_task("some/set", splits={"train/en": "train", "dev/en": "dev"}, licence="mit")])
-    assert fields(found) == [("split", "dev/en: dev", "train, validation")]
-    found = compare([hub_task("some/set", config="plain", licence="mit")])
-    assert [(d.field, d.registry) for d in found.decisive] == [("config", "plain")] and "default" in found.differences[
-        0
-    ].hub
-
-
-def test_splits_that_are_joined_are_looked_at_one_by_one(one_set):
-    both = {"train/en": "train+validation"}
-    assert not compare([hub_task("some/set", splits=both, num_examples=4, licence="mit")]).differences
-    assert [
-        d.field for d in compare([hub_task("some/set", splits={"train/en": "train+more"}, licence="mit")]).decisive
-    ] == ["split"]
-
-
-def test_a_set_that_is_a_script_is_a_difference(one_set):
-    (one_set.folder / "set.py").write_text("raise SystemExit\n")
-    found = compare([hub_task("some/set", licence="mit")])
-    assert [d.field for d in found.decisive] == ["format"] and "script" in found.differences[0].hub
-
-
-def test_columns_that_give_no_record_are_a_difference_and_single_bad_rows_a_remark(one_set):
-    other = partial(labelled, text="text", label="label")
-    found = compare([hub_task("some/set", shape=other, licence="mit")])
-    assert [d.field for d in found.decisive] == ["columns"] and "3 of 3 rows" in found.differences[0].hub
-    named = partial(labelled, text="sentence", label="label", names={"1": "yes"})
-    found = compare([hub_task("some/set", shape=named, licence="mit")])
-    assert [d.field for d in found.differences] == ["rows"] and not found.decisive
-    foreign = partial(labelled, text="sentence", label="label", names={"0": "no", "1": "perhaps"})
-    found = compare([hub_task("some/set", shape=foreign, licence="mit")])
-    assert "'perhaps'" in found.differences[0].hub, "records are checked against the task's labels"
-
-
-def test_the_number_of_examples_and_the_licence_differ_without_keeping_a_task_from_being_read(one_set):
-    one_set.licence = "cc-by-4.0"
-    found = compare([hub_task("some/set", COMMIT, num_examples=5, licence="MIT")])
-    assert fields(found) == [("licence", "MIT", "cc-by-4.0"), ("num_examples", "5", "3")] and not found.decisive
-    one_set.licence = ["cc-by-4.0", "other"]
-    assert not compare([hub_task("some/set", COMMIT, licence="CC BY 4.0 (text: CC0)")]).differences
-    one_set.licence = None
-    assert not compare([hub_task("some/set", COMMIT, licence="research only")]).differences
-
-
-def test_where_rows_are_left_out_the_hub_may_hold_more(one_set):
-    without = partial(labelled, text="sentence", label="label", names={"1": "yes"}, left_out=("0",))
-    assert not compare([hub_task("some/set", shape=without, num_examples=2, licence="mit")]).differences
-    assert fields(compare([hub_task("some/set", shape=without, num_examples=4, licence="mit")])) == [
-        ("num_examples", "4", "3")
-    ]
-
-
-def test_a_local_folder_is_compared_without_a_network(one_set):
-    found = compare([hub_task(one_set.folder, num_examples=2)])
-    assert fields(found) == [("num_examples", "2", "3")] and one_set.asked == []
-
-
-def test_parts_of_a_joined_task_are_compared_once(one_set):
-    part = hub_task("some/set", num_examples=9, licence="mit")
-    joined = Task("both", "classification", ("en",), Joined((part,)), labels=("no", "yes"))
-    found = compare([joined, part])
-    assert (found.num_sets, [d.task for d in found.differences]) == (1, ["both/yes_no"])
-
-
-def test_a_set_that_cannot_be_reached_is_no_difference(one_set):
-    tasks = [
-        hub_task("some/set", licence="mit"),
-        hub_task("far/set"),
-        hub_task("some/set", COMMIT, num_examples=4, licence="mit"),
-    ]
-    for name in ("GatedRepoError", "HfHubHTTPError", "OfflineModeIsEnabled"):
-        seen = []
-
-        def progress(line, name=name, seen=seen):
-            seen.append(line)
-            one_set.error = failure(name) if "far/set" in line else None
-
-        found = compare(tasks, progress)
-        assert found.unreached == [Unreached("yes_no", "far/set", name)] and len(seen) == 3
-        assert [d.field for d in found.differences] == ["num_examples"]
-
-
-def test_no_network_is_one_line(one_set, capfd, monkeypatch):
-    one_set.error = failure("OfflineModeIsEnabled")
-    code, out, err = run(capfd, "tasks", "check", "--online", "squad", "--json")
-    assert (code, out) == (2, "") and err.count("\n") == 1 and "Hub must be reachable" in err
-    assert len(one_set.asked) == 1, "one question is enough"
-    http_error = next(c for c in type(failure("HfHubHTTPError")).__mro__ if c.__name__ == "HTTPError")
-    one_set.error = http_error("Name or service not known")  # of the HTTP client, and no OSError
-    with pytest.raises(InputError, match="Name or service not known"):
-        compare([hub_task("some/set")])
-
-
-def test_the_command_fails_for_what_cannot_be_read_alone(one_set, capfd, monkeypatch):
-    monkeypatch.setitem(registry.ALL_TASKS, "yes_no", hub_task("some/set", num_examples=9, licence="mit"))
-    code, out, err = run(capfd, "tasks", "check", "--online", "yes_no")
-    assert (code, err) == (0, "") and "num_examples" in out and f"some/set@{COMMIT}" in out
-    monkeypatch.setitem(registry.ALL_TASKS, "yes_no", hub_task("some/set", splits={"train/en": "more"}))
-    code, out, err = run(capfd, "tasks", "check", "--online", "yes_no", "--json")
-    document = json.loads(out)
-    assert code == 2 and err.count("\n") == 1 and "split of yes_no" in err
-    assert {d["field"] for d in document["differences"]} == {"licence", "split"}
-    assert document["commits"] == {"some/set": COMMIT} and document["num_sets"] == 1
-
-
-def test_comparing_stores_no_data(one_set, tmp_path):
-    compare([hub_task("some/set", num_examples=3)])
-    assert not [p for p in (tmp_path / "cache").rglob("*") if p.suffix in (".arrow", ".parquet")]
-
-
-def test_the_screen_of_a_comparison_names_everything(capsys):
-    found = Comparison(
-        2, [Difference("t", "id", "a/b", "not found")], [Unreached("u", "c/d", "gated")], {"e/f": COMMIT}
-    )
-    print_comparison(Console(width=100), found)
-    out = capsys.readouterr().out
-    assert all(part in out for part in ("a/b", "not found", "c/d", "gated", f"e/f@{COMMIT}", "1 of which"))
-
-
-def test_only_what_keeps_a_task_from_being_read_is_decisive():
-    assert {"licence", "num_examples", "rows"}.isdisjoint(online.DECISIVE)

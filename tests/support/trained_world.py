@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import helpers
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from xlray.config.execution import Execution
 from xlray.phases.spec import EvaluationSpec
 from xlray.phases.store import Store
 from xlray.storage.storage import Storage
+from xlray.training import engine
 from xlray.training.train import run_phase
 
 FILLER = [f"filler{i}" for i in range(20)]
@@ -143,3 +146,25 @@ def world(tmp_path, encoder):
 
 def weights_of(world, spec):
     return load_file(world.store.open(spec, "weights/model.safetensors"))
+
+
+def state_of(world, spec):
+    """The entries of a phase's state, by name."""
+    return load_file(world.store.open(spec, "state/state.safetensors"))
+
+
+class KilledError(Exception):
+    """Raised in place of a training step."""
+
+
+def interrupt(monkeypatch, after):
+    """The n-th training step from now on raises; steps that only create optimizer state have rate 0 and do not count."""
+    counter = itertools.count(1)
+    step = engine.train_step
+
+    def interrupted(running, micro_batches, learning_rate):
+        if learning_rate > 0 and next(counter) > after:
+            raise KilledError
+        return step(running, micro_batches, learning_rate)
+
+    monkeypatch.setattr(engine, "train_step", interrupted)

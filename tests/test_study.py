@@ -1,5 +1,7 @@
 """The scripts of the study's page."""
 
+import ast
+import csv
 import dataclasses
 import importlib.util
 import tarfile
@@ -21,6 +23,19 @@ def script(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_answers_numbers_in_words_are_those_of_the_table():
+    rows = csv.DictReader((FOLDER / "tables" / "two_by_two.csv").open(encoding="utf-8"))
+    found = [row for row in rows if row["outcome"] == "without_tatoeba"]
+    assert len(found) == 3
+    docstring = ast.get_docstring(ast.parse((FOLDER.parents[1] / "sweeps/finnish_9_vs_20_small.py").read_text()))
+    page = (FOLDER.parent / "study.md").read_text().replace("\u2212", "-").replace("\n", " ")
+    for place, row in enumerate(found):
+        value, low, high = (float(row[name]) for name in ("difference", "interval_low", "interval_high"))
+        words = f"{value:+.2f} [{low:.2f}, {high:.2f}]"
+        assert page.count(words.replace(" [", " | [")) == 1 and (words in page or f"{words.replace(' [', ' points [')}" in page)
+        assert place == 2 or any(w in docstring for w in (words, words.replace(" [", " points [")))
 
 
 def test_a_shortened_encoder_gives_the_states_of_the_layer_it_ends_with(tmp_path):

@@ -1,10 +1,10 @@
 """Fills `docs/study.md` from the storage of its sweeps: `python docs/study/make.py STORAGE [--unseal]`.
 
 What stands between `<!-- study: WHAT -->` and `<!-- end -->` is written anew, for every sweep that the storage has. WHAT is
-`state` (trials by seed), `answer`, `table NAME` (of the report's tables), `pilot SWEEP` (dev scores without Finnish of each
-trial of a pilot) or `neighbours` (the languages that targets have as pivots). The report's page and tables are copied to
-`docs/study/`, its figures to `docs/study/figures/`, and the storage without weights and predictions is packed into
-`docs/study/storage.tar.xz`. `--unseal` opens the test sets, once all trials have finished.
+`state` (hash of the definition, trials by seed), `answer`, `table NAME` (of the report's tables), `pilot SWEEP` (dev scores
+without Finnish of each trial of a pilot) or `neighbours` (the languages that targets have as pivots). The report's page and
+tables are copied to `docs/study/`, its figures to `docs/study/figures/`, and the storage without weights and predictions is
+packed into `docs/study/storage.tar.xz`. `--unseal` opens the test sets, once all trials have finished.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from xlray.analysis import Sampling, collect_points
+from xlray.analysis.effects import shared_of
 from xlray.analysis.factorial import two_by_two
+from xlray.analysis.items import item_variances
 from xlray.analysis.results import UNSEALED_FILE, load_results
+from xlray.plan.definition import definition_hash
 from xlray.report.report import write_report
 from xlray.storage.cells import cell_in_words, effect_in_words
 from xlray.storage.standings import standings
 from xlray.storage.storage import Storage, named_storage
-from xlray.storage.sweep_folder import find_sweep_folder
+from xlray.storage.sweep_folder import find_sweep_folder, read_definition
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "study.md"
@@ -95,12 +98,14 @@ def pack(storage: Storage) -> None:
 
 
 def state(storage: Storage) -> str:
-    """Finished trials of each seed by cell."""
-    trials = load_results(find_sweep_folder(NAME, storage).path).trials.to_pylist()
+    """The hash of the sweep's definition, and finished trials of each seed by cell."""
+    sweep = find_sweep_folder(NAME, storage)
+    known = f"Hash of the sweep's definition: `{definition_hash(read_definition(sweep.path))}`.\n\n"
+    trials = load_results(sweep.path).trials.to_pylist()
     counts = Counter((t["cell"], t["seed"]) for t in trials if t["status"] == "finished")
     cells, seeds = dict.fromkeys(t["cell"] for t in trials), sorted({t["seed"] for t in trials})
     rows = ((cell_in_words(cell, "no task"), *(counts[cell, seed] for seed in seeds)) for cell in cells)
-    return markdown(("finished trials", *(f"seed {seed}" for seed in seeds)), rows)
+    return known + markdown(("finished trials", *(f"seed {seed}" for seed in seeds)), rows)
 
 
 def pilot(name: str, storage: Storage) -> str:
@@ -123,7 +128,9 @@ def pilot(name: str, storage: Storage) -> str:
 def neighbours(storage: Storage) -> str:
     """Parts of speech in Finnish and its relatives: the mean of each cell, and the effects of the two by two."""
     folder = find_sweep_folder(NAME, storage)
-    points = collect_points(load_results(folder.path), standings(folder.journal.read()).trials)
+    results = load_results(folder.path)
+    points = collect_points(results, standings(folder.journal.read()).trials)
+    items, shared = item_variances(results, points).get(points[0].rung_index), shared_of(points)
     by_cell: dict[str, list[dict[str, float]]] = defaultdict(list)
     for point in points:
         by_cell[point.cell].append(point.scores)
@@ -137,7 +144,7 @@ def neighbours(storage: Storage) -> str:
     ]
     effects: dict[str, list[str]] = defaultdict(list)
     for name in NEIGHBOURS:
-        for estimate in two_by_two(points, name, Sampling()):
+        for estimate in two_by_two(points, name, Sampling(), items, shared):
             ends = f" [{estimate.low:.1f}, {estimate.high:.1f}]" if estimate.low is not None else ""
             effects[effect_in_words(estimate.name.split("/", 2)[2])].append(f"{estimate.value:+.1f}{ends}")
     first = markdown(("cell", "trials", *NEIGHBOURS.values()), means)

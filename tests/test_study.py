@@ -34,7 +34,9 @@ def test_the_answers_numbers_in_words_are_those_of_the_table():
     for place, row in enumerate(found):
         value, low, high = (float(row[name]) for name in ("difference", "interval_low", "interval_high"))
         words = f"{value:+.2f} [{low:.2f}, {high:.2f}]"
-        assert page.count(words.replace(" [", " | [")) == 1 and (words in page or f"{words.replace(' [', ' points [')}" in page)
+        assert page.count(words.replace(" [", " | [")) == 1 and (
+            words in page or f"{words.replace(' [', ' points [')}" in page
+        )
         assert place == 2 or any(w in docstring for w in (words, words.replace(" [", " points [")))
 
 

@@ -12,7 +12,7 @@ from synthetic import make_study
 from xlray import analysis, load_results
 from xlray.analysis import FI_ACCURACY, results
 from xlray.analysis.results import PHASES, SCORES, TRIALS
-from xlray.report import cost_tables, evidence, report, task_figures, task_tables
+from xlray.report import cost_tables, evidence, report, score_figures, task_figures, task_tables
 from xlray.report.evidence import Findings
 from xlray.storage import parquet
 
@@ -43,6 +43,15 @@ def test_two_pools_have_two_sentences(tmp_path):
 def study(tmp_path_factory):
     folder = make_study(tmp_path_factory.mktemp("study") / "s", num_chains=3, seeds=3, num_explore=0, rungs=(1_024,))
     return folder, report.write_report(folder, analysis.Sampling(num_draws=30))
+
+
+def test_labels_of_sizes_do_not_touch():
+    assert score_figures.few([0, 1, 9, 20], 6) == [0, 9, 20]
+    assert score_figures.few([0, 1, 9, 20]) == [0, 1, 9, 20]
+    assert score_figures.few([0, 9, 19, 20], 6) == [0, 9, 20]
+    assert score_figures.few(list(range(41)), 6) == [0, 8, 16, 24, 32, 40]
+    assert score_figures.few([1_024, 2_048, 16_384], 4, logarithmic=True) == [1_024, 2_048, 16_384]
+    assert score_figures.few([5]) == [5]
 
 
 def test_five_sizes_give_curves_for_every_target_and_pool(study):

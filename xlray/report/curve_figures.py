@@ -68,7 +68,9 @@ def _panels(name: str, title: str, caption: str, curves: Sequence[Curve], label:
                 _draw_curve(axes, curve, looks[curve.source])
             axes.set(title="without Tatoeba" if outcome == WITHOUT_TATOEBA else outcome)
             axes.yaxis.set_major_locator(MaxNLocator(5))
-            sizes = few(sorted({int(size) for curve in found for size in curve.sizes}), 4 if logarithmic else 7)
+            sizes = few(
+                sorted({int(size) for curve in found for size in curve.sizes}), 4 if logarithmic else 7, logarithmic
+            )
             if logarithmic:
                 log_examples(axes, sizes)
                 axes.tick_params(axis="x", labelsize=7)

@@ -95,10 +95,16 @@ def accuracy_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate]
     return Drawing(name, title, caption, alt, svg, pdf)
 
 
-def few(sizes: Sequence[int], most: int = 10) -> list[int]:
-    """At most so many of the sizes, first and last among them, so that labels do not touch."""
-    places = np.unique(np.linspace(0, len(sizes) - 1, min(len(sizes), most)).round().astype(int))
-    return [sizes[place] for place in places]
+def few(sizes: Sequence[int], most: int = 10, logarithmic: bool = False) -> list[int]:
+    """At most so many of the sizes in ascending order, first and last among them, so that labels do not touch."""
+    where = np.log(np.maximum(sizes, 1)) if logarithmic else np.asarray(sizes)
+    gap, last = (where[-1] - where[0]) / (2 * most), len(sizes) - 1
+    kept = [0]
+    for place in range(1, len(sizes)):
+        if where[place] - where[kept[-1]] >= gap and (where[last] - where[place] >= gap or place == last):
+            kept.append(place)
+    chosen = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), most)).round().astype(int))
+    return [sizes[kept[place]] for place in chosen]
 
 
 def targets_by_num_tasks(points: Sequence[Point], estimates: Sequence[Estimate], rung_index: int | None) -> Drawing:

@@ -31,6 +31,9 @@ def test_the_answers_numbers_in_words_are_those_of_the_table():
     assert len(found) == 3
     docstring = ast.get_docstring(ast.parse((FOLDER.parents[1] / "sweeps/finnish_9_vs_20_small.py").read_text()))
     page = (FOLDER.parent / "study.md").read_text().replace("\u2212", "-").replace("\n", " ")
+    readme = (FOLDER.parents[1] / "README.md").read_text().replace("\u2212", "-").replace("\n", " ")
+    first = [round(float(found[0][name]), 2) for name in ("difference", "interval_low", "interval_high")]
+    assert "{:+.2f} points of Finnish accuracy without Tatoeba, 95 % interval {} to {}".format(*first) in readme
     for place, row in enumerate(found):
         value, low, high = (float(row[name]) for name in ("difference", "interval_low", "interval_high"))
         words = f"{value:+.2f} [{low:.2f}, {high:.2f}]"

@@ -133,6 +133,39 @@ def test_cells_that_were_computed_differently_are_warned_about(tmp_path, column,
     assert any(re.match(warning, text) for text in warnings.find_warnings(evidence.collect_evidence(folder)))
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"value": 101.0}, r"scores of trial \w+: `0 <= headline <= 100` must hold, but got 101\.0 for udpos"),
+        ({"value": -0.5}, r"`0 <= headline <= 100` must hold, but got -0\.5"),
+        ({"task": "panx"}, r"`one selected headline per target and rung` must hold, but got 2 for panx"),
+    ],
+)
+def test_headlines_that_cannot_be_are_refused_and_in_no_mean(tmp_path, changed, message):
+    folder = make_sweep(tmp_path / "s", seeds=(0,), subsets=SUBSETS[:2], rungs=1)
+    rows = results.load_results(folder).scores.to_pylist()
+    place = next(
+        n for n, r in enumerate(rows) if (r["task"], r["metric"], r["selection"]) == ("udpos", "headline", True)
+    )
+    rows[place] |= changed if "value" in changed else {**changed, "language": "et"}
+    parquet.write_table(folder / "results/scores.parquet", parquet.to_table(rows, SCORES))
+    with pytest.raises(InputError, match=message) as caught:
+        report.write_report(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_of_two_versions_of_a_method_is_refused(tmp_path):
+    folder = make_sweep(tmp_path / "s", seeds=(0, 1), subsets=SUBSETS[:2], rungs=1)
+    rows = results.load_results(folder).trials.to_pylist()
+    for row in rows:
+        row["method_versions"] = json.dumps({"trunk": 1 + (row["seed"] == 1)})
+    parquet.write_table(folder / "results/trials.parquet", parquet.to_table(rows, TRIALS))
+    with pytest.raises(
+        InputError, match="`one version of the method` must hold, but got trunk phases made with 1 and with 2"
+    ):
+        report.write_report(folder)
+
+
 def test_hostile_names_are_escaped(tmp_path):
     folder = make_sweep(tmp_path / "s", seeds=(0,))
     definition = json.loads((folder / "sweep.json").read_text())

@@ -151,18 +151,6 @@ class Sampling:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class TrialCounts:
-    """What became of the trials of a cell; `degenerate` ones are among the others."""
-
-    planned: int
-    finished: int
-    stopped: int
-    failed: int
-    open: int
-    degenerate: int
-
-
 def collect_points(results: Results, standings: Mapping[str, Standing] | None = None) -> tuple[Point, ...]:
     """All (trial, rung) with every target scored, ordered by rung, size of subset, trial.
 
@@ -356,19 +344,6 @@ def too_few(num_seeds: int, num_subsets: int) -> str:
     counts = {"seeds": num_seeds, "subsets": num_subsets}
     few = [noun for noun, number in counts.items() if 1 < number < MIN_SAMPLES]
     return f"two {' and two '.join(few)} are too few" if few else ""
-
-
-def count_trials(results: Results) -> dict[str, TrialCounts]:
-    """Of each cell: what became of its trials, by the table of trials."""
-    found: dict[str, Counter[str]] = {}
-    columns = (results.trials[name].to_pylist() for name in ("cell", "status", "degenerate"))
-    for cell, status, degenerate in zip(*columns, strict=True):
-        counts = found.setdefault(cell, Counter())
-        counts["planned"] += 1
-        counts[status if status in ("finished", "stopped", "failed") else "open"] += 1
-        counts["degenerate"] += bool(degenerate)
-    names = ("planned", "finished", "stopped", "failed", "open", "degenerate")
-    return {cell: TrialCounts(*(counts[name] for name in names)) for cell, counts in found.items()}
 
 
 def values_of(points: Sequence[Point], outcome: str) -> Array:

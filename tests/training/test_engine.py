@@ -157,6 +157,10 @@ class Mallinfo(ctypes.Structure):
     ]
 
 
+COUNTED = hasattr(ctypes.CDLL(None), "mallinfo2")  # of glibc from 2.33 on
+counted = pytest.mark.skipif(not COUNTED, reason="this C library does not count what is allocated (mallinfo2)")
+
+
 def allocated_bytes():
     """Bytes that are allocated and not freed. Resident memory also holds what malloc keeps, which varies by 30 MB."""
     mallinfo = ctypes.CDLL(None).mallinfo2
@@ -208,7 +212,7 @@ def work(rank, world, folder):
         started = time.process_time()
         run_case(case, rank, folder)
         seconds[case.name] = time.process_time() - started
-    if world == 1:
+    if world == 1 and COUNTED:
         started = time.process_time()
         memory = {"1": run_memory(1), "3": run_memory(3), "leak": run_memory(1, 5, leak=True)}
         (folder / "memory.json").write_text(json.dumps(memory))
@@ -325,12 +329,14 @@ def test_gathered_moments_are_the_same_under_every_stage(folder):
 # their weights: 0.6 MB a phase. The third measurement keeps the gathered state.
 
 
+@counted
 @pytest.mark.parametrize("stage", ["1", "3"])
 def test_memory_is_flat_over_phases(folder, stage):
     used = json.loads((folder / "memory.json").read_text())[stage]
     assert used[5] - used[2] < 4 * MEGABYTE, [round(value / MEGABYTE) for value in used]
 
 
+@counted
 def test_a_leak_would_be_seen(folder):
     used = json.loads((folder / "memory.json").read_text())["leak"]
     assert used[4] - used[2] > 60 * MEGABYTE, [round(value / MEGABYTE) for value in used]

@@ -8,7 +8,7 @@ from xlray.tasks.readers import between_sentences, columns
 from xlray.tasks.repairs import begun_spans, spans_of_characters, spans_of_types
 from xlray.tasks.structured import tagged
 from xlray.tasks.tagging import iob2
-from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task, usual_splits
 
 # Each in the order of the publisher's numbers.
 CONLL = iob2(("PER", "ORG", "LOC", "MISC"))
@@ -44,7 +44,7 @@ def conll2002(language: str, name: str, num_examples: int) -> Task:
         hub=Hub(
             "eriktks/conll2002",
             CONVERTED,
-            {f"train/{language}": "train", f"dev/{language}": "validation", f"test/{language}": "test"},
+            usual_splits(language),
             partial(tagged, names=CONLL),
             language,
         ),

@@ -7,8 +7,8 @@ from functools import partial
 from xlray.tasks.passages import squad, tagged_spans
 from xlray.tasks.repairs import placed_answers
 from xlray.tasks.structured import span_answers
-from xlray.tasks.tagging import XTREME, XTREME_COMMIT, xtreme_splits
-from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
+from xlray.tasks.tagging import XTREME, XTREME_COMMIT
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task, usual_splits
 
 # For tasks with the repair `placed_answers`, which leaves questions without an answer out.
 QUESTIONS = partial(squad, unanswerable=True)
@@ -26,7 +26,13 @@ def tydiqa(language: str, name: str, num_examples: int, notes: str = "") -> Task
             {f"{split}/{language}": (f"{name}_tydiqa_{split}.json",) for split in ("train", "dev")},
             squad,
         ),
-        hub=Hub(XTREME, XTREME_COMMIT, xtreme_splits(language), partial(span_answers, prefix=f"{name}-"), "tydiqa"),
+        hub=Hub(
+            XTREME,
+            XTREME_COMMIT,
+            usual_splits(language, "train", "dev"),
+            partial(span_answers, prefix=f"{name}-"),
+            "tydiqa",
+        ),
         multi_source=True,
         num_examples=num_examples,
         licence="Apache-2.0",

@@ -9,7 +9,7 @@ from xlray.tasks.passages import examinations, nested_answers
 from xlray.tasks.readers import json_array, json_lines, table
 from xlray.tasks.shapes import Number, multiple_choice
 from xlray.tasks.structured import checked_answer, distractors, exam, lettered
-from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Task, usual_splits
 
 ANSWERS = ("answer0", "answer1", "answer2", "answer3")
 RACE = partial(lettered, context="article", question="question", choices="options", answer="answer")
@@ -26,7 +26,7 @@ CHECKED = partial(checked_answer, names=RIGHT)
 def exams(language: str, num_examples: int) -> Task:
     """EXAMS in one language."""
     files = {f"{split}/{language}": (f"{split}_{language}.jsonl",) for split in ("train", "dev")}
-    splits = {f"train/{language}": "train", f"dev/{language}": "validation"}
+    splits = usual_splits(language, "train", "dev")
     return Task(
         name=f"exams_{language}",
         kind="multiple_choice",

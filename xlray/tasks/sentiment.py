@@ -10,7 +10,7 @@ from xlray.tasks.lines import member
 from xlray.tasks.paired import paired_lines
 from xlray.tasks.readers import json_array, json_lines, table
 from xlray.tasks.shapes import Row, classified
-from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Record, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, UNPINNED, Files, Hub, Record, Task, usual_splits
 
 POLARITIES = ("negative", "neutral", "positive")
 
@@ -57,7 +57,7 @@ def afrisenti(language: str) -> Task:
         hub=Hub(
             "mteb/AfriSentiClassification",
             None,
-            {f"train/{language}": "train", f"dev/{language}": "validation"},
+            usual_splits(language, "train", "dev"),
             FALLING,
             config,
         ),

@@ -8,7 +8,7 @@ from xlray.tasks.passages import slots
 from xlray.tasks.readers import columns, conllu
 from xlray.tasks.repairs import begun_spans
 from xlray.tasks.structured import tagged
-from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Task, usual_splits
 
 XTREME = "google/xtreme"
 XTREME_COMMIT = "21f88c0ff5bf413a83c854eb00050e75d245161f"
@@ -70,11 +70,6 @@ def xtreme_files(language: str) -> dict[str, tuple[str, ...]]:
     return {f"{split}/{language}": (f"{split}-{language}.tsv",) for split in ("train", "dev")}
 
 
-def xtreme_splits(language: str) -> dict[str, str]:
-    """A language's splits on the Hub."""
-    return {f"train/{language}": "train", f"dev/{language}": "validation"}
-
-
 def udpos(language: str, name: str, notes: str = "") -> Task:
     """Parts of speech of XTREME in one language; `name` is that of its configuration on the Hub."""
     return Task(
@@ -85,7 +80,7 @@ def udpos(language: str, name: str, notes: str = "") -> Task:
         hub=Hub(
             XTREME,
             XTREME_COMMIT,
-            xtreme_splits(language),
+            usual_splits(language, "train", "dev"),
             partial(tagged, tags="pos_tags", names=UPOS),
             f"udpos.{name}",
         ),
@@ -107,7 +102,7 @@ def panx(language: str) -> Task:
         hub=Hub(
             XTREME,
             XTREME_COMMIT,
-            xtreme_splits(language),
+            usual_splits(language, "train", "dev"),
             partial(tagged, names=WIKIANN_NUMBERS),
             f"PAN-X.{language}",
         ),
@@ -133,7 +128,7 @@ def masakhaner(name: str, language: str, num_examples: int) -> Task:
         hub=Hub(
             "masakhane/masakhaner",
             CONVERTED,
-            {f"train/{language}": "train", f"dev/{language}": "validation", f"test/{language}": "test"},
+            usual_splits(language),
             partial(tagged, names=MASAKHANER_NUMBERS),
             name,
         ),

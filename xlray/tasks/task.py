@@ -123,6 +123,11 @@ class Hub:
         return self.shapes.get(split, self.shape)
 
 
+def usual_splits(language: str, *parts: str) -> dict[str, str]:
+    """`Hub.splits` of one language where the Hub's splits have their usual names: those of `parts`, or all three."""
+    return {f"{part}/{language}": "validation" if part == "dev" else part for part in parts or ("train", "dev", "test")}
+
+
 @dataclass(frozen=True)
 class Generated:
     """Examples made by code: the embedded world.

@@ -8,7 +8,7 @@ from xlray.tasks.inference import GOLD, MAJORITY, NLI, NLI_LABELS, UNDECIDED, sn
 from xlray.tasks.paraphrase import PAWS_COLUMNS, SAME, paraphrased
 from xlray.tasks.readers import table
 from xlray.tasks.shapes import Row
-from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Joined, Record, Task
+from xlray.tasks.task import CONVERSION, CONVERTED, Files, Hub, Joined, Record, Task, usual_splits
 
 NLI_TR = "boun-tabi/nli_tr"
 NLI_TR_CITATION = "Budur et al. 2020, NLI-TR"
@@ -25,7 +25,7 @@ def in_language(row: Row, where: str, *, language: str) -> Record | None:
 
 def xnli(language: str) -> Task:
     """XNLI in one language."""
-    splits = {f"train/{language}": "train", f"dev/{language}": "validation", f"test/{language}": "test"}
+    splits = usual_splits(language)
     return Task(
         name=f"xnli_{language}",
         kind="classification",
@@ -82,7 +82,7 @@ def paws_x(language: str) -> Task:
         hub=Hub(
             "google-research-datasets/paws-x",
             "4cd8187c404bda33cb1f62b49b001115862acf37",
-            {f"train/{language}": "train", f"dev/{language}": "validation", f"test/{language}": "test"},
+            usual_splits(language),
             paraphrased,
             language,
         ),

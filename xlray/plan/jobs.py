@@ -12,7 +12,7 @@ from xlray.canonical import to_plain
 from xlray.config.axes import short_value
 from xlray.config.execution import Execution
 from xlray.config.recipes import Encoder, Pretraining
-from xlray.config.sweep import Sweep, Trial
+from xlray.config.sweep import Trial
 from xlray.phases.spec import DataSpec, Phases, Rung, Spec, TokenizerSpec, data_key, data_of, from_plain, phase_hash
 from xlray.phases.store import Store
 from xlray.phases.versions import commit
@@ -20,7 +20,7 @@ from xlray.plan.definition import definition_hash
 from xlray.plan.trials import SweepPlan
 from xlray.storage.files import read_json, write_atomically
 from xlray.storage.storage import Storage, open_storage
-from xlray.storage.sweep_folder import sweep_folder
+from xlray.storage.sweep_folder import read_definition, sweep_folder
 
 SHARED = "shared"  # the job that makes the phases before all trials; of several encoders each has one, `shared-NAME`
 MOST_LABEL_BYTES = 120  # of a file's name
@@ -215,9 +215,9 @@ def readable_name(trial_id: str, tasks: Sequence[str], seed: int, label: str = "
     return f"{len(tasks)}tasks{values}-s{seed}-{trial_id}"
 
 
-def opened_entry(sweep: Sweep) -> dict[str, Any]:
-    """The entry of the journal for a run of a sweep: the hash of its definition, and the commit of xlray."""
-    return {"event": "opened", "definition": definition_hash(sweep.definition), "commit": commit()}
+def opened_entry(directory: Path) -> dict[str, Any]:
+    """The entry of the journal for a run of a sweep: the hash of its `sweep.json`, and the commit of xlray."""
+    return {"event": "opened", "definition": definition_hash(read_definition(directory)), "commit": commit()}
 
 
 def created_entry(trial: Trial) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Driver:
     def open(self, journal: list[dict[str, Any]]) -> bool:
         """Take over from the drivers before; returns whether anything is left to do."""
         self.journal, self.found, self.plan = journal, standings(journal), with_proposed(self.plan, journal)
-        self.write(opened_entry(self.plan.sweep))
+        self.write(opened_entry(self.directory.path))
         self.jobs = {**(before := before_trials(self.plan)), **self.plan.phases}
         self.stored = set(self.store.finished(self.specs().values()))
         for name in before:

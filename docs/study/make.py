@@ -61,6 +61,9 @@ def main(storage: Storage, unseal: bool) -> None:
 def run_blocks(storage: Storage, unseal: bool) -> dict[str, Callable[[str], str]]:
     """What the blocks of the study's sweep hold, after its report was written and copied to `docs/study/`."""
     sweep = find_sweep_folder(NAME, storage)
+    left = sum(trial["status"] != "finished" for trial in load_results(sweep.path).trials.to_pylist())
+    if unseal and left:
+        sys.exit(f"--unseal: all trials must have finished, but {left} of {sweep.path.name} have not")
     made = write_report(sweep, unseal=unseal)
     pack(storage)
     report = sweep.path / "report"
